@@ -1,0 +1,128 @@
+//! `emulator run`: a function behind the Invoke API, or invoked with events from files.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use emulator::interrupt::Interrupt;
+use emulator::{Config, Emulator, LogFormat};
+
+use super::function::{FunctionArgs, read_event};
+
+/// Arguments of `emulator run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The function's program, or a directory with a `bootstrap`
+    #[arg(long, value_name = "PATH")]
+    function: PathBuf,
+    #[command(flatten)]
+    given: FunctionArgs,
+    /// Port of the Invoke API on 127.0.0.1 [default: any free one]
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value = "0",
+        hide_default_value = true
+    )]
+    port: u16,
+    /// The function's name
+    #[arg(long, value_name = "NAME", default_value = "function")]
+    name: String,
+    /// Environments that may exist at once
+    #[arg(long, value_name = "N", default_value = "10")]
+    concurrency: usize,
+    /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    log_format: Format,
+    /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
+    #[arg(long, value_name = "FILE")]
+    event: Vec<PathBuf>,
+}
+
+/// A log format on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Json,
+    Text,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The emulator cannot start, or an event cannot be read or delivered.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let events = args
+        .event
+        .iter()
+        .map(|path| read_event(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let config = Config {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
+        function_name: args.name,
+        concurrency_max: args.concurrency,
+        log_format: match args.log_format {
+            Format::Json => LogFormat::Json,
+            Format::Text => LogFormat::Text,
+        },
+        echo_log: true,
+        ..args.given.config(&args.function)
+    };
+    let interrupt = Interrupt::install()?;
+    if events.is_empty() {
+        serve(config, &interrupt)
+    } else {
+        invoke(config, &events, &interrupt)
+    }
+}
+
+/// Serves the Invoke API until a signal.
+fn serve(config: Config, interrupt: &Interrupt) -> Result<ExitCode, Box<dyn Error>> {
+    let (name, region) = (config.function_name.clone(), config.region.clone());
+    let emulator = Emulator::start(config)?;
+    let address = emulator.invoke_addr();
+    println!(
+        "\
+{name} is served at http://{address} until Ctrl-C. Invoke it:
+
+  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d '{{}}'
+
+  aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
+    --function-name {name} /dev/stdout
+
+The second one sends no event, which is {{}}; add --payload fileb://FILE to send one.
+"
+    );
+    io::stdout().flush()?;
+    interrupt.wait();
+    drop(emulator.stop());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Invokes with each event in turn and prints each response on a line of stdout.
+fn invoke(
+    config: Config,
+    events: &[Vec<u8>],
+    interrupt: &Interrupt,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let emulator = Emulator::start(config)?;
+    let mut code = ExitCode::SUCCESS;
+    for event in events {
+        let outcome = emulator.invoke(event.as_slice())?;
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&outcome.body)?;
+        stdout.write_all(b"\n")?;
+        stdout.flush()?;
+        if outcome.function_error.is_some() {
+            code = ExitCode::FAILURE;
+        }
+        if interrupt.requested() {
+            code = ExitCode::FAILURE;
+            break;
+        }
+    }
+    drop(emulator.stop());
+    Ok(code)
+}

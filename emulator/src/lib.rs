@@ -1,0 +1,98 @@
+//! A Lambda execution environment on one machine.
+//!
+//! [`Emulator`] starts a custom runtime (`bootstrap`) the way Lambda does: one process in one
+//! execution environment, one Runtime API endpoint per environment, an init phase, invocations
+//! with a deadline, freeze and thaw between them, a reset after a crash or a timeout.
+//! The same functions are reachable over the Invoke API, so that an AWS SDK can call them.
+//!
+//! # Extensions
+//!
+//! [`Config::extensions`] are started before the runtime and live as long as the environment: they
+//! register, get `INVOKE` and `SHUTDOWN`, may subscribe to telemetry, and take the environment with
+//! them when they end. An invocation is over when they have asked for the next event too.
+//! [`Emulator::stop`] goes through the shutdown phase.
+//!
+//! # Records
+//!
+//! Every Runtime API exchange and every step of the lifecycle is kept in a transcript, and
+//! faults (lost connections, cut, split, late and wrong answers) can be planted at exact places.
+//!
+//! # Attach mode
+//!
+//! With an empty [`Config::program`] no process is started: the one environment waits for a
+//! runtime that somebody starts by hand, in a debugger for example, with the
+//! `AWS_LAMBDA_RUNTIME_API` that stands in the log and in [`Environment::runtime_api`].
+//! It may be stopped and started again while it waits for an event. Only in this mode does a wait
+//! end with its connection: the platform watches processes, not connections, so an event that
+//! goes to a broken one is lost there until the process asks again.
+//!
+//! # Limits
+//!
+//! The function's memory size is passed to the process and printed in `REPORT`; it is not
+//! enforced. An environment of Managed Instances is given one invocation at a time. A restore does
+//! not close the connections a process has outside the Runtime API, as one from a real snapshot
+//! would.
+//! The transcript and the log grow for as long as the emulator runs; [`Emulator::clear`] empties
+//! them. A session that an emulator leaves behind because it was itself killed stays frozen.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! # fn main() -> Result<(), emulator::Error> {
+//! let emulator = emulator::Emulator::start(emulator::Config::new("target/release/bootstrap"))?;
+//! let outcome = emulator.invoke(r#"{"name":"world"}"#)?;
+//! assert!(outcome.function_error.is_none());
+//! let report = emulator.stop();
+//! assert!(!report.transcript.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod coldstart;
+pub mod interrupt;
+
+mod clock;
+mod config;
+mod emulator;
+mod environment;
+mod error;
+mod error_type;
+mod extension;
+mod failure;
+mod fault_io;
+mod faults;
+mod function_name;
+mod http;
+mod init;
+mod invocation;
+mod invoke_api;
+mod lifecycle;
+mod log;
+mod outcome;
+mod output;
+mod pool;
+mod port;
+mod proc;
+mod process;
+mod publish;
+mod report;
+mod reported;
+mod route;
+mod runtime_api;
+mod server;
+mod session;
+mod state;
+mod telemetry;
+mod transcript;
+
+pub use config::{Config, Initialization, Invoke, InvokeKind, LogFormat};
+pub use emulator::Emulator;
+pub use error::EmulatorError as Error;
+pub use faults::{Fault, FaultKind, Step};
+pub use log::LogLine;
+pub use outcome::{
+    Environment, ExtensionInfo, ExtensionState, FunctionError, Outcome, Report, Started, State,
+    Timing,
+};
+pub use telemetry::{Deliveries, SchemaVersion, TelemetryOptions};
+pub use transcript::{Entry, What, answers};

@@ -1,0 +1,29 @@
+//! The emulator's command: see `emulator --help`.
+
+#![expect(clippy::print_stdout, reason = "a command's results go to stdout")]
+#![expect(clippy::print_stderr, reason = "a command's errors go to stderr")]
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::command::{Command, coldstart, run};
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Run(args) => run::run(args),
+        Command::Coldstart(args) => coldstart::coldstart(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// The command could not do what it was asked; clap uses the same for arguments it does not understand.
+const EXIT_FAILED: u8 = 2;

@@ -1,0 +1,284 @@
+//! The command as a user runs it, with the example `echo` as the function.
+
+#![cfg(feature = "command")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+#[test]
+fn run_with_an_event_prints_the_response_and_nothing_else_on_stdout() {
+    let output = emulator(&["run", "--event", "-"], r#"{"do":"echo","n":1}"#);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let response: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(response["n"], 1);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("START RequestId: "), "{log}");
+    assert!(log.contains("REPORT RequestId: "), "{log}");
+}
+
+#[test]
+fn run_with_an_event_that_fails_prints_the_error_and_exits_with_1() {
+    let output = emulator(&["run", "--event", "-"], r#"{"do":"exit"}"#);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let response: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(response["errorType"], "Runtime.ExitError");
+}
+
+#[test]
+fn run_starts_extensions_and_shuts_them_down() {
+    let extension = example("extension");
+    let extension = extension.to_str().unwrap();
+    let args = ["run", "--extension", extension, "--env", "EXTENSION=log"];
+    let output = emulator(&[&args[..], &["--event", "-"]].concat(), "{}");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.stdout, b"{}\n");
+    let log = String::from_utf8(output.stderr).unwrap();
+    let ready = "EXTENSION\tName: extension\tState: Ready\tEvents: [INVOKE,SHUTDOWN]";
+    for expected in [ready, r#""shutdownReason":"spindown""#] {
+        assert!(log.contains(expected), "{log}");
+    }
+}
+
+#[test]
+fn coldstart_measures_beside_an_extension() {
+    let out = std::env::temp_dir().join(format!("emulator-ext-{}.json", std::process::id()));
+    let extension = example("extension");
+    let args = [
+        "--times",
+        "2",
+        "--warm",
+        "1",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let output = emulator(
+        &[
+            &["coldstart", "--extension", extension.to_str().unwrap()],
+            &args[..],
+        ]
+        .concat(),
+        "",
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    fs::remove_file(out).unwrap();
+}
+
+#[test]
+fn what_the_user_got_wrong_exits_with_2_and_is_named() {
+    let cases: [(&[&str], &str); 5] = [
+        (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
+        (&["run", "--env", "NOVALUE", "--event", "-"], "NOVALUE"),
+        (&["run", "--timeout", "0", "--event", "-"], "more than zero"),
+        (&["coldstart", "--times", "0"], "at least 1"),
+        (&["coldstart", "--versus", "/nowhere"], "/nowhere"),
+    ];
+    for (args, named) in cases {
+        let output = emulator(args, "{}");
+        assert_eq!(output.status.code(), Some(2), "{args:?} {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(named), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn serve_answers_an_invocation_and_leaves_no_process_after_an_interrupt() {
+    let mark = format!("COMMAND_TEST_MARK=serve-{}", std::process::id());
+    let mut serving = Serving(
+        command(&["run", "--name", "greeter", "--env", &mark])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut stdout = BufReader::new(serving.0.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let address = line
+        .split("http://")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+
+    let answer = post(
+        address,
+        "/2015-03-31/functions/greeter/invocations",
+        r#"{"do":"echo","n":2}"#,
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains(r#""n":2"#), "{answer}");
+    assert_eq!(
+        processes_with(&mark),
+        1,
+        "the function waits for its next event"
+    );
+
+    serving.signal(Signal::INT);
+    assert_eq!(serving.0.wait().unwrap().code(), Some(0));
+    assert_eq!(processes_with(&mark), 0, "everything was stopped");
+}
+
+#[test]
+fn coldstart_prints_a_table_and_keeps_every_sample() {
+    let out = std::env::temp_dir().join(format!("coldstart-{}.json", std::process::id()));
+    let echo = echo();
+    let output = emulator(
+        &[
+            "coldstart",
+            "--versus",
+            echo.to_str().unwrap(),
+            "--times",
+            "2",
+            "--warm",
+            "3",
+            "--out",
+            out.to_str().unwrap(),
+        ],
+        "",
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    for expected in ["first next", "median", "not on AWS", out.to_str().unwrap()] {
+        assert!(table.contains(expected), "{expected} is not in\n{table}");
+    }
+    let json: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    fs::remove_file(&out).unwrap();
+    assert_eq!(json["subjects"][0]["name"], "echo");
+    assert_eq!(
+        json["subjects"][1]["name"],
+        echo.to_str().unwrap(),
+        "a name is used once"
+    );
+    for subject in json["subjects"].as_array().unwrap() {
+        let samples = subject["samples"].as_array().unwrap();
+        assert_eq!(samples.len(), 2);
+        for sample in samples {
+            for figure in [
+                "exec_to_next_ns",
+                "init_ns",
+                "first_invocation_ns",
+                "cpu_ns",
+            ] {
+                assert!(sample[figure].as_u64().unwrap() > 0, "{figure} of {sample}");
+            }
+            assert!(
+                sample["peak_memory_bytes"].as_u64().unwrap() > 4_096,
+                "{sample}"
+            );
+            assert_eq!(sample["warm_invocations_ns"].as_array().unwrap().len(), 3);
+        }
+    }
+}
+
+#[test]
+fn coldstart_of_a_function_that_fails_shows_its_error_and_exits_with_1() {
+    let output = emulator(
+        &["coldstart", "--times", "1", "--event", "-"],
+        r#"{"do":"exit"}"#,
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("Runtime.ExitError"), "{text}");
+    assert!(output.stdout.is_empty(), "there is no table");
+}
+
+/// A command that serves. When a test fails it is asked to stop what it started.
+struct Serving(Child);
+
+impl Serving {
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if self.0.try_wait().unwrap().is_none() {
+            self.signal(Signal::TERM);
+            self.0.wait().unwrap();
+        }
+    }
+}
+
+/// The command with these arguments for the function `echo`, not started.
+fn command(args: &[&str]) -> Command {
+    let (name, rest) = args.split_first().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_emulator"));
+    command.arg(name).arg("--function").arg(echo()).args(rest);
+    command
+}
+
+/// What the command leaves when it is given `stdin`.
+fn emulator(args: &[&str], stdin: &str) -> Output {
+    let mut child = command(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that ends without reading closes the pipe, which is no failure.
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stdin.as_bytes())
+        .unwrap_or_default();
+    child.wait_with_output().unwrap()
+}
+
+fn echo() -> PathBuf {
+    example("echo")
+}
+
+fn example(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_BIN_EXE_emulator"));
+    let path = folder.with_file_name("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build -p emulator --examples",
+        path.display()
+    );
+    path
+}
+
+/// One request on a connection of its own; the whole answer as text.
+fn post(address: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// How many living processes have this variable in their environment.
+fn processes_with(variable: &str) -> usize {
+    let environments = fs::read_dir("/proc").unwrap().flatten();
+    environments
+        .filter_map(|process| fs::read(process.path().join("environ")).ok())
+        .filter(|environ| {
+            environ
+                .split(|byte| *byte == 0)
+                .any(|v| v == variable.as_bytes())
+        })
+        .count()
+}

@@ -1,0 +1,18 @@
+//! The emulator from outside: the examples `echo` and `extension` run in it, and raw sockets attach
+//! to it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod attach;
+mod boto3;
+mod extension_api;
+mod extensions;
+mod faults;
+mod invoke_api;
+mod lifecycle;
+mod rie;
+mod support;
