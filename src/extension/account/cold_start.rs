@@ -1,0 +1,557 @@
+//! One start of an environment: what is known about it, and what kind it was.
+//!
+//! # What can be known
+//!
+//! Telemetry, INVOKE events and SHUTDOWN come on three connections and in any order, and each may
+//! be late or missing. So everything heard is kept, and the kind is decided once, when it is
+//! asked for and either `initReport` or a substitute is there.
+//!
+//! A process does not outlive a reset: the one that was interrupted hears SHUTDOWN, and the one
+//! after it sees an init of its own whose phase is `invoke`. That alone says that an earlier init
+//! or invocation went wrong, not which. It is told apart only by a [`Predecessor`]: records of the
+//! earlier process that the platform delivers late to the same port, or a caller that knows. With
+//! neither, the kind is `init_retried_in_invoke`.
+
+use super::super::config::InitType;
+use super::super::event::{Metrics, PhaseEnd, PhaseStart, Status};
+use super::super::metric::Metric;
+use super::cut;
+use super::metrics as m;
+use crate::shared::deadline::EpochMs;
+
+/// The kinds of starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An invocation waited for it.
+    OnDemand,
+    /// Made ahead of demand, or never invoked at all.
+    Proactive,
+    ProvisionedConcurrency,
+    /// An invocation waited for an init after an earlier one had failed.
+    InitRetriedInInvoke,
+    /// It failed; the invocation that waited, if one did, waits for the next, and is counted there.
+    InitFailure,
+    ResetAfterTimeout,
+    ResetAfterCrash,
+    /// The init of which a snapshot is made, when a version is published.
+    SnapStartInit,
+    SnapStartRestore,
+    /// A restore ahead of demand.
+    SnapStartProactive,
+    ManagedInstances,
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on_demand",
+            Self::Proactive => "proactive",
+            Self::ProvisionedConcurrency => "provisioned_concurrency",
+            Self::InitRetriedInInvoke => "init_retried_in_invoke",
+            Self::InitFailure => "init_failure",
+            Self::ResetAfterTimeout => "reset_after_timeout",
+            Self::ResetAfterCrash => "reset_after_crash",
+            Self::SnapStartInit => "snap_start_init",
+            Self::SnapStartRestore => "snap_start_restore",
+            Self::SnapStartProactive => "snap_start_proactive",
+            Self::ManagedInstances => "managed_instances",
+        }
+    }
+
+    /// Whether an invocation waited for it that was then served.
+    pub(super) const fn is_user_facing(self) -> bool {
+        match self {
+            Self::OnDemand
+            | Self::InitRetriedInInvoke
+            | Self::ResetAfterTimeout
+            | Self::ResetAfterCrash
+            | Self::SnapStartRestore => true,
+            Self::Proactive
+            | Self::ProvisionedConcurrency
+            | Self::InitFailure
+            | Self::SnapStartInit
+            | Self::SnapStartProactive
+            | Self::ManagedInstances => false,
+        }
+    }
+}
+
+/// What was in this environment before this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Predecessor {
+    /// An init that failed.
+    FailedInit,
+    /// An invocation that timed out.
+    Timeout,
+    /// An invocation in which the runtime or an extension exited.
+    Crash,
+}
+
+/// Whether this process was started, or thawed out of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Init,
+    Restore,
+}
+
+/// Where a duration is from, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `initReport` or `restoreReport`.
+    PhaseReport,
+    /// The report of the first invocation.
+    InvocationReport,
+    /// The time stamps of records.
+    Stamps,
+    /// Our own clock.
+    Clock,
+}
+
+impl Source {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::PhaseReport => "phase_report",
+            Self::InvocationReport => "invocation_report",
+            Self::Stamps => "stamps",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// One start of an environment.
+#[derive(Debug)]
+pub(super) struct ColdStart {
+    pub(super) origin: Origin,
+    init_type: InitType,
+    /// When this process started or was restored, by our clock.
+    pub(super) began_at: EpochMs,
+    /// When the platform said it began.
+    pub(super) started_at: Option<EpochMs>,
+    /// When `register` was answered, after which the runtime may start.
+    pub(super) registered_at: Option<EpochMs>,
+    pub(super) runtime_version: Option<String>,
+    /// Whether an invocation waits for this init in the place of an earlier one.
+    in_invoke: bool,
+    pub(super) predecessor: Option<Predecessor>,
+    runtime_done_at: Option<EpochMs>,
+    report: Option<Report>,
+    /// The type of error with which init or restore failed.
+    failure: Option<String>,
+    /// The reason, once the environment ends.
+    shutdown: Option<String>,
+    pub(super) without_telemetry: bool,
+    /// INVOKE events, or on Managed Instances starts of invocations.
+    pub(super) invocations: u64,
+    pub(super) first: First,
+    /// What has been told, once it has.
+    told: Option<Told>,
+}
+
+/// `initReport` or `restoreReport`.
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    time: Option<EpochMs>,
+    duration_ms: Option<f64>,
+}
+
+/// The first invocation.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    pub(super) request_id: Option<String>,
+    pub(super) trace_id: Option<String>,
+    pub(super) invoked_at: Option<EpochMs>,
+    /// Of `runtimeDone`.
+    pub(super) duration_ms: Option<f64>,
+    pub(super) report: Option<Metrics>,
+}
+
+/// What is already told of a start.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    kind: Kind,
+    /// Init or restore.
+    duration_ms: Option<f64>,
+    first: bool,
+    billed: bool,
+}
+
+/// What is told when a start is known.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) kind: Kind,
+    pub(super) source: Option<Source>,
+    pub(super) figures: Vec<(&'static Metric, f64)>,
+    pub(super) failure: Option<String>,
+}
+
+impl ColdStart {
+    pub(super) fn new(origin: Origin, init_type: InitType, began_at: EpochMs) -> Self {
+        Self {
+            origin,
+            init_type,
+            began_at,
+            started_at: None,
+            registered_at: None,
+            runtime_version: None,
+            in_invoke: false,
+            predecessor: None,
+            runtime_done_at: None,
+            report: None,
+            failure: None,
+            shutdown: None,
+            without_telemetry: false,
+            invocations: 0,
+            first: First::default(),
+            told: None,
+        }
+    }
+
+    /// Tells nothing: an earlier program of this process did, or was to.
+    pub(super) fn keep_silent(&mut self) {
+        self.told = Some(Told {
+            kind: Kind::OnDemand,
+            duration_ms: None,
+            first: true,
+            billed: true,
+        });
+    }
+
+    /// `initStart`, or `restoreStart`.
+    pub(super) fn start(&mut self, time: Option<EpochMs>, start: &PhaseStart<'_>) {
+        if self.failure.is_some() {
+            self.predecessor = Some(Predecessor::FailedInit);
+        }
+        self.report = None;
+        self.failure = None;
+        self.runtime_done_at = None;
+        self.started_at = time;
+        self.runtime_version = start.runtime_version.as_deref().map(cut);
+        self.phase(start.initialization_type.as_deref(), start.phase.as_deref());
+    }
+
+    /// `initRuntimeDone`, or `restoreRuntimeDone`.
+    pub(super) fn runtime_done(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
+        if self.is_of_predecessor(time, end) {
+            return;
+        }
+        self.phase(end.initialization_type.as_deref(), end.phase.as_deref());
+        self.runtime_done_at = time;
+        self.failure = failure(end);
+    }
+
+    /// `initReport`, or `restoreReport`.
+    pub(super) fn report(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
+        if self.is_of_predecessor(time, end) {
+            return;
+        }
+        self.phase(end.initialization_type.as_deref(), end.phase.as_deref());
+        self.report = Some(Report {
+            time,
+            duration_ms: end.metrics.duration_ms,
+        });
+        // RAPID's own report has no status; what the runtime's end said then stands.
+        if end.status.is_some() || end.error_type.is_some() {
+            self.failure = failure(end);
+        }
+    }
+
+    /// No phase ends before this process begins, so one that did was of the process before.
+    fn is_of_predecessor(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) -> bool {
+        let earlier = time.is_some_and(|time| time < self.began_at) && self.origin == Origin::Init;
+        if earlier && failure(end).is_some() {
+            self.predecessor = Some(Predecessor::FailedInit);
+        }
+        earlier
+    }
+
+    fn phase(&mut self, init_type: Option<&str>, phase: Option<&str>) {
+        if self.origin == Origin::Restore {
+            return;
+        }
+        if init_type.is_some() {
+            self.init_type = InitType::parse(init_type);
+        }
+        if let Some(phase) = phase {
+            self.in_invoke = phase == "invoke";
+        }
+    }
+
+    pub(super) fn invoke(&mut self, request_id: &str, now: Option<EpochMs>) {
+        self.invocations += 1;
+        if self.invocations == 1 {
+            self.first.request_id = Some(cut(request_id));
+            self.first.invoked_at = now;
+        }
+    }
+
+    pub(super) fn shutdown(&mut self, reason: &str) {
+        self.shutdown = Some(cut(reason));
+    }
+
+    pub(super) const fn is_managed(&self) -> bool {
+        matches!(self.init_type, InitType::ManagedInstances)
+    }
+
+    pub(super) const fn is_snap_start(&self) -> bool {
+        matches!(self.init_type, InitType::SnapStart)
+    }
+
+    pub(super) fn is_first(&self, request_id: &str) -> bool {
+        self.first.request_id.as_deref() == Some(request_id)
+    }
+
+    /// Whether the kind and the duration are as good as they will get.
+    fn is_known(&self, now: EpochMs) -> bool {
+        if self.told.is_some() {
+            return false;
+        }
+        let failed = self.failure.is_some() && self.invocations == 0;
+        // Nobody waits for these, so the time of the first invocation says nothing about them.
+        let unawaited =
+            self.origin == Origin::Init && !self.in_invoke && self.init_type != InitType::OnDemand;
+        let waited = |since: EpochMs| REPORT_WAIT_MS <= now.0.saturating_sub(since.0);
+        if self.shutdown.is_some() || (self.report.is_some() && (failed || unawaited)) {
+            return true;
+        }
+        match self.invocations {
+            0 => false,
+            _ if self.report.is_some() => true,
+            _ if self.without_telemetry || self.first.report.is_some() => true,
+            // The report may have been held back by a freeze, out of which the second invocation
+            // thaws it: by the third it has had its time.
+            1 => self.first.invoked_at.is_some_and(waited),
+            2 => false,
+            // Invocations may be so short that the platform had no time in any of them.
+            _ => self
+                .first
+                .invoked_at
+                .is_none_or(|since| THAW_WAIT_MS <= now.0.saturating_sub(since.0)),
+        }
+    }
+
+    /// What this start was, once, as soon as it is known.
+    pub(super) fn take(&mut self, now: EpochMs) -> Option<Start> {
+        if !self.is_known(now) {
+            return None;
+        }
+        let kind = self.kind();
+        let duration = self.duration(kind);
+        let duration_ms = duration.map(|(ms, _)| ms);
+        self.told = Some(Told {
+            kind,
+            duration_ms,
+            first: false,
+            billed: false,
+        });
+        let mut figures = vec![(&m::ENVIRONMENT_STARTS, 1.0)];
+        if kind.is_user_facing() {
+            figures.push((&m::COLD_STARTS, 1.0));
+        }
+        let whole = match self.origin {
+            Origin::Init => &m::INIT_DURATION,
+            Origin::Restore => &m::RESTORE_DURATION,
+        };
+        figures.extend(duration_ms.map(|ms| (whole, ms)));
+        if self.origin == Origin::Init {
+            self.parts(&mut figures);
+        }
+        let failure = (kind == Kind::InitFailure)
+            .then(|| self.failure.clone().unwrap_or_else(|| UNKNOWN.to_owned()));
+        Some(Start {
+            kind,
+            source: duration.map(|(_, source)| source),
+            figures,
+            failure,
+        })
+    }
+
+    /// What the first invocation and its bill add to a start that has been told.
+    pub(super) fn take_first(&mut self) -> Option<(Kind, Vec<(&'static Metric, f64)>)> {
+        let mut told = self.told?;
+        let mut figures = Vec::new();
+        if !told.first
+            && let Some((first_ms, whole_ms)) = self.first_durations(told)
+        {
+            told.first = true;
+            figures.push((&m::FIRST_INVOCATION_DURATION, first_ms));
+            let whole_ms = whole_ms.filter(|_| told.kind.is_user_facing());
+            figures.extend(whole_ms.map(|ms| (&m::COLD_START_DURATION, ms)));
+        }
+        if !told.billed
+            && let Some(report) = self.first.report
+        {
+            told.billed = true;
+            figures.extend(billed_init_ms(&report).map(|ms| (&m::BILLED_INIT_DURATION, ms)));
+            let restore = report.billed_restore_duration_ms;
+            figures.extend(restore.map(|ms| (&m::BILLED_RESTORE_DURATION, ms)));
+        }
+        self.told = Some(told);
+        (!figures.is_empty()).then_some((told.kind, figures))
+    }
+
+    /// How long the first invocation took, and how long together with what it waited for.
+    fn first_durations(&self, told: Told) -> Option<(f64, Option<f64>)> {
+        if self.is_managed() {
+            return None;
+        }
+        let report_ms = self.first.report.and_then(|report| report.duration_ms);
+        if self.in_invoke && self.origin == Origin::Init {
+            // The report of an invocation that waited for an init has that in its duration.
+            let whole_ms = report_ms?;
+            let first_ms = (whole_ms - told.duration_ms.unwrap_or(0.0)).max(0.0);
+            return Some((first_ms, Some(whole_ms)));
+        }
+        // The response is on its way before the report's time is up, which is that of extensions.
+        let first_ms = self.first.duration_ms.or(report_ms)?;
+        Some((first_ms, told.duration_ms.map(|ms| ms + first_ms)))
+    }
+
+    fn kind(&self) -> Kind {
+        let never_invoked = self.invocations == 0;
+        // Reasons such as `failure` and `timeout`, with no word of an init that succeeded.
+        let ended = self.shutdown.as_deref();
+        let cut_short = self.report.is_none() && matches!(ended, Some("failure" | "timeout"));
+        if never_invoked && (self.failure.is_some() || cut_short) && !self.is_managed() {
+            return Kind::InitFailure;
+        }
+        let ahead = never_invoked || self.is_ahead_of_demand();
+        if self.origin == Origin::Restore {
+            return if ahead {
+                Kind::SnapStartProactive
+            } else {
+                Kind::SnapStartRestore
+            };
+        }
+        match (self.init_type, self.predecessor) {
+            (InitType::ManagedInstances, _) if self.failure.is_some() => Kind::InitFailure,
+            (InitType::ManagedInstances, _) => Kind::ManagedInstances,
+            (InitType::ProvisionedConcurrency, _) if !self.in_invoke => {
+                Kind::ProvisionedConcurrency
+            }
+            (InitType::SnapStart, _) if !self.in_invoke => Kind::SnapStartInit,
+            (InitType::OnDemand, _) if !self.in_invoke && ahead => Kind::Proactive,
+            (_, Some(Predecessor::Timeout)) => Kind::ResetAfterTimeout,
+            (_, Some(Predecessor::Crash)) => Kind::ResetAfterCrash,
+            (_, Some(Predecessor::FailedInit) | None) if self.in_invoke => {
+                Kind::InitRetriedInInvoke
+            }
+            (_, Some(Predecessor::FailedInit) | None) => Kind::OnDemand,
+        }
+    }
+
+    /// Whether nobody can have waited: the first invocation came long after the end.
+    fn is_ahead_of_demand(&self) -> bool {
+        // Without any telemetry, the whole time from the start counts: an init that an invocation
+        // waits for has a limit, and it is the same.
+        let ended = self.ended_at().unwrap_or(self.began_at);
+        let invoked = self.first.invoked_at.unwrap_or(ended);
+        PROACTIVE_GAP_MS < invoked.0.saturating_sub(ended.0)
+    }
+
+    /// When init or restore was over, as far as telemetry told.
+    fn ended_at(&self) -> Option<EpochMs> {
+        let report = self.report;
+        let computed = self
+            .started_at
+            .zip(report.and_then(|report| report.duration_ms));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "durations are not negative, and a number too large becomes the largest"
+        )]
+        let computed = computed.map(|(start, ms)| EpochMs(start.0.saturating_add(ms as u64)));
+        computed
+            .or_else(|| report.and_then(|report| report.time))
+            .or(self.runtime_done_at)
+    }
+
+    /// The duration of init or restore, from the best source there is.
+    fn duration(&self, kind: Kind) -> Option<(f64, Source)> {
+        let invocation = self.first.report.and_then(|report| match self.origin {
+            Origin::Init => report.init_duration_ms,
+            Origin::Restore => report.restore_duration_ms,
+        });
+        let report = self.report.and_then(|report| report.duration_ms);
+        let from = |ms: f64, source: Source| (ms, source);
+        let stamps = || between(self.started_at?, self.runtime_done_at?);
+        let clock = || {
+            // The first event says when it was over only if somebody waited for it.
+            let waited = kind.is_user_facing();
+            let start = self.started_at.unwrap_or(self.began_at);
+            between(start, self.first.invoked_at.filter(|_| waited)?)
+        };
+        report
+            .map(|ms| from(ms, Source::PhaseReport))
+            .or_else(|| invocation.map(|ms| from(ms, Source::InvocationReport)))
+            .or_else(|| stamps().map(|ms| from(ms, Source::Stamps)))
+            .or_else(|| clock().map(|ms| from(ms, Source::Clock)))
+    }
+
+    /// The parts of init, as far as they are known.
+    ///
+    /// The runtime is started when all extensions are registered, which nothing tells. Our own
+    /// registration is the last moment before it that we know of.
+    fn parts(&self, figures: &mut Vec<(&'static Metric, f64)>) {
+        let mut part = |metric: &'static Metric, from: Option<EpochMs>, to: Option<EpochMs>| {
+            // Stamps are rounded, and one part ends where the next begins.
+            let ms = from
+                .zip(to)
+                .map(|(from, to)| between(from, to).unwrap_or(0.0));
+            figures.extend(ms.map(|ms| (metric, ms)));
+        };
+        let ready = self.report.and_then(|_| self.ended_at());
+        let (registered, runtime_done) = (self.registered_at, self.runtime_done_at);
+        part(
+            &m::INIT_BEFORE_RUNTIME_DURATION,
+            self.started_at,
+            registered,
+        );
+        part(&m::INIT_RUNTIME_DURATION, registered, runtime_done);
+        part(&m::INIT_EXTENSIONS_DURATION, runtime_done, ready);
+    }
+}
+
+/// The type of error, if this end is a failure.
+fn failure(end: &PhaseEnd<'_>) -> Option<String> {
+    let status = match end.status.as_ref()? {
+        Status::Success => return None,
+        Status::Failure => "failure",
+        Status::Error => "error",
+        Status::Timeout => "timeout",
+        Status::Other(status) => status,
+    };
+    Some(cut(end.error_type.as_deref().unwrap_or(status)))
+}
+
+/// The billed duration holds init since that is billed; what is above the invocation's own is it.
+/// <https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/>
+fn billed_init_ms(report: &Metrics) -> Option<f64> {
+    report.init_duration_ms?;
+    let rest = report.billed_duration_ms? - report.duration_ms?.ceil();
+    Some(rest).filter(|rest| 0.0 < *rest)
+}
+
+/// Milliseconds from one time to another that is not before it.
+fn between(from: EpochMs, to: EpochMs) -> Option<f64> {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "durations are far below 2^53 ms"
+    )]
+    to.0.checked_sub(from.0).map(|ms| ms as f64)
+}
+
+/// A gap between the end of init and the first invocation above which nobody waited: the limit of
+/// an init that somebody waits for.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
+const PROACTIVE_GAP_MS: u64 = 10_000;
+
+/// How long the first invocation may run before a report of its init is not waited for any more.
+/// It is sent before the invocation starts, and held back for some tens of milliseconds.
+const REPORT_WAIT_MS: u64 = 10_000;
+
+/// How long after the first invocation the third may be told without it: four times the delay of
+/// the subscription.
+const THAW_WAIT_MS: u64 = 100;
+
+/// The type of an error that nothing tells.
+pub(super) const UNKNOWN: &str = "unknown";

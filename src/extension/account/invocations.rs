@@ -1,0 +1,249 @@
+//! Invocations that have no report yet, and how they end.
+
+use super::super::event::Text;
+use super::cold_start::UNKNOWN;
+use super::cut;
+use super::metrics as m;
+use super::series::Series;
+use crate::shared::deadline::{Deadline, EpochMs};
+
+/// How an invocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome<'a> {
+    Success,
+    /// The type of error.
+    Error(&'a str),
+    Timeout,
+}
+
+/// The invocations of an environment that are not over for us.
+#[derive(Debug, Default)]
+pub(super) struct Invocations {
+    /// The oldest first.
+    in_flight: Vec<InFlight>,
+    /// The last INVOKE event and what is known of its end, for the gap until the next.
+    last: Option<Last>,
+    /// A gap of which only the end is known: after which request, and when.
+    open_gap: Option<(String, EpochMs)>,
+    /// Whether requests from before this process may be its own.
+    keeps_earlier: bool,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    request_id: String,
+    deadline: Option<Deadline>,
+    /// What was counted as its outcome.
+    settled: Option<Settled>,
+    out_of_memory: bool,
+    /// Of `runtimeDone`, in case there is never a report.
+    duration_ms: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    Success,
+    Failed,
+}
+
+#[derive(Debug)]
+struct Last {
+    request_id: String,
+    ended_at: Option<EpochMs>,
+}
+
+impl Invocations {
+    pub(super) const fn keep_earlier(&mut self) {
+        self.keeps_earlier = true;
+    }
+
+    /// Whether nothing was heard of the request before.
+    pub(super) fn is_foreign(&self, request_id: &str) -> bool {
+        let same = |entry: &InFlight| entry.request_id == request_id;
+        !self.keeps_earlier && !self.in_flight.iter().any(same)
+    }
+
+    pub(super) fn awaits_report(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// An INVOKE event.
+    pub(super) fn invoke(
+        &mut self,
+        request_id: &str,
+        deadline: Option<Deadline>,
+        now: EpochMs,
+        series: &mut Series,
+    ) {
+        let request_id = cut(request_id);
+        if let Some(Last {
+            request_id,
+            ended_at,
+        }) = self.last.take()
+        {
+            match ended_at {
+                Some(ended_at) => idle(ended_at, now, series),
+                // Its end is told in telemetry that the freeze held back.
+                None => self.open_gap = Some((request_id, now)),
+            }
+        }
+        self.entry(&request_id, series).deadline = deadline;
+        self.last = Some(Last {
+            request_id,
+            ended_at: None,
+        });
+    }
+
+    /// An invocation of which no INVOKE event will tell.
+    pub(super) fn expect(&mut self, request_id: &str, series: &mut Series) {
+        self.entry(&cut(request_id), series);
+    }
+
+    /// Counts the outcome, once. A failure after a success is one more fact: the runtime answered,
+    /// and then an extension took too long or exited.
+    pub(super) fn settle(&mut self, request_id: &str, outcome: &Outcome<'_>, series: &mut Series) {
+        let entry = self.entry(request_id, series);
+        let settled = match outcome {
+            Outcome::Success => Settled::Success,
+            Outcome::Error(_) | Outcome::Timeout => Settled::Failed,
+        };
+        if entry.settled == Some(Settled::Failed) || entry.settled == Some(settled) {
+            return;
+        }
+        entry.settled = Some(settled);
+        match outcome {
+            Outcome::Success => series.count(&m::INVOCATIONS, &[]),
+            Outcome::Timeout => series.count(&m::TIMEOUTS, &[]),
+            Outcome::Error(error_type) => count_error(error_type, series),
+        }
+    }
+
+    pub(super) fn out_of_memory(&mut self, request_id: &str, series: &mut Series) {
+        let entry = self.entry(request_id, series);
+        if !std::mem::replace(&mut entry.out_of_memory, true) {
+            series.count(&m::OUT_OF_MEMORY, &[]);
+        }
+    }
+
+    /// `runtimeDone`.
+    pub(super) fn ended(
+        &mut self,
+        request_id: &str,
+        time: Option<EpochMs>,
+        duration_ms: Option<f64>,
+        series: &mut Series,
+    ) {
+        self.entry(request_id, series).duration_ms = duration_ms;
+        let Some(time) = time else {
+            return;
+        };
+        if let Some(last) = &mut self.last
+            && last.request_id == request_id
+        {
+            last.ended_at = Some(time);
+        }
+        if let Some((_, until)) = self.open_gap.take_if(|(id, _)| id == request_id) {
+            idle(time, until, series);
+        }
+    }
+
+    /// `report`: the last that is told of an invocation.
+    pub(super) fn reported(
+        &mut self,
+        request_id: &str,
+        duration_ms: Option<f64>,
+        series: &mut Series,
+    ) {
+        let duration_ms = duration_ms.or_else(|| self.entry(request_id, series).duration_ms);
+        series.add_known(&m::DURATION, duration_ms);
+        self.in_flight
+            .retain(|entry| entry.request_id != request_id);
+    }
+
+    /// Waits no longer for what is in flight.
+    pub(super) fn give_up(&mut self, series: &mut Series) {
+        for entry in self.in_flight.drain(..) {
+            abandon(&entry, series);
+        }
+    }
+
+    /// Draws the conclusions from the reason of a shutdown, since telemetry of an invocation that
+    /// is cut short rarely arrives.
+    pub(super) fn shutdown(&mut self, reason: &str, now: EpochMs, series: &mut Series) {
+        if let Some(entry) = self.in_flight.last_mut()
+            && entry.settled.is_none()
+        {
+            let is_over = entry.deadline.is_none_or(|deadline| deadline.0 <= now);
+            let request_id: Text<'_> = entry.request_id.clone().into();
+            match reason {
+                "timeout" if is_over => self.settle(&request_id, &Outcome::Timeout, series),
+                "failure" => self.settle(&request_id, &Outcome::Error(UNKNOWN), series),
+                _ => {}
+            }
+        }
+        self.give_up(series);
+    }
+
+    /// What is known of the request. If there are too many, the oldest is given up.
+    fn entry(&mut self, request_id: &str, series: &mut Series) -> &mut InFlight {
+        let found = self
+            .in_flight
+            .iter()
+            .position(|entry| entry.request_id == request_id);
+        let at = found.unwrap_or_else(|| {
+            if IN_FLIGHT_MAX <= self.in_flight.len() {
+                abandon(&self.in_flight.remove(0), series);
+            }
+            self.in_flight.push(InFlight::new(request_id));
+            self.in_flight.len() - 1
+        });
+        &mut self.in_flight[at]
+    }
+}
+
+impl InFlight {
+    fn new(request_id: &str) -> Self {
+        Self {
+            request_id: request_id.to_owned(),
+            deadline: None,
+            settled: None,
+            out_of_memory: false,
+            duration_ms: None,
+        }
+    }
+}
+
+/// Counts what is known of an invocation that gets no report.
+fn abandon(entry: &InFlight, series: &mut Series) {
+    if entry.settled.is_none() {
+        series.count(&m::UNKNOWN_OUTCOMES, &[]);
+    }
+    series.add_known(&m::DURATION, entry.duration_ms);
+}
+
+/// Counts an error by its type. Functions choose types freely, so only so many are told apart.
+fn count_error(error_type: &str, series: &mut Series) {
+    let error_type = cut(error_type);
+    let mut known = series.values_of(&m::ERRORS, "error_type");
+    let is_known = known.any(|known| known == error_type);
+    drop(known);
+    let types = series.values_of(&m::ERRORS, "error_type").count();
+    let fits = is_known || types < ERROR_TYPES_MAX;
+    let shown = if fits { &*error_type } else { "other" };
+    series.count(&m::ERRORS, &[("error_type", shown)]);
+}
+
+fn idle(from: EpochMs, to: EpochMs, series: &mut Series) {
+    series.add(
+        &m::IDLE_DURATION,
+        &[],
+        super::float(to.0.saturating_sub(from.0)),
+    );
+}
+
+/// Invocations in flight. An environment has one, on Managed Instances some tens; the rest waits
+/// for reports that may never come.
+pub(super) const IN_FLIGHT_MAX: usize = 256;
+
+/// Types of errors told apart in an interval.
+pub(super) const ERROR_TYPES_MAX: usize = 16;

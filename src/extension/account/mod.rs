@@ -1,0 +1,554 @@
+//! Accounting: from telemetry records, events and the clock to the figures that are exported.
+//!
+//! A state machine without input or output. What happened goes in ([`Accounting::record`],
+//! [`invoke`](Accounting::invoke), [`shutdown`](Accounting::shutdown), ...); batches come out:
+//! - [`take_cold_start`](Accounting::take_cold_start) once for each start of an environment, as
+//!   soon as it is known; ask after everything that went in;
+//! - [`take_interval`](Accounting::take_interval) everything else since the last time; ask when
+//!   the interval is over, when [`interval_is_full`](Accounting::interval_is_full), and at the end.
+//!
+//! # Limits
+//!
+//! Memory does not depend on what comes in: values, points, requests in flight and lengths of
+//! texts are bounded, and what has no room is counted.
+
+mod cold_start;
+mod invocations;
+mod metrics;
+mod series;
+
+use self::cold_start::{ColdStart, Origin};
+use self::invocations::{Invocations, Outcome};
+use self::metrics as m;
+use self::series::Series;
+use super::config::InitType;
+use super::event::{
+    BatchCounts, Content, InvocationEnd, InvocationStart, LogsDropped, Metrics, PhaseStart, Record,
+    Span, Status,
+};
+use super::metric::{Batch, Metric};
+use crate::shared::deadline::{Deadline, EpochMs};
+
+pub(super) use self::cold_start::Predecessor;
+
+/// All that is known about the environment this process is in.
+#[derive(Debug)]
+pub(super) struct Accounting {
+    cold_start: ColdStart,
+    invocations: Invocations,
+    series: Series,
+    interval_start: EpochMs,
+    instance_id: Option<String>,
+    function_arn: Option<String>,
+    memory_bytes: Option<u64>,
+    own_cost: OwnCost,
+    /// Processor time that has been added to the series.
+    cpu_counted_ms: f64,
+    /// Whether the times until registered and ready still have to be exported.
+    start_cost_is_due: bool,
+}
+
+/// What this extension costs. What is not known is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct OwnCost {
+    pub(super) exec_to_register_ms: Option<f64>,
+    pub(super) exec_to_ready_ms: Option<f64>,
+    /// Since the start of the process.
+    pub(super) cpu_ms: Option<f64>,
+    pub(super) peak_memory_bytes: Option<f64>,
+}
+
+impl Accounting {
+    /// The account of a process that started at `started_at`, by the wall clock.
+    pub(super) fn new(init_type: InitType, started_at: EpochMs) -> Self {
+        Self {
+            cold_start: ColdStart::new(Origin::Init, init_type, started_at),
+            invocations: Invocations::default(),
+            series: Series::default(),
+            interval_start: started_at,
+            instance_id: None,
+            function_arn: None,
+            memory_bytes: None,
+            own_cost: OwnCost::default(),
+            cpu_counted_ms: 0.0,
+            start_cost_is_due: false,
+        }
+    }
+
+    /// Says that this process took the place of one that panicked: the environment did not start
+    /// now, so no cold start is to be told.
+    pub(super) fn resumed(&mut self) {
+        self.cold_start.keep_silent();
+        self.invocations.keep_earlier();
+    }
+
+    /// Says that no telemetry will come, so that nothing waits for it.
+    pub(super) const fn without_telemetry(&mut self) {
+        self.cold_start.without_telemetry = true;
+    }
+
+    /// Says what was in this environment before, for a caller that knows from elsewhere.
+    #[cfg(test)]
+    pub(super) const fn follows(&mut self, predecessor: Predecessor) {
+        self.cold_start.predecessor = Some(predecessor);
+    }
+
+    /// Says that this process was restored from a snapshot, or noticed so, at `now`.
+    ///
+    /// What was counted before is forgotten: all environments of the snapshot share it. May be
+    /// said again as long as there was no invocation.
+    pub(super) fn restored(&mut self, now: EpochMs) {
+        let again = self.cold_start.origin == Origin::Restore && self.cold_start.invocations == 0;
+        if again {
+            return;
+        }
+        let init_type = InitType::SnapStart;
+        let without_telemetry = self.cold_start.without_telemetry;
+        self.cold_start = ColdStart::new(Origin::Restore, init_type, now);
+        self.cold_start.without_telemetry = without_telemetry;
+        self.invocations = Invocations::default();
+        self.series = Series::default();
+        self.interval_start = now;
+        self.cpu_counted_ms = self.own_cost.cpu_ms.unwrap_or(0.0);
+        self.start_cost_is_due = false;
+    }
+
+    /// Takes note of a record. `now` stands in for a time stamp it lacks.
+    pub(super) fn record(&mut self, record: &Record<'_>, now: EpochMs) {
+        let time = record.time;
+        match &record.content {
+            Content::InitStart(start) => {
+                self.environment(start);
+                if self.cold_start.origin == Origin::Init {
+                    self.cold_start.start(time, start);
+                }
+            }
+            Content::InitRuntimeDone(end) if self.cold_start.origin == Origin::Init => {
+                self.cold_start.runtime_done(time, end);
+            }
+            Content::InitReport(end) if self.cold_start.origin == Origin::Init => {
+                self.cold_start.report(time, end);
+            }
+            // Of the init that the snapshot is made of, held back until after the restore.
+            Content::InitRuntimeDone(_) | Content::InitReport(_) => {}
+            Content::RestoreStart(start) => {
+                if self.cold_start.origin == Origin::Init || self.cold_start.started_at.is_some() {
+                    self.restored(time.unwrap_or(now));
+                }
+                self.environment(start);
+                self.cold_start.start(time, start);
+            }
+            Content::RestoreRuntimeDone(end) => self.cold_start.runtime_done(time, end),
+            Content::RestoreReport(end) => self.cold_start.report(time, end),
+            Content::Start(start) => self.start(start),
+            Content::RuntimeDone(end) => self.runtime_done(end, time),
+            Content::Report(end) => self.report(end, time),
+            Content::LogsDropped(dropped) => self.platform_dropped(dropped),
+            Content::Function { bytes } => self.log("function", *bytes),
+            Content::ExtensionLog { bytes } => self.log("extension", *bytes),
+            Content::End(_)
+            | Content::Fault(_)
+            | Content::Extension(_)
+            | Content::TelemetrySubscription(_)
+            | Content::Unknown(_) => {}
+        }
+        self.settle_first();
+    }
+
+    /// Takes note of what a batch could not tell.
+    pub(super) fn batch(&mut self, counts: &BatchCounts) {
+        self.add_count(&m::MALFORMED_RECORDS, counts.malformed);
+        self.add_count(&m::UNKNOWN_RECORDS, counts.unknown);
+    }
+
+    /// Takes note of an INVOKE event.
+    pub(super) fn invoke(&mut self, request_id: &str, deadline: Option<Deadline>, now: EpochMs) {
+        // A function with snapshots is only ever invoked in an environment that was restored.
+        if self.cold_start.origin == Origin::Init && self.cold_start.is_snap_start() {
+            self.restored(now);
+        }
+        self.cold_start.invoke(request_id, Some(now));
+        if self.cold_start.without_telemetry {
+            self.invocations.give_up(&mut self.series);
+        }
+        self.invocations
+            .invoke(request_id, deadline, now, &mut self.series);
+    }
+
+    /// Takes note of the SHUTDOWN event, after the last telemetry that was waited for.
+    pub(super) fn shutdown(&mut self, reason: &str, now: EpochMs) {
+        // Pages and platform disagree about the case.
+        let reason = cut(reason).to_ascii_lowercase();
+        self.cold_start.shutdown(&reason);
+        self.invocations.shutdown(&reason, now, &mut self.series);
+        self.series
+            .count(&m::SHUTDOWNS, &[("shutdown_reason", &reason)]);
+        let lifetime = now.0.saturating_sub(self.cold_start.began_at.0);
+        self.series
+            .add(&m::ENVIRONMENT_LIFETIME, &[], float(lifetime));
+        let count = self.cold_start.invocations;
+        self.series
+            .add(&m::ENVIRONMENT_INVOCATIONS, &[], float(count));
+    }
+
+    /// Whether there is an invocation of which the report is yet to come.
+    pub(super) fn awaits_report(&self) -> bool {
+        !self.cold_start.without_telemetry && self.invocations.awaits_report()
+    }
+
+    /// Takes note of records and bytes that we lost.
+    pub(super) fn dropped(&mut self, records: u64, bytes: u64) {
+        self.drops("extension", float(records), float(bytes));
+    }
+
+    /// Takes note of what this extension has cost so far.
+    pub(super) fn own_cost(&mut self, cost: OwnCost) {
+        let known = cost.exec_to_register_ms.is_some() || cost.exec_to_ready_ms.is_some();
+        let is_new = self.own_cost.exec_to_ready_ms.is_none();
+        self.start_cost_is_due |= known && is_new && self.cold_start.origin == Origin::Init;
+        if let Some(cpu_ms) = cost.cpu_ms {
+            let more_ms = cpu_ms - self.cpu_counted_ms;
+            if 0.0 < more_ms {
+                self.series.add(&m::EXTENSION_CPU_TIME, &[], more_ms);
+                self.cpu_counted_ms = cpu_ms;
+            }
+        }
+        self.series
+            .add_known(&m::EXTENSION_MEMORY, cost.peak_memory_bytes);
+        if let Some(ms) = cost.exec_to_register_ms
+            && self.cold_start.origin == Origin::Init
+        {
+            let began = self.cold_start.began_at.0;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a duration is not negative"
+            )]
+            let registered = began.saturating_add(ms as u64);
+            self.cold_start.registered_at = Some(EpochMs(registered));
+        }
+        let earlier = self.own_cost;
+        self.own_cost = OwnCost {
+            exec_to_register_ms: cost.exec_to_register_ms.or(earlier.exec_to_register_ms),
+            exec_to_ready_ms: cost.exec_to_ready_ms.or(earlier.exec_to_ready_ms),
+            cpu_ms: cost.cpu_ms.or(earlier.cpu_ms),
+            peak_memory_bytes: cost.peak_memory_bytes.or(earlier.peak_memory_bytes),
+        };
+    }
+
+    /// The start of this environment, once, as soon as its kind and duration are known.
+    pub(super) fn take_cold_start(&mut self, now: EpochMs) -> Option<Batch> {
+        let start = self.cold_start.take(now)?;
+        let source = start.source.map(cold_start::Source::name);
+        let kind = start.kind.name();
+        let is_estimated = start.source == Some(cold_start::Source::Clock);
+        let mut series = Series::default();
+        let attributes = [("cold_start_kind", kind), ("estimated", "true")];
+        let (certain, _) = attributes.split_at(1);
+        let of_kind = if is_estimated {
+            &attributes[..]
+        } else {
+            certain
+        };
+        for (metric, value) in start.figures {
+            series.add(metric, of_kind, value);
+        }
+        if let Some((_, figures)) = self.cold_start.take_first() {
+            for (metric, value) in figures {
+                series.add(metric, of_kind, value);
+            }
+        }
+        if let Some(failure) = &start.failure {
+            let attributes = [("cold_start_kind", kind), ("error_type", failure)];
+            series.count(&m::INIT_FAILURES, &attributes);
+        }
+        if std::mem::take(&mut self.start_cost_is_due) {
+            series.add_known(
+                &m::EXTENSION_REGISTER_DURATION,
+                self.own_cost.exec_to_register_ms,
+            );
+            series.add_known(&m::EXTENSION_READY_DURATION, self.own_cost.exec_to_ready_ms);
+        }
+        let first = &self.cold_start.first;
+        let known = [
+            ("request_id", first.request_id.as_deref()),
+            ("trace_id", first.trace_id.as_deref()),
+            ("instance_id", self.instance_id.as_deref()),
+            (
+                "runtime_version",
+                self.cold_start.runtime_version.as_deref(),
+            ),
+            ("duration_source", source),
+        ];
+        let known = known.into_iter();
+        let properties = known.filter_map(|(name, value)| Some((name, value?.to_owned())));
+        let began = self
+            .cold_start
+            .started_at
+            .unwrap_or(self.cold_start.began_at);
+        Some(Batch {
+            start_ms: began.0.min(now.0),
+            end_ms: now.0,
+            points: series.take(),
+            properties: properties.collect(),
+        })
+    }
+
+    /// Everything since the last call, unless that is nothing.
+    pub(super) fn take_interval(&mut self, now: EpochMs) -> Option<Batch> {
+        self.settle_first();
+        let points = self.series.take();
+        let start = std::mem::replace(&mut self.interval_start, now);
+        (!points.is_empty()).then(|| Batch {
+            start_ms: start.0.min(now.0),
+            end_ms: now.0,
+            points,
+            properties: Vec::new(),
+        })
+    }
+
+    /// Whether a distribution has as many values as are to be exported at once. More are kept, so
+    /// that a batch of telemetry can be taken whole.
+    pub(super) const fn interval_is_full(&self) -> bool {
+        self.series.is_full()
+    }
+
+    /// The environment's name, as the platform tells it.
+    pub(super) fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
+
+    /// The function's ARN, as the platform tells it.
+    pub(super) fn function_arn(&self) -> Option<&str> {
+        self.function_arn.as_deref()
+    }
+
+    /// The memory that is configured, as the platform tells it.
+    pub(super) const fn memory_bytes(&self) -> Option<u64> {
+        self.memory_bytes
+    }
+}
+
+impl Accounting {
+    fn environment(&mut self, start: &PhaseStart<'_>) {
+        let taken = |new: Option<&str>, old: &mut Option<String>| {
+            if let Some(new) = new {
+                *old = Some(cut(new));
+            }
+        };
+        taken(start.instance_id.as_deref(), &mut self.instance_id);
+        taken(start.function_arn.as_deref(), &mut self.function_arn);
+        self.memory_bytes = start.instance_max_memory_bytes.or(self.memory_bytes);
+    }
+
+    fn start(&mut self, start: &InvocationStart<'_>) {
+        let Some(request_id) = start.request_id.as_deref() else {
+            return;
+        };
+        // There are no INVOKE events.
+        if self.cold_start.is_managed() {
+            self.cold_start.invoke(request_id, None);
+            self.invocations.expect(request_id, &mut self.series);
+        }
+        self.first_trace(request_id, start.tracing.value.as_deref());
+        if self.function_arn.is_none() {
+            self.function_arn = start.function_arn.as_deref().map(cut);
+        }
+    }
+
+    fn first_trace(&mut self, request_id: &str, trace_id: Option<&str>) {
+        let first = &mut self.cold_start.first;
+        if first.request_id.as_deref() == Some(request_id) && first.trace_id.is_none() {
+            first.trace_id = trace_id.map(cut);
+        }
+    }
+
+    fn runtime_done(&mut self, end: &InvocationEnd<'_>, time: Option<EpochMs>) {
+        let Some(request_id) = self.own_request(end, time) else {
+            return;
+        };
+        self.first_trace(request_id, end.tracing.value.as_deref());
+        if self.cold_start.is_first(request_id) {
+            self.cold_start.first.duration_ms = end.metrics.duration_ms;
+        }
+        if let Some(outcome) = outcome(end) {
+            self.invocations
+                .settle(request_id, &outcome, &mut self.series);
+        }
+        self.invocations
+            .ended(request_id, time, end.metrics.duration_ms, &mut self.series);
+        self.parts(end);
+    }
+
+    fn report(&mut self, end: &InvocationEnd<'_>, time: Option<EpochMs>) {
+        let Some(request_id) = self.own_request(end, time) else {
+            return;
+        };
+        self.first_trace(request_id, end.tracing.value.as_deref());
+        if self.cold_start.is_first(request_id) {
+            self.cold_start.first.report = Some(end.metrics);
+        }
+        let outcome = outcome(end).unwrap_or(Outcome::Success);
+        self.invocations
+            .settle(request_id, &outcome, &mut self.series);
+        if out_of_memory(end, &outcome) {
+            self.invocations.out_of_memory(request_id, &mut self.series);
+        }
+        self.invocations
+            .reported(request_id, end.metrics.duration_ms, &mut self.series);
+        self.parts(end);
+    }
+
+    /// The request, unless the record is of a process that was here before.
+    ///
+    /// After a reset the platform may deliver its last records to the port where the next process
+    /// listens. That one has been shut down, and counted what it knew.
+    fn own_request<'r>(
+        &mut self,
+        end: &'r InvocationEnd<'_>,
+        time: Option<EpochMs>,
+    ) -> Option<&'r str> {
+        let request_id = end.request_id.as_deref()?;
+        let earlier = time.is_some_and(|time| time < self.cold_start.began_at)
+            && self.cold_start.origin == Origin::Init;
+        if !earlier || !self.invocations.is_foreign(request_id) {
+            return Some(request_id);
+        }
+        match outcome(end) {
+            Some(Outcome::Timeout) => self.cold_start.predecessor = Some(Predecessor::Timeout),
+            Some(Outcome::Error(error)) if ends_environment(error) => {
+                self.cold_start.predecessor = Some(Predecessor::Crash);
+            }
+            Some(Outcome::Error(_) | Outcome::Success) | None => {}
+        }
+        None
+    }
+
+    /// The figures of a record that are counted as they are.
+    fn parts(&mut self, end: &InvocationEnd<'_>) {
+        let Metrics {
+            billed_duration_ms,
+            memory_size_mb,
+            max_memory_used_mb,
+            produced_bytes,
+            ..
+        } = end.metrics;
+        let series = &mut self.series;
+        series.add_known(&m::BILLED_DURATION, billed_duration_ms);
+        series.add_known(&m::MEMORY_SIZE, memory_size_mb.map(|mb| mb * MIB));
+        series.add_known(&m::MEMORY_USED, max_memory_used_mb.map(|mb| mb * MIB));
+        series.add_known(&m::PRODUCED_BYTES, produced_bytes);
+        for span in &end.spans {
+            if let Some(metric) = metric_of(span) {
+                series.add_known(metric, span.duration_ms);
+            }
+        }
+    }
+
+    /// Adds what the first invocation tells about a start that was exported before.
+    fn settle_first(&mut self) {
+        if let Some((kind, figures)) = self.cold_start.take_first() {
+            for (metric, value) in figures {
+                self.series
+                    .add(metric, &[("cold_start_kind", kind.name())], value);
+            }
+        }
+    }
+
+    fn platform_dropped(&mut self, dropped: &LogsDropped<'_>) {
+        let (records, bytes) = (dropped.records, dropped.bytes);
+        self.drops("platform", records.unwrap_or(0.0), bytes.unwrap_or(0.0));
+    }
+
+    fn drops(&mut self, by: &str, records: f64, bytes: f64) {
+        for (metric, value) in [(&m::DROPPED_RECORDS, records), (&m::DROPPED_BYTES, bytes)] {
+            if 0.0 < value {
+                self.series.add(metric, &[("dropped_by", by)], value);
+            }
+        }
+    }
+
+    fn log(&mut self, source: &str, bytes: usize) {
+        let attributes = [("log_source", source)];
+        self.series.count(&m::LOG_RECORDS, &attributes);
+        self.series
+            .add(&m::LOG_BYTES, &attributes, float(bytes as u64));
+    }
+
+    fn add_count(&mut self, metric: &'static Metric, count: usize) {
+        if 0 < count {
+            self.series.add(metric, &[], float(count as u64));
+        }
+    }
+}
+
+/// How an invocation ended, if the record says.
+fn outcome<'r>(end: &'r InvocationEnd<'_>) -> Option<Outcome<'r>> {
+    let error_type = end.error_type.as_deref();
+    Some(match (end.status.as_ref(), error_type) {
+        (Some(Status::Success), _) => Outcome::Success,
+        (Some(Status::Timeout), _) => Outcome::Timeout,
+        (None, None) => return None,
+        (_, Some(error_type)) => Outcome::Error(error_type),
+        (Some(Status::Failure), None) => Outcome::Error("failure"),
+        (Some(Status::Error), None) => Outcome::Error("error"),
+        (Some(Status::Other(status)), None) => Outcome::Error(status),
+    })
+}
+
+/// Some runtimes say that memory ran out; others only exit, with all of it used.
+fn out_of_memory(end: &InvocationEnd<'_>, outcome: &Outcome<'_>) -> bool {
+    let Outcome::Error(error_type) = *outcome else {
+        return false;
+    };
+    let used = end
+        .metrics
+        .max_memory_used_mb
+        .zip(end.metrics.memory_size_mb);
+    let is_full = used.is_some_and(|(used, size)| size <= used);
+    error_type.ends_with("OutOfMemory") || (error_type == "Runtime.ExitError" && is_full)
+}
+
+/// Whether an error of this type is the end of the processes, and not only of the invocation.
+fn ends_environment(error_type: &str) -> bool {
+    let categories = ["Runtime.", "Extension.", "Sandbox."];
+    categories
+        .iter()
+        .any(|category| error_type.starts_with(category))
+}
+
+fn metric_of(span: &Span<'_>) -> Option<&'static Metric> {
+    Some(match span.name.as_deref()? {
+        "responseLatency" => &m::RESPONSE_LATENCY,
+        "responseDuration" => &m::RESPONSE_DURATION,
+        "runtimeOverhead" => &m::RUNTIME_OVERHEAD,
+        "extensionOverhead" => &m::EXTENSION_OVERHEAD,
+        _ => return None,
+    })
+}
+
+/// As much of a text from outside as is kept.
+fn cut(text: &str) -> String {
+    let mut length = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(length) {
+        length -= 1;
+    }
+    text.get(..length).unwrap_or_default().to_owned()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and durations here are far below 2^53"
+)]
+const fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Bytes of a text from outside that are kept. The longest are ARNs and trace headers.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// Bytes of a megabyte, as memory is configured and reported.
+const MIB: f64 = 1_048_576.0;
+
+#[cfg(test)]
+mod tests;

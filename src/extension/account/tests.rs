@@ -1,0 +1,1144 @@
+use super::super::event;
+use super::super::metric::Point;
+use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX};
+use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
+use super::*;
+
+/// 2026-08-20T10:00:00.000Z, from which all times here count.
+const TEN: u64 = 1_787_220_000_000;
+
+/// How the init of which a snapshot is made ends.
+const SNAPSHOT: &str = r#""status":"success","metrics":{"durationMs":900.0}"#;
+
+fn at(ms: u64) -> EpochMs {
+    EpochMs(TEN + ms)
+}
+
+/// A record of `kind`, made at `ms`, with the members that `members` holds.
+fn record(ms: u64, kind: &str, members: &str) -> String {
+    let (minutes, seconds, millis) = (ms / 60_000, ms / 1_000 % 60, ms % 1_000);
+    format!(
+        r#"{{"time":"2026-08-20T10:{minutes:02}:{seconds:02}.{millis:03}Z","type":"platform.{kind}","record":{{{members}}}}}"#
+    )
+}
+
+fn init_start(ms: u64, init_type: &str, phase: &str) -> String {
+    let members = format!(
+        r#""initializationType":"{init_type}","phase":"{phase}","functionName":"f","instanceId":"i-1","runtimeVersion":"r:1","instanceMaxMemory":268435456"#
+    );
+    record(ms, "initStart", &members)
+}
+
+fn init_end(ms: u64, init_type: &str, phase: &str, rest: &str) -> [String; 2] {
+    let members = format!(r#""initializationType":"{init_type}","phase":"{phase}",{rest}"#);
+    [
+        record(ms, "initRuntimeDone", &members),
+        record(ms + 60, "initReport", &members),
+    ]
+}
+
+fn init_runtime_done(ms: u64) -> String {
+    record(
+        ms,
+        "initRuntimeDone",
+        r#""initializationType":"on-demand","phase":"init","status":"success""#,
+    )
+}
+
+fn init_report(ms: u64, duration_ms: f64) -> String {
+    let members = format!(
+        r#""initializationType":"on-demand","phase":"init","status":"success","metrics":{{"durationMs":{duration_ms}}}"#
+    );
+    record(ms, "initReport", &members)
+}
+
+fn start(ms: u64, id: &str) -> String {
+    let members =
+        format!(r#""requestId":"{id}","tracing":{{"type":"X-Amzn-Trace-Id","value":"Root=1"}}"#);
+    record(ms, "start", &members)
+}
+
+fn runtime_done(ms: u64, id: &str, duration_ms: f64) -> String {
+    let members = format!(
+        r#""requestId":"{id}","status":"success","metrics":{{"durationMs":{duration_ms}}}"#
+    );
+    record(ms, "runtimeDone", &members)
+}
+
+fn report(ms: u64, id: &str, metrics: &str) -> String {
+    let members = format!(r#""requestId":"{id}","status":"success","metrics":{{{metrics}}}"#);
+    record(ms, "report", &members)
+}
+
+/// An account that things happen to.
+struct Script {
+    account: Accounting,
+    cold_starts: Vec<Batch>,
+}
+
+impl Script {
+    /// A process that started at 100 ms past ten.
+    fn new(init_type: InitType) -> Self {
+        Self {
+            account: Accounting::new(init_type, at(100)),
+            cold_starts: Vec::new(),
+        }
+    }
+
+    fn ask(&mut self, ms: u64) -> &mut Self {
+        self.cold_starts
+            .extend(self.account.take_cold_start(at(ms)));
+        self
+    }
+
+    /// A batch of telemetry that arrives at `ms`.
+    fn batch(&mut self, ms: u64, records: &[String]) -> &mut Self {
+        let body = format!("[{}]", records.join(","));
+        let counts = event::records(body.as_bytes(), &mut |record| {
+            if let Ok(record) = record {
+                self.account.record(&record, at(ms));
+            }
+        });
+        self.account.batch(&counts.unwrap());
+        self.ask(ms)
+    }
+
+    fn invoke(&mut self, ms: u64, id: &str) -> &mut Self {
+        self.account
+            .invoke(id, Some(Deadline(at(ms + 3_000))), at(ms));
+        self.ask(ms)
+    }
+
+    fn shutdown(&mut self, ms: u64, reason: &str) -> &mut Self {
+        self.account.shutdown(reason, at(ms));
+        self.ask(ms)
+    }
+
+    /// The only start that was told.
+    #[track_caller]
+    fn cold_start(&self) -> Vec<String> {
+        assert_eq!(self.cold_starts.len(), 1, "{:#?}", self.cold_starts);
+        points(&self.cold_starts[0])
+    }
+
+    #[track_caller]
+    fn nothing_yet(&mut self) -> &mut Self {
+        assert_eq!(self.cold_starts, []);
+        self
+    }
+
+    fn interval(&mut self, ms: u64) -> Vec<String> {
+        self.account
+            .take_interval(at(ms))
+            .as_ref()
+            .map(points)
+            .unwrap_or_default()
+    }
+
+    /// What of an interval tells about the start.
+    fn rest_of_start(&mut self, ms: u64) -> Vec<String> {
+        let mut points = self.interval(ms);
+        points.retain(|point| point.contains("cold_start_kind"));
+        points
+    }
+}
+
+/// `name{attribute=value}=1,2`
+fn points(batch: &Batch) -> Vec<String> {
+    assert!(batch.start_ms <= batch.end_ms);
+    let point = |point: &Point| {
+        assert!(point.attributes.is_sorted());
+        let attributes: Vec<String> = point
+            .attributes
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let values: Vec<String> = point.values.iter().map(f64::to_string).collect();
+        let name = point.metric.name;
+        format!("{name}{{{}}}={}", attributes.join(","), values.join(","))
+    };
+    batch.points.iter().map(point).collect()
+}
+
+/// Points of which all have the attribute `cold_start_kind`.
+fn of_kind(kind: &str, points: &[&str]) -> Vec<String> {
+    let shown = |point: &&str| {
+        let (name, value) = point.split_once('=').unwrap();
+        format!("{name}{{cold_start_kind={kind}}}={value}")
+    };
+    points.iter().map(shown).collect()
+}
+
+fn estimated(kind: &str, points: &[&str]) -> Vec<String> {
+    let points = of_kind(kind, points);
+    points
+        .iter()
+        .map(|point| point.replace('}', ",estimated=true}"))
+        .collect()
+}
+
+fn property<'b>(batch: &'b Batch, name: &str) -> Option<&'b str> {
+    let found = batch
+        .properties
+        .iter()
+        .find(|(property, _)| *property == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn an_on_demand_start_has_all_its_parts() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.own_cost(OwnCost {
+        exec_to_register_ms: Some(4.5),
+        exec_to_ready_ms: Some(6.25),
+        cpu_ms: Some(3.0),
+        peak_memory_bytes: Some(1_500_000.0),
+    });
+    script.batch(
+        440,
+        &[init_start(64, "on-demand", "init"), init_runtime_done(401)],
+    );
+    script.nothing_yet();
+    script
+        .batch(480, &[init_report(462, 397.68), start(470, "a")])
+        .nothing_yet();
+    script.invoke(481, "a");
+    let mut expected = of_kind(
+        "on_demand",
+        &[
+            "environment_starts=1",
+            "cold_starts=1",
+            "init_duration=397.68",
+            "init_before_runtime_duration=40",
+            "init_runtime_duration=297",
+            "init_extensions_duration=60",
+        ],
+    );
+    expected.push("extension_register_duration{}=4.5".to_owned());
+    expected.push("extension_ready_duration{}=6.25".to_owned());
+    assert_eq!(script.cold_start(), expected);
+    let batch = &script.cold_starts[0];
+    assert_eq!((batch.start_ms, batch.end_ms), (TEN + 64, TEN + 481));
+    assert_eq!(property(batch, "request_id"), Some("a"));
+    assert_eq!(property(batch, "instance_id"), Some("i-1"));
+    assert_eq!(property(batch, "runtime_version"), Some("r:1"));
+    assert_eq!(property(batch, "duration_source"), Some("phase_report"));
+    assert_eq!(script.account.instance_id(), Some("i-1"));
+    assert_eq!(script.account.memory_bytes(), Some(268_435_456));
+    assert_eq!(script.account.function_arn(), None);
+
+    script.batch(700, &[runtime_done(690, "a", 200.5)]);
+    script.batch(
+        9_000,
+        &[report(
+            702,
+            "a",
+            r#""durationMs":210.2,"billedDurationMs":608,"memorySizeMB":256,"maxMemoryUsedMB":84,"initDurationMs":397.68"#,
+        )],
+    );
+    let rest = of_kind(
+        "on_demand",
+        &[
+            "first_invocation_duration=200.5",
+            "cold_start_duration=598.1800000000001",
+            "billed_init_duration=397",
+        ],
+    );
+    assert_eq!(script.rest_of_start(9_000), rest);
+    assert_eq!(script.cold_starts.len(), 1);
+}
+
+#[test]
+fn the_invoke_event_may_come_before_everything_else() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(465, "a").nothing_yet();
+    script
+        .batch(490, &[init_start(64, "on-demand", "init")])
+        .nothing_yet();
+    script.batch(
+        500,
+        &[
+            init_runtime_done(401),
+            init_report(462, 397.5),
+            start(463, "a"),
+        ],
+    );
+    let expected = of_kind(
+        "on_demand",
+        &[
+            "environment_starts=1",
+            "cold_starts=1",
+            "init_duration=397.5",
+            "init_extensions_duration=60",
+        ],
+    );
+    assert_eq!(script.cold_start(), expected);
+    assert_eq!(property(&script.cold_starts[0], "request_id"), Some("a"));
+}
+
+#[test]
+fn everything_in_one_late_batch_is_told_at_once() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(465, "a").invoke(60_000, "b").nothing_yet();
+    script.account.take_interval(at(60_000));
+    let records = [
+        init_start(64, "on-demand", "init"),
+        init_report(462, 400.0),
+        start(463, "a"),
+        runtime_done(565, "a", 100.0),
+        report(
+            566,
+            "a",
+            r#""durationMs":101.0,"billedDurationMs":501,"initDurationMs":400.0"#,
+        ),
+    ];
+    script.batch(60_025, &records);
+    let mut expected = of_kind(
+        "on_demand",
+        &[
+            "environment_starts=1",
+            "cold_starts=1",
+            "init_duration=400",
+            "first_invocation_duration=100",
+            "cold_start_duration=500",
+            "billed_init_duration=400",
+        ],
+    );
+    assert_eq!(script.cold_start(), expected);
+    assert_eq!(property(&script.cold_starts[0], "trace_id"), Some("Root=1"));
+    expected.clear();
+    assert_eq!(script.rest_of_start(60_025), expected);
+}
+
+#[test]
+fn a_missing_init_report_has_substitutes() {
+    let on_demand = |last: &str| {
+        of_kind(
+            "on_demand",
+            &["environment_starts=1", "cold_starts=1", last],
+        )
+    };
+    // The report of the first invocation.
+    let mut script = Script::new(InitType::OnDemand);
+    script
+        .batch(440, &[init_start(64, "on-demand", "init")])
+        .invoke(481, "a")
+        .nothing_yet();
+    script
+        .batch(700, &[runtime_done(690, "a", 10.0)])
+        .nothing_yet();
+    script.batch(
+        9_000,
+        &[report(
+            702,
+            "a",
+            r#""durationMs":11.0,"initDurationMs":398.5"#,
+        )],
+    );
+    let told = script.cold_start();
+    assert_eq!(told[..3], on_demand("init_duration=398.5"));
+    assert_eq!(
+        told[3],
+        "first_invocation_duration{cold_start_kind=on_demand}=10"
+    );
+    assert_eq!(
+        property(&script.cold_starts[0], "duration_source"),
+        Some("invocation_report")
+    );
+    // A late one changes nothing any more.
+    script.batch(9_001, &[init_report(462, 1.0)]);
+    assert_eq!(script.cold_starts.len(), 1);
+
+    // Time stamps, when that report has no init either.
+    let mut script = Script::new(InitType::OnDemand);
+    script.batch(
+        440,
+        &[init_start(64, "on-demand", "init"), init_runtime_done(401)],
+    );
+    script
+        .invoke(481, "a")
+        .batch(9_000, &[report(702, "a", r#""durationMs":11.0"#)]);
+    assert_eq!(script.cold_start()[..3], on_demand("init_duration=337"));
+    assert_eq!(
+        property(&script.cold_starts[0], "duration_source"),
+        Some("stamps")
+    );
+
+    // The clock, from initStart and from the start of the process.
+    for (records, ms) in [
+        (vec![init_start(64, "on-demand", "init")], 417),
+        (Vec::new(), 381),
+    ] {
+        let mut script = Script::new(InitType::OnDemand);
+        script
+            .batch(440, &records)
+            .invoke(481, "a")
+            .invoke(5_000, "b")
+            .nothing_yet();
+        script.invoke(6_000, "c");
+        let init = format!("init_duration={ms}");
+        let expected = estimated(
+            "on_demand",
+            &["environment_starts=1", "cold_starts=1", &init],
+        );
+        assert_eq!(script.cold_start(), expected);
+        assert_eq!(
+            property(&script.cold_starts[0], "duration_source"),
+            Some("clock")
+        );
+    }
+}
+
+#[test]
+fn the_wait_for_a_report_is_bounded() {
+    let table: [(u64, bool); 3] = [(482, false), (10_480, false), (10_481, true)];
+    for (ms, told) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        script.invoke(481, "a").ask(ms);
+        assert_eq!(script.cold_starts.len(), usize::from(told), "{ms}");
+    }
+    // Without telemetry nothing is waited for.
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.without_telemetry();
+    script.invoke(481, "a");
+    let expected = estimated(
+        "on_demand",
+        &["environment_starts=1", "cold_starts=1", "init_duration=381"],
+    );
+    assert_eq!(script.cold_start(), expected);
+    assert!(!script.account.awaits_report());
+    script
+        .invoke(900, "b")
+        .invoke(1_000, "c")
+        .shutdown(2_000, "spindown");
+    let expected = [
+        "invocations_unknown{}=3",
+        "shutdowns{shutdown_reason=spindown}=1",
+        "environment_lifetime{}=1900",
+        "environment_invocations{}=3",
+    ];
+    assert_eq!(script.interval(2_000), expected);
+    // Nor is there a duration of an init that nobody waited for.
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.without_telemetry();
+    script.invoke(60_000, "a");
+    assert_eq!(
+        script.cold_start(),
+        of_kind("proactive", &["environment_starts=1"])
+    );
+}
+
+#[test]
+fn a_long_gap_is_a_proactive_start() {
+    // The init ends at 464 by its report: its start and its duration.
+    for (invoked_ms, kind) in [(10_464, "on_demand"), (10_465, "proactive")] {
+        let mut script = Script::new(InitType::OnDemand);
+        script.batch(
+            480,
+            &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
+        );
+        script.nothing_yet().invoke(invoked_ms, "a");
+        let told = script.cold_start();
+        assert_eq!(
+            told[0],
+            format!("environment_starts{{cold_start_kind={kind}}}=1")
+        );
+        let counted = told.iter().any(|point| point.starts_with("cold_starts"));
+        assert_eq!(counted, kind == "on_demand");
+        script.batch(
+            20_000,
+            &[report(
+                10_500,
+                "a",
+                r#""durationMs":20.0,"billedDurationMs":420,"initDurationMs":400.0"#,
+            )],
+        );
+        let rest = script.rest_of_start(20_000);
+        assert_eq!(
+            rest[0],
+            format!("first_invocation_duration{{cold_start_kind={kind}}}=20")
+        );
+        let whole = rest
+            .iter()
+            .any(|point| point.starts_with("cold_start_duration"));
+        assert_eq!(whole, kind == "on_demand");
+    }
+    // One that is never used at all.
+    let mut script = Script::new(InitType::OnDemand);
+    script.batch(
+        480,
+        &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
+    );
+    script.shutdown(600_000, "SPINDOWN");
+    assert_eq!(
+        script.cold_start(),
+        of_kind("proactive", &["environment_starts=1", "init_duration=400"])
+    );
+}
+
+#[test]
+fn provisioned_concurrency_is_told_before_it_is_invoked() {
+    let kind = "provisioned-concurrency";
+    let end = init_end(
+        401,
+        kind,
+        "init",
+        r#""status":"success","metrics":{"durationMs":397.5}"#,
+    );
+    let expected = of_kind(
+        "provisioned_concurrency",
+        &[
+            "environment_starts=1",
+            "init_duration=397.5",
+            "init_extensions_duration=60",
+        ],
+    );
+    let mut script = Script::new(InitType::ProvisionedConcurrency);
+    script
+        .batch(480, &[init_start(64, kind, "init")])
+        .nothing_yet()
+        .batch(481, &end);
+    assert_eq!(script.cold_start(), expected);
+
+    // The platform's word is worth more than the environment's, and comes in time or late.
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(300_000, "a").nothing_yet();
+    script.batch(
+        300_025,
+        &[vec![init_start(64, kind, "init")], end.to_vec()].concat(),
+    );
+    assert_eq!(script.cold_start(), expected);
+    script.batch(300_400, &[runtime_done(300_300, "a", 30.0)]);
+    let rest = of_kind("provisioned_concurrency", &["first_invocation_duration=30"]);
+    assert_eq!(script.rest_of_start(300_400), rest);
+}
+
+#[test]
+fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
+    let status = r#""status":"success","metrics":{"durationMs":300.0}"#;
+    let timed_out = r#""requestId":"old","status":"timeout""#;
+    let crashed = r#""requestId":"old","status":"error","errorType":"Runtime.ExitError""#;
+    let handled = r#""requestId":"old","status":"error","errorType":"Function.Oops""#;
+    let failed = r#""initializationType":"on-demand","phase":"init","status":"timeout","metrics":{"durationMs":9999.0}"#;
+    let table = [
+        ("init_retried_in_invoke", vec![]),
+        (
+            "init_retried_in_invoke",
+            vec![record(20, "initReport", failed)],
+        ),
+        (
+            "init_retried_in_invoke",
+            vec![record(20, "runtimeDone", handled)],
+        ),
+        (
+            "reset_after_timeout",
+            vec![record(20, "runtimeDone", timed_out)],
+        ),
+        ("reset_after_timeout", vec![record(20, "report", timed_out)]),
+        (
+            "reset_after_crash",
+            vec![record(20, "runtimeDone", crashed)],
+        ),
+    ];
+    for (kind, before) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        script.batch(440, &before).nothing_yet();
+        script
+            .batch(441, &[init_start(64, "on-demand", "invoke")])
+            .nothing_yet();
+        script.batch(480, &init_end(350, "on-demand", "invoke", status));
+        script.invoke(481, "a");
+        let expected = of_kind(
+            kind,
+            &[
+                "environment_starts=1",
+                "cold_starts=1",
+                "init_duration=300",
+                "init_extensions_duration=14",
+            ],
+        );
+        assert_eq!(script.cold_start(), expected);
+        // The duration of the report holds the init, so that of the runtime is not enough.
+        script.batch(700, &[runtime_done(690, "a", 200.0)]);
+        assert_eq!(script.rest_of_start(700), [""; 0]);
+        script.batch(
+            9_000,
+            &[report(
+                702,
+                "a",
+                r#""durationMs":512.5,"billedDurationMs":513"#,
+            )],
+        );
+        let rest = of_kind(
+            kind,
+            &[
+                "first_invocation_duration=212.5",
+                "cold_start_duration=512.5",
+            ],
+        );
+        assert_eq!(script.rest_of_start(9_000), rest);
+    }
+}
+
+#[test]
+fn a_caller_may_know_the_predecessor() {
+    let table = [
+        (Predecessor::Timeout, "reset_after_timeout"),
+        (Predecessor::Crash, "reset_after_crash"),
+        (Predecessor::FailedInit, "on_demand"),
+    ];
+    for (predecessor, kind) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        script.account.follows(predecessor);
+        script.batch(
+            480,
+            &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
+        );
+        script.invoke(481, "a");
+        let expected = of_kind(
+            kind,
+            &["environment_starts=1", "cold_starts=1", "init_duration=400"],
+        );
+        assert_eq!(script.cold_start(), expected);
+    }
+}
+
+#[test]
+fn a_failed_init_is_told_when_it_fails() {
+    let with_type =
+        r#""status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":250.0}"#;
+    let without = r#""status":"timeout","metrics":{"durationMs":250.0}"#;
+    for (rest, error_type) in [(with_type, "Runtime.ExitError"), (without, "timeout")] {
+        let mut script = Script::new(InitType::OnDemand);
+        script
+            .batch(440, &[init_start(64, "on-demand", "init")])
+            .nothing_yet();
+        script.batch(480, &init_end(300, "on-demand", "init", rest));
+        let mut expected = of_kind(
+            "init_failure",
+            &[
+                "environment_starts=1",
+                "init_duration=250",
+                "init_extensions_duration=14",
+            ],
+        );
+        expected.push(format!(
+            "init_failures{{cold_start_kind=init_failure,error_type={error_type}}}=1"
+        ));
+        assert_eq!(script.cold_start(), expected);
+        script.shutdown(500, "failure");
+        assert_eq!(script.cold_starts.len(), 1);
+    }
+    // Of which only the end is heard.
+    for reason in ["failure", "TIMEOUT"] {
+        let mut script = Script::new(InitType::OnDemand);
+        script
+            .batch(440, &[init_start(64, "on-demand", "init")])
+            .shutdown(500, reason);
+        let mut expected = of_kind("init_failure", &["environment_starts=1"]);
+        expected
+            .push("init_failures{cold_start_kind=init_failure,error_type=unknown}=1".to_owned());
+        assert_eq!(script.cold_start(), expected);
+    }
+}
+
+#[test]
+fn the_init_of_a_snapshot_is_told_where_it_is_made() {
+    let end = init_end(401, "snap-start", "init", SNAPSHOT);
+    let mut script = Script::new(InitType::SnapStart);
+    script
+        .batch(440, &[init_start(64, "snap-start", "init")])
+        .batch(480, &end);
+    assert_eq!(
+        script.cold_start(),
+        of_kind(
+            "snap_start_init",
+            &[
+                "environment_starts=1",
+                "init_duration=900",
+                "init_extensions_duration=563"
+            ]
+        )
+    );
+}
+
+#[test]
+fn a_restore_is_a_start_of_its_own() {
+    let restore = [
+        record(
+            60_064,
+            "restoreStart",
+            r#""functionName":"f","functionVersion":"7","instanceId":"i-2""#,
+        ),
+        record(60_480, "restoreRuntimeDone", r#""status":"success""#),
+        record(
+            60_501,
+            "restoreReport",
+            r#""status":"success","metrics":{"durationMs":437.5}"#,
+        ),
+    ];
+    let report = report(
+        60_900,
+        "a",
+        r#""durationMs":147.0,"billedDurationMs":201,"restoreDurationMs":500.5,"billedRestoreDurationMs":53"#,
+    );
+    let told = of_kind(
+        "snap_start_restore",
+        &[
+            "environment_starts=1",
+            "cold_starts=1",
+            "restore_duration=437.5",
+        ],
+    );
+    let rest = of_kind(
+        "snap_start_restore",
+        &[
+            "first_invocation_duration=147",
+            "cold_start_duration=584.5",
+            "billed_restore_duration=53",
+        ],
+    );
+    for noticed in [true, false] {
+        let mut script = Script::new(InitType::SnapStart);
+        script.account.dropped(3, 300);
+        if noticed {
+            script.account.restored(at(60_500));
+        }
+        // A record of the init that was held back is not of this environment's start.
+        let late = init_end(401, "snap-start", "init", SNAPSHOT);
+        script
+            .invoke(60_505, "a")
+            .batch(60_530, &late)
+            .nothing_yet()
+            .batch(60_531, &restore);
+        assert_eq!(script.cold_start(), told);
+        assert_eq!(property(&script.cold_starts[0], "instance_id"), Some("i-2"));
+        script.batch(61_000, std::slice::from_ref(&report));
+        let interval = script.interval(61_000);
+        assert!(
+            interval.iter().all(|point| !point.starts_with("dropped")),
+            "{interval:?}"
+        );
+        let shown: Vec<String> = interval
+            .into_iter()
+            .filter(|point| point.contains("cold_start_kind"))
+            .collect();
+        assert_eq!(shown, rest);
+    }
+}
+
+#[test]
+fn restores_have_substitutes_and_gaps_too() {
+    let restore_start = record(60_064, "restoreStart", r#""functionName":"f""#);
+    let restored = |records: &[String], invoked_ms: u64| {
+        let mut script = Script::new(InitType::SnapStart);
+        script.batch(60_400, records).invoke(invoked_ms, "a");
+        script
+    };
+    // The report of the first invocation.
+    let mut script = restored(std::slice::from_ref(&restore_start), 60_505);
+    script.nothing_yet();
+    script.batch(
+        61_000,
+        &[report(
+            60_900,
+            "a",
+            r#""durationMs":147.0,"restoreDurationMs":500.5"#,
+        )],
+    );
+    assert_eq!(
+        script.cold_start()[2],
+        "restore_duration{cold_start_kind=snap_start_restore}=500.5"
+    );
+    // Nothing but the clock, by which the caller knows when it was thawed.
+    let mut script = Script::new(InitType::SnapStart);
+    script.account.without_telemetry();
+    script.account.restored(at(60_500));
+    script.invoke(60_505, "a");
+    let expected = estimated(
+        "snap_start_restore",
+        &[
+            "environment_starts=1",
+            "cold_starts=1",
+            "restore_duration=5",
+        ],
+    );
+    assert_eq!(script.cold_start(), expected);
+    // Restored ahead of demand.
+    let report = record(
+        60_400,
+        "restoreReport",
+        r#""status":"success","metrics":{"durationMs":336.0}"#,
+    );
+    let script = restored(&[restore_start, report], 70_401);
+    let expected = of_kind(
+        "snap_start_proactive",
+        &["environment_starts=1", "restore_duration=336"],
+    );
+    assert_eq!(script.cold_start(), expected);
+    // Failed.
+    let mut script = Script::new(InitType::SnapStart);
+    script.account.restored(at(60_064));
+    let failed =
+        r#""status":"error","errorType":"Runtime.RestoreError","metrics":{"durationMs":336.0}"#;
+    script.batch(60_420, &[record(60_400, "restoreReport", failed)]);
+    assert_eq!(
+        script.cold_start()[2],
+        "init_failures{cold_start_kind=init_failure,error_type=Runtime.RestoreError}=1"
+    );
+}
+
+#[test]
+fn each_restore_is_told() {
+    let mut script = Script::new(InitType::SnapStart);
+    for round in 1..=3 {
+        let ms = round * 60_000;
+        script.account.restored(at(ms));
+        script.account.restored(at(ms + 1));
+        let records = [
+            record(ms - 10, "restoreStart", r#""functionName":"f""#),
+            record(
+                ms,
+                "restoreReport",
+                r#""status":"success","metrics":{"durationMs":10.0}"#,
+            ),
+        ];
+        script.invoke(ms + 5, "a").batch(ms + 30, &records);
+        script.batch(ms + 40, &[report(ms + 35, "a", r#""durationMs":1.0"#)]);
+    }
+    assert_eq!(script.cold_starts.len(), 3);
+}
+
+#[test]
+fn managed_instances_have_no_events_and_one_init() {
+    let kind = "lambda-managed-instances";
+    let mut script = Script::new(InitType::ManagedInstances);
+    script
+        .batch(440, &[init_start(64, kind, "init")])
+        .nothing_yet();
+    script.batch(
+        480,
+        &init_end(
+            401,
+            kind,
+            "init",
+            r#""status":"success","metrics":{"durationMs":397.5}"#,
+        ),
+    );
+    let expected = of_kind(
+        "managed_instances",
+        &[
+            "environment_starts=1",
+            "init_duration=397.5",
+            "init_extensions_duration=60",
+        ],
+    );
+    assert_eq!(script.cold_start(), expected);
+    let spans = r#""spans":[{"name":"responseLatency","durationMs":2.5},{"name":"responseDuration","durationMs":0.5}]"#;
+    let report = |id: &str, ms: f64| {
+        let members = format!(
+            r#""requestId":"{id}","status":"success","metrics":{{"durationMs":{ms}}},{spans}"#
+        );
+        record(700, "report", &members)
+    };
+    // In any order.
+    let records = [
+        start(600, "a"),
+        start(601, "b"),
+        report("b", 12.345),
+        report("a", 5.5),
+        report("c", 1.0),
+    ];
+    script.batch(800, &records).shutdown(90_000, "spindown");
+    assert_eq!(
+        script.interval(90_000),
+        [
+            "invocations{}=3",
+            "duration{}=12.345,5.5,1",
+            "response_latency{}=2.5,2.5,2.5",
+            "response_duration{}=0.5,0.5,0.5",
+            "shutdowns{shutdown_reason=spindown}=1",
+            "environment_lifetime{}=89900",
+            "environment_invocations{}=2",
+        ]
+    );
+}
+
+#[test]
+fn a_warm_interval_has_every_figure_of_its_invocations() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.resumed();
+    let done = r#""requestId":"a","status":"success","metrics":{"durationMs":10.5,"producedBytes":50},
+        "spans":[{"name":"responseLatency","durationMs":8.0},{"name":"responseDuration","durationMs":0.25},
+                 {"name":"runtimeOverhead","durationMs":0.5},{"name":"new","durationMs":1}]"#;
+    let report_of_a = r#""requestId":"a","status":"success","metrics":{"durationMs":12.5,"billedDurationMs":13,
+        "memorySizeMB":128,"maxMemoryUsedMB":84},"spans":[{"name":"extensionOverhead","durationMs":1.5}]"#;
+    script
+        .invoke(1_000, "a")
+        .batch(1_030, &[record(1_011, "runtimeDone", done)]);
+    assert!(script.account.awaits_report());
+    script
+        .invoke(5_000, "b")
+        .batch(5_025, &[record(1_013, "report", report_of_a)]);
+    script
+        .batch(5_050, &[runtime_done(5_010, "b", 9.0)])
+        .invoke(9_000, "c");
+    assert_eq!(
+        script.interval(9_000),
+        [
+            "invocations{}=2",
+            "produced_bytes{}=50",
+            "response_latency{}=8",
+            "response_duration{}=0.25",
+            "runtime_overhead{}=0.5",
+            "idle_duration{}=3989,3990",
+            "duration{}=12.5",
+            "billed_duration{}=13",
+            "memory_size{}=134217728",
+            "memory_used{}=88080384",
+            "extension_overhead{}=1.5",
+        ]
+    );
+    assert_eq!(script.interval(9_001), [""; 0]);
+    // What gets no report has the runtime's duration, and the gap whose start is told late counts.
+    script
+        .invoke(20_000, "d")
+        .batch(20_025, &[runtime_done(9_500, "c", 500.0)]);
+    script.shutdown(30_000, "Spindown");
+    assert_eq!(
+        script.interval(30_000),
+        [
+            "invocations{}=1",
+            "idle_duration{}=10500",
+            "duration{}=9,500",
+            "invocations_unknown{}=1",
+            "shutdowns{shutdown_reason=spindown}=1",
+            "environment_lifetime{}=29900",
+            "environment_invocations{}=4",
+        ]
+        .map(ToOwned::to_owned)
+    );
+    assert_eq!(script.cold_starts, []);
+}
+
+#[test]
+fn outcomes_are_counted_once_and_by_kind() {
+    const OK: &str = r#""status":"success""#;
+    const LATE: &str = r#""status":"timeout""#;
+    const SANDBOX: &str = r#""status":"timeout","errorType":"Sandbox.Timeout""#;
+    const OOPS: &str = r#""status":"error","errorType":"Function.Oops""#;
+    const MEMORY: &str = r#""status":"error","errorType":"Runtime.OutOfMemory""#;
+    const EXIT: &str = r#""status":"error","errorType":"Runtime.ExitError""#;
+    const FULL: &str = r#""status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
+    const NOT_FULL: &str = r#""status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":127}"#;
+    let table: [(&str, &str, &str); 13] = [
+        (OK, OK, "invocations{}=1"),
+        (OK, "", "invocations{}=1"),
+        ("", r#""metrics":{}"#, "invocations{}=1"),
+        // The runtime answered, and an extension took too long.
+        (OK, LATE, "invocations{}=1 timeouts{}=1"),
+        (LATE, SANDBOX, "timeouts{}=1"),
+        (OOPS, OOPS, "errors{error_type=Function.Oops}=1"),
+        (OOPS, OK, "errors{error_type=Function.Oops}=1"),
+        (r#""status":"failure""#, "", "errors{error_type=failure}=1"),
+        (r#""status":"odd""#, "", "errors{error_type=odd}=1"),
+        (r#""errorType":"E""#, "", "errors{error_type=E}=1"),
+        (
+            MEMORY,
+            MEMORY,
+            "errors{error_type=Runtime.OutOfMemory}=1 out_of_memory{}=1",
+        ),
+        (
+            EXIT,
+            FULL,
+            "errors{error_type=Runtime.ExitError}=1 out_of_memory{}=1",
+        ),
+        (EXIT, NOT_FULL, "errors{error_type=Runtime.ExitError}=1"),
+    ];
+    for (done, report, expected) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        script.invoke(1_000, "a");
+        for (ms, kind, members) in [(1_010, "runtimeDone", done), (1_020, "report", report)] {
+            let comma = if members.is_empty() { "" } else { "," };
+            let members = format!(r#""requestId":"a"{comma}{members}"#);
+            script.batch(1_050, &[record(ms, kind, &members)]);
+        }
+        let mut points = script.interval(2_000);
+        points.retain(|point| !point.starts_with("memory"));
+        assert_eq!(points.join(" "), expected);
+    }
+}
+
+#[test]
+fn a_shutdown_tells_what_telemetry_does_not() {
+    // The deadline of the invocation is at 4,000.
+    let table: [(u64, &str, &[&str]); 5] = [
+        (
+            4_001,
+            "timeout",
+            &["timeouts{}=1", "shutdowns{shutdown_reason=timeout}=1"],
+        ),
+        (
+            3_999,
+            "timeout",
+            &[
+                "invocations_unknown{}=1",
+                "shutdowns{shutdown_reason=timeout}=1",
+            ],
+        ),
+        (
+            4_001,
+            "FAILURE",
+            &[
+                "errors{error_type=unknown}=1",
+                "shutdowns{shutdown_reason=failure}=1",
+            ],
+        ),
+        (
+            4_001,
+            "spindown",
+            &[
+                "invocations_unknown{}=1",
+                "shutdowns{shutdown_reason=spindown}=1",
+            ],
+        ),
+        (
+            4_001,
+            "SandboxTerminated",
+            &[
+                "invocations_unknown{}=1",
+                "shutdowns{shutdown_reason=sandboxterminated}=1",
+            ],
+        ),
+    ];
+    for (ms, reason, expected) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        script.invoke(1_000, "a").shutdown(ms, reason);
+        assert_eq!(script.interval(ms)[..2], *expected, "{reason} at {ms}");
+        // Whose first invocation was cut short was a cold start all the same.
+        assert_eq!(
+            script.cold_start()[1],
+            "cold_starts{cold_start_kind=on_demand,estimated=true}=1"
+        );
+        assert!(!script.account.awaits_report());
+    }
+}
+
+#[test]
+fn losses_logs_and_costs_are_counted() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.dropped(2, 200);
+    script.account.dropped(1, 0);
+    let dropped = r#""droppedBytes":12345,"droppedRecords":123,"reason":"slow""#;
+    let log = |source: &str| format!(r#"{{"type":"{source}","record":"12345678"}}"#);
+    script.batch(
+        1_000,
+        &[
+            record(1, "logsDropped", dropped),
+            log("function"),
+            log("function"),
+            log("extension"),
+            log("platform.new"),
+            record(1, "telemetrySubscription", r#""name":"bantam""#),
+            record(1, "extension", r#""name":"bantam","state":"Ready""#),
+            record(1, "end", r#""requestId":"a""#),
+            record(1, "start", ""),
+            record(1, "runtimeDone", ""),
+            record(1, "report", ""),
+            r#"{"type":"platform.fault","record":"text"}"#.to_owned(),
+            "7".to_owned(),
+        ],
+    );
+    for cpu_ms in [5.0, 8.0, 7.0] {
+        script.account.own_cost(OwnCost {
+            cpu_ms: Some(cpu_ms),
+            peak_memory_bytes: Some(cpu_ms * 100.0),
+            ..OwnCost::default()
+        });
+    }
+    assert_eq!(
+        script.interval(2_000),
+        [
+            "dropped_records{dropped_by=extension}=3",
+            "dropped_bytes{dropped_by=extension}=200",
+            "dropped_records{dropped_by=platform}=123",
+            "dropped_bytes{dropped_by=platform}=12345",
+            "log_records{log_source=function}=2",
+            "log_bytes{log_source=function}=20",
+            "log_records{log_source=extension}=1",
+            "log_bytes{log_source=extension}=10",
+            "malformed_records{}=1",
+            "unknown_records{}=1",
+            "extension_cpu_time{}=8",
+            "extension_memory{}=700",
+        ]
+    );
+}
+
+#[test]
+fn intervals_follow_each_other() {
+    let mut script = Script::new(InitType::OnDemand);
+    let mut interval = |ms| {
+        script.account.dropped(1, 0);
+        let batch = script.account.take_interval(at(ms)).unwrap();
+        (batch.start_ms - TEN, batch.end_ms - TEN)
+    };
+    assert_eq!(interval(1_000), (100, 1_000));
+    assert_eq!(interval(2_000), (1_000, 2_000));
+    // A wall clock that is set back.
+    assert_eq!(interval(1_500), (1_500, 1_500));
+}
+
+#[test]
+fn memory_is_bounded_and_losses_are_told() {
+    let mut script = Script::new(InitType::ManagedInstances);
+    let many = 10_000;
+    for id in 0..many {
+        let members = format!(
+            r#""requestId":"{id}","status":"error","errorType":"Function.E{id}{}""#,
+            "x".repeat(1_000)
+        );
+        script.batch(1_000, &[record(900, "runtimeDone", &members)]);
+        let metrics = r#""requestId":"same","metrics":{"durationMs":1.0}"#;
+        script.batch(1_000, &[record(900, "report", metrics)]);
+        assert_eq!(
+            script.account.interval_is_full(),
+            VALUES_MAX <= id + 1,
+            "{id}"
+        );
+    }
+    let batch = script.account.take_interval(at(2_000)).unwrap();
+    assert!(batch.points.len() <= POINTS_MAX);
+    assert!(!script.account.interval_is_full());
+    let of = |name: &'static str| {
+        batch
+            .points
+            .iter()
+            .filter(move |point| point.metric.name == name)
+    };
+    assert_eq!(
+        of("duration")
+            .map(|point| point.values.len())
+            .sum::<usize>(),
+        VALUES_KEPT_MAX
+    );
+    assert_eq!(
+        of("dropped_values").next().unwrap().values,
+        [(many - VALUES_KEPT_MAX) as f64]
+    );
+    assert_eq!(of("errors").count(), ERROR_TYPES_MAX + 1);
+    assert_eq!(
+        of("errors").map(|point| point.values[0]).sum::<f64>(),
+        many as f64
+    );
+    assert!(of("errors").all(|point| point.attributes[0].1.len() <= TEXT_BYTES_MAX));
+    for id in 0..IN_FLIGHT_MAX + 7 {
+        script.batch(3_000, &[start(2_500, &format!("new-{id}"))]);
+    }
+    script.shutdown(4_000, "spindown");
+    assert!(
+        script
+            .interval(4_000)
+            .contains(&format!("invocations_unknown{{}}={}", IN_FLIGHT_MAX + 7))
+    );
+}

@@ -1,0 +1,395 @@
+//! The calls of the Extensions and Telemetry APIs: requests as bytes, answers as decisions.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::config::Protocol;
+use super::metric::Resource;
+use crate::shared::deadline::{Deadline, EpochMs};
+use crate::shared::endpoint::Endpoint;
+use crate::shared::http::{HeadWriter, Reader};
+
+/// A request: its head and its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) head: Vec<u8>,
+    pub(super) body: Vec<u8>,
+}
+
+/// What the platform knows the extension by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Registered {
+    /// Signs every later call.
+    pub(super) identifier: String,
+    pub(super) function_name: Option<String>,
+    pub(super) function_version: Option<String>,
+    pub(super) account_id: Option<String>,
+}
+
+impl Registered {
+    /// What the platform says of the function counts more than what the environment says.
+    pub(super) fn fill(&mut self, resource: &mut Resource) {
+        if let Some(name) = self.function_name.take() {
+            resource.function_name = name;
+        }
+        if let Some(version) = self.function_version.take() {
+            resource.function_version = version;
+        }
+        resource.account_id = self.account_id.take();
+    }
+}
+
+/// What to do after `register`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AfterRegister {
+    Registered(Registered),
+    /// INVOKE was refused, as on Managed Instances: register for SHUTDOWN alone.
+    ShutdownOnly,
+    /// Try again after a pause.
+    Retry,
+}
+
+/// What to do after `subscribe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterSubscribe {
+    /// Telemetry will come.
+    Subscribed,
+    /// The platform does not know this version of the schema: try the one before.
+    Older,
+    /// No telemetry will come: go on without.
+    Without,
+}
+
+/// An event of the lifecycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Invoke {
+        request_id: String,
+        deadline: Deadline,
+        invoked_function_arn: Option<String>,
+    },
+    Shutdown {
+        /// In lower case; unknown reasons are kept.
+        reason: String,
+        /// When the process is killed.
+        deadline: Deadline,
+    },
+    /// An event of a kind, or in a form, that is not known.
+    Unknown,
+}
+
+/// The versions of the telemetry schema, newest first. The newest is the only one that Managed
+/// Instances take; some environments take only older ones.
+pub(super) const SCHEMAS: [&str; 3] = ["2025-01-29", "2022-12-13", "2022-07-01"];
+
+/// `register`, for INVOKE and SHUTDOWN or for SHUTDOWN alone.
+pub(super) fn register(api: &Endpoint, name: &str, with_invoke: bool) -> Request {
+    let events = if with_invoke {
+        r#"["INVOKE","SHUTDOWN"]"#
+    } else {
+        r#"["SHUTDOWN"]"#
+    };
+    let body = format!(r#"{{"events":{events}}}"#).into_bytes();
+    let mut head = Vec::with_capacity(256);
+    HeadWriter::request(
+        &mut head,
+        "POST",
+        &[&api.prefix, EXTENSION, "/register"],
+        &api.authority,
+    )
+    .field("Lambda-Extension-Name", name.as_bytes())
+    .field("Lambda-Extension-Accept-Feature", b"accountId")
+    .field("Content-Type", b"application/json")
+    .end_with_length(body.len());
+    Request { head, body }
+}
+
+/// `event/next`, which is answered when there is an event.
+pub(super) fn next(api: &Endpoint, identifier: &str) -> Request {
+    let mut head = Vec::with_capacity(256);
+    HeadWriter::request(
+        &mut head,
+        "GET",
+        &[&api.prefix, EXTENSION, "/event/next"],
+        &api.authority,
+    )
+    .field("Lambda-Extension-Identifier", identifier.as_bytes())
+    .end();
+    Request {
+        head,
+        body: Vec::new(),
+    }
+}
+
+/// The subscription to platform events with the smallest delay there is: nothing is delivered
+/// while the environment is frozen, so what waits in a buffer waits for the next invocation.
+pub(super) fn subscribe(
+    api: &Endpoint,
+    identifier: &str,
+    schema: &str,
+    protocol: Protocol,
+    port: u16,
+) -> Request {
+    let destination = match protocol {
+        Protocol::Http => {
+            format!(r#"{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}"}}"#)
+        }
+        Protocol::Tcp => format!(r#"{{"protocol":"TCP","port":{port}}}"#),
+    };
+    let body = format!(
+        r#"{{"schemaVersion":"{schema}","types":["platform"],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}},"destination":{destination}}}"#
+    )
+    .into_bytes();
+    let mut head = Vec::with_capacity(256);
+    HeadWriter::request(&mut head, "PUT", &[&api.prefix, TELEMETRY], &api.authority)
+        .field("Lambda-Extension-Identifier", identifier.as_bytes())
+        .field("Content-Type", b"application/json")
+        .end_with_length(body.len());
+    Request { head, body }
+}
+
+/// Decides after `register`. Without an identifier nothing else can be done, and an exit would
+/// fail the init phase, so everything but success is tried again.
+pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegister {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Body<'a> {
+        function_name: Option<String>,
+        function_version: Option<String>,
+        account_id: Option<String>,
+        error_type: Option<&'a str>,
+    }
+    let body: Body<'_> = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let identifier = answer.head().field("Lambda-Extension-Identifier");
+    let identifier = identifier
+        .and_then(|id| str::from_utf8(id).ok())
+        .filter(|id| !id.is_empty());
+    match (answer.status(), identifier) {
+        (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {
+            identifier: identifier.to_owned(),
+            function_name: body.function_name,
+            function_version: body.function_version,
+            account_id: body.account_id,
+        }),
+        (Some(400..=499), _)
+            if with_invoke && body.error_type == Some("Extension.InvalidEventType") =>
+        {
+            AfterRegister::ShutdownOnly
+        }
+        _ => AfterRegister::Retry,
+    }
+}
+
+/// Decides after `subscribe`.
+pub(super) const fn after_subscribe(status: Option<u16>) -> AfterSubscribe {
+    match status {
+        Some(200) => AfterSubscribe::Subscribed,
+        Some(400 | 404) => AfterSubscribe::Older,
+        // 202: "not supported", which is what local emulators say. 403: the subscription is closed.
+        _ => AfterSubscribe::Without,
+    }
+}
+
+/// Reads an event. `None` when the answer is not one: then it is asked for again.
+pub(super) fn event(answer: &Reader) -> Option<Event> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        event_type: String,
+        deadline_ms: Option<u64>,
+        request_id: Option<String>,
+        invoked_function_arn: Option<String>,
+        shutdown_reason: Option<String>,
+    }
+    if answer.status() != Some(200) {
+        return None;
+    }
+    let Ok(body) = serde_json::from_slice::<Body>(answer.body()) else {
+        return Some(Event::Unknown);
+    };
+    let deadline = Deadline(EpochMs(body.deadline_ms.unwrap_or_default()));
+    Some(match (body.event_type.as_str(), body.request_id) {
+        ("INVOKE", Some(request_id)) => Event::Invoke {
+            request_id,
+            deadline,
+            invoked_function_arn: body.invoked_function_arn,
+        },
+        ("SHUTDOWN", _) => Event::Shutdown {
+            // Documented in upper case, sent in lower case.
+            reason: body
+                .shutdown_reason
+                .unwrap_or_default()
+                .to_ascii_lowercase(),
+            deadline,
+        },
+        _ => Event::Unknown,
+    })
+}
+
+/// The pause before the `failures`th call in a row is repeated: none at first, then 10 ms,
+/// doubling, at most one second, for as long as it takes. An extension that gives up takes the
+/// function down.
+pub(super) const fn back_off(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        2..=8 => Duration::from_millis(10 << (failures - 2)),
+        _ => Duration::from_secs(1),
+    }
+}
+
+const EXTENSION: &str = "/2020-01-01/extension";
+const TELEMETRY: &str = "/2022-07-01/telemetry";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::http::{Expect, Limits};
+
+    fn answer(bytes: &str) -> Reader {
+        let limits = Limits {
+            head_bytes_max: 4_096,
+            body_bytes_max: 4_096,
+        };
+        let mut reader = Reader::new(Expect::Response, limits);
+        let space = reader.space();
+        space[..bytes.len()].copy_from_slice(bytes.as_bytes());
+        reader.filled(bytes.len()).unwrap();
+        reader
+    }
+
+    fn with_body(status: &str, body: &str) -> Reader {
+        answer(&format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    #[test]
+    fn requests_are_as_documented() {
+        let api = Endpoint::parse("127.0.0.1:9001").unwrap();
+        let request = register(&api, "bantam", true);
+        assert_eq!(
+            String::from_utf8(request.head).unwrap(),
+            "POST /2020-01-01/extension/register HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\
+             Lambda-Extension-Name: bantam\r\nLambda-Extension-Accept-Feature: accountId\r\n\
+             Content-Type: application/json\r\nContent-Length: 32\r\n\r\n"
+        );
+        assert_eq!(request.body, br#"{"events":["INVOKE","SHUTDOWN"]}"#);
+        assert_eq!(
+            register(&api, "bantam", false).body,
+            br#"{"events":["SHUTDOWN"]}"#
+        );
+        let next = next(&api, "id-1");
+        assert_eq!(
+            String::from_utf8(next.head).unwrap(),
+            "GET /2020-01-01/extension/event/next HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\
+             Lambda-Extension-Identifier: id-1\r\n\r\n"
+        );
+        let http = subscribe(&api, "id-1", SCHEMAS[0], Protocol::Http, 4_243);
+        let body: serde_json::Value = serde_json::from_slice(&http.body).unwrap();
+        assert_eq!(body["schemaVersion"], "2025-01-29");
+        assert_eq!(body["types"], serde_json::json!(["platform"]));
+        assert_eq!(body["buffering"]["timeoutMs"], 25);
+        assert_eq!(
+            body["destination"]["URI"],
+            "http://sandbox.localdomain:4243"
+        );
+        let tcp = subscribe(&api, "id-1", SCHEMAS[0], Protocol::Tcp, 4_243);
+        let body: serde_json::Value = serde_json::from_slice(&tcp.body).unwrap();
+        assert_eq!(
+            body["destination"],
+            serde_json::json!({"protocol": "TCP", "port": 4_243})
+        );
+    }
+
+    #[test]
+    fn registration_by_answer() {
+        let body =
+            r#"{"functionName":"f","functionVersion":"$LATEST","handler":"h","accountId":"1"}"#;
+        let good = answer(&format!(
+            "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id-1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let registered = Registered {
+            identifier: "id-1".to_owned(),
+            function_name: Some("f".to_owned()),
+            function_version: Some("$LATEST".to_owned()),
+            account_id: Some("1".to_owned()),
+        };
+        assert_eq!(
+            after_register(&good, true),
+            AfterRegister::Registered(registered)
+        );
+        let refused = r#"{"errorType":"Extension.InvalidEventType","errorMessage":"no"}"#;
+        assert_eq!(
+            after_register(&with_body("403", refused), true),
+            AfterRegister::ShutdownOnly
+        );
+        assert_eq!(
+            after_register(&with_body("403", refused), false),
+            AfterRegister::Retry
+        );
+        assert_eq!(
+            after_register(&with_body("200", body), true),
+            AfterRegister::Retry
+        );
+        assert_eq!(
+            after_register(&with_body("500", "x"), true),
+            AfterRegister::Retry
+        );
+    }
+
+    #[test]
+    fn events_are_read_leniently() {
+        let table = [
+            (
+                r#"{"eventType":"INVOKE","deadlineMs":7,"requestId":"r","invokedFunctionArn":"a","tracing":{"type":"t","value":"v"}}"#,
+                Event::Invoke {
+                    request_id: "r".to_owned(),
+                    deadline: Deadline(EpochMs(7)),
+                    invoked_function_arn: Some("a".to_owned()),
+                },
+            ),
+            (
+                r#"{"eventType":"INVOKE","requestId":"r","new":[1]}"#,
+                Event::Invoke {
+                    request_id: "r".to_owned(),
+                    deadline: Deadline(EpochMs(0)),
+                    invoked_function_arn: None,
+                },
+            ),
+            (
+                r#"{"eventType":"SHUTDOWN","shutdownReason":"SPINDOWN","deadlineMs":9}"#,
+                Event::Shutdown {
+                    reason: "spindown".to_owned(),
+                    deadline: Deadline(EpochMs(9)),
+                },
+            ),
+            (
+                r#"{"eventType":"SHUTDOWN","shutdownReason":"SandboxTerminated","deadlineMs":9}"#,
+                Event::Shutdown {
+                    reason: "sandboxterminated".to_owned(),
+                    deadline: Deadline(EpochMs(9)),
+                },
+            ),
+            (r#"{"eventType":"NAP"}"#, Event::Unknown),
+            (r#"{"eventType":"INVOKE"}"#, Event::Unknown),
+            ("nonsense", Event::Unknown),
+        ];
+        for (body, expected) in table {
+            assert_eq!(event(&with_body("200", body)), Some(expected), "{body}");
+        }
+        assert_eq!(event(&with_body("403", "{}")), None);
+    }
+
+    #[test]
+    fn pauses_are_bounded() {
+        assert_eq!(back_off(1), Duration::ZERO);
+        assert_eq!(back_off(8), Duration::from_millis(640));
+        assert_eq!(back_off(u32::MAX), Duration::from_secs(1));
+    }
+}

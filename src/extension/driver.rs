@@ -1,0 +1,29 @@
+//! The async driver: moves bytes between a socket and the HTTP core, and nothing else.
+
+use std::io;
+use std::net::TcpStream;
+
+use async_io::Async;
+use futures_lite::AsyncReadExt as _;
+
+use crate::shared::blocking::ExchangeError;
+use crate::shared::http::{Progress, Reader};
+
+/// Reads a message to its end.
+pub(super) async fn read(
+    stream: &mut Async<TcpStream>,
+    message: &mut Reader,
+) -> Result<(), ExchangeError> {
+    loop {
+        let progress = match stream.read(message.space()).await {
+            Ok(0) => message.eof(),
+            Ok(count) => message.filled(count),
+            // A freeze can interrupt a system call.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ExchangeError::Io(error)),
+        };
+        if progress.map_err(ExchangeError::Http)? == Progress::Complete {
+            return Ok(());
+        }
+    }
+}

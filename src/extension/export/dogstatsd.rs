@@ -1,0 +1,213 @@
+//! `DogStatsD`: datagrams for an agent or a sidecar.
+//!
+//! <https://docs.datadoghq.com/developers/dogstatsd/datagram_shell/>. Values of a line are packed
+//! as of version 1.1 of the protocol. There are no timestamps: an agent does not aggregate what has
+//! one, so the counts of two environments in the same second would replace each other.
+
+use super::super::metric::{Batch, Kind, Point, Resource};
+use super::{VALUE_DECIMALS, number, values};
+
+/// Gives each datagram of `batch` to `each`: at most [`DATAGRAM_BYTES_MAX`] bytes of whole lines.
+///
+/// Values are in the units they are kept in: milliseconds and bytes.
+pub(in crate::extension) fn datagrams(
+    resource: &Resource,
+    batch: &Batch,
+    each: &mut dyn FnMut(&[u8]),
+) {
+    let mut datagram = Vec::new();
+    let mut join = |line: &[u8]| {
+        if !datagram.is_empty() {
+            if DATAGRAM_BYTES_MAX < datagram.len() + 1 + line.len() {
+                each(&datagram);
+                datagram.clear();
+            } else {
+                datagram.push(b'\n');
+            }
+        }
+        datagram.extend_from_slice(line);
+    };
+    for point in &batch.points {
+        lines(resource, point, &mut join);
+    }
+    if !datagram.is_empty() {
+        each(&datagram);
+    }
+}
+
+/// Gives each line of a point to `each`: as many values as fit a datagram with name and tags.
+fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
+    let name = ["bantam.", point.metric.name].concat();
+    if NAME_BYTES_MAX < name.len() || !name.bytes().all(is_name) {
+        return;
+    }
+    let mut end = match point.metric.kind {
+        Kind::Counter => b"|c".to_vec(),
+        // A distribution is aggregated over all environments, where a histogram would be over one.
+        Kind::Distribution => b"|d".to_vec(),
+        Kind::Gauge => b"|g".to_vec(),
+    };
+    tags(resource, point, &mut end);
+    let mut line = Vec::new();
+    for value in values(point) {
+        let mut text = vec![b':'];
+        number(value, VALUE_DECIMALS, &mut text);
+        if DATAGRAM_BYTES_MAX < line.len() + text.len() + end.len() {
+            line.extend_from_slice(&end);
+            each(&line);
+            line.clear();
+        }
+        if line.is_empty() {
+            line.extend_from_slice(name.as_bytes());
+        }
+        line.extend_from_slice(&text);
+    }
+    if !line.is_empty() {
+        line.extend_from_slice(&end);
+        each(&line);
+    }
+}
+
+fn tags(resource: &Resource, point: &Point, out: &mut Vec<u8>) {
+    let known = [
+        ("function_name", Some(&resource.function_name)),
+        ("function_version", Some(&resource.function_version)),
+        ("region", resource.region.as_ref()),
+        ("service", resource.service_name.as_ref()),
+    ];
+    let known = known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let own = point.attributes.iter().map(|(name, value)| (*name, value));
+    let mut separator: &[u8] = b"|#";
+    let end = out.len() + TAGS_BYTES_MAX;
+    for (name, value) in known.chain(own) {
+        let tag = [name, ":", value].concat();
+        let bytes = separator.len() + tag.len().min(TAG_BYTES_MAX);
+        if !value.is_empty() && out.len() + bytes <= end {
+            out.extend_from_slice(separator);
+            out.extend(tag.chars().take(TAG_BYTES_MAX).map(tag_byte));
+            separator = b",";
+        }
+    }
+}
+
+const fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
+}
+
+/// The characters a tag may have; an agent turns any other into an underscore itself, but a comma,
+/// a bar or a line end would be taken for the end of the tag.
+/// <https://docs.datadoghq.com/getting_started/tagging/#define-tags>
+fn tag_byte(c: char) -> u8 {
+    match u8::try_from(c) {
+        Ok(byte) if byte.is_ascii_alphanumeric() || b"_-:./".contains(&byte) => byte,
+        Ok(_) | Err(_) => b'_',
+    }
+}
+
+/// Bytes of a datagram: what is sure to pass a network unfragmented, 1,500 less the headers of
+/// IPv6, UDP and a tunnel.
+const DATAGRAM_BYTES_MAX: usize = 1_432;
+
+/// Bytes of a name, so that a name, the tags and a value always fit a datagram.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Bytes of a tag.
+const TAG_BYTES_MAX: usize = 200;
+
+/// Bytes of all tags; further ones are left out.
+const TAGS_BYTES_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, DURATION, Random, point};
+    use super::*;
+
+    fn all(resource: &Resource, batch: &Batch) -> Vec<String> {
+        let mut all = Vec::new();
+        datagrams(resource, batch, &mut |datagram| {
+            all.push(String::from_utf8(datagram.to_vec()).unwrap());
+        });
+        all
+    }
+
+    #[test]
+    fn a_batch_is_a_datagram() {
+        let tags = "function_name:f,function_version:7,region:us-east-1";
+        let expected = [
+            format!("bantam.init_duration:397.68|d|#{tags},cold_start_kind:on_demand"),
+            format!("bantam.invocations:3|c|#{tags}"),
+            format!("bantam.memory_used:62914560:63963136|d|#{tags}"),
+            format!("bantam.errors:1|c|#{tags},error_type:Function.Panic"),
+            format!("bantam.extension_memory:1500000|g|#{tags}"),
+        ];
+        assert_eq!(
+            all(&samples::resource(), &samples::batch()),
+            [expected.join("\n")]
+        );
+    }
+
+    #[test]
+    fn what_would_end_a_tag_is_replaced() {
+        let mut batch = samples::batch();
+        batch.points = vec![point(
+            &DURATION,
+            &[("error_type", "a,b|c\nd e\u{e9}"), ("x", "")],
+            &[1.0],
+        )];
+        let resource = Resource {
+            function_name: "f".to_owned(),
+            function_version: "$LATEST".to_owned(),
+            service_name: Some("s".repeat(300)),
+            ..Resource::default()
+        };
+        let service = "s".repeat(192);
+        assert_eq!(
+            all(&resource, &batch),
+            [format!(
+                "bantam.init_duration:1|d|#function_name:f,function_version:_LATEST,\
+                 service:{service},error_type:a_b_c_d_e_"
+            )]
+        );
+    }
+
+    #[test]
+    fn datagrams_are_whole_lines_and_bounded_and_lose_no_value() {
+        let mut random = Random(2);
+        for _ in 0..300 {
+            let (resource, batch) = (random.resource(), random.batch());
+            let mut found = 0;
+            for datagram in all(&resource, &batch) {
+                assert!(!datagram.is_empty() && datagram.len() <= DATAGRAM_BYTES_MAX);
+                for line in datagram.split('\n') {
+                    let parts: Vec<&str> = line.split('|').collect();
+                    assert!(
+                        parts.len() <= 3 && parts[2..].iter().all(|tags| tags.starts_with('#'))
+                    );
+                    let (name, packed) = parts[0].split_once(':').unwrap();
+                    let metric = name.strip_prefix("bantam.").unwrap();
+                    let point = batch
+                        .points
+                        .iter()
+                        .find(|p| p.metric.name == metric)
+                        .unwrap();
+                    let kind = match point.metric.kind {
+                        Kind::Counter => "c",
+                        Kind::Distribution => "d",
+                        Kind::Gauge => "g",
+                    };
+                    assert_eq!(parts[1], kind);
+                    for value in packed.split(':') {
+                        assert!(value.parse::<f64>().unwrap().is_finite());
+                        found += 1;
+                    }
+                }
+            }
+            assert_eq!(
+                found,
+                batch.points.iter().map(|p| values(p).len()).sum::<usize>()
+            );
+        }
+    }
+}

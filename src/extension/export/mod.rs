@@ -1,0 +1,176 @@
+//! Batches as bytes (EMF, OTLP, NDJSON, `DogStatsD`), and what follows when sending them fails.
+//!
+//! Pure: no file here touches a socket, a file, the clock or the process environment.
+//! A driver asks [`settings`] what to send and where, an encoder for the bytes, and [`retry`] and
+//! [`queue`] what to do about an answer.
+
+pub(super) mod dogstatsd;
+pub(super) mod emf;
+#[cfg(test)]
+mod emf_check;
+pub(super) mod ndjson;
+pub(super) mod otlp;
+mod otlp_json;
+mod otlp_protobuf;
+pub(super) mod queue;
+pub(super) mod retry;
+#[cfg(test)]
+mod samples;
+pub(super) mod settings;
+
+use super::metric::{Batch, Kind, Point};
+use crate::shared::json;
+
+/// The values of a point as its kind wants them, without those that are not finite.
+///
+/// A counter has one, the sum; a gauge has one, the last. No format here can carry NaN or an
+/// infinity in a way that its readers accept.
+fn values(point: &Point) -> Vec<f64> {
+    let mut values: Vec<f64> = point
+        .values
+        .iter()
+        .copied()
+        .filter(|v| v.is_finite())
+        .collect();
+    match point.metric.kind {
+        Kind::Distribution => {}
+        Kind::Counter if values.len() < 2 => {}
+        Kind::Counter => {
+            let sum = values.iter().sum();
+            values = vec![sum];
+        }
+        Kind::Gauge => {
+            let last = values.pop();
+            values = last.into_iter().collect();
+        }
+    }
+    values
+}
+
+/// Whether the point at `index` is the first of its batch for which `same` holds with it.
+///
+/// Groups are found by comparing: a batch has some tens of points, for which this is smaller and
+/// not slower than a map.
+fn is_first(batch: &Batch, index: usize, same: &dyn Fn(&Point) -> bool) -> bool {
+    !batch.points.iter().take(index).any(same)
+}
+
+/// Appends `value` as a decimal number with at most `decimals` decimals and no exponent.
+///
+/// `value` must be finite; one whose digits do not fit 64 bits saturates.
+fn number(value: f64, decimals: u32, out: &mut Vec<u8>) {
+    let scale = 10_u64.pow(decimals);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a half is added and the rest cut off, which rounds; it saturates as documented"
+    )]
+    let digits = (value.abs() * scale as f64 + 0.5) as u64;
+    if value < 0.0 && digits != 0 {
+        out.push(b'-');
+    }
+    integer(digits / scale, out);
+    let mut rest = digits % scale;
+    if rest != 0 {
+        out.push(b'.');
+    }
+    let mut place = scale;
+    while rest != 0 {
+        place /= 10;
+        out.push(b'0' + u8::try_from(rest / place).unwrap_or(9));
+        rest %= place;
+    }
+}
+
+/// Appends `value` in decimal.
+fn integer(value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends `"name":`, after a comma unless it is the first member.
+fn key(name: &str, out: &mut Vec<u8>) {
+    comma(out);
+    json::write_str(name, json::Charset::Utf8, out);
+    out.push(b':');
+}
+
+/// Appends `"name":"text"`, after a comma unless it is the first member.
+fn member(name: &str, text: &str, out: &mut Vec<u8>) {
+    key(name, out);
+    json::write_str(text, json::Charset::Utf8, out);
+}
+
+/// Appends a comma unless an object or array has just been opened.
+fn comma(out: &mut Vec<u8>) {
+    if !matches!(out.last(), None | Some(b'{' | b'[')) {
+        out.push(b',');
+    }
+}
+
+/// As much of `text` as fits `bytes_max`, cut between characters.
+fn crop(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max))
+        .unwrap_or_default()
+}
+
+/// Decimals of values in their own unit. A thousandth of a millisecond is what the platform
+/// states and more than a clock gives; digits behind it are noise that costs log bytes.
+const VALUE_DECIMALS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{DURATION, INVOCATIONS, MEMORY, point};
+    use super::*;
+
+    fn text(value: f64, decimals: u32) -> String {
+        let mut out = Vec::new();
+        number(value, decimals, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_rounded_and_have_no_exponent() {
+        let table = [
+            (0.0, 3, "0"),
+            (-0.0, 3, "0"),
+            (-0.0001, 3, "0"),
+            (1.0, 3, "1"),
+            (397.68, 3, "397.68"),
+            (0.1 + 0.2, 3, "0.3"),
+            (0.001, 3, "0.001"),
+            (0.0005, 3, "0.001"),
+            (0.0004, 3, "0"),
+            (10.05, 3, "10.05"),
+            (-12.5, 3, "-12.5"),
+            (0.9996, 3, "1"),
+            (0.397_68, 6, "0.39768"),
+            (0.000_001, 6, "0.000001"),
+            (10_737_418_240.0, 3, "10737418240"),
+            (5e-324, 3, "0"),
+            (1e300, 0, "18446744073709551615"),
+            (1e300, 3, "18446744073709551.615"),
+        ];
+        for (value, decimals, expected) in table {
+            assert_eq!(text(value, decimals), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn values_are_finite_and_as_many_as_the_kind_wants() {
+        let raw = [1.0, f64::NAN, 2.0, f64::INFINITY, f64::NEG_INFINITY];
+        assert_eq!(values(&point(&DURATION, &[], &raw)), [1.0, 2.0]);
+        assert_eq!(values(&point(&INVOCATIONS, &[], &raw)), [3.0]);
+        assert_eq!(values(&point(&MEMORY, &[], &raw)), [2.0]);
+        for metric in [&DURATION, &INVOCATIONS, &MEMORY] {
+            assert_eq!(values(&point(metric, &[], &[f64::NAN])), [0.0; 0]);
+        }
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(crop("abc", 3), "abc");
+        assert_eq!(crop("abc", 2), "ab");
+        assert_eq!(crop("a\u{e9}", 2), "a");
+        assert_eq!(crop("\u{1f600}", 3), "");
+    }
+}

@@ -1,0 +1,264 @@
+//! What follows from the answer of a receiver, and how long to wait before trying again.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response> and, for how long,
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-throttling>.
+
+use crate::shared::deadline::EpochMs;
+
+/// What to do with a batch after an attempt to send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::extension) enum Verdict {
+    /// It is done. A receiver that took only a part says so with 200 too, and "the client MUST NOT
+    /// retry the request" then.
+    Delivered,
+    /// Send it again, not before `after_ms` have passed if the receiver named a time.
+    Retry { after_ms: Option<u64> },
+    /// It will never be taken: drop it and count it.
+    Drop,
+    /// Nothing will ever be taken, because the credentials are wrong: drop it and stop sending.
+    Disable,
+}
+
+/// What follows from the status of an answer; `None` when the connection was lost or refused, or
+/// no answer came in time.
+///
+/// `retry_after` is the value of the field `Retry-After`.
+pub(in crate::extension) fn verdict(
+    status: Option<u16>,
+    retry_after: Option<&[u8]>,
+    now: EpochMs,
+) -> Verdict {
+    match status {
+        Some(200..=299) => Verdict::Delivered,
+        Some(401 | 403) => Verdict::Disable,
+        None => Verdict::Retry { after_ms: None },
+        Some(429 | 502 | 503 | 504) => Verdict::Retry {
+            after_ms: retry_after.and_then(|value| delay_ms(value, now)),
+        },
+        Some(_) => Verdict::Drop,
+    }
+}
+
+/// `Retry-After = HTTP-date / delay-seconds`, as milliseconds from `now`.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+fn delay_ms(value: &[u8], now: EpochMs) -> Option<u64> {
+    match crate::shared::http::decimal(value) {
+        Some(seconds) => Some(seconds.saturating_mul(1_000)),
+        None => http_date_ms(value, now).map(|at| at.saturating_sub(now.0)),
+    }
+}
+
+/// Reads any of the three forms that a recipient must take, in milliseconds since the epoch:
+///
+/// ```text
+/// Sun, 06 Nov 1994 08:49:37 GMT
+/// Sunday, 06-Nov-94 08:49:37 GMT
+/// Sun Nov  6 08:49:37 1994
+/// ```
+///
+/// In all of them the day is the first number and the year the second, and the rest is told apart
+/// by how it looks. <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
+fn http_date_ms(value: &[u8], now: EpochMs) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (mut day, mut month, mut year, mut seconds) = (None, None, None, None);
+    for word in text.split([' ', ',', '-']) {
+        if let Some(at) = MONTHS.iter().position(|name| *name == word) {
+            month = Some(at as u64);
+        } else if word.contains(':') {
+            seconds = Some(seconds_of_day(word)?);
+        } else if let Some(number) = crate::shared::http::decimal(word.as_bytes()) {
+            match (day, word.len()) {
+                (None, 1 | 2) => day = Some(number).filter(|day| (1..=31).contains(day)),
+                (Some(_), 4) => year = Some(number),
+                (Some(_), 2) => year = Some(century(number, now)),
+                _ => return None,
+            }
+        }
+    }
+    let days = days_since_epoch(year?, month?, day?)?;
+    Some((days * 86_400 + seconds?) * 1_000)
+}
+
+/// `hour ":" minute ":" second`, where a second may be a leap second.
+fn seconds_of_day(text: &str) -> Option<u64> {
+    let mut parts = text.split(':');
+    let mut next = |max: u64| {
+        let part = parts.next().filter(|part| part.len() == 2)?;
+        crate::shared::http::decimal(part.as_bytes()).filter(|number| *number <= max)
+    };
+    let seconds = next(23)? * 3_600 + next(59)? * 60 + next(60)?;
+    parts.next().is_none().then_some(seconds)
+}
+
+/// A year of two digits "that appears to be more than 50 years in the future" is in the past.
+const fn century(year: u64, now: EpochMs) -> u64 {
+    // The mean year of the Gregorian calendar is close enough to tell 50 years.
+    let this_year = 1970 + now.0 / 31_556_952_000;
+    let year = this_year - this_year % 100 + year;
+    if this_year + 50 < year {
+        year - 100
+    } else {
+        year
+    }
+}
+
+/// Days from 1 January 1970 to a date; `month` counts from 0.
+fn days_since_epoch(year: u64, month: u64, day: u64) -> Option<u64> {
+    // Years are counted from March, so that a leap day is the last of its year.
+    let (year, month) = if month < 2 {
+        (year.checked_sub(1)?, month + 10)
+    } else {
+        (year, month - 2)
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400;
+    (days + (153 * month + 2) / 5 + day - 1).checked_sub(719_468)
+}
+
+/// How long to wait between attempts: longer each time, and never the same for two environments
+/// that were started together.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::extension) struct Backoff {
+    /// Attempts that failed since one succeeded.
+    failures: u32,
+    /// The state of the random numbers.
+    seed: u64,
+}
+
+impl Backoff {
+    /// Environments need different seeds, and one restored from a snapshot a new one.
+    pub(in crate::extension) const fn new(seed: u64) -> Self {
+        Self { failures: 0, seed }
+    }
+
+    /// An attempt succeeded.
+    pub(in crate::extension) const fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// An attempt failed: how long to wait before the next one, in milliseconds.
+    ///
+    /// A time that the receiver named is a lower bound, and has its jitter added: everyone who was
+    /// turned away has been told the same time.
+    pub(in crate::extension) fn failed(&mut self, after_ms: Option<u64>) -> u64 {
+        let wait_ms = BACKOFF_MS_MAX.min(BACKOFF_MS_MIN << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        let jitter_ms = self.random() % (wait_ms / 2);
+        after_ms
+            .unwrap_or(wait_ms / 2)
+            .max(wait_ms / 2)
+            .saturating_add(jitter_ms)
+    }
+
+    /// splitmix64: any seed will do, also 0.
+    const fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// The first wait, before jitter.
+const BACKOFF_MS_MIN: u64 = 200;
+
+/// The longest wait, before jitter, unless the receiver names a longer one.
+const BACKOFF_MS_MAX: u64 = 30_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-06-09T12:53:20Z
+    const NOW: EpochMs = EpochMs(1_781_009_600_000);
+
+    #[test]
+    fn every_status_has_its_verdict() {
+        let retry = Verdict::Retry { after_ms: None };
+        for status in 100..=999 {
+            let expected = match status {
+                200..=299 => Verdict::Delivered,
+                401 | 403 => Verdict::Disable,
+                429 | 502 | 503 | 504 => retry,
+                _ => Verdict::Drop,
+            };
+            assert_eq!(verdict(Some(status), None, NOW), expected, "{status}");
+        }
+        assert_eq!(verdict(None, None, NOW), retry);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let table: [(&str, Option<u64>); 20] = [
+            ("0", Some(0)),
+            ("120", Some(120_000)),
+            ("99999999999999999", Some(u64::MAX)),
+            ("Tue, 09 Jun 2026 12:53:30 GMT", Some(10_000)),
+            ("Tuesday, 09-Jun-26 12:53:30 GMT", Some(10_000)),
+            ("Tue Jun  9 12:53:30 2026", Some(10_000)),
+            ("Wed, 10 Jun 2026 00:00:00 GMT", Some(40_000_000)),
+            ("Fri, 01 Jan 2027 00:00:00 GMT", Some(17_752_000_000)),
+            ("Tue, 29 Feb 2028 00:00:00 GMT", Some(54_385_600_000)),
+            ("Wed, 01 Mar 2028 00:00:00 GMT", Some(54_472_000_000)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("Tue, 32 Jun 2026 12:53:30 GMT", None),
+            ("Tue, 09 Jun 2026 24:53:30 GMT", None),
+            ("Tue, 09 Jun 2026 12:53 GMT", None),
+            ("09 Jun 12:53:30", None),
+        ];
+        for (value, after_ms) in table {
+            let found = verdict(Some(503), Some(value.as_bytes()), NOW);
+            assert_eq!(found, Verdict::Retry { after_ms }, "{value}");
+        }
+        let bytes = verdict(Some(429), Some(b"\xFF"), NOW);
+        assert_eq!(bytes, Verdict::Retry { after_ms: None });
+    }
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_start_anew_after_success() {
+        let mut backoff = Backoff::new(7);
+        let bounds = [
+            200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000,
+        ];
+        for wait_ms in bounds {
+            let found = backoff.failed(None);
+            assert!(
+                (wait_ms / 2..wait_ms).contains(&found),
+                "{found} of {wait_ms}"
+            );
+        }
+        for _ in 0..100 {
+            assert!((15_000..30_000).contains(&backoff.failed(None)));
+        }
+        backoff.succeeded();
+        assert!((100..200).contains(&backoff.failed(None)));
+    }
+
+    #[test]
+    fn the_receivers_time_is_a_lower_bound() {
+        let mut backoff = Backoff::new(7);
+        assert!((60_000..60_100).contains(&backoff.failed(Some(60_000))));
+        assert!((200..400).contains(&backoff.failed(Some(0))));
+        assert_eq!(Backoff::new(7).failed(Some(u64::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn seeds_tell_environments_apart() {
+        let waits = |seed| {
+            let mut backoff = Backoff::new(seed);
+            std::array::from_fn::<u64, 8, _>(|_| backoff.failed(None))
+        };
+        assert_eq!(waits(1), waits(1));
+        assert_ne!(waits(1), waits(2));
+    }
+}

@@ -1,0 +1,246 @@
+//! Metrics and batches for the tests of all exporters, some written and some generated.
+
+use super::super::metric::{Batch, Kind, Metric, Point, Resource, Unit};
+
+/// A distribution with a name of the conventions.
+pub(super) static DURATION: Metric = Metric {
+    name: "init_duration",
+    otlp_name: "faas.init_duration",
+    unit: Unit::Milliseconds,
+    kind: Kind::Distribution,
+    description: "How long init took.",
+};
+
+/// A counter with a name of the conventions.
+pub(super) static INVOCATIONS: Metric = Metric {
+    name: "invocations",
+    otlp_name: "faas.invocations",
+    unit: Unit::Count,
+    kind: Kind::Counter,
+    description: "Successful invocations.",
+};
+
+/// A counter that splits by attribute.
+pub(super) static ERRORS: Metric = Metric {
+    name: "errors",
+    otlp_name: "faas.errors",
+    unit: Unit::Count,
+    kind: Kind::Counter,
+    description: "Failed invocations.",
+};
+
+/// A gauge in our own namespace.
+pub(super) static MEMORY: Metric = Metric {
+    name: "extension_memory",
+    otlp_name: "bantam.extension.memory",
+    unit: Unit::Bytes,
+    kind: Kind::Gauge,
+    description: "Peak memory of the extension.",
+};
+
+/// A distribution of bytes.
+pub(super) static MEMORY_USED: Metric = Metric {
+    name: "memory_used",
+    otlp_name: "faas.mem_usage",
+    unit: Unit::Bytes,
+    kind: Kind::Distribution,
+    description: "Most memory used in an invocation.",
+};
+
+/// A counter of time.
+pub(super) static CPU: Metric = Metric {
+    name: "extension_cpu",
+    otlp_name: "bantam.extension.cpu",
+    unit: Unit::Milliseconds,
+    kind: Kind::Counter,
+    description: "CPU time of the extension.",
+};
+
+/// A distribution of counts.
+pub(super) static LIFETIME: Metric = Metric {
+    name: "environment_invocations",
+    otlp_name: "bantam.environment.invocations",
+    unit: Unit::Count,
+    kind: Kind::Distribution,
+    description: "Invocations of an environment.",
+};
+
+pub(super) fn point(
+    metric: &'static Metric,
+    attributes: &[(&'static str, &str)],
+    values: &[f64],
+) -> Point {
+    Point {
+        metric,
+        attributes: attributes
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect(),
+        values: values.to_vec(),
+    }
+}
+
+pub(super) fn resource() -> Resource {
+    Resource {
+        function_name: "f".to_owned(),
+        function_version: "7".to_owned(),
+        function_arn: Some("arn:aws:lambda:us-east-1:123456789012:function:f:live".to_owned()),
+        account_id: Some("123456789012".to_owned()),
+        region: Some("us-east-1".to_owned()),
+        memory_mb: Some(128),
+        instance_id: Some("2026/06/09/f[7]abc".to_owned()),
+        service_name: None,
+    }
+}
+
+/// A cold start and a little warm traffic.
+pub(super) fn batch() -> Batch {
+    Batch {
+        start_ms: 1_781_000_000_064,
+        end_ms: 1_781_000_000_462,
+        points: vec![
+            point(&DURATION, &[("cold_start_kind", "on_demand")], &[397.68]),
+            point(&INVOCATIONS, &[], &[3.0]),
+            point(&MEMORY_USED, &[], &[62_914_560.0, 63_963_136.0]),
+            point(&ERRORS, &[("error_type", "Function.Panic")], &[1.0]),
+            point(&MEMORY, &[], &[1_500_000.0]),
+        ],
+        properties: vec![("request_id", "6d68-\"1\"".to_owned())],
+    }
+}
+
+/// Numbers from a seed, so that a failure can be repeated.
+#[derive(Debug)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    /// splitmix64
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    fn value(&mut self) -> f64 {
+        match self.below(12) {
+            0 => 0.0,
+            1 => -3.5,
+            2 => f64::NAN,
+            3 => f64::INFINITY,
+            4 => f64::MAX,
+            5 => f64::MIN_POSITIVE,
+            6 => 1e15 + 0.25,
+            _ => self.below(100_000_000) as f64 / 1_000.0,
+        }
+    }
+
+    fn text(&mut self) -> String {
+        let parts = [
+            "",
+            " ",
+            "a",
+            "Function.Panic",
+            "\u{e9}",
+            "\"",
+            "\\",
+            "\n",
+            "\t",
+            ",",
+            "|",
+            "#",
+            ":",
+            "\u{1f600}",
+            "\u{7f}",
+            "=",
+            "-1",
+            "$LATEST",
+        ];
+        let length = self.below(5);
+        let mut text: String = (0..length).map(|_| self.pick(&parts)).collect();
+        if self.below(20) == 0 {
+            text = text.repeat(700);
+        }
+        text
+    }
+
+    /// A batch that may hold anything the types allow.
+    pub(super) fn batch(&mut self) -> Batch {
+        let names = [
+            "cold_start_kind",
+            "error_type",
+            "function_name",
+            "phase",
+            "invocations",
+            "_aws",
+        ];
+        let counts = [0, 1, 2, 5, 30];
+        let points = (0..self.pick(&counts)).map(|_| {
+            let mut attributes: Vec<(&'static str, String)> = Vec::new();
+            for name in names {
+                if self.below(8) == 0 {
+                    attributes.push((name, self.text()));
+                }
+            }
+            let length = self.pick(&[0, 1, 1, 1, 3, 99, 100, 101, 250]);
+            Point {
+                metric: self.pick(&[
+                    &DURATION,
+                    &INVOCATIONS,
+                    &ERRORS,
+                    &MEMORY,
+                    &MEMORY_USED,
+                    &CPU,
+                    &LIFETIME,
+                ]),
+                attributes,
+                values: (0..length).map(|_| self.value()).collect(),
+            }
+        });
+        let points = points.collect();
+        let mut properties = Vec::new();
+        for name in [
+            "request_id",
+            "trace_id",
+            "function_name",
+            "errors",
+            "_aws",
+            "",
+        ] {
+            if self.below(4) == 0 {
+                properties.push((name, self.text()));
+            }
+        }
+        Batch {
+            start_ms: self.next() >> 20,
+            end_ms: self.next() >> 20,
+            points,
+            properties,
+        }
+    }
+
+    /// A resource that may hold anything the types allow.
+    pub(super) fn resource(&mut self) -> Resource {
+        let optional = |random: &mut Self| (random.below(2) == 0).then(|| random.text());
+        Resource {
+            function_name: self.text(),
+            function_version: self.text(),
+            function_arn: optional(self),
+            account_id: optional(self),
+            region: optional(self),
+            memory_mb: (self.below(2) == 0).then_some(10_240),
+            instance_id: optional(self),
+            service_name: optional(self),
+        }
+    }
+}

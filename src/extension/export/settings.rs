@@ -1,0 +1,824 @@
+//! Which exporters there are and what they need, from the environment.
+//!
+//! A bad value never stops the extension: it falls back to its default, and a warning says so.
+//! The variables of OTLP are the standard ones:
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+//! They never switch OTLP on by themselves, because functions set them for their own telemetry.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::emf::{self, Emf};
+use super::otlp::Encoding;
+use crate::shared::endpoint::{Endpoint, EndpointError};
+
+/// The exporters that are on, each with its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::extension) struct Settings {
+    /// EMF on standard output.
+    pub(in crate::extension) emf: Option<Emf>,
+    /// OTLP over HTTP.
+    pub(in crate::extension) otlp: Option<Otlp>,
+    /// `BANTAM_NDJSON_FILE`: the file that lines are appended to.
+    pub(in crate::extension) ndjson: Option<PathBuf>,
+    /// `BANTAM_DOGSTATSD`: where datagrams are sent.
+    pub(in crate::extension) dogstatsd: Option<SocketAddr>,
+    /// `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` if OTLP is on.
+    pub(in crate::extension) service_name: Option<String>,
+    /// What was wrong with the values, for the log. Values that can hold secrets are not in it.
+    pub(in crate::extension) warnings: Vec<String>,
+}
+
+/// Where and how OTLP is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct Otlp {
+    /// Where to connect.
+    pub(in crate::extension) address: SocketAddr,
+    /// The value of the field `Host`.
+    pub(in crate::extension) authority: String,
+    /// The target of the request: a path, and a query if there is one.
+    pub(in crate::extension) target: String,
+    pub(in crate::extension) encoding: Encoding,
+    /// Fields to add to each request. The names are tokens and none that frames a message; the
+    /// values hold no control characters.
+    pub(in crate::extension) headers: Vec<(String, String)>,
+    /// How long to wait for the answer to an attempt.
+    pub(in crate::extension) timeout_ms: u64,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
+    pub(in crate::extension) attributes: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Reads the settings through `lookup`, which answers a name with its value.
+    pub(in crate::extension) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut reader = Reader {
+            lookup,
+            warnings: Vec::new(),
+        };
+        let mut settings = Self {
+            service_name: reader.text("OTEL_SERVICE_NAME"),
+            ..Self::default()
+        };
+        for exporter in reader.exporters() {
+            match exporter {
+                Exporter::Emf => settings.emf = Some(reader.emf()),
+                Exporter::Otlp => settings.otlp = reader.otlp(&mut settings.service_name),
+                Exporter::Ndjson => settings.ndjson = Some(reader.ndjson()),
+                Exporter::Dogstatsd => settings.dogstatsd = Some(reader.dogstatsd()),
+            }
+        }
+        settings.warnings = reader.warnings;
+        settings
+    }
+}
+
+/// The names in `BANTAM_EXPORTERS`, but for `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exporter {
+    Emf,
+    Otlp,
+    Ndjson,
+    Dogstatsd,
+}
+
+impl Exporter {
+    const ALL: [(&str, Self); 4] = [
+        ("emf", Self::Emf),
+        ("otlp", Self::Otlp),
+        ("ndjson", Self::Ndjson),
+        ("dogstatsd", Self::Dogstatsd),
+    ];
+}
+
+/// Reads values and collects what is wrong with them.
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// The value of a variable; an empty one counts as absent.
+    fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The value for metrics if there is one, else the value for all signals; and the name of the
+    /// variable it came from.
+    fn otlp_text(&self, what: &str) -> Option<(String, String)> {
+        let names = ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"];
+        let mut names = names.into_iter().map(|start| [start, what].concat());
+        names.find_map(|name| Some((self.text(&name)?, name)))
+    }
+
+    fn warn(&mut self, parts: &[&str]) {
+        self.warnings.push(parts.concat());
+    }
+
+    fn exporters(&mut self) -> Vec<Exporter> {
+        let Some(value) = self.text("BANTAM_EXPORTERS") else {
+            return vec![Exporter::Emf];
+        };
+        let mut exporters = Vec::new();
+        let mut is_none = false;
+        for name in list(&value) {
+            let mut all = Exporter::ALL.iter();
+            let known = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            match known {
+                Some((_, exporter)) if exporters.contains(exporter) => {}
+                Some((_, exporter)) => exporters.push(*exporter),
+                None if name.eq_ignore_ascii_case("none") => is_none = true,
+                None => self.warn(&[
+                    "BANTAM_EXPORTERS: ",
+                    name,
+                    " is none of emf, otlp, ndjson, dogstatsd, none",
+                ]),
+            }
+        }
+        match (exporters.is_empty(), is_none) {
+            (true, false) => {
+                self.warn(&["BANTAM_EXPORTERS names no exporter, using emf"]);
+                vec![Exporter::Emf]
+            }
+            (false, true) => {
+                self.warn(&["BANTAM_EXPORTERS names none beside exporters, using the exporters"]);
+                exporters
+            }
+            (true, true) | (false, false) => exporters,
+        }
+    }
+
+    fn emf(&mut self) -> Emf {
+        let mut emf = Emf::default();
+        match self.text("BANTAM_EMF_NAMESPACE") {
+            None => {}
+            Some(namespace) if emf::is_namespace(&namespace) => emf.namespace = namespace,
+            Some(_) => self.warn(&[
+                "BANTAM_EMF_NAMESPACE is not 1 to 256 of letters, digits, spaces and ._#:/-, using ",
+                &emf.namespace,
+            ]),
+        }
+        match self
+            .text("BANTAM_EMF_DIMENSIONS")
+            .map(|value| dimensions(&value))
+        {
+            None => {}
+            Some(Some(sets)) => emf.dimensions = sets,
+            Some(None) => self.warn(&[
+                "BANTAM_EMF_DIMENSIONS is not sets between semicolons of at most 30 names between \
+                 commas, using function_name;function_name,cold_start_kind",
+            ]),
+        }
+        emf
+    }
+
+    fn ndjson(&mut self) -> PathBuf {
+        match self.text("BANTAM_NDJSON_FILE") {
+            None => PathBuf::from(NDJSON_FILE),
+            Some(path) if path.starts_with('/') => PathBuf::from(path),
+            Some(_) => {
+                self.warn(&[
+                    "BANTAM_NDJSON_FILE is not an absolute path, using ",
+                    NDJSON_FILE,
+                ]);
+                PathBuf::from(NDJSON_FILE)
+            }
+        }
+    }
+
+    fn dogstatsd(&mut self) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], DOGSTATSD_PORT));
+        let Some(value) = self.text("BANTAM_DOGSTATSD") else {
+            return default;
+        };
+        // Only `host:port`: a scheme or a path would be taken for something that is not sent.
+        let parsed = match value.contains('/') {
+            true => Err(EndpointError::Path),
+            false => Endpoint::parse(&value),
+        };
+        match parsed {
+            Ok(endpoint) => endpoint.address,
+            Err(error) => {
+                let why = error.to_string();
+                self.warn(&["BANTAM_DOGSTATSD: ", &why, ", using 127.0.0.1:8125"]);
+                default
+            }
+        }
+    }
+
+    /// `None` when there is nowhere to send to. No other place is taken instead: a receiver that
+    /// was not named should not get the figures.
+    fn otlp(&mut self, service_name: &mut Option<String>) -> Option<Otlp> {
+        let (address, authority, target) = self.otlp_endpoint()?;
+        let mut attributes = self.resource_attributes();
+        if let Some(at) = attributes
+            .iter()
+            .position(|(name, _)| name == "service.name")
+        {
+            let (_, name) = attributes.remove(at);
+            // `OTEL_SERVICE_NAME` "takes precedence":
+            // <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
+            if service_name.is_none() && !name.is_empty() {
+                *service_name = Some(name);
+            }
+        }
+        Some(Otlp {
+            address,
+            authority,
+            target,
+            encoding: self.otlp_encoding(),
+            headers: self.otlp_headers(),
+            timeout_ms: self.otlp_timeout_ms(),
+            attributes,
+        })
+    }
+
+    /// The endpoint for metrics "MUST be used as-is", the one for all signals is a base:
+    /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>.
+    fn otlp_endpoint(&mut self) -> Option<(SocketAddr, String, String)> {
+        let metrics = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+        let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let (name, url, path) = match (self.text(metrics), self.text(base)) {
+            (Some(url), _) => (metrics, url, ""),
+            (None, Some(url)) => (base, url, "/v1/metrics"),
+            (None, None) => (base, OTLP_ENDPOINT.to_owned(), "/v1/metrics"),
+        };
+        let parsed = endpoint(url.trim(), path);
+        if let Err(error) = parsed {
+            let why = error.to_string();
+            self.warn(&[name, ": ", &why, "; OTLP is off"]);
+        }
+        parsed.ok()
+    }
+
+    fn otlp_encoding(&mut self) -> Encoding {
+        match self.otlp_text("PROTOCOL") {
+            None => Encoding::Protobuf,
+            Some((value, _)) if value.trim() == "http/protobuf" => Encoding::Protobuf,
+            Some((value, _)) if value.trim() == "http/json" => Encoding::Json,
+            Some((_, name)) => {
+                self.warn(&[
+                    &name,
+                    " is neither http/protobuf nor http/json, using http/protobuf",
+                ]);
+                Encoding::Protobuf
+            }
+        }
+    }
+
+    fn otlp_timeout_ms(&mut self) -> u64 {
+        let Some((value, name)) = self.otlp_text("TIMEOUT") else {
+            return OTLP_TIMEOUT_MS;
+        };
+        let ms = crate::shared::http::decimal(value.trim().as_bytes());
+        ms.filter(|ms| *ms != 0).unwrap_or_else(|| {
+            self.warn(&[&name, " is not a number of milliseconds, using 10000"]);
+            OTLP_TIMEOUT_MS
+        })
+    }
+
+    fn otlp_headers(&mut self) -> Vec<(String, String)> {
+        let Some((value, variable)) = self.otlp_text("HEADERS") else {
+            return Vec::new();
+        };
+        let mut headers = Vec::new();
+        for (index, entry) in list(&value).enumerate() {
+            match pair(entry).filter(|(name, value)| is_header(name, value)) {
+                Some(header) => headers.push(header),
+                // Which one and not what it says: it may be a key.
+                None => {
+                    let number = (index + 1).to_string();
+                    self.warn(&[&variable, ": entry ", &number, " cannot be sent, left out"]);
+                }
+            }
+        }
+        headers
+    }
+
+    /// "In case of any error … the entire environment variable value SHOULD be discarded":
+    /// <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>.
+    fn resource_attributes(&mut self) -> Vec<(String, String)> {
+        let Some(value) = self.text("OTEL_RESOURCE_ATTRIBUTES") else {
+            return Vec::new();
+        };
+        let mut attributes: Vec<(String, String)> = Vec::new();
+        for entry in list(&value) {
+            let Some((name, value)) = pair(entry) else {
+                self.warn(&["OTEL_RESOURCE_ATTRIBUTES is not a list of name=value, left out"]);
+                return Vec::new();
+            };
+            // A resource has each attribute once; the last one counts.
+            attributes.retain(|(other, _)| *other != name);
+            attributes.push((name, value));
+        }
+        attributes
+    }
+}
+
+/// The entries of a list between commas, trimmed, without empty ones.
+fn list(value: &str) -> impl Iterator<Item = &str> {
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
+/// `name=value` with both percent-decoded.
+fn pair(entry: &str) -> Option<(String, String)> {
+    let (name, value) = entry.split_once('=')?;
+    let (name, value) = (
+        percent_decoded(name.trim())?,
+        percent_decoded(value.trim())?,
+    );
+    (!name.is_empty()).then_some((name, value))
+}
+
+/// `None` if the result is not UTF-8. A percent sign that starts no escape stands for itself.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut rest = text.as_bytes();
+    let mut out = Vec::with_capacity(rest.len());
+    while let [first, tail @ ..] = rest {
+        let escaped = match tail {
+            [high, low, after @ ..] if *first == b'%' => hex(*high)
+                .zip(hex(*low))
+                .map(|(high, low)| (high << 4 | low, after)),
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, tail));
+        out.push(byte);
+        rest = after;
+    }
+    String::from_utf8(out).ok()
+}
+
+const fn hex(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Whether a field may be added to a request: a token for a name, no control character in the
+/// value, and nothing that the client writes itself.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>
+fn is_header(name: &str, value: &str) -> bool {
+    let ours = [
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "expect",
+        "te",
+        "trailer",
+        "upgrade",
+    ];
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    name.bytes().all(is_token)
+        && !ours.iter().any(|own| own.eq_ignore_ascii_case(name))
+        && !value.bytes().any(|byte| byte.is_ascii_control())
+}
+
+/// Takes a URL apart into the address, the authority, and the target with `path` behind it.
+///
+/// As [`Endpoint`] does, but with port 80 where none is given, as URLs of receivers may be, and
+/// with the path kept as it is, a query included.
+fn endpoint(url: &str, path: &str) -> Result<(SocketAddr, String, String), EndpointError> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(EndpointError::Scheme);
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at_checked(end).ok_or(EndpointError::Path)?;
+    let has_port = authority
+        .rsplit(']')
+        .next()
+        .is_some_and(|end| end.contains(':'));
+    let port = if has_port || authority.is_empty() {
+        ""
+    } else {
+        ":80"
+    };
+    let endpoint = Endpoint::parse(&[authority, port].concat())?;
+    let is_graphic = target
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let (target, path) = match path {
+        // A base has no query: the path would become a part of it.
+        "" => (target, path),
+        _ if target.contains('?') => return Err(EndpointError::Path),
+        _ => (target.trim_end_matches('/'), path),
+    };
+    let slash = if target.starts_with('/') || !path.is_empty() {
+        ""
+    } else {
+        "/"
+    };
+    is_graphic
+        .then(|| {
+            (
+                endpoint.address,
+                authority.to_owned(),
+                [slash, target, path].concat(),
+            )
+        })
+        .ok_or(EndpointError::Path)
+}
+
+/// Dimension sets: names between commas, sets between semicolons. A set with no name is a metric
+/// without dimensions.
+fn dimensions(value: &str) -> Option<Vec<Vec<String>>> {
+    let mut sets: Vec<Vec<String>> = Vec::new();
+    for text in value.split(';') {
+        let mut set: Vec<String> = Vec::new();
+        for name in list(text) {
+            if !emf::is_dimension(name) {
+                return None;
+            }
+            if !set.iter().any(|other| other == name) {
+                set.push(name.to_owned());
+            }
+        }
+        if emf::DIMENSION_SET_MAX < set.len() {
+            return None;
+        }
+        if !sets.contains(&set) {
+            sets.push(set);
+        }
+    }
+    Some(sets)
+}
+
+/// The only folder that can be written.
+const NDJSON_FILE: &str = "/tmp/bantam.ndjson";
+
+const DOGSTATSD_PORT: u16 = 8_125;
+
+/// The default of the specification.
+const OTLP_ENDPOINT: &str = "http://localhost:4318";
+
+/// The default of the specification.
+const OTLP_TIMEOUT_MS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Settings {
+        Settings::read(&|name| {
+            let mut pairs = pairs.iter();
+            pairs
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn otlp(pairs: &[(&str, &str)]) -> (Option<Otlp>, Vec<String>) {
+        let mut all = vec![("BANTAM_EXPORTERS", "otlp")];
+        all.extend_from_slice(pairs);
+        let settings = read(&all);
+        (settings.otlp, settings.warnings)
+    }
+
+    fn sets(sets: &[&[&str]]) -> Vec<Vec<String>> {
+        let owned = |set: &&[&str]| set.iter().map(|name| (*name).to_owned()).collect();
+        sets.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn without_settings_there_is_emf() {
+        let settings = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")]);
+        let expected = Settings {
+            emf: Some(Emf {
+                namespace: "Bantam".to_owned(),
+                dimensions: sets(&[&["function_name"], &["function_name", "cold_start_kind"]]),
+            }),
+            ..Settings::default()
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn exporters_are_a_list() {
+        let unknown = "BANTAM_EXPORTERS: x is none of emf, otlp, ndjson, dogstatsd, none";
+        let nothing = "BANTAM_EXPORTERS names no exporter, using emf";
+        let both = "BANTAM_EXPORTERS names none beside exporters, using the exporters";
+        let table: [(&str, [bool; 4], &[&str]); 9] = [
+            ("", [true, false, false, false], &[]),
+            ("none", [false; 4], &[]),
+            ("emf", [true, false, false, false], &[]),
+            (" OTLP , emf,,emf", [true, true, false, false], &[]),
+            ("emf,otlp,ndjson,dogstatsd", [true; 4], &[]),
+            ("x", [true, false, false, false], &[unknown, nothing]),
+            ("x,ndjson", [false, false, true, false], &[unknown]),
+            ("none,dogstatsd", [false, false, false, true], &[both]),
+            (",", [true, false, false, false], &[nothing]),
+        ];
+        for (value, on, warnings) in table {
+            let settings = read(&[("BANTAM_EXPORTERS", value)]);
+            let found = [
+                settings.emf.is_some(),
+                settings.otlp.is_some(),
+                settings.ndjson.is_some(),
+                settings.dogstatsd.is_some(),
+            ];
+            assert_eq!(found, on, "{value}");
+            assert_eq!(settings.warnings, warnings, "{value}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_checked() {
+        let long = "n".repeat(256);
+        let too_long = "n".repeat(257);
+        let table = [
+            ("My.App/cold_starts #1:a-b", true),
+            (&long, true),
+            (&too_long, false),
+            ("a&b", false),
+            ("na\u{ef}ve", false),
+        ];
+        for (value, is_taken) in table {
+            let settings = read(&[("BANTAM_EMF_NAMESPACE", value)]);
+            let expected = if is_taken { value } else { "Bantam" };
+            assert_eq!(settings.emf.unwrap().namespace, expected);
+            assert_eq!(settings.warnings.is_empty(), is_taken, "{value}");
+        }
+    }
+
+    #[test]
+    fn dimensions_are_sets() {
+        let thirty: Vec<String> = (0..30).map(|n| format!("d{n}")).collect();
+        let most = thirty.join(",");
+        let too_many = [most.as_str(), ",one"].concat();
+        let long = "d".repeat(251);
+        let table: [(&str, Option<Vec<Vec<String>>>); 11] = [
+            ("region", Some(sets(&[&["region"]]))),
+            (
+                " region , function_name ;region;region",
+                Some(sets(&[&["region", "function_name"], &["region"]])),
+            ),
+            ("region,region", Some(sets(&[&["region"]]))),
+            (";", Some(sets(&[&[]]))),
+            (";region", Some(sets(&[&[], &["region"]]))),
+            (&most, Some(vec![thirty])),
+            (&too_many, None),
+            (&long, None),
+            (":region", None),
+            ("_aws", None),
+            ("r\u{e9}gion", None),
+        ];
+        for (value, expected) in table {
+            let settings = read(&[("BANTAM_EMF_DIMENSIONS", value)]);
+            assert_eq!(settings.warnings.is_empty(), expected.is_some(), "{value}");
+            let expected = expected.unwrap_or_else(|| Emf::default().dimensions);
+            assert_eq!(settings.emf.unwrap().dimensions, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn ndjson_goes_to_an_absolute_path() {
+        let table = [
+            ("/tmp/x", "/tmp/x", 0),
+            ("x", "/tmp/bantam.ndjson", 1),
+            ("", "/tmp/bantam.ndjson", 0),
+        ];
+        for (value, path, warnings) in table {
+            let settings = read(&[
+                ("BANTAM_EXPORTERS", "ndjson"),
+                ("BANTAM_NDJSON_FILE", value),
+            ]);
+            assert_eq!(settings.ndjson, Some(PathBuf::from(path)));
+            assert_eq!(settings.warnings.len(), warnings, "{value}");
+        }
+    }
+
+    #[test]
+    fn dogstatsd_goes_to_an_address() {
+        let table = [
+            ("", "127.0.0.1:8125", 0),
+            ("localhost:9125", "127.0.0.1:9125", 0),
+            ("[::1]:8125", "[::1]:8125", 0),
+            ("10.0.0.1", "127.0.0.1:8125", 1),
+            ("agent:8125", "127.0.0.1:8125", 1),
+            ("udp://10.0.0.1:8125", "127.0.0.1:8125", 1),
+        ];
+        for (value, address, warnings) in table {
+            let settings = read(&[
+                ("BANTAM_EXPORTERS", "dogstatsd"),
+                ("BANTAM_DOGSTATSD", value),
+            ]);
+            assert_eq!(settings.dogstatsd.unwrap().to_string(), address);
+            assert_eq!(settings.warnings.len(), warnings, "{value}");
+        }
+    }
+
+    #[test]
+    fn otlp_has_the_defaults_of_the_specification() {
+        let expected = Otlp {
+            address: "127.0.0.1:4318".parse().unwrap(),
+            authority: "localhost:4318".to_owned(),
+            target: "/v1/metrics".to_owned(),
+            encoding: Encoding::Protobuf,
+            headers: Vec::new(),
+            timeout_ms: 10_000,
+            attributes: Vec::new(),
+        };
+        assert_eq!(otlp(&[]), (Some(expected), Vec::new()));
+    }
+
+    const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const METRICS: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+
+    #[test]
+    fn an_endpoint_is_an_address_an_authority_and_a_target() {
+        let table = [
+            (
+                BASE,
+                "http://10.0.0.1:4318",
+                "10.0.0.1:4318 10.0.0.1:4318 /v1/metrics",
+            ),
+            (
+                BASE,
+                "http://10.0.0.1:4318/",
+                "10.0.0.1:4318 10.0.0.1:4318 /v1/metrics",
+            ),
+            (
+                BASE,
+                "HTTP://localhost/base/",
+                "127.0.0.1:80 localhost /base/v1/metrics",
+            ),
+            (
+                BASE,
+                " http://[::1]:4318 ",
+                "[::1]:4318 [::1]:4318 /v1/metrics",
+            ),
+            (BASE, "http://[::1]/x", "[::1]:80 [::1] /x/v1/metrics"),
+            (
+                BASE,
+                "127.0.0.1:4318",
+                "127.0.0.1:4318 127.0.0.1:4318 /v1/metrics",
+            ),
+            (
+                METRICS,
+                "http://10.0.0.1:4318",
+                "10.0.0.1:4318 10.0.0.1:4318 /",
+            ),
+            (
+                METRICS,
+                "http://10.0.0.1:4318/a/?b=c",
+                "10.0.0.1:4318 10.0.0.1:4318 /a/?b=c",
+            ),
+            (METRICS, "http://10.0.0.1?b", "10.0.0.1:80 10.0.0.1 /?b"),
+        ];
+        for (name, value, expected) in table {
+            let (found, warnings) = otlp(&[(name, value)]);
+            let found = found.unwrap();
+            let text = format!("{} {} {}", found.address, found.authority, found.target);
+            assert_eq!(text, expected, "{value}");
+            assert_eq!(warnings, [""; 0], "{value}");
+        }
+    }
+
+    #[test]
+    fn the_endpoint_for_metrics_comes_first() {
+        let (found, _) = otlp(&[
+            (BASE, "http://10.0.0.1:1"),
+            (METRICS, "http://10.0.0.2:2/m"),
+        ]);
+        let found = found.unwrap();
+        assert_eq!(
+            (found.authority.as_str(), found.target.as_str()),
+            ("10.0.0.2:2", "/m")
+        );
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_reached_switches_otlp_off() {
+        let name = "the host is neither an IP address nor localhost";
+        let table = [
+            ("https://10.0.0.1:4318", "the scheme is not http"),
+            ("http://collector:4318", name),
+            ("http://collector", name),
+            ("http://user:pw@10.0.0.1:4318", name),
+            (
+                "http://10.0.0.1:x",
+                "expected host:port with a port from 1 to 65535",
+            ),
+            ("http://", "the value is empty"),
+            (
+                "http://10.0.0.1/a b",
+                "the path holds a byte that a request line must not hold",
+            ),
+            (
+                "http://10.0.0.1/a#b",
+                "the path holds a byte that a request line must not hold",
+            ),
+            (
+                "http://10.0.0.1/a?b",
+                "the path holds a byte that a request line must not hold",
+            ),
+        ];
+        for (value, why) in table {
+            let (found, warnings) = otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]);
+            assert_eq!(found, None, "{value}");
+            assert_eq!(
+                warnings,
+                [format!("OTEL_EXPORTER_OTLP_ENDPOINT: {why}; OTLP is off")]
+            );
+        }
+    }
+
+    #[test]
+    fn protocols_and_timeouts() {
+        let table = [
+            ("PROTOCOL", "http/json", Encoding::Json, 10_000, 0),
+            ("PROTOCOL", "http/protobuf", Encoding::Protobuf, 10_000, 0),
+            ("PROTOCOL", "grpc", Encoding::Protobuf, 10_000, 1),
+            ("TIMEOUT", "250", Encoding::Protobuf, 250, 0),
+            ("TIMEOUT", "0", Encoding::Protobuf, 10_000, 1),
+            ("TIMEOUT", "1s", Encoding::Protobuf, 10_000, 1),
+        ];
+        for (what, value, encoding, timeout_ms, warned) in table {
+            for start in ["OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_METRICS_"] {
+                let name = [start, what].concat();
+                let (found, warnings) = otlp(&[(&name, value)]);
+                let found = found.unwrap();
+                assert_eq!(
+                    (found.encoding, found.timeout_ms),
+                    (encoding, timeout_ms),
+                    "{value}"
+                );
+                assert_eq!(warnings.len(), warned);
+                assert!(warnings.iter().all(|text| text.starts_with(&name)));
+            }
+        }
+    }
+
+    #[test]
+    fn headers_are_decoded_and_checked() {
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [usize]);
+        let table: [Row<'_>; 9] = [
+            ("api-key=abc", &[("api-key", "abc")], &[]),
+            (" a = b , c=d=e,", &[("a", "b"), ("c", "d=e")], &[]),
+            (
+                "authorization=Basic%20YTpi%3D",
+                &[("authorization", "Basic YTpi=")],
+                &[],
+            ),
+            ("a=%C3%A9,b=%zz%4", &[("a", "\u{e9}"), ("b", "%zz%4")], &[]),
+            ("a=", &[("a", "")], &[]),
+            ("a,b=c", &[("b", "c")], &[1]),
+            ("a=x%0D%0AEvil: y,=b,c d=e", &[], &[1, 2, 3]),
+            ("a=%FF", &[], &[1]),
+            ("Content-Length=5,host=x,ok=1", &[("ok", "1")], &[1, 2]),
+        ];
+        for (value, expected, left_out) in table {
+            let (found, warnings) = otlp(&[("OTEL_EXPORTER_OTLP_HEADERS", value)]);
+            let headers = found.unwrap().headers;
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            assert_eq!(headers, expected, "{value}");
+            let texts = left_out.iter().map(|number| {
+                format!("OTEL_EXPORTER_OTLP_HEADERS: entry {number} cannot be sent, left out")
+            });
+            assert_eq!(warnings, texts.collect::<Vec<_>>(), "{value}");
+        }
+    }
+
+    #[test]
+    fn resource_attributes_and_the_name_of_the_service() {
+        let attributes = (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "team=a%2Cb,service.name=s,team=c, x = y ",
+        );
+        let with = |pairs: &[(&str, &str)]| {
+            let mut all = vec![("BANTAM_EXPORTERS", "otlp")];
+            all.extend_from_slice(pairs);
+            let settings = read(&all);
+            (
+                settings.otlp.unwrap().attributes,
+                settings.service_name,
+                settings.warnings.len(),
+            )
+        };
+        let expected = [("team", "c"), ("x", "y")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(
+            with(&[attributes]),
+            (expected.to_vec(), Some("s".to_owned()), 0)
+        );
+        assert_eq!(
+            with(&[attributes, ("OTEL_SERVICE_NAME", "t")]),
+            (expected.to_vec(), Some("t".to_owned()), 0)
+        );
+        assert_eq!(
+            with(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,c")]),
+            (Vec::new(), None, 1)
+        );
+        assert_eq!(read(&[attributes]).service_name, None);
+    }
+}

@@ -1,0 +1,113 @@
+//! The extension: sees every cold start of its environment, measures it and exports the figures.
+//!
+//! It may use `shared`, sockets, the clock and the process; it never imports `runtime`.
+
+mod account;
+mod api;
+mod clock;
+mod config;
+mod cost;
+mod driver;
+mod event;
+mod export;
+mod listener;
+mod metric;
+mod resume;
+mod run;
+mod sender;
+mod start;
+mod state;
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use self::account::Accounting;
+use self::config::{Config, InitType};
+use self::export::settings::Settings;
+use self::state::State;
+use crate::shared::deadline::EpochMs;
+use crate::shared::endpoint::Endpoint;
+use crate::shared::env::EnvError;
+use crate::shared::logline::{Format, Level, Record};
+
+/// Runs the extension until SHUTDOWN. `argv0` is the name that the process was started under.
+///
+/// Only a missing or malformed `AWS_LAMBDA_RUNTIME_API` ends it earlier: then there is no platform.
+pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCode {
+    let started_at = clock::now();
+    let started = clock::monotonic();
+    let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
+    let endpoint = match endpoint(text("AWS_LAMBDA_RUNTIME_API")) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            log(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
+    let read_config = || Config::read(&text);
+    let name = config::name(argv0);
+    let resumed = resume::resumed(&text, endpoint.address);
+    let mut ready = match resumed {
+        None => start::start(&endpoint, &name, init_type, read_config, clock::monotonic),
+        Some(resumed) => start::resume(&endpoint, resumed, read_config, clock::monotonic),
+    };
+    resume::watch(&ready.registered.identifier, ready.panics);
+    resume::waits_on(ready.stream.as_ref());
+    resume::asked(ready.asked);
+    let settings = Settings::read(&text);
+    for warning in ready.config.warnings.iter().chain(&settings.warnings) {
+        log(warning);
+    }
+    if ready.listener.is_none() {
+        log("no telemetry is delivered here: only INVOKE events and the clock are measured");
+    }
+    let mut resource = std::mem::take(&mut ready.config.resource);
+    ready.registered.fill(&mut resource);
+    resource.service_name.clone_from(&settings.service_name);
+    let mut accounting = Accounting::new(init_type, started_at);
+    if ready.panics == 0 {
+        let since_exec = |at: Instant| Some(at.duration_since(started).as_secs_f64() * 1e3);
+        accounting.own_cost(account::OwnCost {
+            exec_to_register_ms: since_exec(ready.registered_at),
+            exec_to_ready_ms: since_exec(ready.ready_at),
+            ..account::OwnCost::default()
+        });
+    } else {
+        accounting.resumed();
+    }
+    if ready.listener.is_none() {
+        accounting.without_telemetry();
+    }
+    let interval_ms = ready.config.interval_ms;
+    let state = Rc::new(State::new(accounting, resource, settings, interval_ms));
+    run::run(&endpoint, ready, init_type, &state);
+    ExitCode::SUCCESS
+}
+
+/// Where the platform is. The other variables are read once it has been reached.
+fn endpoint(value: Option<String>) -> Result<Endpoint, EnvError> {
+    let value = value
+        .filter(|value| !value.is_empty())
+        .ok_or(EnvError::ApiMissing)?;
+    Endpoint::parse(&value).map_err(|error| EnvError::ApiInvalid { value, error })
+}
+
+/// Writes a line to standard error, which goes to the function's log.
+fn log(message: &str) {
+    use std::io::Write as _;
+    let mut line = Vec::with_capacity(message.len() + 64);
+    let EpochMs(now) = clock::now();
+    let record = Record {
+        time: EpochMs(now),
+        level: Level::Warn,
+        request_id: None,
+        tenant_id: None,
+        error_type: None,
+        message,
+    };
+    record.write(Format::Text, &mut line);
+    std::io::stderr().write_all(&line).ok();
+}

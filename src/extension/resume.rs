@@ -1,0 +1,146 @@
+//! A panic must not end the extension: any exit before SHUTDOWN, even with 0, fails the function.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
+//!
+//! The hook executes the program again in place and hands it the identifier and the socket with
+//! the open `event/next`, so that no event is lost. What was measured so far is lost, and counted.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd as _, FromRawFd as _, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+
+/// What the fresh program needs. Kept up to date by the loop.
+#[derive(Debug)]
+struct Handover {
+    identifier: String,
+    /// A second descriptor of the socket to the API, which would close when it is executed.
+    stream: Option<TcpStream>,
+    /// Whether `event/next` is on the wire there, and unanswered.
+    asked: bool,
+    /// How often this has happened.
+    panics: u32,
+}
+
+/// What an earlier program of this process left.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    pub(super) identifier: String,
+    /// The socket with the open `event/next`, if it is still good.
+    pub(super) stream: Option<TcpStream>,
+    /// Whether `event/next` is on the wire there, and unanswered.
+    pub(super) asked: bool,
+    pub(super) panics: u32,
+}
+
+/// Installs the hook, once there is an identifier to hand over.
+pub(super) fn watch(identifier: &str, panics: u32) {
+    *lock() = Some(Handover {
+        identifier: identifier.to_owned(),
+        stream: None,
+        asked: false,
+        panics,
+    });
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or_default();
+        super::log(&format!("panicked at {place}: {message}; starting anew"));
+        start_anew();
+    }));
+}
+
+/// Takes note of the socket that `event/next` waits on.
+pub(super) fn waits_on(stream: Option<&TcpStream>) {
+    if let Some(handover) = lock().as_mut() {
+        handover.stream = stream.and_then(|stream| stream.try_clone().ok());
+    }
+}
+
+/// Takes note of whether `event/next` is on the wire and unanswered.
+pub(super) fn asked(asked: bool) {
+    if let Some(handover) = lock().as_mut() {
+        handover.asked = asked;
+    }
+}
+
+/// What an earlier program of this process handed over, if one panicked.
+#[expect(
+    unsafe_code,
+    reason = "a descriptor that was kept across exec has to be taken by number"
+)]
+pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) -> Option<Resumed> {
+    let value = lookup(VARIABLE)?;
+    let mut parts = value.splitn(4, ' ');
+    let descriptor: RawFd = parts.next()?.parse().ok()?;
+    let panics = parts.next()?.parse().ok()?;
+    let asked = parts.next()?.parse().ok()?;
+    let identifier = parts.next()?.to_owned();
+    let stream = (2 < descriptor).then(|| {
+        // SAFETY: the number was written by `start_anew` in the program that this one replaced,
+        // into the environment of this process alone. That program kept the descriptor open across
+        // the exec, and this runs once, before anything else is opened or takes a descriptor by
+        // number; so it is open and has no other owner.
+        unsafe { TcpStream::from_raw_fd(descriptor) }
+    });
+    let stream = stream.filter(|stream| stream.peer_addr().is_ok_and(|peer| peer == api));
+    if let Some(stream) = &stream {
+        fcntl_setfd(stream.as_fd(), FdFlags::CLOEXEC).ok();
+    }
+    Some(Resumed {
+        identifier,
+        stream,
+        asked,
+        panics,
+    })
+}
+
+fn start_anew() -> ! {
+    let handover = lock().take();
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    if let Some(Handover {
+        identifier,
+        stream,
+        asked,
+        panics,
+    }) = handover
+    {
+        // One panic after another must not become a spin.
+        #[expect(clippy::disallowed_methods, reason = "nothing else runs any more")]
+        std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
+        let kept = stream.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
+        let descriptor = kept.map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
+        let value = format!(
+            "{descriptor} {} {asked} {identifier}",
+            panics.saturating_add(1)
+        );
+        command.env(VARIABLE, OsString::from(value));
+    }
+    let error = command.args(arguments).exec();
+    super::log(&format!("cannot start anew after a panic: {error}"));
+    // To exit is to fail the function; to stay is to hold up its next invocation. Staying is the
+    // lesser harm: the platform ends the environment by itself when it times out.
+    loop {
+        std::thread::park();
+    }
+}
+
+fn lock() -> MutexGuard<'static, Option<Handover>> {
+    HANDOVER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static HANDOVER: Mutex<Option<Handover>> = Mutex::new(None);
+
+/// Descriptor, count, whether asked, and identifier, separated by spaces. Customers cannot set such a name:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+const VARIABLE: &str = "_BANTAM_RESUME";
+
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,207 @@
+//! The loop: events from the platform, for ever, until SHUTDOWN.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_executor::LocalExecutor;
+use async_io::{Async, Timer};
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+
+use super::api::{self, Event, Request};
+use super::config::InitType;
+use super::start::Ready;
+use super::state::State;
+use super::{clock, driver, listener, resume};
+use crate::shared::deadline::{Deadline, EpochMs};
+use crate::shared::endpoint::Endpoint;
+use crate::shared::http::Reader;
+
+/// The connection on which events are awaited.
+struct Events<'a> {
+    endpoint: &'a Endpoint,
+    next: Request,
+    stream: Option<Async<TcpStream>>,
+    answer: Reader,
+    /// Whether `event/next` is on the wire and unanswered.
+    asked: bool,
+    /// Calls that failed since the last event.
+    failures: u32,
+}
+
+/// Runs until the platform, or a signal, says that it is over.
+pub(super) fn run(endpoint: &Endpoint, ready: Ready, init_type: InitType, state: &Rc<State>) {
+    let executor = Rc::new(LocalExecutor::new());
+    async_io::block_on(async {
+        if let Some(socket) = ready.listener {
+            let protocol = ready.config.protocol;
+            let listening =
+                listener::listen(Rc::clone(&executor), Rc::clone(state), socket, protocol);
+            executor.spawn(listening).detach();
+        }
+        if init_type == InitType::ManagedInstances {
+            executor
+                .spawn(flush_by_timer(Rc::clone(state), ready.config.interval_ms))
+                .detach();
+        }
+        let stream = ready.stream.and_then(|stream| Async::new(stream).ok());
+        let events = Events {
+            endpoint,
+            next: ready.next,
+            asked: stream.is_some() && ready.asked,
+            stream,
+            answer: ready.answer,
+            failures: 0,
+        };
+        let work = async {
+            loop {
+                executor.tick().await;
+            }
+        };
+        future::or(main(events, &executor, state), work).await;
+    });
+}
+
+async fn main(mut events: Events<'_>, executor: &Rc<LocalExecutor<'static>>, state: &Rc<State>) {
+    let over = future::or(
+        async {
+            loop {
+                match events.next().await {
+                    Event::Invoke {
+                        request_id,
+                        deadline,
+                        invoked_function_arn,
+                    } => {
+                        // First the answer that the platform waits for, then the figures.
+                        events.ask().await.ok();
+                        state.invoke(&request_id, deadline, invoked_function_arn);
+                        state.export_what_is_due(executor);
+                    }
+                    Event::Shutdown { reason, deadline } => return (reason, deadline),
+                    Event::Unknown => {}
+                }
+            }
+        },
+        terminated(),
+    );
+    let (reason, deadline) = over.await;
+    shut_down(state, &reason, deadline).await;
+}
+
+/// Waits for the last report, exports what is left, and ends.
+async fn shut_down(state: &State, reason: &str, deadline: Deadline) {
+    let left = deadline
+        .remaining(clock::now())
+        .saturating_sub(SHUTDOWN_MARGIN);
+    // A deadline that has passed says nothing: local tools send 0.
+    let left = if left.is_zero() {
+        SHUTDOWN_BUDGET
+    } else {
+        left
+    };
+    let report = async {
+        state.last_report().await;
+    };
+    let enough = async {
+        Timer::after(REPORT_WAIT.min(left)).await;
+    };
+    future::or(report, enough).await;
+    state.shutdown(reason);
+    state.export_all(left).await;
+}
+
+/// Answers SIGTERM like SHUTDOWN. Lambda sends it to no external extension; local tools do.
+async fn terminated() -> (String, Deadline) {
+    let pipe = || -> io::Result<Async<UnixStream>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, theirs)?;
+        Async::new(ours)
+    };
+    match pipe() {
+        Ok(mut pipe) => {
+            pipe.read(&mut [0]).await.ok();
+        }
+        Err(_without) => future::pending().await,
+    }
+    ("sigterm".to_owned(), Deadline(EpochMs(0)))
+}
+
+/// On Managed Instances there are no INVOKE events to export on.
+#[expect(clippy::infinite_loop, reason = "it ends with the process")]
+async fn flush_by_timer(state: Rc<State>, interval_ms: u64) {
+    let interval = Duration::from_millis(interval_ms).max(TIMER_MIN);
+    loop {
+        Timer::after(interval).await;
+        state.export_all(interval).await;
+    }
+}
+
+impl Events<'_> {
+    /// Waits for the next event, however long it takes and whatever goes wrong.
+    async fn next(&mut self) -> Event {
+        loop {
+            let asked = self.ask().await.is_ok();
+            let answered = match &mut self.stream {
+                Some(stream) if asked => driver::read(stream, &mut self.answer).await.is_ok(),
+                Some(_) | None => false,
+            };
+            self.set_asked(false);
+            let event = answered.then(|| api::event(&self.answer)).flatten();
+            if self.answer.close_reason().is_some() {
+                self.set_stream(None);
+            }
+            if let Some(event) = event {
+                self.failures = 0;
+                return event;
+            }
+            self.failures = self.failures.saturating_add(1);
+            Timer::after(api::back_off(self.failures)).await;
+        }
+    }
+
+    /// Puts `event/next` on the wire unless it is there already.
+    async fn ask(&mut self) -> io::Result<()> {
+        if self.asked {
+            return Ok(());
+        }
+        self.answer.reset();
+        if self.stream.is_none() {
+            let stream = Async::<TcpStream>::connect(self.endpoint.address).await?;
+            stream.get_ref().set_nodelay(true)?;
+            self.set_stream(Some(stream));
+        }
+        let Some(stream) = &mut self.stream else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let written = stream.write_all(&self.next.head).await;
+        match written {
+            Ok(()) => self.set_asked(true),
+            Err(_) => self.set_stream(None),
+        }
+        written
+    }
+
+    fn set_asked(&mut self, asked: bool) {
+        self.asked = asked;
+        resume::asked(asked);
+    }
+
+    fn set_stream(&mut self, stream: Option<Async<TcpStream>>) {
+        resume::waits_on(stream.as_ref().map(Async::get_ref));
+        self.stream = stream;
+    }
+}
+
+/// How long SHUTDOWN waits for the report of the last invocation, which the platform sends only
+/// after every extension has asked for the next event. It usually takes 5 ms.
+const REPORT_WAIT: Duration = Duration::from_millis(40);
+
+/// What is left unused of the time until the process is killed.
+const SHUTDOWN_MARGIN: Duration = Duration::from_millis(100);
+
+/// The time for SHUTDOWN when no deadline is known: less than the 500 ms that the shortest one is.
+const SHUTDOWN_BUDGET: Duration = Duration::from_millis(300);
+
+const TIMER_MIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,142 @@
+//! A custom runtime for AWS Lambda functions on `provided.al2023`, without an async runtime.
+//!
+//! A function is a `main` that hands a handler to [`main`](crate::main()):
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use bantam::Context;
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Greet<'a> {
+//!     name: &'a str,
+//! }
+//!
+//! fn greet(event: Greet<'_>, context: &Context<'_>) -> Result<String, bantam::Error> {
+//!     Ok(format!("hello {}, {:?} left", event.name, context.remaining()))
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     bantam::main(bantam::typed!(greet))
+//! }
+//! ```
+//!
+//! - [`typed!`] takes a function over types that serde reads and writes, [`raw!`] one over bytes,
+//!   and [`init!`] builds the handler once, in the init phase.
+//! - [`executable`] is the handler of the stock binary: it runs any program.
+//! - An error of a handler is reported on its invocation, with its sources; [`ErrorType`] lets a
+//!   type choose the name that callers see.
+//! - A panic, on any thread, is reported on the invocation it broke, and the process executes
+//!   itself again in place. It never unwinds, so `catch_unwind` does not see it, and a panic hook
+//!   that was set before is not called.
+//! - The feature `extension` (on) adds the second role of the binary; a function that is deployed as
+//!   `bootstrap` alone saves some 280 KB without it.
+//! - Log lines go to standard error as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` ask;
+//!   with the feature `log`, those of the facade of that name as well.
+//! - While a handler runs, `_X_AMZN_TRACE_ID` holds the trace header. It changes between
+//!   invocations, so a thread that outlives one must not use the environment.
+
+#[cfg(feature = "extension")]
+mod extension;
+mod runtime;
+mod shared;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use runtime::{
+    Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, Init, InitFn,
+    executable, private, run,
+};
+
+/// What a process is, by the name it was started under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Runtime,
+    Extension,
+    Unknown,
+}
+
+/// Runs in the role that the name of the process says.
+///
+/// - `bootstrap` is the runtime: the name that Lambda looks for.
+/// - `bantam`, or any name in a folder `extensions`, is the extension.
+/// - Any other name prints how to start it, and exits with 2.
+///
+/// The exit code is for the caller's own `main` to return; only that ends the process.
+#[must_use = "it is the exit code of the process: return it from `main`"]
+pub fn main(init: impl Init) -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    match role(&name) {
+        Role::Runtime => run(init),
+        #[cfg(feature = "extension")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the environment is read once, there"
+        )]
+        Role::Extension => extension::run(&name, |name| std::env::var_os(name)),
+        #[cfg(not(feature = "extension"))]
+        Role::Extension => {
+            say("bantam: built without the feature `extension`; it runs as `bootstrap` only\n");
+            ExitCode::FAILURE
+        }
+        Role::Unknown => {
+            say(USAGE);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn role(name: &OsStr) -> Role {
+    let path = Path::new(name);
+    let folder = path.parent().and_then(Path::file_name);
+    if folder == Some(OsStr::new("extensions")) || path.file_name() == Some(OsStr::new("bantam")) {
+        Role::Extension
+    } else if path.file_name() == Some(OsStr::new("bootstrap")) {
+        Role::Runtime
+    } else {
+        Role::Unknown
+    }
+}
+
+fn say(text: &str) {
+    use std::io::Write as _;
+    // There is nobody to tell when this fails.
+    std::io::stderr().write_all(text.as_bytes()).ok();
+}
+
+const USAGE: &str = "\
+This is an AWS Lambda custom runtime. It does what the name it is started under says:
+
+  bootstrap            the runtime; Lambda starts it as /var/task/bootstrap
+  extensions/<name>    the extension; Lambda starts it as /opt/extensions/<name>
+
+To run it here: emulator run --function <this file>
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_says_the_role() {
+        let table = [
+            ("bootstrap", Role::Runtime),
+            ("/var/task/bootstrap", Role::Runtime),
+            ("./bootstrap", Role::Runtime),
+            ("/opt/extensions/bantam", Role::Extension),
+            ("/opt/extensions/bootstrap", Role::Extension),
+            ("extensions/other", Role::Extension),
+            ("target/release/bantam", Role::Extension),
+            ("bantam", Role::Extension),
+            ("hello", Role::Unknown),
+            ("/opt/extensions", Role::Unknown),
+            ("", Role::Unknown),
+        ];
+        for (name, expected) in table {
+            assert_eq!(role(OsStr::new(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The stock binary: its handler is any executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bantam::main(bantam::executable())
+}

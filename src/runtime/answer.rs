@@ -1,0 +1,119 @@
+//! The one answer that an invocation gets.
+
+use serde::Serialize;
+
+use super::Stop;
+use super::client::{Client, Post};
+use super::context::Context;
+use super::error::Error;
+use super::failure::Failure;
+use super::panic;
+use crate::shared::limits::{BUFFER_KEEP_BYTES, PAYLOAD_BYTES_MAX};
+use crate::shared::logline::Level;
+
+/// The right to answer an invocation, once.
+///
+/// A handler has to turn it into an [`Answered`], and every way to do that sends an answer, so no
+/// invocation can be forgotten.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    client: &'a mut Client,
+    context: &'a Context<'a>,
+}
+
+/// Proof that an invocation was answered.
+#[derive(Debug)]
+pub struct Answered {
+    pub(super) next: Next,
+}
+
+/// What the loop does after an answer.
+#[derive(Debug)]
+pub(super) enum Next {
+    Continue,
+    Stop(Stop),
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(client: &'a mut Client, context: &'a Context<'a>) -> Self {
+        client.event_arrived();
+        Self { client, context }
+    }
+
+    /// Responds with `body` as it is.
+    ///
+    /// # Limits
+    ///
+    /// 6,291,556 bytes. A longer body is answered with the error `Function.ResponseSizeTooLarge`.
+    #[must_use]
+    pub fn bytes(self, body: &[u8]) -> Answered {
+        self.response("application/octet-stream", body)
+    }
+
+    /// Responds with `value` as JSON, within the limit of [`Answer::bytes`].
+    ///
+    /// A value that cannot be serialised is answered with the error `Runtime.MarshalError`.
+    #[must_use]
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Answered {
+        let mut body = self.client.take_buffer();
+        let serialised = serde_json::to_writer(&mut body, value);
+        self.serialised(body, serialised)
+    }
+
+    /// The part of [`Answer::json`] that is the same for every type.
+    fn serialised(self, mut body: Vec<u8>, outcome: serde_json::Result<()>) -> Answered {
+        if let Err(error) = outcome {
+            return self.failure(&Failure::new("Runtime.MarshalError", error.to_string()));
+        }
+        let Self { client, context } = self;
+        let answered = Answer {
+            client: &mut *client,
+            context,
+        }
+        .response("application/json", &body);
+        if body.capacity() > BUFFER_KEEP_BYTES && body.len() < body.capacity() / 4 {
+            body.shrink_to(BUFFER_KEEP_BYTES);
+        }
+        client.put_buffer(body);
+        answered
+    }
+
+    /// Responds with text that already is JSON.
+    pub(super) fn json_text(self, body: &[u8]) -> Answered {
+        self.response("application/json", body)
+    }
+
+    fn response(self, content_type: &str, body: &[u8]) -> Answered {
+        if body.len() > PAYLOAD_BYTES_MAX {
+            // The platform would refuse it with 413 after failing the invocation by itself. With
+            // an error of our own the caller learns both numbers.
+            let length = body.len();
+            let message = format!("a response of {length} bytes, limit {PAYLOAD_BYTES_MAX}");
+            return self.failure(&Failure::new("Function.ResponseSizeTooLarge", message));
+        }
+        self.send(Post::Response { content_type, body })
+    }
+
+    /// Answers that the invocation failed, and writes that to the log.
+    #[must_use]
+    pub fn error(self, error: impl Into<Error>) -> Answered {
+        self.failure(&error.into().into_failure())
+    }
+
+    pub(crate) fn failure(self, failure: &Failure) -> Answered {
+        failure.log(Level::Error);
+        self.send(Post::Error(failure))
+    }
+
+    fn send(self, post: Post<'_>) -> Answered {
+        panic::answering();
+        match self.client.answer(self.context, post) {
+            Ok(()) => Answered {
+                next: Next::Continue,
+            },
+            Err(stop) => Answered {
+                next: Next::Stop(stop),
+            },
+        }
+    }
+}

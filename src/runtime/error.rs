@@ -1,0 +1,150 @@
+//! The errors of users' code, and how a type for the platform is found for each.
+
+use std::any::type_name;
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+use super::failure::Failure;
+use crate::shared::limits::CHAIN_LENGTH_MAX;
+
+/// The error of a handler: any error, with the type that callers and the platform see.
+///
+/// `?` turns every [`std::error::Error`] into one, named after its Rust type and with its sources;
+/// [`Error::new`] chooses the name, and so does an [`ErrorType`] through [`Error::typed`].
+/// A handler may also return errors of its own type, boxed ones, or strings.
+///
+/// ```
+/// fn take(stock: &mut u32, count: &str) -> Result<(), bantam::Error> {
+///     let count: u32 = count.parse()?;
+///     let left = stock.checked_sub(count).ok_or(bantam::Error::new("OutOfStock", "too few"))?;
+///     *stock = left;
+///     Ok(())
+/// }
+/// # assert_eq!(take(&mut 1, "2").unwrap_err().error_type(), "OutOfStock");
+/// # assert_eq!(take(&mut 1, "two").unwrap_err().error_type(), "ParseIntError");
+/// ```
+///
+/// It is no [`std::error::Error`] itself, since it could not take all of them then.
+#[derive(Debug)]
+pub struct Error {
+    error_type: String,
+    message: String,
+    /// The messages of the sources, outermost first.
+    sources: Vec<String>,
+    stack_trace: Vec<String>,
+}
+
+/// Lets an error type of the user's choose the error type that callers and the platform see.
+///
+/// ```
+/// #[derive(Debug)]
+/// enum Fault { NoStock, NoMoney }
+/// impl std::fmt::Display for Fault {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("sorry") }
+/// }
+/// impl std::error::Error for Fault {}
+/// impl bantam::ErrorType for Fault {
+///     fn error_type(&self) -> std::borrow::Cow<'_, str> {
+///         match self { Fault::NoStock => "OutOfStock", Fault::NoMoney => "PaymentRefused" }.into()
+///     }
+/// }
+/// ```
+pub trait ErrorType: StdError {
+    /// The `errorType` of the report.
+    fn error_type(&self) -> Cow<'_, str>;
+
+    /// The `stackTrace` of the report, innermost line first.
+    fn stack_trace(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Error {
+    /// An error of type `error_type`.
+    #[must_use]
+    pub fn new(error_type: &str, message: &str) -> Self {
+        Self {
+            error_type: error_type.to_owned(),
+            message: message.to_owned(),
+            sources: Vec::new(),
+            stack_trace: Vec::new(),
+        }
+    }
+
+    /// An error that chooses its type by itself.
+    #[must_use]
+    pub fn typed<E: ErrorType + 'static>(error: E) -> Self {
+        Self::of(&error.error_type(), &error).with_stack_trace(error.stack_trace())
+    }
+
+    pub(super) fn of(error_type: &str, error: &(dyn StdError + 'static)) -> Self {
+        let new = Self::new(error_type, &error.to_string());
+        match error.source() {
+            Some(source) => new.with_source(source),
+            None => new,
+        }
+    }
+
+    /// Adds the error that caused this one, and what caused that.
+    #[must_use]
+    pub fn with_source(mut self, source: &(dyn StdError + 'static)) -> Self {
+        let mut next = Some(source);
+        while let Some(source) = next.filter(|_| self.sources.len() < CHAIN_LENGTH_MAX) {
+            self.sources.push(source.to_string());
+            next = source.source();
+        }
+        self
+    }
+
+    /// Adds a stack trace, innermost line first.
+    #[must_use]
+    pub fn with_stack_trace<L: Into<String>>(mut self, lines: impl IntoIterator<Item = L>) -> Self {
+        self.stack_trace = lines
+            .into_iter()
+            .take(CHAIN_LENGTH_MAX)
+            .map(Into::into)
+            .collect();
+        self
+    }
+
+    /// The type as it was chosen.
+    #[must_use]
+    pub fn error_type(&self) -> &str {
+        &self.error_type
+    }
+
+    pub(super) fn into_failure(self) -> Failure {
+        Failure::with_sources(&self.error_type, self.message, self.sources)
+            .with_stack_trace(self.stack_trace)
+    }
+}
+
+impl<E: StdError + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::of(short_name(type_name::<E>()), &error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// `Error` of `a::b::Error<c::D>`.
+fn short_name(name: &str) -> &str {
+    let path = name.split('<').next().unwrap_or(name);
+    path.rsplit("::").next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_path_and_arguments() {
+        assert_eq!(short_name("a::b::Error<c::D>"), "Error");
+        assert_eq!(short_name("Error"), "Error");
+    }
+}

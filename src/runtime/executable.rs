@@ -1,0 +1,208 @@
+//! Any executable as the handler: `_HANDLER` names it, and it is started for every invocation.
+//!
+//! The event is its standard input, its standard output is the response, and what it writes to
+//! standard error goes to the log. The format is in `docs/executable-handlers.md`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::answer::{Answer, Answered};
+use super::context::Context;
+use super::failure::Failure;
+use super::handler::{Handler, Init};
+use super::persistent::Persistent;
+use super::process::{Driven, Process, Until};
+use crate::shared::env::Env;
+use crate::shared::limits::PAYLOAD_BYTES_MAX;
+
+/// The handler of the stock binary: the executable that `_HANDLER` names.
+#[must_use]
+pub const fn executable() -> ExecutableInit {
+    ExecutableInit(())
+}
+
+/// What [`executable`] returns.
+#[derive(Debug)]
+pub struct ExecutableInit(());
+
+/// An executable as a handler.
+#[derive(Debug)]
+pub struct Executable(Mode);
+
+#[derive(Debug)]
+enum Mode {
+    PerInvocation(PathBuf),
+    Persistent(Persistent),
+}
+
+impl Init for ExecutableInit {
+    type Handler = Executable;
+
+    fn init(self, env: &Env) -> Result<Executable, Failure> {
+        let path = find(env)?;
+        match env.handler_mode.as_deref() {
+            None | Some("per-invocation") => Ok(Executable(Mode::PerInvocation(path))),
+            Some("persistent") => Persistent::start(path)
+                .map(Mode::Persistent)
+                .map(Executable),
+            Some(other) => Err(Failure::new(
+                "Runtime.InvalidHandlerMode",
+                format!("BANTAM_HANDLER_MODE is {other:?}, expected per-invocation or persistent"),
+            )),
+        }
+    }
+}
+
+impl Handler for Executable {
+    fn handle(&mut self, event: &[u8], context: &Context<'_>, answer: Answer<'_>) -> Answered {
+        let outcome = match &mut self.0 {
+            Mode::PerInvocation(path) => run(path, event, context),
+            Mode::Persistent(process) => process.call(event, context),
+        };
+        match outcome {
+            Ok(body) => answer.json_text(&body),
+            Err(failure) => answer.failure(&failure),
+        }
+    }
+}
+
+/// Runs one process for one event.
+fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
+    let mut command = Command::new(path);
+    for (name, value) in variables(context) {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let started = Process::spawn(&mut command);
+    let mut process = started.map_err(|error| not_started(path, &error))?;
+    let end = kill_at(context);
+    match process
+        .drive(event, Until::Exit, end, PAYLOAD_BYTES_MAX)
+        .map_err(|error| lost(&error))?
+    {
+        Driven::Exited(status) if status.success() => Ok(process.take_output()),
+        Driven::Exited(status) => Err(process.failure(status)),
+        Driven::TimedOut => Err(timed_out(&mut process)),
+        Driven::TooLarge | Driven::Line => Err(too_large()),
+    }
+}
+
+/// The context as variables: each header of `next`, in upper case with underscores.
+fn variables<'a>(context: &Context<'a>) -> [(&'static str, Option<String>); 6] {
+    let own = |value: Option<&'a str>| value.map(str::to_owned);
+    [
+        (
+            "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+            Some(context.request_id().to_owned()),
+        ),
+        (
+            "LAMBDA_RUNTIME_DEADLINE_MS",
+            Some(context.deadline_ms().to_string()),
+        ),
+        (
+            "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+            own(context.invoked_function_arn()),
+        ),
+        (
+            "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+            own(context.client_context()),
+        ),
+        (
+            "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+            own(context.cognito_identity()),
+        ),
+        ("LAMBDA_RUNTIME_AWS_TENANT_ID", own(context.tenant_id())),
+    ]
+}
+
+/// When a child is killed so that its error still gets out: a little before the deadline.
+/// `None` for a deadline that had passed when the event came, which says nothing.
+pub(super) fn kill_at(context: &Context<'_>) -> Option<Instant> {
+    let remaining = context.remaining();
+    if remaining.is_zero() {
+        return None;
+    }
+    let margin = KILL_MARGIN.min(remaining / 2);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of children is read here"
+    )]
+    Instant::now().checked_add(remaining.checked_sub(margin).unwrap_or_default())
+}
+
+pub(super) fn timed_out(process: &mut Process) -> Failure {
+    let tail = process.errors_tail();
+    let mut message = "the handler was killed shortly before the deadline".to_owned();
+    if !tail.is_empty() {
+        message.push_str("; it had written: ");
+        message.push_str(&tail);
+    }
+    Failure::new("Function.Timeout", message)
+}
+
+pub(super) fn too_large() -> Failure {
+    let message = format!("a response of over {PAYLOAD_BYTES_MAX} bytes, the limit");
+    Failure::new("Function.ResponseSizeTooLarge", message)
+}
+
+pub(super) fn not_started(path: &Path, error: &io::Error) -> Failure {
+    let hint = match error.raw_os_error() {
+        Some(ENOEXEC) => " (a script needs a first line like #!/bin/sh)",
+        _ if error.kind() == io::ErrorKind::NotFound => " (its interpreter may be missing)",
+        _ => "",
+    };
+    let message = format!("cannot start {}: {error}{hint}", path.display());
+    Failure::new("Runtime.HandlerNotStarted", message)
+}
+
+pub(super) fn lost(error: &io::Error) -> Failure {
+    Failure::new("Runtime.HandlerLost", format!("lost the handler: {error}"))
+}
+
+/// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
+/// without a slash.
+fn find(env: &Env) -> Result<PathBuf, Failure> {
+    let Some(handler) = &env.handler else {
+        let message = "_HANDLER is not set: it names the executable that handles events";
+        return Err(Failure::new("Runtime.HandlerNotFound", message.to_owned()));
+    };
+    let root = env
+        .task_root
+        .as_deref()
+        .unwrap_or_else(|| Path::new(TASK_ROOT));
+    let mut candidates = vec![root.join(handler)];
+    if !handler.contains('/') {
+        let path = env.path.as_deref().unwrap_or_default();
+        candidates.extend(std::env::split_paths(path).map(|folder| folder.join(handler)));
+    }
+    let mut message = format!("handler {handler:?}: looked for");
+    for (index, candidate) in candidates.iter().enumerate() {
+        let verdict = match fs::metadata(candidate) {
+            Ok(found) if found.is_dir() => "a folder",
+            Ok(found) if found.permissions().mode() & 0o111 == 0 => "not executable",
+            Ok(_) => return Ok(candidate.clone()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "not found",
+            Err(_) => "not accessible",
+        };
+        let comma = if index == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(message, "{comma} {} ({verdict})", candidate.display());
+    }
+    Err(Failure::new("Runtime.HandlerNotFound", message))
+}
+
+/// Where Lambda unpacks the function's code.
+const TASK_ROOT: &str = "/var/task";
+
+/// How long before the deadline a child is killed, or half of what is left if that is less.
+const KILL_MARGIN: Duration = Duration::from_millis(100);
+
+/// "Exec format error": neither a program for this machine nor a script that names one.
+const ENOEXEC: i32 = 8;

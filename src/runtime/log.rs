@@ -1,0 +1,135 @@
+//! Log lines of the runtime and, with the feature `log`, of users' code: one line, one write.
+
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+
+use super::{clock, panic};
+use crate::shared::env::LogConfig;
+use crate::shared::logline::{Format, Level, Record};
+
+/// One line to write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    level: Level,
+    message: &'a str,
+    error_type: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) const fn new(level: Level, message: &'a str) -> Self {
+        Self {
+            level,
+            message,
+            error_type: None,
+        }
+    }
+
+    pub(super) const fn error_type(mut self, error_type: &'a str) -> Self {
+        self.error_type = Some(error_type);
+        self
+    }
+
+    /// Writes the line if its level is enabled, to standard error. There is nobody to tell when
+    /// that fails.
+    pub(super) fn write(self) {
+        if self.level <= config().level {
+            self.always();
+        }
+    }
+
+    /// Writes the line whatever its level.
+    pub(super) fn always(self) {
+        let config = config();
+        let mut out = Vec::with_capacity(self.message.len() + 128);
+        panic::with_ids(|request_id, tenant_id| {
+            let record = Record {
+                time: clock::now(),
+                level: self.level,
+                request_id,
+                tenant_id,
+                error_type: self.error_type,
+                message: self.message,
+            };
+            record.write(config.format, &mut out);
+        });
+        write_line(&out);
+    }
+}
+
+/// Writes a line that is complete, with its line end, in one system call.
+///
+/// The lock of the standard library is not taken: whoever holds it may be what panicked, or wait
+/// for it.
+pub(super) fn write_line(mut line: &[u8]) {
+    while !line.is_empty() {
+        match rustix::io::write(rustix::stdio::stderr(), line) {
+            Ok(count) => line = line.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // There is nobody to tell.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Takes over format and level, and, with the feature `log`, becomes the logger of that facade
+/// unless the user's code has installed one.
+pub(super) fn configure(config: LogConfig) {
+    let _ = CONFIG.set(config);
+    #[cfg(feature = "log")]
+    facade::install(config.level);
+}
+
+pub(super) fn config() -> LogConfig {
+    *CONFIG.get().unwrap_or(&LogConfig {
+        format: Format::Text,
+        level: Level::Info,
+    })
+}
+
+static CONFIG: OnceLock<LogConfig> = OnceLock::new();
+
+#[cfg(feature = "log")]
+mod facade {
+    use log::{LevelFilter, Log, Metadata};
+
+    use super::{Level, Line};
+
+    struct Facade;
+
+    pub(super) fn install(level: Level) {
+        if log::set_logger(&Facade).is_ok() {
+            log::set_max_level(match level {
+                Level::Fatal => LevelFilter::Off,
+                Level::Error => LevelFilter::Error,
+                Level::Warn => LevelFilter::Warn,
+                Level::Info => LevelFilter::Info,
+                Level::Debug => LevelFilter::Debug,
+                Level::Trace => LevelFilter::Trace,
+            });
+        }
+    }
+
+    impl Log for Facade {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.level() <= log::max_level()
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            let level = match record.level() {
+                log::Level::Error => Level::Error,
+                log::Level::Warn => Level::Warn,
+                log::Level::Info => Level::Info,
+                log::Level::Debug => Level::Debug,
+                log::Level::Trace => Level::Trace,
+            };
+            let message = record.args();
+            match message.as_str() {
+                Some(text) => Line::new(level, text).write(),
+                None => Line::new(level, &message.to_string()).write(),
+            }
+        }
+
+        fn flush(&self) {}
+    }
+}

@@ -1,0 +1,185 @@
+//! What follows from each answer of the Runtime API. Pure decisions; `client` acts on them.
+//!
+//! The documented codes: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
+
+use std::time::Duration;
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The API answered with this status.
+    Status(u16),
+    /// There was no connection to be had, so nothing was sent.
+    Unreachable,
+    /// The connection was lost, or the answer was no HTTP. The status is there if its line was
+    /// read before that.
+    Lost(Option<u16>),
+}
+
+/// What to do after asking for the next invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterNext {
+    /// There is an event.
+    Invoke,
+    /// Nothing went wrong and there is no event: ask again after the pause.
+    AskAgain(Duration),
+    /// Something went wrong: ask again after the pause, on a new connection if this one is lost.
+    Retry(Duration),
+    /// The API is gone or told us to stop: exit with this code.
+    Exit(u8),
+}
+
+/// What to do after posting a response or an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterPost {
+    /// The answer was taken.
+    Accepted,
+    /// The answer was refused, and nothing can change that: log it and go on.
+    Refused,
+    /// Nobody knows whether the answer arrived: send it once more on a new connection.
+    Resend,
+    /// It was not sent at all: try again after the pause.
+    Retry(Duration),
+    /// It could not be sent: log it and go on to the next call, which will find out.
+    Undelivered,
+    /// The environment is broken: exit with this code.
+    Exit(u8),
+}
+
+/// Decides after `next`. `failures` counts the failed calls since the last event, this one
+/// included if it failed.
+pub(super) const fn after_next(outcome: Outcome, failures: u32) -> AfterNext {
+    match outcome {
+        Outcome::Status(200) => AfterNext::Invoke,
+        // Not a code of the platform: `cargo lambda` says that there is no event yet.
+        Outcome::Status(204) => AfterNext::AskAgain(NO_EVENT_PAUSE),
+        // Not a code of the platform: local tools say that there will be no more events.
+        Outcome::Status(410) => AfterNext::Exit(0),
+        // "Container error. Non-recoverable state. Runtime should exit promptly."
+        Outcome::Status(500..=599) => AfterNext::Exit(1),
+        // While an invocation runs, `next` renders the same event again, so asking twice is safe.
+        // 403 has been seen for a moment after a thaw.
+        Outcome::Status(_) | Outcome::Unreachable | Outcome::Lost(_) => {
+            if failures < FAILURES_MAX {
+                AfterNext::Retry(back_off(failures))
+            } else {
+                AfterNext::Exit(1)
+            }
+        }
+    }
+}
+
+/// Decides after a POST. `resent` says that it had been sent before, and `failures` counts the
+/// connections that were not to be had, this one included.
+pub(super) const fn after_post(outcome: Outcome, resent: bool, failures: u32) -> AfterPost {
+    match outcome {
+        Outcome::Unreachable if failures < FAILURES_MAX => AfterPost::Retry(back_off(failures)),
+        Outcome::Unreachable => AfterPost::Undelivered,
+        Outcome::Status(200..=299) | Outcome::Lost(Some(200..=299)) => AfterPost::Accepted,
+        // The second try finds the invocation answered: the first one had arrived.
+        Outcome::Status(400 | 403) | Outcome::Lost(Some(400 | 403)) if resent => {
+            AfterPost::Accepted
+        }
+        Outcome::Status(500..=599) | Outcome::Lost(Some(500..=599)) => AfterPost::Exit(1),
+        // 400 wrong or old id, 403 answered already, 410 the invocation is over, 413 too large:
+        // the platform has closed the invocation, and a second answer would get 403.
+        Outcome::Status(_) | Outcome::Lost(Some(_)) => AfterPost::Refused,
+        Outcome::Lost(None) if resent => AfterPost::Undelivered,
+        Outcome::Lost(None) => AfterPost::Resend,
+    }
+}
+
+/// None before the first retry, then 10 ms, doubling.
+const fn back_off(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        _ => Duration::from_millis(10 << (failures - 2)),
+    }
+}
+
+/// Failed calls in a row before they are given up: about 1.3 s of pauses in all.
+pub(super) const FAILURES_MAX: u32 = 9;
+
+/// The pause after "no event yet".
+const NO_EVENT_PAUSE: Duration = Duration::from_millis(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_next_by_status() {
+        let zero = Duration::ZERO;
+        let table = [
+            (Outcome::Status(200), 0, AfterNext::Invoke),
+            (Outcome::Status(204), 0, AfterNext::AskAgain(NO_EVENT_PAUSE)),
+            (Outcome::Status(403), 1, AfterNext::Retry(zero)),
+            (Outcome::Status(403), FAILURES_MAX, AfterNext::Exit(1)),
+            (Outcome::Status(404), 1, AfterNext::Retry(zero)),
+            (Outcome::Status(410), 1, AfterNext::Exit(0)),
+            (Outcome::Status(500), 1, AfterNext::Exit(1)),
+            (Outcome::Status(503), 1, AfterNext::Exit(1)),
+            (Outcome::Lost(None), 1, AfterNext::Retry(zero)),
+            (
+                Outcome::Lost(Some(200)),
+                2,
+                AfterNext::Retry(Duration::from_millis(10)),
+            ),
+            (
+                Outcome::Lost(None),
+                8,
+                AfterNext::Retry(Duration::from_millis(640)),
+            ),
+            (Outcome::Lost(None), FAILURES_MAX, AfterNext::Exit(1)),
+        ];
+        for (outcome, failures, expected) in table {
+            assert_eq!(
+                after_next(outcome, failures),
+                expected,
+                "{outcome:?} {failures}"
+            );
+        }
+    }
+
+    #[test]
+    fn connections_for_a_post_are_tried_a_bounded_number_of_times() {
+        let after = |failures| after_post(Outcome::Unreachable, false, failures);
+        assert_eq!(after(3), AfterPost::Retry(Duration::from_millis(20)));
+        assert_eq!(after(FAILURES_MAX), AfterPost::Undelivered);
+    }
+
+    #[test]
+    fn after_post_by_status() {
+        let table = [
+            (Outcome::Status(202), false, AfterPost::Accepted),
+            (Outcome::Status(200), false, AfterPost::Accepted),
+            (Outcome::Status(202), true, AfterPost::Accepted),
+            (Outcome::Status(400), false, AfterPost::Refused),
+            (Outcome::Status(400), true, AfterPost::Accepted),
+            (Outcome::Status(403), false, AfterPost::Refused),
+            (Outcome::Status(403), true, AfterPost::Accepted),
+            (Outcome::Status(410), false, AfterPost::Refused),
+            (Outcome::Status(410), true, AfterPost::Refused),
+            (Outcome::Status(413), false, AfterPost::Refused),
+            (Outcome::Status(302), false, AfterPost::Refused),
+            (Outcome::Status(500), false, AfterPost::Exit(1)),
+            (
+                Outcome::Unreachable,
+                false,
+                AfterPost::Retry(Duration::ZERO),
+            ),
+            (Outcome::Lost(None), false, AfterPost::Resend),
+            (Outcome::Lost(None), true, AfterPost::Undelivered),
+            (Outcome::Lost(Some(202)), false, AfterPost::Accepted),
+            (Outcome::Lost(Some(413)), false, AfterPost::Refused),
+            (Outcome::Lost(Some(500)), false, AfterPost::Exit(1)),
+        ];
+        for (outcome, resent, expected) in table {
+            assert_eq!(
+                after_post(outcome, resent, 1),
+                expected,
+                "{outcome:?} {resent}"
+            );
+        }
+    }
+}

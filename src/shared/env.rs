@@ -1,0 +1,197 @@
+//! The environment variables that the platform sets, read once into a typed value.
+//!
+//! The list and its meaning:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>.
+//! Local tools set only a few of them, so all but the address of the API may be absent.
+//! An empty variable counts as absent.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::endpoint::{Endpoint, EndpointError};
+use super::logline::{Format, Level};
+
+/// What the environment says.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// `AWS_LAMBDA_RUNTIME_API`.
+    pub(crate) api: Endpoint,
+    /// `_HANDLER`: the handler as configured on the function.
+    pub(crate) handler: Option<String>,
+    /// `BANTAM_HANDLER_MODE`: how the stock binary runs an executable handler.
+    pub(crate) handler_mode: Option<String>,
+    /// `LAMBDA_TASK_ROOT`: the folder with the function's code.
+    pub(crate) task_root: Option<PathBuf>,
+    /// `PATH`: where executables are looked for after the task root.
+    pub(crate) path: Option<OsString>,
+    /// What the function is, as far as the environment knows.
+    pub(crate) function: Function,
+    /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
+    pub(crate) log: LogConfig,
+}
+
+/// The function that this execution environment belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Function {
+    /// `AWS_LAMBDA_FUNCTION_NAME`.
+    pub(crate) name: Option<String>,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`.
+    pub(crate) version: Option<String>,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MB; absent when it is not a number.
+    pub(crate) memory_mb: Option<u32>,
+}
+
+/// How log lines look and which are written.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// Text unless the platform asks for JSON.
+    pub(crate) format: Format,
+    /// The least severe level that is written; INFO unless the platform names one.
+    pub(crate) level: Level,
+}
+
+/// Why the environment cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EnvError {
+    /// `AWS_LAMBDA_RUNTIME_API` is not set: this is not an execution environment.
+    ApiMissing,
+    /// `AWS_LAMBDA_RUNTIME_API` is not an address.
+    ApiInvalid {
+        /// The value found.
+        value: String,
+        /// What is wrong with it.
+        error: EndpointError,
+    },
+}
+
+impl Env {
+    /// Reads the environment through `lookup`, which answers a name with its value.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`] when the address of the API is missing or not an address.
+    pub(crate) fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+        Self::read_dyn(&lookup)
+    }
+
+    fn read_dyn(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+        let raw = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let text = |name: &str| raw(name).map(|value| value.to_string_lossy().into_owned());
+        let value = text("AWS_LAMBDA_RUNTIME_API").ok_or(EnvError::ApiMissing)?;
+        let api = match Endpoint::parse(&value) {
+            Ok(api) => api,
+            Err(error) => return Err(EnvError::ApiInvalid { value, error }),
+        };
+        let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        Ok(Self {
+            api,
+            handler: text("_HANDLER"),
+            handler_mode: text("BANTAM_HANDLER_MODE"),
+            task_root: raw("LAMBDA_TASK_ROOT").map(PathBuf::from),
+            path: raw("PATH"),
+            function: Function {
+                name: text("AWS_LAMBDA_FUNCTION_NAME"),
+                version: text("AWS_LAMBDA_FUNCTION_VERSION"),
+                memory_mb: memory.and_then(|mb| mb.parse().ok()),
+            },
+            log: LogConfig {
+                format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT").as_deref()),
+                level: Level::parse(text("AWS_LAMBDA_LOG_LEVEL").as_deref()),
+            },
+        })
+    }
+}
+
+impl fmt::Display for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ApiMissing => f.write_str(
+                "AWS_LAMBDA_RUNTIME_API is not set: start this on Lambda or under an emulator",
+            ),
+            Self::ApiInvalid { value, error } => {
+                write!(f, "AWS_LAMBDA_RUNTIME_API is {value:?}: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for EnvError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Env, EnvError> {
+        Env::read(|name| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, v)| v.into())
+        })
+    }
+
+    #[test]
+    fn everything_but_the_api_may_be_absent() {
+        let env = read(&[
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+            ("_HANDLER", ""),
+        ])
+        .unwrap();
+        assert_eq!(env.function, Function::default());
+        assert_eq!(env.handler, None);
+        assert_eq!(
+            env.log,
+            LogConfig {
+                format: Format::Text,
+                level: Level::Info
+            }
+        );
+    }
+
+    #[test]
+    fn all_variables_are_read() {
+        let env = read(&[
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+            ("_HANDLER", "run.sh"),
+            ("BANTAM_HANDLER_MODE", "persistent"),
+            ("LAMBDA_TASK_ROOT", "/var/task"),
+            ("PATH", "/bin"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "debug"),
+        ])
+        .unwrap();
+        assert_eq!(env.handler.as_deref(), Some("run.sh"));
+        assert_eq!(env.handler_mode.as_deref(), Some("persistent"));
+        assert_eq!(env.task_root, Some(PathBuf::from("/var/task")));
+        assert_eq!(env.path, Some("/bin".into()));
+        let function = Function {
+            name: Some("f".to_owned()),
+            version: Some("$LATEST".to_owned()),
+            memory_mb: Some(128),
+        };
+        assert_eq!(env.function, function);
+        assert_eq!(
+            env.log,
+            LogConfig {
+                format: Format::Json,
+                level: Level::Debug
+            }
+        );
+    }
+
+    #[test]
+    fn a_missing_or_bad_api_is_named() {
+        assert_eq!(read(&[]).unwrap_err(), EnvError::ApiMissing);
+        let error = read(&[("AWS_LAMBDA_RUNTIME_API", "nowhere")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "AWS_LAMBDA_RUNTIME_API is \"nowhere\": expected host:port with a port from 1 to 65535"
+        );
+    }
+}

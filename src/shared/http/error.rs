@@ -1,0 +1,119 @@
+//! What a peer can get wrong. Every variant is the peer's fault, never ours.
+
+use std::fmt;
+
+/// Why bytes from the peer are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HttpError {
+    /// A CR that no LF follows.
+    LoneCr,
+    /// An LF that no CR precedes.
+    BareLf,
+    /// The status line is not `HTTP/1.x CODE REASON`.
+    StatusLine,
+    /// The request line is not `METHOD TARGET HTTP/1.x`.
+    RequestLine,
+    /// A field line is not `NAME: VALUE`, or holds a byte that it must not hold.
+    Field,
+    /// A field line starts with white space: line folding, which RFC 9112 withdrew.
+    FoldedField,
+    /// The head is longer than its limit, in bytes.
+    HeadTooLarge {
+        /// The limit.
+        limit: usize,
+        /// What has arrived so far.
+        actual: usize,
+    },
+    /// The head or the trailer section has more fields than the limit.
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+        /// What has arrived so far.
+        actual: usize,
+    },
+    /// More interim responses than the limit came before a final one.
+    TooManyInterim {
+        /// The limit.
+        limit: usize,
+        /// What has arrived so far.
+        actual: usize,
+    },
+    /// The peer switches protocols (101), which nobody asked for.
+    Upgrade,
+    /// A Content-Length that is not a number.
+    ContentLength,
+    /// Two Content-Length fields.
+    TwoContentLengths,
+    /// Content-Length together with Transfer-Encoding.
+    LengthAndChunked,
+    /// A transfer coding other than `chunked`, or any in HTTP/1.0.
+    TransferCoding,
+    /// A chunk size that is not a hexadecimal number.
+    ChunkSize,
+    /// A chunk size that does not fit 64 bits.
+    ChunkSizeOverflow,
+    /// A chunk-size line longer than its limit, in bytes.
+    ChunkLineTooLong {
+        /// The limit.
+        limit: usize,
+        /// What has arrived so far.
+        actual: usize,
+    },
+    /// The data of a chunk does not end with CRLF.
+    ChunkEnd,
+    /// The body is longer than its limit, in bytes.
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+        /// The length that was announced, or that has arrived so far.
+        actual: u64,
+    },
+    /// The peer closed inside a message, after this many of its bytes.
+    Truncated {
+        /// Bytes of the message that arrived.
+        received: usize,
+    },
+    /// The peer closed before the first byte of a message.
+    Closed,
+}
+
+impl fmt::Display for HttpError {
+    #[cold]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, limit, actual) = match *self {
+            Self::HeadTooLarge { limit, actual } => ("bytes of head", limit, actual as u64),
+            Self::TooManyFields { limit, actual } => ("fields", limit, actual as u64),
+            Self::TooManyInterim { limit, actual } => ("interim responses", limit, actual as u64),
+            Self::ChunkLineTooLong { limit, actual } => {
+                ("bytes of chunk-size line", limit, actual as u64)
+            }
+            Self::BodyTooLarge { limit, actual } => ("bytes of body", limit, actual),
+            Self::Truncated { received } => {
+                return write!(
+                    f,
+                    "connection closed inside a message, after {received} bytes"
+                );
+            }
+            Self::LoneCr => return f.write_str("CR without LF"),
+            Self::BareLf => return f.write_str("LF without CR"),
+            Self::StatusLine => return f.write_str("malformed status line"),
+            Self::RequestLine => return f.write_str("malformed request line"),
+            Self::Field => return f.write_str("malformed field line"),
+            Self::FoldedField => return f.write_str("folded field line"),
+            Self::Upgrade => return f.write_str("unexpected switch of protocols"),
+            Self::ContentLength => return f.write_str("Content-Length is not a number"),
+            Self::TwoContentLengths => return f.write_str("two Content-Length fields"),
+            Self::LengthAndChunked => {
+                return f.write_str("Content-Length together with Transfer-Encoding");
+            }
+            Self::TransferCoding => return f.write_str("unsupported Transfer-Encoding"),
+            Self::ChunkSize => return f.write_str("chunk size is not a hexadecimal number"),
+            Self::ChunkSizeOverflow => return f.write_str("chunk size does not fit 64 bits"),
+            Self::ChunkEnd => return f.write_str("chunk data does not end with CRLF"),
+            Self::Closed => return f.write_str("connection closed before a message"),
+        };
+        write!(f, "{actual} {what}, limit {limit}")
+    }
+}
+
+impl std::error::Error for HttpError {}

@@ -1,0 +1,59 @@
+//! HTTP/1.1 as a state machine: bytes in, messages out, and the other way round.
+//!
+//! It speaks what the Runtime, Extensions and Telemetry APIs need and refuses the rest by name;
+//! `docs/http.md` lists both.
+//! A driver moves the bytes, and its whole grammar is:
+//!
+//! - [`Reader::space`] gives the driver room to read into, [`Reader::filled`] says how much was
+//!   read and answers whether the message is complete, [`Reader::eof`] says that the peer closed;
+//! - [`Reader::head`] and [`Reader::body`] show the complete message,
+//!   [`Reader::close_reason`] says why the connection must not be used again, and
+//!   [`Reader::next_message`] (as a server) and [`Reader::reset`] (as a client) make room for the
+//!   next one;
+//! - [`Outgoing::pending`] gives the slices still to write, [`Outgoing::wrote`] says how much of
+//!   them was written.
+//!
+//! ```text
+//!            head read         size line        all data and the empty line
+//!  Head ─────────────► Chunk ◄──────────► Data ─────────────────► Trailer ──► Done
+//!   │ ▲ 1xx                                                                    ▲
+//!   │ └──┘                                                                     │
+//!   ├───────► Length ──── all bytes read ──────────────────────────────────────┤
+//!   ├───────► UntilClose ─ peer closed ────────────────────────────────────────┤
+//!   └───────── no body ────────────────────────────────────────────────────────┘
+//! ```
+
+#![cfg_attr(
+    not(any(test, feature = "extension")),
+    expect(
+        dead_code,
+        reason = "requests in and responses out are the half that a listener needs"
+    )
+)]
+
+mod error;
+mod framing;
+mod head;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use error::HttpError;
+#[cfg(test)]
+pub(crate) use framing::CloseReason;
+pub(crate) use head::Head;
+pub(crate) use reader::{Expect, Limits, Progress, Reader};
+pub(crate) use write::{HeadWriter, Outgoing};
+
+/// Reads decimal digits and nothing else: no sign, no white space, no overflow.
+#[must_use]
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}

@@ -1,0 +1,549 @@
+//! Bytes in, one message at a time out. The body is never copied out of the receive buffer.
+
+use memchr::memchr2;
+
+use super::error::HttpError;
+use super::framing::{CloseReason, Framing, FramingFields};
+use super::head::{self, Head, StartLine};
+use crate::shared::limits::{
+    BUFFER_KEEP_BYTES, BUFFER_START_BYTES, CHUNK_LINE_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX,
+    INTERIM_RESPONSES_MAX,
+};
+
+/// What a [`Reader`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// Requests, as a server.
+    Request,
+    /// Responses, as a client.
+    Response,
+    /// Responses to HEAD: their fields speak of a body that does not come.
+    ResponseToHead,
+}
+
+/// How much a [`Reader`] accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes of a head, and of a trailer section.
+    pub(crate) head_bytes_max: usize,
+    /// Bytes of a body after its transfer coding is taken off.
+    pub(crate) body_bytes_max: usize,
+}
+
+impl Limits {
+    /// The limit that every head has, and this one for the body.
+    pub(crate) const fn of_body(body_bytes_max: usize) -> Self {
+        Self {
+            head_bytes_max: HEAD_BYTES_MAX,
+            body_bytes_max,
+        }
+    }
+}
+
+/// Whether a message is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More bytes are needed.
+    Partial,
+    /// The message is complete; [`Reader::head`] and [`Reader::body`] show it.
+    Complete,
+}
+
+/// Reads messages into one buffer that is used again for the next.
+///
+/// Invariant: `head_start ≤ head_end ≤ body_start ≤ body_end ≤ section ≤ line ≤ at ≤ filled` and
+/// `filled ≤ buf.len()`, where what belongs to a later stage of the message counts only once that stage is reached.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    expect: Expect,
+    limits: Limits,
+    /// All of it is initialised; the length is the capacity in use.
+    buf: Vec<u8>,
+    /// How much of `buf` has been filled by the driver.
+    filled: usize,
+    /// How far the bytes have been examined.
+    at: usize,
+    /// Where the line that is being examined starts; `at` where no line is.
+    line: usize,
+    /// Where the section of lines starts that `line` belongs to: the head, a size line, a trailer.
+    section: usize,
+    head_start: usize,
+    head_end: usize,
+    body_start: usize,
+    body_end: usize,
+    state: State,
+    /// The start line, once it has been read.
+    start: Option<StartLine>,
+    /// Fields of this section so far.
+    fields: usize,
+    /// Interim responses before this one.
+    interim: usize,
+    framing: FramingFields,
+    until_close: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Head,
+    Length { left: u64 },
+    UntilClose,
+    ChunkSize,
+    ChunkData { left: u64 },
+    ChunkEnd,
+    Trailer,
+    Done,
+    Failed(HttpError),
+}
+
+impl Reader {
+    /// A reader with an empty buffer: nothing is allocated before the first [`Reader::space`].
+    #[must_use]
+    pub(crate) fn new(expect: Expect, limits: Limits) -> Self {
+        Self {
+            expect,
+            limits,
+            buf: Vec::new(),
+            filled: 0,
+            at: 0,
+            line: 0,
+            section: 0,
+            head_start: 0,
+            head_end: 0,
+            body_start: 0,
+            body_end: 0,
+            state: State::Head,
+            start: None,
+            fields: 0,
+            interim: 0,
+            framing: FramingFields::default(),
+            until_close: false,
+        }
+    }
+
+    /// Room for the driver to read into; never empty while the message is incomplete.
+    ///
+    /// A length that the peer announced is made room for at once, so that a large body takes few
+    /// reads and no copying. It is bounded by the body limit.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.close_gap();
+        let free = self.buf.len() - self.filled;
+        let wanted = match self.state {
+            State::Length { left } => usize_of(left),
+            // With room for the line end after the data and the last chunk behind it.
+            State::ChunkData { left } => usize_of(left).saturating_add(CHUNK_LINE_BYTES_MAX),
+            State::Head
+            | State::UntilClose
+            | State::ChunkSize
+            | State::ChunkEnd
+            | State::Trailer
+            | State::Done
+            | State::Failed(_) => 1,
+        };
+        if free < wanted {
+            let doubled = if wanted == 1 { self.buf.len() * 2 } else { 0 };
+            let length = (self.filled + wanted).max(doubled).max(BUFFER_START_BYTES);
+            self.resize(length);
+        }
+        self.buf.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Takes note that the driver filled `count` bytes of [`Reader::space`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes; the same error again on every later call.
+    pub(crate) fn filled(&mut self, count: usize) -> Result<Progress, HttpError> {
+        debug_assert!(
+            count <= self.buf.len() - self.filled,
+            "more was filled than there was room"
+        );
+        self.filled = self.buf.len().min(self.filled + count);
+        self.advance()
+    }
+
+    /// Takes note that the peer closed its side.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Closed`] between messages, [`HttpError::Truncated`] inside one.
+    pub(crate) fn eof(&mut self) -> Result<Progress, HttpError> {
+        let error = match self.state {
+            State::Done => return Ok(Progress::Complete),
+            State::UntilClose => {
+                self.state = State::Done;
+                return Ok(Progress::Complete);
+            }
+            State::Failed(error) => error,
+            State::Head if self.filled == 0 => HttpError::Closed,
+            State::Head
+            | State::Length { .. }
+            | State::ChunkSize
+            | State::ChunkData { .. }
+            | State::ChunkEnd
+            | State::Trailer => HttpError::Truncated {
+                received: self.filled,
+            },
+        };
+        self.state = State::Failed(error);
+        Err(error)
+    }
+
+    /// The head of the message; empty before it is complete.
+    #[must_use]
+    pub(crate) fn head(&self) -> Head<'_> {
+        Head::checked(
+            self.buf
+                .get(self.head_start..self.head_end)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// The body of the message as far as it has arrived.
+    #[must_use]
+    pub(crate) fn body(&self) -> &[u8] {
+        self.buf
+            .get(self.body_start..self.body_end)
+            .unwrap_or_default()
+    }
+
+    /// The status of the response, known as soon as its status line has been read.
+    #[must_use]
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.start
+            .map(|start| start.status)
+            .filter(|status| *status >= 200)
+    }
+
+    /// Why the connection must not be used again; `None` when it may.
+    #[must_use]
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        match (self.state, self.start) {
+            (State::Done, Some(_)) if self.until_close => Some(CloseReason::BodyUntilClose),
+            (State::Done, Some(_)) if self.expect != Expect::Request && self.at < self.filled => {
+                Some(CloseReason::UnexpectedBytes)
+            }
+            (State::Done, Some(start)) => self.framing.close_reason(start),
+            _ => Some(CloseReason::Incomplete),
+        }
+    }
+
+    /// Whether the message has begun.
+    #[must_use]
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.filled != 0
+    }
+
+    /// Bytes of memory the buffer holds.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// Forgets the message and keeps the bytes behind it, which a client may have sent ahead.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes that were already there.
+    pub(crate) fn next_message(&mut self) -> Result<Progress, HttpError> {
+        let used = self.filled;
+        self.buf.copy_within(self.at..self.filled, 0);
+        self.filled -= self.at;
+        self.restart(0);
+        self.interim = 0;
+        self.give_back(used);
+        self.advance()
+    }
+
+    /// Forgets the message and whatever came behind it, as before a new request: nothing that has
+    /// been read by then can be the response to it.
+    pub(crate) fn reset(&mut self) {
+        let used = self.filled;
+        self.filled = 0;
+        self.restart(0);
+        self.interim = 0;
+        self.give_back(used);
+    }
+
+    /// Gives back a buffer that a large message left behind, once a message has needed less than a
+    /// quarter of it. A function whose events are all large keeps its buffer.
+    fn give_back(&mut self, used: usize) {
+        if self.buf.len() > BUFFER_KEEP_BYTES && used < self.buf.len() / 4 {
+            self.resize(BUFFER_KEEP_BYTES.max(used).max(self.filled));
+        }
+    }
+
+    fn restart(&mut self, at: usize) {
+        (self.at, self.line, self.section) = (at, at, at);
+        (self.head_start, self.head_end) = (at, at);
+        (self.body_start, self.body_end) = (at, at);
+        (self.start, self.fields) = (None, 0);
+        (self.framing, self.until_close) = (FramingFields::default(), false);
+        self.state = State::Head;
+    }
+
+    fn resize(&mut self, length: usize) {
+        let mut buf = vec![0; length];
+        let kept = self.buf.get(..self.filled).unwrap_or_default();
+        if let Some(front) = buf.get_mut(..kept.len()) {
+            front.copy_from_slice(kept);
+        }
+        self.buf = buf;
+    }
+
+    /// Moves what has not been decoded down to the end of the decoded body, so that chunk lines
+    /// take no room and the next data arrives where it belongs.
+    fn close_gap(&mut self) {
+        let in_chunks = matches!(
+            self.state,
+            State::ChunkSize | State::ChunkData { .. } | State::ChunkEnd | State::Trailer
+        );
+        let gap = self.section.saturating_sub(self.body_end);
+        if in_chunks && gap != 0 {
+            self.buf
+                .copy_within(self.section..self.filled, self.body_end);
+            self.line -= gap;
+            self.at -= gap;
+            self.section -= gap;
+            self.filled -= gap;
+        }
+    }
+
+    fn advance(&mut self) -> Result<Progress, HttpError> {
+        loop {
+            let before = self.state;
+            let step = match before {
+                State::Head => self.head_lines(),
+                State::Length { left } => Ok(self.length_data(left)),
+                State::UntilClose => self.until_close_data(),
+                State::ChunkSize => self.chunk_size(),
+                State::ChunkData { left } => Ok(self.chunk_data(left)),
+                State::ChunkEnd => self.chunk_end(),
+                State::Trailer => self.trailer_lines(),
+                State::Done => return Ok(Progress::Complete),
+                State::Failed(error) => return Err(error),
+            };
+            match step {
+                Ok(state) if state == before => return Ok(Progress::Partial),
+                Ok(state) => {
+                    self.state = state;
+                    (self.line, self.section) = (self.at, self.at);
+                }
+                Err(error) => {
+                    self.state = State::Failed(error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The next whole line as a range without its line end, or `None` if it is still partial.
+    /// `limit` bounds the section that the line belongs to; beyond it `too_long` is the error.
+    ///
+    /// A line ends with CRLF and holds neither a CR nor an LF otherwise: accepting a bare LF is
+    /// allowed by <https://www.rfc-editor.org/rfc/rfc9112#section-2.2>, but no peer of ours sends
+    /// one, and where two parsers differ about line ends, one can be made to see other messages.
+    fn take_line(
+        &mut self,
+        limit: usize,
+        too_long: fn(limit: usize, actual: usize) -> HttpError,
+    ) -> Result<Option<(usize, usize)>, HttpError> {
+        let end = self.filled.min(self.section.saturating_add(limit));
+        let unseen = self.buf.get(self.at..end).unwrap_or_default();
+        let cut_off = end < self.filled;
+        let Some(text) = memchr2(b'\r', b'\n', unseen) else {
+            self.at = end;
+            return if cut_off {
+                Err(too_long(limit, limit + 1))
+            } else {
+                Ok(None)
+            };
+        };
+        // `at` stays at a CR until the byte behind it is there.
+        self.at += text;
+        match unseen.get(text..).unwrap_or_default() {
+            [b'\r', b'\n', ..] => {
+                let line = (self.line, self.at);
+                self.at += 2;
+                self.line = self.at;
+                Ok(Some(line))
+            }
+            [b'\r'] if cut_off => Err(too_long(limit, limit + 1)),
+            [b'\r'] => Ok(None),
+            [b'\r', ..] => Err(HttpError::LoneCr),
+            _ => Err(HttpError::BareLf),
+        }
+    }
+
+    fn head_lines(&mut self) -> Result<State, HttpError> {
+        let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
+        while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
+            let line = self.buf.get(start..end).unwrap_or_default();
+            match self.start {
+                None if self.expect == Expect::Request => {
+                    self.start = Some(head::request_line(line)?.2);
+                }
+                None => self.start = Some(head::status_line(line)?),
+                Some(start_line) if line.is_empty() => return self.head_end(start_line),
+                Some(_) => {
+                    let (name, value) = head::split_field(line)?;
+                    self.framing.see(name, value)?;
+                    self.count_field()?;
+                }
+            }
+        }
+        Ok(State::Head)
+    }
+
+    fn head_end(&mut self, start: StartLine) -> Result<State, HttpError> {
+        self.head_end = self.at;
+        if self.expect != Expect::Request && start.status < 200 {
+            // A client skips interim responses, <https://www.rfc-editor.org/rfc/rfc9110#section-15.2>.
+            if start.status == 101 {
+                return Err(HttpError::Upgrade);
+            }
+            self.interim += 1;
+            if self.interim > INTERIM_RESPONSES_MAX {
+                let (limit, actual) = (INTERIM_RESPONSES_MAX, self.interim);
+                return Err(HttpError::TooManyInterim { limit, actual });
+            }
+            self.restart(self.at);
+            return self.head_lines();
+        }
+        (self.body_start, self.body_end) = (self.at, self.at);
+        self.fields = 0;
+        let framing = self
+            .framing
+            .decide(start, self.expect == Expect::ResponseToHead)?;
+        self.until_close = framing == Framing::UntilClose;
+        match framing {
+            Framing::Empty => Ok(State::Done),
+            Framing::Length(left) => {
+                self.check_body(left)?;
+                Ok(State::Length { left })
+            }
+            Framing::Chunked => Ok(State::ChunkSize),
+            Framing::UntilClose => Ok(State::UntilClose),
+        }
+    }
+
+    fn count_field(&mut self) -> Result<(), HttpError> {
+        self.fields += 1;
+        if self.fields > FIELDS_MAX {
+            return Err(HttpError::TooManyFields {
+                limit: FIELDS_MAX,
+                actual: self.fields,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a body of `length` bytes is allowed.
+    const fn check_body(&self, length: u64) -> Result<(), HttpError> {
+        let limit = self.limits.body_bytes_max;
+        if length > limit as u64 {
+            return Err(HttpError::BodyTooLarge {
+                limit,
+                actual: length,
+            });
+        }
+        Ok(())
+    }
+
+    fn length_data(&mut self, left: u64) -> State {
+        let count = usize_of(left).min(self.filled - self.at);
+        self.at += count;
+        (self.line, self.body_end) = (self.at, self.at);
+        match left - count as u64 {
+            0 => State::Done,
+            left => State::Length { left },
+        }
+    }
+
+    fn until_close_data(&mut self) -> Result<State, HttpError> {
+        self.at = self.filled;
+        (self.line, self.body_end) = (self.at, self.at);
+        // However much came at once, the error says where the limit was passed.
+        self.check_body(self.body().len().min(self.limits.body_bytes_max + 1) as u64)?;
+        Ok(State::UntilClose)
+    }
+
+    /// `chunk-size [ chunk-ext ] CRLF`, the extensions ignored.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc9112#section-7.1>
+    fn chunk_size(&mut self) -> Result<State, HttpError> {
+        let too_long = |limit, actual| HttpError::ChunkLineTooLong { limit, actual };
+        let Some((start, end)) = self.take_line(CHUNK_LINE_BYTES_MAX, too_long)? else {
+            return Ok(State::ChunkSize);
+        };
+        let line = self.buf.get(start..end).unwrap_or_default();
+        let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+        let size = hexadecimal(head::trim(size))?;
+        if self.body_start == self.body_end {
+            (self.body_start, self.body_end) = (self.at, self.at);
+        }
+        if size == 0 {
+            return Ok(State::Trailer);
+        }
+        self.check_body((self.body().len() as u64).saturating_add(size))?;
+        Ok(State::ChunkData { left: size })
+    }
+
+    fn chunk_data(&mut self, left: u64) -> State {
+        let count = usize_of(left).min(self.filled - self.at);
+        if self.at != self.body_end {
+            self.buf
+                .copy_within(self.at..self.at + count, self.body_end);
+        }
+        self.at += count;
+        self.line = self.at;
+        self.body_end += count;
+        match left - count as u64 {
+            0 => State::ChunkEnd,
+            left => State::ChunkData { left },
+        }
+    }
+
+    fn chunk_end(&mut self) -> Result<State, HttpError> {
+        match self.buf.get(self.at..self.filled).unwrap_or_default() {
+            [] | [b'\r'] => Ok(State::ChunkEnd),
+            [b'\r', b'\n', ..] => {
+                self.at += 2;
+                Ok(State::ChunkSize)
+            }
+            _ => Err(HttpError::ChunkEnd),
+        }
+    }
+
+    /// The trailer section is checked and ignored: nothing that speaks to us sends fields in it.
+    fn trailer_lines(&mut self) -> Result<State, HttpError> {
+        let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
+        while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
+            let line = self.buf.get(start..end).unwrap_or_default();
+            if line.is_empty() {
+                return Ok(State::Done);
+            }
+            head::split_field(line)?;
+            self.count_field()?;
+        }
+        Ok(State::Trailer)
+    }
+}
+
+/// Lengths above what memory can address are bounded by the body limit long before.
+fn usize_of(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
+fn hexadecimal(text: &[u8]) -> Result<u64, HttpError> {
+    if text.is_empty() {
+        return Err(HttpError::ChunkSize);
+    }
+    text.iter().try_fold(0_u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(16).ok_or(HttpError::ChunkSize)?;
+        if value >> 60 != 0 {
+            return Err(HttpError::ChunkSizeOverflow);
+        }
+        Ok(value << 4 | u64::from(digit))
+    })
+}

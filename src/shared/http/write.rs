@@ -1,0 +1,113 @@
+//! Messages out: a head into a buffer that is used again, and head and body as slices to write.
+
+/// Writes a head into a buffer, line by line.
+///
+/// Values that come from outside are cleaned: a byte that would end the line, or that a field must
+/// not hold, becomes a space. <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>
+#[derive(Debug)]
+pub(crate) struct HeadWriter<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> HeadWriter<'a> {
+    /// Starts a request. `path` is the target in parts, so that nobody needs to join them.
+    pub(crate) fn request(
+        out: &'a mut Vec<u8>,
+        method: &str,
+        path: &[&str],
+        authority: &str,
+    ) -> Self {
+        out.clear();
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+        for part in path {
+            out.extend(part.bytes().filter(u8::is_ascii_graphic));
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>: every request names its host.
+        Self { out }.field("Host", authority.as_bytes())
+    }
+
+    /// Starts a response. The reason phrase is left empty, as it may be:
+    /// <https://www.rfc-editor.org/rfc/rfc9112#section-4>.
+    pub(crate) fn response(out: &'a mut Vec<u8>, status: u16) -> Self {
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 ");
+        push_decimal(out, usize::from(status));
+        out.extend_from_slice(b" \r\n");
+        Self { out }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub(crate) fn field(self, name: &str, value: &[u8]) -> Self {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        let clean = |byte: &u8| {
+            if matches!(byte, b' '..=b'~' | 0x80..) {
+                *byte
+            } else {
+                b' '
+            }
+        };
+        self.out.extend(value.iter().map(clean));
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a field if there is a value for it.
+    #[must_use]
+    pub(crate) fn optional_field(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.field(name, value.as_bytes()),
+            None => self,
+        }
+    }
+
+    /// Adds the length of the body and ends the head.
+    pub(crate) fn end_with_length(self, length: usize) {
+        self.out.extend_from_slice(b"Content-Length: ");
+        push_decimal(self.out, length);
+        self.out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// Ends the head of a message without a body.
+    pub(crate) fn end(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn push_decimal(out: &mut Vec<u8>, value: usize) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A message that is being written: its head and its body, and how much of both is out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Outgoing<'a> {
+    /// A message of which nothing is written yet.
+    #[must_use]
+    pub(crate) const fn new(head: &'a [u8], body: &'a [u8]) -> Self {
+        Self { head, body }
+    }
+
+    /// What is still to write, for one vectored write; `None` when all is out.
+    #[must_use]
+    pub(crate) const fn pending(&self) -> Option<[&'a [u8]; 2]> {
+        if self.head.is_empty() && self.body.is_empty() {
+            return None;
+        }
+        Some([self.head, self.body])
+    }
+
+    /// Takes note that `count` bytes were written.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        let of_head = count.min(self.head.len());
+        self.head = self.head.get(of_head..).unwrap_or_default();
+        self.body = self.body.get(count - of_head..).unwrap_or_default();
+    }
+}

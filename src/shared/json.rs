@@ -1,0 +1,254 @@
+//! The two things about JSON that `serde_json` does not give: strings in plain ASCII for header
+//! values, and the path to the place where a document stopped fitting its type.
+
+use std::fmt::Write as _;
+
+/// Which characters a string is written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Charset {
+    /// Non-ASCII characters as they are.
+    Utf8,
+    /// Non-ASCII characters as `\u` escapes, as a header value needs.
+    Ascii,
+}
+
+/// Appends `text` to `out` as a JSON string, quotes included.
+///
+/// <https://www.rfc-editor.org/rfc/rfc8259#section-7>
+pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            _ if c.is_ascii_control() || charset == Charset::Ascii && !c.is_ascii() => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.extend_from_slice(b"\\u");
+                    for shift in [12, 8, 4, 0] {
+                        let digit = usize::from(*unit >> shift & 0xF);
+                        out.extend(b"0123456789abcdef".get(digit));
+                    }
+                }
+            }
+            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// The path from the root of `document` to the value at, or just before, `line` and `column`
+/// (both from 1, as `serde_json` counts them): `Records[2].body`, empty for the root itself.
+///
+/// It walks the text once and needs no knowledge of the type, so it costs nothing until an event
+/// is malformed and no code per type. Only as much of the document as was read before the error
+/// needs to be well formed.
+#[must_use]
+pub(crate) fn path_at(document: &[u8], line: usize, column: usize) -> String {
+    let end = offset_of(document, line, column);
+    let mut walker = Walker {
+        stack: Vec::new(),
+        string: None,
+    };
+    for (at, byte) in document.iter().enumerate().take(end) {
+        walker.step(document, at, *byte);
+    }
+    walker.path(document)
+}
+
+fn offset_of(document: &[u8], line: usize, column: usize) -> usize {
+    let line_start = match line {
+        0 => return 0,
+        1 => 0,
+        _ => {
+            let mut ends = document
+                .iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte == b'\n');
+            ends.nth(line - 2).map_or(document.len(), |(at, _)| at + 1)
+        }
+    };
+    line_start.saturating_add(column).min(document.len())
+}
+
+/// Where the walk through a document is.
+struct Walker {
+    /// The containers that are open, outermost first.
+    stack: Vec<Frame>,
+    /// Inside a string: where its text starts, and whether the last byte was a backslash.
+    string: Option<(usize, bool)>,
+}
+
+enum Frame {
+    Array {
+        /// The index of the element that is being read.
+        index: usize,
+    },
+    Object {
+        /// The text of the last key, as a range of the document.
+        key: (usize, usize),
+        /// Whether the colon after that key has been read.
+        in_value: bool,
+    },
+}
+
+impl Walker {
+    fn step(&mut self, document: &[u8], at: usize, byte: u8) {
+        if let Some((start, escaped)) = self.string {
+            let closes = byte == b'"' && !escaped;
+            if closes
+                && let Some(Frame::Object {
+                    key,
+                    in_value: false,
+                }) = self.stack.last_mut()
+            {
+                *key = (start, at);
+            }
+            self.string = (!closes).then_some((start, byte == b'\\' && !escaped));
+            return;
+        }
+        match (byte, self.stack.last_mut()) {
+            (b'"', _) => self.string = Some((at + 1, false)),
+            // A container that opens is written only once something in it has been read, so that
+            // an error at its first byte is an error of the container itself.
+            (b'[', _) => self.stack.push(Frame::Array { index: 0 }),
+            (b'{', _) => self.stack.push(Frame::Object {
+                key: (0, 0),
+                in_value: false,
+            }),
+            (b']' | b'}', _) => {
+                self.stack.pop();
+            }
+            (b':', Some(Frame::Object { in_value, .. })) => *in_value = true,
+            (b',', Some(Frame::Array { index })) => *index += 1,
+            (b',', Some(Frame::Object { in_value, .. })) => *in_value = false,
+            _ => {}
+        }
+        debug_assert!(at < document.len(), "the walk stays inside the document");
+    }
+
+    fn path(&self, document: &[u8]) -> String {
+        let mut path = String::new();
+        for frame in &self.stack {
+            match frame {
+                Frame::Array { index } => {
+                    // Writing to a String cannot fail.
+                    let _ = write!(path, "[{index}]");
+                }
+                Frame::Object {
+                    in_value: false, ..
+                } => {}
+                Frame::Object {
+                    key: (start, end), ..
+                } => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    let key = document.get(*start..*end).unwrap_or_default();
+                    path.push_str(&String::from_utf8_lossy(key));
+                }
+            }
+        }
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[derive(Deserialize, Debug)]
+    #[expect(dead_code, reason = "only read by serde")]
+    struct Order<'a> {
+        id: u32,
+        #[serde(borrow)]
+        name: Option<Cow<'a, str>>,
+        #[serde(default)]
+        lines: Vec<Line>,
+        #[serde(default)]
+        by_key: BTreeMap<String, Line>,
+        #[serde(borrow)]
+        raw: Option<&'a RawValue>,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[expect(dead_code, reason = "only read by serde")]
+    struct Line {
+        sku: String,
+        count: u8,
+    }
+
+    #[test]
+    fn the_path_leads_to_the_field_that_does_not_fit() {
+        let table = [
+            (r#"{"id":"x"}"#, "id"),
+            (r#"{"id":1,"name":7}"#, "name"),
+            (
+                r#"{"id":1,"lines":[{"sku":"a","count":1},{"sku":"b","count":300}]}"#,
+                "lines[1].count",
+            ),
+            (
+                r#"{"id":1,"lines":[{"sku":"a","count":1},{"sku":"b"}]}"#,
+                "lines[1]",
+            ),
+            (
+                r#"{"id":1,"lines":[{"sku":null,"count":1}]}"#,
+                "lines[0].sku",
+            ),
+            (
+                r#"{"id":1,"lines":[{"sku":["deep",{"a":1}],"count":1}]}"#,
+                "lines[0].sku",
+            ),
+            (
+                "{\n  \"id\": 1,\n  \"lines\": [\n    {\"sku\": \"a\", \"count\": -1}\n  ]\n}",
+                "lines[0].count",
+            ),
+            (
+                r#"{"id":1,"by_key":{"a\"}]":{"sku":"s","count":"n"}}}"#,
+                r#"by_key.a\"}].count"#,
+            ),
+            (r#"{"id":1,"raw":[{"x":[1,2]}],"lines":{}}"#, "lines"),
+            (r#"{"name":"no id"}"#, ""),
+            (r#"[1,2]"#, "[1]"),
+            ("7", ""),
+            ("", ""),
+        ];
+        for (document, path) in table {
+            let error = serde_json::from_str::<Order<'_>>(document).unwrap_err();
+            assert_eq!(
+                path_at(document.as_bytes(), error.line(), error.column()),
+                path,
+                "{document}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn any_text_and_place_has_a_path() {
+        let document = br#"{"a":[1,{"b":"\"\\"}],"c":}]]],"#;
+        for line in 0..4 {
+            for column in 0..40 {
+                assert!(path_at(document, line, column).len() < document.len());
+            }
+        }
+    }
+
+    #[test]
+    fn strings_round_trip_in_both_charsets() {
+        for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\u{7f}\n\r\t", "é漢😀"] {
+            for charset in [Charset::Utf8, Charset::Ascii] {
+                let mut out = Vec::new();
+                write_str(text, charset, &mut out);
+                assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+                assert!(charset == Charset::Utf8 || out.iter().all(|b| (0x20..0x7F).contains(b)));
+            }
+        }
+    }
+}

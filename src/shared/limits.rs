@@ -1,0 +1,50 @@
+//! Every limit on input from outside, with what it bounds and why it has its value.
+//!
+//! Exceeding one is an error that carries the limit and the actual number.
+
+/// Bytes of an event or a response: 6 MiB + 100 B, the value the platform enforces both ways.
+///
+/// The documented quota is 6 MB, see
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 6_291_556;
+
+/// Bytes of an HTTP head: start line, fields, and the empty line.
+///
+/// The largest field the platform sends is the client context, at most 3,583 bytes before it is
+/// decoded; a whole head stays under 6 KiB.
+pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Fields in one HTTP head or trailer section. The platform sends about ten.
+pub(crate) const FIELDS_MAX: usize = 64;
+
+/// Bytes of one chunk-size line with its extensions, line end included.
+pub(crate) const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// Interim (1xx) responses before a final one. The platform sends none.
+pub(crate) const INTERIM_RESPONSES_MAX: usize = 8;
+
+/// Bytes of the answer to a POST: a status document of some 20 bytes, or an error document.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a trace header in `_X_AMZN_TRACE_ID`. The platform's are about 150.
+pub(crate) const TRACE_ID_BYTES_MAX: usize = 1_000;
+
+/// Bytes of the X-Ray error cause header.
+///
+/// The platform crops it at 64 KiB; cropped JSON is no JSON, so ours stays below.
+pub(crate) const XRAY_CAUSE_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of the message in an error report.
+pub(crate) const ERROR_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of an error type, in the header and in the document.
+pub(crate) const ERROR_TYPE_BYTES_MAX: usize = 256;
+
+/// Errors of a chain, and lines of a stack trace, that are reported.
+pub(crate) const CHAIN_LENGTH_MAX: usize = 32;
+
+/// Bytes of a receive buffer that is kept between invocations whatever the event sizes.
+pub(crate) const BUFFER_KEEP_BYTES: usize = 64 * 1024;
+
+/// Bytes of a receive buffer before its first use.
+pub(crate) const BUFFER_START_BYTES: usize = 8 * 1024;

@@ -1,0 +1,248 @@
+//! One log record as one line: text with tabs, or JSON as the platform's JSON format has it.
+//!
+//! Fields of the JSON form:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>.
+
+use super::deadline::EpochMs;
+use super::json;
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Time, request id, level and message, separated by tabs.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Severity, most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// The process cannot go on.
+    Fatal,
+    /// An invocation or a call failed.
+    Error,
+    /// Something unexpected that was handled.
+    Warn,
+    /// Normal events.
+    Info,
+    /// For finding faults.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What a line says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    /// When it was written.
+    pub(crate) time: EpochMs,
+    /// How severe it is.
+    pub(crate) level: Level,
+    /// The invocation it belongs to, if one is running.
+    pub(crate) request_id: Option<&'a str>,
+    /// The tenant of that invocation, if it has one.
+    pub(crate) tenant_id: Option<&'a str>,
+    /// The type of the error it reports, if it reports one.
+    pub(crate) error_type: Option<&'a str>,
+    /// The text.
+    pub(crate) message: &'a str,
+}
+
+impl Format {
+    /// Reads `AWS_LAMBDA_LOG_FORMAT`; anything but `JSON` is text.
+    #[must_use]
+    pub(crate) fn parse(value: Option<&str>) -> Self {
+        match value {
+            Some(value) if value.eq_ignore_ascii_case("json") => Self::Json,
+            Some(_) | None => Self::Text,
+        }
+    }
+}
+
+impl Level {
+    /// Reads `AWS_LAMBDA_LOG_LEVEL`; INFO when it is absent or unknown.
+    #[must_use]
+    pub(crate) fn parse(value: Option<&str>) -> Self {
+        let all = [
+            Self::Fatal,
+            Self::Error,
+            Self::Warn,
+            Self::Debug,
+            Self::Trace,
+        ];
+        let named = |level: &Self| value.is_some_and(|v| v.eq_ignore_ascii_case(level.name()));
+        all.into_iter().find(named).unwrap_or(Self::Info)
+    }
+
+    /// The platform's name for the level.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fatal => "FATAL",
+            Self::Error => "ERROR",
+            Self::Warn => "WARN",
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+            Self::Trace => "TRACE",
+        }
+    }
+}
+
+impl Record<'_> {
+    /// Appends the record to `out` as one line with its line end.
+    ///
+    /// Line ends inside the message become `\r` in text, which is how `CloudWatch` keeps the lines
+    /// of one message together, and escapes in JSON.
+    pub(crate) fn write(&self, format: Format, out: &mut Vec<u8>) {
+        match format {
+            Format::Text => self.write_text(out),
+            Format::Json => self.write_json(out),
+        }
+        out.push(b'\n');
+    }
+
+    fn write_text(&self, out: &mut Vec<u8>) {
+        timestamp(self.time, out);
+        out.push(b'\t');
+        out.extend_from_slice(self.request_id.unwrap_or("-").as_bytes());
+        out.push(b'\t');
+        out.extend_from_slice(self.level.name().as_bytes());
+        out.push(b'\t');
+        let start = out.len();
+        if let Some(error_type) = self.error_type {
+            out.extend_from_slice(error_type.as_bytes());
+            out.extend_from_slice(b": ");
+        }
+        out.extend_from_slice(self.message.trim_end().as_bytes());
+        for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
+            *byte = b'\r';
+        }
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"timestamp\":\"");
+        timestamp(self.time, out);
+        out.extend_from_slice(b"\",\"level\":\"");
+        out.extend_from_slice(self.level.name().as_bytes());
+        out.push(b'"');
+        let fields = [
+            ("requestId", self.request_id),
+            ("tenantId", self.tenant_id),
+            ("errorType", self.error_type),
+            ("message", Some(self.message)),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
+                json::write_str(value, json::Charset::Utf8, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Appends `time` as RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`.
+pub(crate) fn timestamp(time: EpochMs, out: &mut Vec<u8>) {
+    let (days, ms) = (time.0 / 86_400_000, time.0 % 86_400_000);
+    // Years and days are counted from 1 March 0000, so that a leap day is the last of its year.
+    // The Gregorian calendar repeats after 400 years, which are 146,097 days.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = era * 400 + year + carry;
+    let parts = [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (ms / 3_600_000, 2, b':'),
+        (ms / 60_000 % 60, 2, b':'),
+        (ms / 1_000 % 60, 2, b'.'),
+        (ms % 1_000, 3, b'Z'),
+    ];
+    for (value, width, end) in parts {
+        let start = out.len();
+        out.resize(start + width, b'0');
+        let mut rest = value;
+        for digit in out.iter_mut().skip(start).rev() {
+            *digit = b"0123456789"
+                .get((rest % 10) as usize)
+                .copied()
+                .unwrap_or(b'0');
+            rest /= 10;
+        }
+        out.push(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(record: Record<'_>, format: Format) -> String {
+        let mut out = Vec::new();
+        record.write(format, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn timestamps() {
+        let table = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_799_999, "2000-02-29T23:59:59.999Z"),
+            (1_709_164_800_001, "2024-02-29T00:00:00.001Z"),
+            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
+            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ];
+        for (ms, text) in table {
+            let mut out = Vec::new();
+            timestamp(EpochMs(ms), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_in_both_forms() {
+        let record = Record {
+            time: EpochMs(0),
+            level: Level::Error,
+            request_id: Some("id-1"),
+            tenant_id: None,
+            error_type: Some("Function.Panic"),
+            message: "a \"b\"\nc\t\u{1}é\n",
+        };
+        assert_eq!(
+            line(record, Format::Text),
+            "1970-01-01T00:00:00.000Z\tid-1\tERROR\tFunction.Panic: a \"b\"\rc\t\u{1}é\n"
+        );
+        assert_eq!(
+            line(record, Format::Json),
+            "{\"timestamp\":\"1970-01-01T00:00:00.000Z\",\"level\":\"ERROR\",\
+             \"requestId\":\"id-1\",\"errorType\":\"Function.Panic\",\
+             \"message\":\"a \\\"b\\\"\\nc\\t\\u0001é\\n\"}\n"
+        );
+    }
+
+    #[test]
+    fn levels_and_formats_are_read_leniently() {
+        assert_eq!(Level::parse(None), Level::Info);
+        assert_eq!(Level::parse(Some("loud")), Level::Info);
+        assert_eq!(Level::parse(Some("trace")), Level::Trace);
+        assert_eq!(Level::parse(Some("FATAL")), Level::Fatal);
+        assert!(Level::Fatal < Level::Trace);
+        assert_eq!(Format::parse(Some("JSON")), Format::Json);
+        assert_eq!(Format::parse(Some("Text")), Format::Text);
+    }
+}
