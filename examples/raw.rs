@@ -1,0 +1,14 @@
+//! Bytes in and bytes out: the response is the event itself, and nothing is copied.
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+
+use bantam::Context;
+
+fn echo<'a>(event: &'a [u8], _: &Context<'_>) -> Result<&'a [u8], Infallible> {
+    Ok(event)
+}
+
+fn main() -> ExitCode {
+    bantam::main(bantam::raw!(echo))
+}

@@ -1,0 +1,268 @@
+//! Registration, events and the end; and nothing that goes wrong takes the function down.
+
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use emulator::{Config, Entry, Fault, FaultKind, Initialization, Report, Step, What};
+
+use crate::support::{Env, count, example_path, function, named_pipe, start, stock};
+
+/// The function `raw` with the stock binary as its extension.
+pub(crate) fn with_extension() -> Config {
+    let mut config = function("raw");
+    config.extensions = vec![stock("").program];
+    // Every test has a port of its own: they run side by side on one machine.
+    let port = TcpListener::bind("0.0.0.0:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    config
+        .env
+        .push(("BANTAM_TELEMETRY_PORT".to_owned(), port.to_string()));
+    config
+}
+
+fn invoke(env: &Env, times: usize) {
+    for _ in 0..times {
+        let outcome = env.invoke(r#"{"a":1}"#).unwrap();
+        assert_eq!(outcome.function_error, None);
+        assert_eq!(outcome.body, br#"{"a":1}"#);
+    }
+}
+
+/// How the extension ended: its code, and whether it was killed.
+fn end(report: &Report) -> (Option<i32>, bool) {
+    let code = report
+        .transcript
+        .iter()
+        .find_map(|entry| match &entry.what {
+            What::ExtensionExited { code, .. } => Some(*code),
+            _ => None,
+        });
+    let killed = report
+        .transcript
+        .iter()
+        .any(|entry| matches!(entry.what, What::ExtensionShutdown { killed: true, .. }));
+    (code.expect("the extension ended"), killed)
+}
+
+fn subscribed(entries: &[Entry]) -> Vec<u16> {
+    let statuses = entries.iter().filter_map(|entry| match entry.what {
+        What::Subscribed { status, .. } => Some(status),
+        _ => None,
+    });
+    statuses.collect()
+}
+
+#[test]
+fn it_registers_subscribes_and_ends_at_once() {
+    let env = start(with_extension());
+    invoke(&env, 3);
+    let transcript = env.transcript();
+    let registered = transcript.iter().find_map(|entry| match &entry.what {
+        What::ExtensionRegistered {
+            extension,
+            external,
+            events,
+        } => Some((extension.clone(), *external, events.clone())),
+        _ => None,
+    });
+    let expected = ("bantam".to_owned(), true, vec!["INVOKE", "SHUTDOWN"]);
+    assert_eq!(registered, Some(expected));
+    assert_eq!(subscribed(&transcript), [200]);
+    let connected = |what: &What| matches!(what, What::Connected { .. });
+    assert_eq!(count(&transcript, connected), 2, "one connection each");
+    let report = env.stop();
+    assert_eq!(end(&report), (Some(0), false));
+}
+
+#[test]
+fn telemetry_reaches_it_and_nothing_is_dropped() {
+    let env = start(with_extension());
+    invoke(&env, 20);
+    let deliveries = env.deliveries();
+    let delivery = deliveries.first().expect("a subscription");
+    assert_eq!((delivery.failures, delivery.dropped_records), (0, 0));
+    assert!(1 <= delivery.batches);
+}
+
+#[test]
+fn on_managed_instances_it_takes_shutdown_alone() {
+    let mut config = with_extension();
+    config.initialization = Initialization::ManagedInstances;
+    let env = start(config);
+    invoke(&env, 2);
+    let events = env
+        .transcript()
+        .into_iter()
+        .find_map(|entry| match entry.what {
+            What::ExtensionRegistered { events, .. } => Some(events),
+            _ => None,
+        });
+    assert_eq!(events, Some(vec!["SHUTDOWN"]));
+    assert_eq!(end(&env.stop()), (Some(0), false));
+}
+
+#[test]
+fn every_way_an_environment_starts_is_served() {
+    for initialization in [
+        Initialization::ProvisionedConcurrency,
+        Initialization::SnapStart,
+    ] {
+        let mut config = with_extension();
+        config.initialization = initialization;
+        let env = start(config);
+        invoke(&env, 3);
+        assert_eq!(end(&env.stop()), (Some(0), false), "{initialization:?}");
+    }
+}
+
+#[test]
+fn without_telemetry_the_function_is_served_all_the_same() {
+    let mut config = with_extension();
+    config.telemetry.stubbed = true;
+    let env = start(config);
+    invoke(&env, 3);
+    assert_eq!(subscribed(&env.transcript()), [202]);
+    env.wait_for_log("no telemetry is delivered here");
+    assert_eq!(end(&env.stop()), (Some(0), false));
+}
+
+#[test]
+fn a_port_that_is_taken_is_passed_over() {
+    let mut config = with_extension();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    config.env.push(("BANTAM_TELEMETRY_PORT".to_owned(), port));
+    let env = start(config);
+    invoke(&env, 3);
+    assert_eq!(subscribed(&env.transcript()), [200]);
+    assert_eq!(
+        env.deliveries().first().map(|delivery| delivery.failures),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_timeout_ends_it_with_the_environment_and_it_comes_back() {
+    let mut config = with_extension();
+    config.program = example_path("faulty");
+    config.timeout = Duration::from_millis(500);
+    let env = start(config);
+    assert_eq!(
+        env.fail(r#"{"do":"sleep","ms":60000}"#).0,
+        "Sandbox.Timedout"
+    );
+    assert_eq!(env.respond(r#"{"do":"echo","value":1}"#), 1);
+    let report = env.stop();
+    let registered = |what: &What| matches!(what, What::ExtensionRegistered { .. });
+    assert_eq!(count(&report.transcript, registered), 2);
+    let killed = |what: &What| matches!(what, What::ExtensionShutdown { killed: true, .. });
+    assert_eq!(count(&report.transcript, killed), 0);
+}
+
+#[test]
+fn a_hundred_freezes_and_thaws() {
+    let env = start(with_extension());
+    invoke(&env, 100);
+    let thawed = |what: &What| matches!(what, What::Thawed);
+    assert!(90 <= count(&env.transcript(), thawed));
+    assert_eq!(end(&env.stop()), (Some(0), false));
+}
+
+/// One fault at every request of the extension: the function is served, the extension lives until
+/// SHUTDOWN, and it reports no error by itself.
+#[test]
+fn the_fault_sweep() {
+    let mut kinds = vec![
+        FaultKind::ResetBefore,
+        FaultKind::Refuse { times: 2 },
+        FaultKind::Unreachable(Duration::from_millis(20)),
+        FaultKind::ByteByByte,
+        FaultKind::Delay(Duration::from_millis(5)),
+        FaultKind::Garbage(b"garbage\r\n\r\n".to_vec()),
+        FaultKind::Status(500, "{}".to_owned()),
+        FaultKind::Status(503, "nonsense".to_owned()),
+        FaultKind::Status(404, String::new()),
+    ];
+    kinds.extend([0, 9, 17, 40].map(FaultKind::SplitAt));
+    for step in [
+        Step::Register(0),
+        Step::Subscribe(0),
+        Step::ExtensionNext(0),
+        Step::ExtensionNext(1),
+        Step::ExtensionNext(2),
+    ] {
+        for kind in &kinds {
+            // The platform has registered it, and nobody can know under which identifier.
+            if step == Step::Register(0) && matches!(kind, FaultKind::Garbage(_)) {
+                continue;
+            }
+            let mut config = with_extension();
+            config.faults = vec![Fault {
+                at: step,
+                kind: kind.clone(),
+            }];
+            let env = start(config);
+            invoke(&env, 3);
+            let report = env.stop();
+            let context = format!("{step:?} {kind:?}");
+            assert_eq!(end(&report), (Some(0), false), "{context}");
+            let reported = |what: &What| matches!(what, What::ExtensionReported { .. });
+            assert_eq!(count(&report.transcript, reported), 0, "{context}");
+            let reset = |what: &What| matches!(what, What::Reset { .. });
+            assert_eq!(count(&report.transcript, reset), 0, "{context}");
+        }
+    }
+}
+
+#[test]
+fn sigterm_ends_it_like_shutdown() {
+    let env = start(with_extension());
+    invoke(&env, 1);
+    let pid = env.environments()[0].extensions[0].pid.unwrap();
+    // A frozen process takes the signal when it is thawed.
+    for signal in ["-TERM", "-CONT"] {
+        let status = Command::new("kill")
+            .args([signal, &pid.to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let exited = |what: &What| matches!(what, What::ExtensionExited { code: Some(0), .. });
+    env.wait_until("it exits with 0", |entries| count(entries, exited) == 1)
+        .unwrap();
+}
+
+/// The fixture starts a thread that panics, under the name of an extension: the hook that it meets
+/// is the one that every panic of the extension meets.
+#[test]
+fn a_panic_does_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let extensions = folder.path().join("extensions");
+    std::fs::create_dir(&extensions).unwrap();
+    let program: PathBuf = extensions.join("panics");
+    symlink(example_path("faulty_extension"), &program).unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut config = with_extension();
+    config.extensions = vec![program];
+    config
+        .env
+        .push(("PIPE".to_owned(), pipe.to_str().unwrap().to_owned()));
+    config.freeze = false;
+    let env = start(config);
+    invoke(&env, 2);
+    for _ in 0..2 {
+        std::fs::write(&pipe, "now").unwrap();
+        invoke(&env, 5);
+    }
+    env.wait_for_log("starting anew");
+    let report = env.stop();
+    assert_eq!(end(&report), (Some(0), false));
+    let registered = |what: &What| matches!(what, What::ExtensionRegistered { .. });
+    assert_eq!(count(&report.transcript, registered), 1);
+}

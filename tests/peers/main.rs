@@ -1,0 +1,255 @@
+//! Bantam under programs that nobody here wrote: AWS's Runtime Interface Emulator (RIE), and
+//! `cargo lambda watch`.
+//!
+//! `.ci/peers` installs them; then `cargo test --test peers -- --ignored`.
+//! The same cases run under both. What only one of them can show is in a test of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as expected"
+)]
+
+mod cargo_lambda;
+mod cases;
+mod child;
+mod http;
+mod loopback;
+mod peer;
+mod programs;
+mod rie;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::tempdir_in;
+
+use crate::cargo_lambda::CargoLambda;
+use crate::cases::{EVENT_BYTES_MAX, check_process};
+use crate::peer::{Function, Peer as _};
+use crate::rie::Rie;
+
+macro_rules! under_both {
+    ($($case:ident)*) => {
+        mod under_rie {
+            $(#[test]
+            #[ignore = "needs .ci/peers"]
+            fn $case() { crate::cases::$case::<crate::rie::Rie>() })*
+        }
+        mod under_cargo_lambda {
+            $(#[test]
+            #[ignore = "needs .ci/peers"]
+            fn $case() { crate::cases::$case::<crate::cargo_lambda::CargoLambda>() })*
+        }
+    };
+}
+
+under_both! {
+    apigw_answers_with_query_path_and_request_id
+    sqs_batch_names_the_messages_that_failed
+    raw_echoes_every_event
+    an_executable_is_run_for_every_event
+    a_persistent_executable_is_run_once
+    an_event_at_the_limit_is_echoed
+    a_response_over_the_limit_is_an_error
+    a_malformed_event_is_a_function_error
+    errors_of_a_handler_are_reported
+    a_panic_is_reported_and_the_next_invocation_served
+    a_hundred_warm_invocations_in_one_process
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_context_is_what_it_was_started_with() {
+    let mut peer =
+        Rie::start(Function::example("faulty").variable("AWS_LAMBDA_FUNCTION_NAME", "f"));
+    let context = peer.invoke(br#"{"do":"context"}"#).json();
+    assert_eq!(context["requestId"], peer.request_id());
+    assert_eq!(
+        context["arn"],
+        "arn:aws:lambda:us-east-1:012345678912:function:f"
+    );
+    assert_eq!(context["name"], "f");
+    assert_eq!(context["version"], "$LATEST");
+    assert_eq!(context["memoryMb"], 3008);
+    assert_eq!(context["remaining"], true);
+    assert_eq!(context["traceId"], json!(null));
+    assert_eq!(context["traceVariable"], json!(null));
+    assert_eq!(context["clientContext"], json!(null));
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_hands_the_init_error_to_the_caller() {
+    let missing = Function::stock("missing.sh");
+    let mut peer = Rie::start(missing);
+    let reply = peer.invoke(b"{}");
+    assert_eq!(reply.status, 502);
+    let error = reply.json();
+    assert_eq!(error["errorType"], "Runtime.HandlerNotFound");
+    let message = error["errorMessage"].as_str().unwrap();
+    assert!(
+        message.contains("examples/missing.sh (not found)"),
+        "{message}"
+    );
+
+    let failing = Function::example("faulty").variable("FAULTY_INIT", "error");
+    let reply = Rie::start(failing).invoke(b"{}");
+    assert_eq!(reply.status, 502);
+    let expected = json!({"errorMessage": "no database", "errorType": "Error", "stackTrace": []});
+    assert_eq!(reply.json(), expected);
+
+    let panicking = Function::example("faulty").variable("FAULTY_INIT", "panic");
+    let reply = Rie::start(panicking).invoke(b"{}");
+    assert_eq!(reply.status, 502);
+    assert_eq!(reply.json()["errorType"], "Function.Panic");
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_starts_a_process_that_exits_anew() {
+    let mut peer = Rie::start(Function::example("faulty"));
+    let first = peer.invoke(br#"{"do":"process"}"#).json();
+    let reply = peer.invoke(br#"{"do":"exit","code":3}"#);
+    assert_eq!(reply.status, 502);
+    assert_eq!(reply.json()["errorType"], "Runtime.ExitError");
+    let second = peer.invoke(br#"{"do":"process"}"#).json();
+    assert_eq!(second["count"], 1);
+    assert_ne!(second["pid"], first["pid"]);
+    assert_eq!(peer.inits(), 2);
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_timeout_is_followed_by_a_new_process() {
+    let function = Function::example("faulty").variable("AWS_LAMBDA_FUNCTION_TIMEOUT", "1");
+    let mut peer = Rie::start(function);
+    let reply = peer.invoke(br#"{"do":"sleep","ms":30000}"#);
+    assert_eq!(reply.text(), "Task timed out after 1.00 seconds");
+    let process = peer.invoke(br#"{"do":"process"}"#).json();
+    assert_eq!(process["count"], 1);
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_gets_the_error_of_an_executable_before_its_timeout() {
+    let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let script = folder.path().join("slow.sh");
+    fs::write(&script, "#!/bin/sh\necho started >&2\nexec sleep 30\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let function =
+        Function::stock(script.to_str().unwrap()).variable("AWS_LAMBDA_FUNCTION_TIMEOUT", "1");
+    let mut peer = Rie::start(function);
+    for _ in 0..2 {
+        let error = peer.invoke(b"{}").json();
+        assert_eq!(error["errorType"], "Function.Timeout");
+        let message = error["errorMessage"].as_str().unwrap();
+        assert!(message.ends_with("it had written: started"), "{message}");
+    }
+    assert_eq!(peer.inits(), 1);
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_init_is_not_repeated_by_a_panic_on_any_thread() {
+    let mut peer = Rie::start(Function::example("faulty"));
+    let before = peer.invoke(br#"{"do":"process"}"#).json();
+    for event in [
+        br#"{"do":"panic","message":"once"}"#.as_slice(),
+        br#"{"do":"thread-panic"}"#,
+        br#"{"do":"two-panics"}"#,
+    ] {
+        let error = peer.invoke(event).json();
+        assert_eq!(error["errorType"], "Function.Panic", "{error}");
+        let after = peer.invoke(br#"{"do":"process"}"#).json();
+        check_process(&after, &before, 1);
+    }
+    assert_eq!(peer.inits(), 1);
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_invocations_are_not_broken_by_a_panic_between_them() {
+    let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut peer = Rie::start(Function::example("faulty"));
+    let before = peer.invoke(br#"{"do":"process"}"#).json();
+    let event = json!({"do": "late-panic", "pipe": pipe}).to_string();
+    assert_eq!(peer.invoke(event.as_bytes()).text(), "null");
+    fs::write(&pipe, "now").unwrap();
+    peer.until_logged("Function.Panic: panicked at");
+    for count in 1..=2 {
+        let after = peer.invoke(br#"{"do":"process"}"#).json();
+        check_process(&after, &before, count);
+    }
+    assert_eq!(peer.inits(), 1);
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn cargo_lambda_context_has_no_deadline_and_a_client_context_in_base64() {
+    let peer = CargoLambda::start(Function::example("faulty"));
+    let header = ("Lambda-Runtime-Client-Context", r#"{"custom":{"k":"v"}}"#);
+    let context = peer.invoke_with(&[header], br#"{"do":"context"}"#).json();
+    // The deadline lies in 1970, so nothing is known about the time that is left.
+    assert_eq!(context["deadlineMs"], 600_000);
+    assert_eq!(context["remaining"], false);
+    assert_eq!(context["arn"], "function-arn");
+    assert_eq!(context["clientContext"], "eyJjdXN0b20iOnsiayI6InYifX0=");
+    let trace_id = context["traceId"].as_str().unwrap();
+    assert!(trace_id.starts_with("Root=1-"), "{trace_id}");
+    assert_eq!(context["traceVariable"], trace_id);
+    assert_eq!(context["name"], json!(null));
+    assert_eq!(context["memoryMb"], json!(null));
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn cargo_lambda_turns_a_request_into_an_event_and_back() {
+    let peer = CargoLambda::start(Function::example("apigw"));
+    let reply = peer.get("/lambda-url/function/orders/7?name=grace");
+    assert_eq!(reply.status, 200);
+    let text = reply.text();
+    assert!(
+        text.starts_with("hello grace, this is /orders/7, request "),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn cargo_lambda_may_send_an_event_over_the_limit() {
+    // RIE cuts such an event to the limit by itself.
+    let mut peer = CargoLambda::start(Function::example("raw"));
+    peer.send_too_large(&vec![b'7'; EVENT_BYTES_MAX + 1]);
+    assert_eq!(peer.invoke(b"1").text(), "1");
+    let log = peer.function().stderr();
+    let expected = "Runtime.EventTooLarge: 6291557 bytes of body, limit 6291556\n";
+    assert!(log.ends_with(expected), "{log}");
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn cargo_lambda_init_error_ends_the_process_with_1() {
+    let mut peer = CargoLambda::start(Function::stock("missing.sh"));
+    let status = peer.function().exited_within(Duration::from_secs(20));
+    assert_eq!(status.expect("exits by itself").code(), Some(1));
+    let log = peer.function().stderr();
+    assert!(log.contains("Runtime.HandlerNotFound"), "{log}");
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn cargo_lambda_going_away_ends_the_process_with_1() {
+    let mut peer = CargoLambda::start(Function::example("raw"));
+    assert_eq!(peer.invoke(b"1").text(), "1");
+    peer.stop_watch();
+    let status = peer.function().exited_within(Duration::from_secs(20));
+    assert_eq!(status.expect("exits by itself").code(), Some(1));
+}

@@ -1,0 +1,166 @@
+//! The stock binary with a handler process that lives as long as the environment.
+
+use std::time::{Duration, Instant};
+
+use emulator::Config;
+use serde_json::json;
+
+use crate::support::{named_pipe, start, stock};
+
+fn persistent(first: &str) -> Config {
+    let mut config = stock("persistent.sh");
+    config
+        .env
+        .push(("BANTAM_HANDLER_MODE".to_owned(), "persistent".to_owned()));
+    config.env.push(("FIRST".to_owned(), first.to_owned()));
+    config
+}
+
+#[test]
+fn one_process_serves_all_events() {
+    let env = start(persistent(""));
+    for count in 1..=5 {
+        assert_eq!(env.respond(r#"{"do":"count"}"#), count);
+    }
+}
+
+#[test]
+fn an_event_is_one_line_with_its_context() {
+    let env = start(persistent(""));
+    let event = "{\n  \"do\": \"line\",\r\n  \"text\": \"a\\nb\", \"do\":\"line\"\n}";
+    let outcome = env.invoke(event).unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&outcome.body).unwrap();
+    assert_eq!(line["event"], json!({"do": "line", "text": "a\nb"}));
+    assert_eq!(line["context"]["requestId"], outcome.request_id);
+    assert!(line["context"]["deadlineMs"].is_u64());
+    assert!(line["context"]["traceId"].is_string());
+}
+
+#[test]
+fn an_error_is_that_of_its_invocation_alone() {
+    let env = start(persistent(""));
+    assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
+    let (recorded, document) = env.fail(r#"{"do":"error"}"#);
+    assert_eq!(recorded, "Function.OutOfStock");
+    assert_eq!(document["errorType"], "OutOfStock");
+    assert_eq!(document["errorMessage"], "nothing left");
+    assert_eq!(document["stackTrace"], json!(["a:1"]));
+    assert_eq!(env.respond(r#"{"do":"count"}"#), 3);
+}
+
+#[test]
+fn a_process_that_fails_is_started_again() {
+    let mut config = persistent("");
+    config.timeout = Duration::from_secs(2);
+    let env = start(config);
+    let table = [
+        (
+            r#"{"do":"garbage"}"#,
+            "Function.ProtocolError",
+            "not JSON of the form",
+        ),
+        (
+            r#"{"do":"two"}"#,
+            "Function.ProtocolError",
+            "more than one line",
+        ),
+        (r#"{"do":"both"}"#, "Function.ProtocolError", "none of"),
+        (
+            r#"{"do":"other"}"#,
+            "Function.ProtocolError",
+            "answered another request",
+        ),
+        (r#"{"do":"exit"}"#, "Function.ExitStatus", "giving up"),
+        (
+            r#"{"do":"hang"}"#,
+            "Function.Timeout",
+            "killed shortly before the deadline",
+        ),
+    ];
+    for (event, error_type, message) in table {
+        assert_eq!(
+            env.respond(r#"{"do":"count"}"#),
+            1,
+            "a fresh process before {event}"
+        );
+        let (recorded, document) = env.fail(event);
+        assert_eq!(recorded, error_type, "{event}");
+        let found = document["errorMessage"].as_str().unwrap();
+        assert!(found.contains(message), "{found}");
+    }
+    assert_eq!(env.spawned(), 1, "the runtime itself never ended");
+}
+
+#[test]
+fn a_line_that_nobody_asked_for_answers_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut config = persistent("");
+    config
+        .env
+        .push(("PIPE".to_owned(), pipe.to_str().unwrap().to_owned()));
+    config.freeze = false;
+    let env = start(config);
+    assert_eq!(env.respond(r#"{"do":"late"}"#), 1);
+    assert_eq!(std::fs::read(&pipe).unwrap(), b"out\n");
+    assert_eq!(
+        env.respond(r#"{"do":"count"}"#),
+        1,
+        "the answer of a fresh process"
+    );
+}
+
+#[test]
+fn a_process_that_ends_between_invocations_is_started_again() {
+    let mut config = persistent("");
+    config.freeze = false;
+    let env = start(config);
+    for _ in 0..3 {
+        let pid = env.respond(r#"{"do":"quit"}"#).as_u64().unwrap();
+        let stat = format!("/proc/{pid}/stat");
+        let start = Instant::now();
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not end");
+            std::thread::yield_now();
+        }
+        assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
+    }
+}
+
+#[test]
+fn a_process_that_never_gets_ready_is_an_init_error() {
+    for (first, error_type, message) in [
+        ("error", "Function.NoDatabase", "no database"),
+        ("garbage", "Function.ProtocolError", "not JSON of the form"),
+        ("exit", "Function.ExitStatus", "cannot start"),
+        ("hang", "Sandbox.Timedout", ""),
+    ] {
+        let mut config = persistent(first);
+        config.init_timeout = Duration::from_millis(500);
+        config.timeout = Duration::from_millis(500);
+        let env = start(config);
+        let (recorded, document) = env.fail("{}");
+        assert_eq!(recorded, error_type, "{first}");
+        assert!(
+            document["errorMessage"].as_str().unwrap().contains(message),
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_mode_is_an_init_error() {
+    let mut config = stock("persistent.sh");
+    config
+        .env
+        .push(("BANTAM_HANDLER_MODE".to_owned(), "forever".to_owned()));
+    let env = start(config);
+    let (recorded, document) = env.fail("{}");
+    assert_eq!(recorded, "Runtime.InvalidHandlerMode");
+    assert!(
+        document["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("per-invocation or persistent")
+    );
+}

@@ -1,0 +1,177 @@
+//! Starting functions, and showing everything that is known when a test fails.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::time::Duration;
+
+use emulator::{Config, Emulator, Entry, LogLine, Outcome, Report, What};
+use serde_json::Value;
+
+/// An emulator that prints what it saw if the test fails.
+pub(crate) struct Env {
+    emulator: Option<Emulator>,
+    config: Config,
+}
+
+/// Starts `config`.
+pub(crate) fn start(config: Config) -> Env {
+    let emulator = Emulator::start(config.clone()).unwrap();
+    Env {
+        emulator: Some(emulator),
+        config,
+    }
+}
+
+/// The function that does what the event says.
+pub(crate) fn faulty() -> Config {
+    function("faulty")
+}
+
+/// A Rust example as a function.
+pub(crate) fn function(example: &str) -> Config {
+    let mut config = Config::new(example_path(example));
+    config.timeout = Duration::from_secs(10);
+    config
+}
+
+/// The stock binary with an executable handler from the fixtures.
+pub(crate) fn stock(handler: &str) -> Config {
+    let mut config = function("raw");
+    config.program = profile_folder().join("bantam");
+    config.task_root = fixtures();
+    config.handler = handler.to_owned();
+    config
+        .env
+        .push(("PATH".to_owned(), "/usr/bin:/bin".to_owned()));
+    config
+}
+
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+pub(crate) fn example_path(name: &str) -> PathBuf {
+    build();
+    profile_folder().join("examples").join(name)
+}
+
+fn profile_folder() -> PathBuf {
+    let debug = Path::new(env!("CARGO_BIN_EXE_bantam")).parent().unwrap();
+    match std::env::var("BANTAM_TEST_PROFILE").as_deref() {
+        Ok("release") => debug.parent().unwrap().join("release"),
+        Ok(other) => panic!("BANTAM_TEST_PROFILE is {other:?}, expected release"),
+        Err(_) => debug.to_path_buf(),
+    }
+}
+
+/// `cargo test` builds the examples, but not when it is told to run one test target only.
+fn build() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--quiet", "--bins"]);
+        command.args(["--examples", "--target-dir"]);
+        command.arg(profile_folder().parent().unwrap());
+        if profile_folder().ends_with("release") {
+            command.arg("--release");
+        }
+        assert!(command.status().unwrap().success(), "{command:?}");
+    });
+}
+
+impl Env {
+    /// Ends it, as the platform would.
+    pub(crate) fn stop(mut self) -> Report {
+        self.emulator.take().unwrap().stop()
+    }
+
+    /// Invokes and expects a response.
+    pub(crate) fn respond(&self, event: &str) -> Value {
+        let outcome = self.invoke(event).unwrap();
+        assert_eq!(outcome.function_error, None, "{event}");
+        assert_eq!(answers(self, &outcome), 1);
+        serde_json::from_slice(&outcome.body).unwrap()
+    }
+
+    /// Invokes and expects an error: the type as the platform records it, and the document.
+    pub(crate) fn fail(&self, event: &str) -> (String, Value) {
+        let outcome = self.invoke(event).unwrap();
+        let error = outcome.function_error.clone().expect("a function error");
+        assert!(answers(self, &outcome) <= 1);
+        (
+            error.error_type,
+            serde_json::from_slice(&error.body).unwrap(),
+        )
+    }
+
+    /// How many processes were started.
+    pub(crate) fn spawned(&self) -> usize {
+        count(&self.transcript(), |what| {
+            matches!(what, What::Spawned { .. })
+        })
+    }
+
+    /// The log of the function, without the lines of the platform, as one text.
+    pub(crate) fn function_log(&self) -> String {
+        function_lines(&self.log())
+    }
+
+    /// Waits until the function's log holds `text`.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let holds = |lines: &[LogLine]| function_lines(lines).contains(text);
+        Emulator::wait_for_log(self, text, holds).unwrap();
+    }
+}
+
+fn function_lines(lines: &[LogLine]) -> String {
+    let lines = lines.iter().filter(|line| !line.platform);
+    lines.flat_map(|line| [line.text.as_str(), "\n"]).collect()
+}
+
+/// A named pipe in `folder`: whoever opens one end waits for the other.
+pub(crate) fn named_pipe(folder: &Path) -> PathBuf {
+    let pipe = folder.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    pipe
+}
+
+/// How many answers the platform accepted for the invocation.
+pub(crate) fn answers(env: &Env, outcome: &Outcome) -> usize {
+    emulator::answers(&env.transcript(), &outcome.request_id)
+}
+
+pub(crate) fn count(entries: &[Entry], test: impl Fn(&What) -> bool) -> usize {
+    entries.iter().filter(|entry| test(&entry.what)).count()
+}
+
+impl Deref for Env {
+    type Target = Emulator;
+
+    fn deref(&self) -> &Emulator {
+        self.emulator.as_ref().unwrap()
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        let Some(emulator) = self.emulator.take() else {
+            return;
+        };
+        let report = emulator.stop();
+        if std::thread::panicking() {
+            eprintln!("--- function: {:?}", self.config);
+            for entry in &report.transcript {
+                eprintln!("{entry}");
+            }
+            eprintln!("--- log");
+            for line in &report.log {
+                eprintln!("{}", line.text);
+            }
+        }
+    }
+}
