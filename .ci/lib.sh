@@ -1,0 +1,39 @@
+# Functions that the scripts in this folder share. Sourced by bash, from the root of the project.
+# shellcheck shell=bash
+
+# Runs apt-get as root.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Installs those of the named Debian packages that are missing; reads the package index only then.
+debian_packages() {
+  local package missing=()
+  for package in "$@"; do
+    if ! dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null |
+      grep -qx installed; then
+      missing+=("$package")
+    fi
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive \
+      apt-get -qq install --yes --no-install-recommends "${missing[@]}"
+  fi
+}
+
+# Makes the virtual environment $1 hold exactly what the requirements $2 name, by their hashes.
+# An environment that was made from the same file is left as it is.
+python_tools() {
+  local folder=$1 requirements=$2
+  if ! cmp -s "$requirements" "$folder/requirements.txt"; then
+    rm -rf "$folder"
+    # The interpreter of the distribution: another one on PATH may come without ensurepip.
+    debian_packages python3 python3-venv
+    /usr/bin/python3 -m venv "$folder"
+    "$folder/bin/python" -m pip --quiet --disable-pip-version-check install \
+      --no-deps --only-binary :all: --require-hashes --requirement "$requirements"
+    # Copied last: it says that the environment is whole.
+    cp "$requirements" "$folder/requirements.txt"
+  fi
+}
