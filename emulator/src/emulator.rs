@@ -199,6 +199,7 @@ impl Emulator {
         Report {
             transcript: self.transcript(),
             log: self.log(),
+            deliveries: self.deliveries(),
         }
     }
 

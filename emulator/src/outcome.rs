@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::log::LogLine;
 use crate::proc;
+use crate::telemetry::Deliveries;
 use crate::transcript::Entry;
 
 /// The result of one invocation.
@@ -232,4 +233,6 @@ pub struct Report {
     pub transcript: Vec<Entry>,
     /// The log.
     pub log: Vec<LogLine>,
+    /// What was sent to the extensions that subscribed to telemetry, up to their ends.
+    pub deliveries: Vec<Deliveries>,
 }
