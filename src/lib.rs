@@ -37,6 +37,10 @@
 //! - While a handler runs, `_X_AMZN_TRACE_ID` holds the trace header. It changes between
 //!   invocations, so a thread that outlives one must not use the environment.
 
+// Linked for the functions it exports by name.
+#[cfg(feature = "link")]
+use link as _;
+
 #[cfg(feature = "extension")]
 mod extension;
 mod runtime;

@@ -4,15 +4,14 @@
 //! The hook executes the program again in place and hands it the identifier and the socket with
 //! the open `event/next`, so that no event is lost. What was measured so far is lost, and counted.
 
-use std::ffi::OsString;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, FromRawFd as _, RawFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
+
+use crate::shared::exec;
 
 /// What the fresh program needs. Kept up to date by the loop.
 #[derive(Debug)]
@@ -100,11 +99,7 @@ pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) 
 
 fn start_anew() -> ! {
     let handover = lock().take();
-    let mut arguments = std::env::args_os();
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = arguments.next() {
-        command.arg0(name);
-    }
+    let mut value = String::new();
     if let Some(Handover {
         identifier,
         stream,
@@ -117,13 +112,12 @@ fn start_anew() -> ! {
         std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
         let kept = stream.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
         let descriptor = kept.map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
-        let value = format!(
+        value = format!(
             "{descriptor} {} {asked} {identifier}",
             panics.saturating_add(1)
         );
-        command.env(VARIABLE, OsString::from(value));
     }
-    let error = command.args(arguments).exec();
+    let error = exec::again(std::env::args_os(), (VARIABLE, &value), "");
     super::log(&format!("cannot start anew after a panic: {error}"));
     // To exit is to fail the function; to stay is to hold up its next invocation. Staying is the
     // lesser harm: the platform ends the environment by itself when it times out.

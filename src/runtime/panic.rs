@@ -18,9 +18,8 @@
 //! gives it again.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt as _;
 use std::panic::PanicHookInfo;
-use std::process::{self, Command};
+use std::process;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -31,6 +30,7 @@ use super::failure::Failure;
 use super::log::Line;
 use super::trace;
 use crate::shared::endpoint::Endpoint;
+use crate::shared::exec;
 use crate::shared::logline::Level;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,16 +233,12 @@ fn take_over(process: &Process, failure: &Failure) -> Takeover {
 
 /// Replaces the process by a fresh one of the same program. Sockets close by themselves.
 fn start_anew(process: &Process, restarts: u32) -> ! {
-    let mut arguments = process.arguments.iter();
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = arguments.next() {
-        command.arg0(name);
-    }
     // The initialisation of the fresh program belongs to no invocation.
-    command
-        .env_remove(trace::NAME)
-        .env(RESTARTS, restarts.to_string());
-    let error = command.args(arguments).exec();
+    let error = exec::again(
+        process.arguments.iter().cloned(),
+        (RESTARTS, &restarts.to_string()),
+        trace::NAME,
+    );
     let message = format!("cannot start anew after a panic: {error}");
     Line::new(Level::Fatal, &message).write();
     #[expect(

@@ -9,6 +9,7 @@ pub(crate) mod blocking;
 pub(crate) mod deadline;
 pub(crate) mod endpoint;
 pub(crate) mod env;
+pub(crate) mod exec;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod limits;
