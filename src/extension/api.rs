@@ -255,7 +255,7 @@ mod tests {
             body_bytes_max: 4_096,
         };
         let mut reader = Reader::new(Expect::Response, limits);
-        let space = reader.space();
+        let space = reader.space().unwrap();
         space[..bytes.len()].copy_from_slice(bytes.as_bytes());
         reader.filled(bytes.len()).unwrap();
         reader
