@@ -3,11 +3,11 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::config::Protocol;
+use super::event::{self, Value};
 use super::metric::Resource;
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::endpoint::Endpoint;
@@ -78,8 +78,6 @@ pub(super) enum Event {
         /// When the process is killed.
         deadline: Deadline,
     },
-    /// An event of a kind, or in a form, that is not known.
-    Unknown,
 }
 
 /// The versions of the telemetry schema, newest first. The newest is the only one that Managed
@@ -155,15 +153,15 @@ pub(super) fn subscribe(
 /// Decides after `register`. Without an identifier nothing else can be done, and an exit would
 /// fail the init phase, so everything but success is tried again.
 pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegister {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Body<'a> {
-        function_name: Option<String>,
-        function_version: Option<String>,
-        account_id: Option<String>,
-        error_type: Option<&'a str>,
-    }
-    let body: Body<'_> = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let (mut name, mut version, mut account, mut error) = (None, None, None, None);
+    // Without a body that can be read, the identifier is enough.
+    members(answer, &mut |key, value| match key {
+        "functionName" => name = value.text(),
+        "functionVersion" => version = value.text(),
+        "accountId" => account = value.text(),
+        "errorType" => error = value.text(),
+        _ => {}
+    });
     let identifier = answer.head().field("Lambda-Extension-Identifier");
     let identifier = identifier
         .and_then(|id| str::from_utf8(id).ok())
@@ -171,12 +169,12 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     match (answer.status(), identifier) {
         (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {
             identifier: identifier.to_owned(),
-            function_name: body.function_name,
-            function_version: body.function_version,
-            account_id: body.account_id,
+            function_name: name.map(Cow::into_owned),
+            function_version: version.map(Cow::into_owned),
+            account_id: account.map(Cow::into_owned),
         }),
         (Some(400..=499), _)
-            if with_invoke && body.error_type == Some("Extension.InvalidEventType") =>
+            if with_invoke && error.as_deref() == Some("Extension.InvalidEventType") =>
         {
             AfterRegister::ShutdownOnly
         }
@@ -194,40 +192,47 @@ pub(super) const fn after_subscribe(status: Option<u16>) -> AfterSubscribe {
     }
 }
 
-/// Reads an event. `None` when the answer is not one: then it is asked for again.
+/// Reads an event. `None` when the answer is none that is known: then it is asked for again.
 pub(super) fn event(answer: &Reader) -> Option<Event> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Body {
-        event_type: String,
-        deadline_ms: Option<u64>,
-        request_id: Option<String>,
-        invoked_function_arn: Option<String>,
-        shutdown_reason: Option<String>,
-    }
     if answer.status() != Some(200) {
         return None;
     }
-    let Ok(body) = serde_json::from_slice::<Body>(answer.body()) else {
-        return Some(Event::Unknown);
-    };
-    let deadline = Deadline(EpochMs(body.deadline_ms.unwrap_or_default()));
-    Some(match (body.event_type.as_str(), body.request_id) {
-        ("INVOKE", Some(request_id)) => Event::Invoke {
-            request_id,
+    let (mut kind, mut request_id, mut arn, mut reason) = (None, None, None, None);
+    let mut deadline_ms = None;
+    members(answer, &mut |key, value| match key {
+        "eventType" => kind = value.text(),
+        "requestId" => request_id = value.text(),
+        "invokedFunctionArn" => arn = value.text(),
+        "shutdownReason" => reason = value.text(),
+        "deadlineMs" => deadline_ms = value.number(),
+        _ => {}
+    });
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative, and a number too large becomes the largest"
+    )]
+    let deadline = Deadline(EpochMs(deadline_ms.unwrap_or_default() as u64));
+    match &*kind? {
+        "INVOKE" => Some(Event::Invoke {
+            request_id: request_id?.into_owned(),
             deadline,
-            invoked_function_arn: body.invoked_function_arn,
-        },
-        ("SHUTDOWN", _) => Event::Shutdown {
-            // Documented in upper case, sent in lower case.
-            reason: body
-                .shutdown_reason
-                .unwrap_or_default()
-                .to_ascii_lowercase(),
+            invoked_function_arn: arn.map(Cow::into_owned),
+        }),
+        // Documented in upper case, sent in lower case.
+        "SHUTDOWN" => Some(Event::Shutdown {
+            reason: reason.unwrap_or_default().to_ascii_lowercase(),
             deadline,
-        },
-        _ => Event::Unknown,
-    })
+        }),
+        _ => None,
+    }
+}
+
+/// Hands out the members of an answer's body, as far as it is JSON.
+fn members<'a>(answer: &'a Reader, each: &mut dyn FnMut(&str, Value<'a>)) {
+    if let Ok(body) = str::from_utf8(answer.body()) {
+        event::members(body, each).ok();
+    }
 }
 
 /// The pause before the `failures`th call in a row is repeated: none at first, then 10 ms,
@@ -255,7 +260,7 @@ mod tests {
             body_bytes_max: 4_096,
         };
         let mut reader = Reader::new(Expect::Response, limits);
-        let space = reader.space();
+        let space = reader.space().unwrap();
         space[..bytes.len()].copy_from_slice(bytes.as_bytes());
         reader.filled(bytes.len()).unwrap();
         reader
@@ -376,12 +381,30 @@ mod tests {
                     deadline: Deadline(EpochMs(9)),
                 },
             ),
-            (r#"{"eventType":"NAP"}"#, Event::Unknown),
-            (r#"{"eventType":"INVOKE"}"#, Event::Unknown),
-            ("nonsense", Event::Unknown),
+            (
+                r#"{"eventType":"SHUTDOWN","shutdownReason":7,"deadlineMs":"9.5"}"#,
+                Event::Shutdown {
+                    reason: String::new(),
+                    deadline: Deadline(EpochMs(9)),
+                },
+            ),
+            (
+                r#"{"eventType":"SHUTDOWN","deadlineMs":1e300}"#,
+                Event::Shutdown {
+                    reason: String::new(),
+                    deadline: Deadline(EpochMs(u64::MAX)),
+                },
+            ),
         ];
         for (body, expected) in table {
             assert_eq!(event(&with_body("200", body)), Some(expected), "{body}");
+        }
+        for body in [
+            r#"{"eventType":"NAP"}"#,
+            r#"{"eventType":"INVOKE"}"#,
+            "nonsense",
+        ] {
+            assert_eq!(event(&with_body("200", body)), None, "{body}");
         }
         assert_eq!(event(&with_body("403", "{}")), None);
     }

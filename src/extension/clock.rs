@@ -2,6 +2,8 @@
 
 use std::time::{Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::shared::deadline::EpochMs;
 
 /// The time by the wall clock.
@@ -12,6 +14,12 @@ pub(super) fn now() -> EpochMs {
     )]
     let now = SystemTime::now();
     EpochMs::of(now)
+}
+
+/// A number that is another one in each environment, also in those restored from one snapshot.
+pub(super) fn seed() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    (now.tv_sec.cast_unsigned() << 30) ^ now.tv_nsec.cast_unsigned()
 }
 
 /// The clock that stands still while the environment is frozen, or may.

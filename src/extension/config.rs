@@ -77,8 +77,8 @@ impl Config {
         };
         let interval_ms = match text("BANTAM_INTERVAL_MS").map(|value| (value.parse(), value)) {
             None => INTERVAL_MS,
-            Some((Ok(ms), _)) => ms,
-            Some((Err(_), value)) => {
+            Some((Ok(ms), _)) if ms <= INTERVAL_MS_MAX => ms,
+            Some((_, value)) => {
                 warnings.push(format!(
                     "BANTAM_INTERVAL_MS is {value:?}, using {INTERVAL_MS}"
                 ));
@@ -117,6 +117,9 @@ const RUNTIME_API_PORT: u16 = 9_001;
 
 const INTERVAL_MS: u64 = 60_000;
 
+/// A day, which no environment but a Managed Instance lives.
+const INTERVAL_MS_MAX: u64 = 86_400_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +145,8 @@ mod tests {
             (PORT, Protocol::Http, 60_000)
         );
         assert_eq!(config.warnings.len(), 3);
+        let config = read(&[("BANTAM_INTERVAL_MS", "18446744073709551615")]);
+        assert_eq!((config.interval_ms, config.warnings.len()), (60_000, 1));
     }
 
     #[test]

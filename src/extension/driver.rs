@@ -15,7 +15,8 @@ pub(super) async fn read(
     message: &mut Reader,
 ) -> Result<(), ExchangeError> {
     loop {
-        let progress = match stream.read(message.space()).await {
+        let space = message.space().map_err(ExchangeError::Http)?;
+        let progress = match stream.read(space).await {
             Ok(0) => message.eof(),
             Ok(count) => message.filled(count),
             // A freeze can interrupt a system call.

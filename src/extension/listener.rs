@@ -5,12 +5,13 @@
 //! A batch is answered with 200 as soon as it has been read. Any other answer would only bring the
 //! same batch again, and while one is unanswered the platform drops what comes behind it.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_executor::LocalExecutor;
+use async_executor::{LocalExecutor, Task};
 use async_io::{Async, Timer};
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
 
@@ -31,147 +32,185 @@ pub(super) async fn listen(
     let Ok(listener) = Async::new(listener) else {
         return;
     };
+    let mut open: Vec<(Rc<Cell<bool>>, Task<()>)> = Vec::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: others have to end first.
             Timer::after(ACCEPT_PAUSE).await;
             continue;
         };
-        if state.connections.get() < CONNECTIONS_MAX {
-            state.connections.set(state.connections.get() + 1);
-            let state = Rc::clone(&state);
-            let exporting = Rc::clone(&executor);
-            let task = executor.spawn(async move {
-                match protocol {
-                    Protocol::Http => serve_http(&state, &exporting, stream).await,
-                    Protocol::Tcp => serve_tcp(&state, &exporting, stream).await,
-                }
-                state.connections.set(state.connections.get() - 1);
-            });
-            task.detach();
-        } else {
-            state.lost_delivery(0);
+        open.retain(|(_, task)| !task.is_finished());
+        if CONNECTIONS_MAX <= open.len() {
+            // A connection may be kept for ever, also by a peer that is gone, as after a restore.
+            // The oldest that is between messages makes room, and the platform opens another if it
+            // was its own.
+            let oldest = open.iter().position(|(is_busy, _)| !is_busy.get());
+            let (is_busy, task) = open.remove(oldest.unwrap_or(0));
+            if is_busy.get() {
+                state.lost_delivery(0);
+            }
+            drop(task);
         }
+        let is_busy = Rc::new(Cell::new(false));
+        let connection = Connection {
+            state: Rc::clone(&state),
+            executor: Rc::clone(&executor),
+            is_busy: Rc::clone(&is_busy),
+            stream,
+        };
+        let task = executor.spawn(async move {
+            match protocol {
+                Protocol::Http => connection.serve_http().await,
+                Protocol::Tcp => connection.serve_tcp().await,
+            }
+        });
+        open.push((is_busy, task));
     }
 }
 
-/// Serves one connection until it ends, breaks the protocol or takes too long over a message.
-async fn serve_http(
-    state: &Rc<State>,
-    executor: &Rc<LocalExecutor<'static>>,
-    mut stream: Async<TcpStream>,
-) {
-    let limits = Limits::of_body(BATCH_BYTES_MAX);
-    let mut request = Reader::new(Expect::Request, limits);
-    let mut head = Vec::new();
-    let mut progress = Ok(Progress::Partial);
-    loop {
-        if progress == Ok(Progress::Partial) {
-            match read_request(&mut stream, &mut request).await {
-                Ok(()) => {}
-                Err(Failed::Http(HttpError::Closed)) => return,
-                Err(Failed::Http(error)) => progress = Err(error),
-                Err(Failed::Io | Failed::TooSlow) => {
-                    state.lost_delivery(0);
-                    return;
+struct Connection {
+    state: Rc<State>,
+    executor: Rc<LocalExecutor<'static>>,
+    /// Whether a part of a delivery is here.
+    is_busy: Rc<Cell<bool>>,
+    stream: Async<TcpStream>,
+}
+
+impl Connection {
+    /// Serves one connection until it ends, breaks the protocol or takes too long over a message.
+    async fn serve_http(mut self) {
+        let limits = Limits::of_body(BATCH_BYTES_MAX);
+        let mut request = Reader::new(Expect::Request, limits);
+        let mut head = Vec::new();
+        let mut progress = Ok(Progress::Partial);
+        loop {
+            if progress == Ok(Progress::Partial) {
+                match self.read_request(&mut request).await {
+                    Ok(()) => {}
+                    Err(ExchangeError::Http(HttpError::Closed)) => return,
+                    Err(ExchangeError::Http(error)) => progress = Err(error),
+                    Err(ExchangeError::Connect(_) | ExchangeError::Io(_)) => {
+                        if request.has_bytes() {
+                            self.state.lost_delivery(0);
+                        }
+                        return;
+                    }
                 }
             }
+            if let Err(error) = progress {
+                let (status, bytes) = refusal(error);
+                self.state.lost_delivery(bytes);
+                self.answer(&mut head, status).await.ok();
+                return;
+            }
+            let is_batch = request.head().method() == b"POST";
+            let answered = self
+                .answer(&mut head, if is_batch { 200 } else { 405 })
+                .await;
+            if is_batch {
+                self.state.batch(request.body());
+                self.state.export(&self.executor, false);
+            }
+            if answered.is_err() || request.close_reason().is_some() {
+                return;
+            }
+            progress = request.next_message();
+            self.is_busy.set(request.has_bytes());
         }
-        if let Err(error) = progress {
-            state.lost_delivery(0);
-            let status = if matches!(error, HttpError::BodyTooLarge { .. }) {
-                413
-            } else {
-                400
+    }
+
+    async fn answer(&mut self, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
+        HeadWriter::response(head, status).end_with_length(0);
+        let write = self.stream.write_all(head);
+        future::or(write, async {
+            Timer::after(MESSAGE_TIMEOUT).await;
+            Err(io::ErrorKind::TimedOut.into())
+        })
+        .await
+    }
+
+    /// Reads one request. It may take any time to begin, since the environment may be frozen and
+    /// the connection is kept, and only so long to end.
+    async fn read_request(&mut self, request: &mut Reader) -> Result<(), ExchangeError> {
+        if !request.has_bytes() {
+            let begun = self.stream.readable().await;
+            begun.map_err(ExchangeError::Io)?;
+            self.is_busy.set(true);
+        }
+        let read = driver::read(&mut self.stream, request);
+        let slow = async {
+            Timer::after(MESSAGE_TIMEOUT).await;
+            Err(ExchangeError::Io(io::ErrorKind::TimedOut.into()))
+        };
+        future::or(read, slow).await
+    }
+
+    /// Takes lines of JSON until the connection ends.
+    async fn serve_tcp(mut self) {
+        let mut buffer = Vec::new();
+        if buffer.try_reserve_exact(LINES_BYTES_MAX).is_err() {
+            self.state.lost_delivery(0);
+            return;
+        }
+        buffer.resize(LINES_BYTES_MAX, 0);
+        let mut filled = 0;
+        // Bytes of a line that was too long, of which the rest is yet to come.
+        let mut lost: u64 = 0;
+        loop {
+            let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) else {
+                // A line that fills the whole buffer cannot be taken.
+                lost += filled as u64;
+                filled = 0;
+                continue;
             };
-            answer(&mut stream, &mut head, status).await.ok();
-            return;
+            let count = match self.stream.read(space).await {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_lost) => break,
+            };
+            filled += count;
+            if lost != 0 {
+                let read = buffer.get(..filled).unwrap_or_default();
+                let Some(end) = memchr::memchr(b'\n', read) else {
+                    lost += filled as u64;
+                    filled = 0;
+                    continue;
+                };
+                self.state.lost_delivery(lost + end as u64);
+                lost = 0;
+                buffer.copy_within(end + 1..filled, 0);
+                filled -= end + 1;
+            }
+            let whole = buffer.get(..filled).unwrap_or_default();
+            if let Some(end) = memchr::memrchr(b'\n', whole).map(|at| at + 1) {
+                self.state.lines(whole.get(..end).unwrap_or_default());
+                self.state.export(&self.executor, false);
+                buffer.copy_within(end..filled, 0);
+                filled -= end;
+            }
+            self.is_busy.set(filled != 0);
         }
-        let is_batch = request.head().method() == b"POST";
-        let answered = answer(&mut stream, &mut head, if is_batch { 200 } else { 405 }).await;
-        if is_batch {
-            state.batch(request.body());
-            state.export_what_is_due(executor);
+        if lost != 0 {
+            self.state.lost_delivery(lost);
         }
-        if answered.is_err() || request.close_reason().is_some() {
-            return;
-        }
-        progress = request.next_message();
+        self.state.lines(buffer.get(..filled).unwrap_or_default());
     }
 }
 
-async fn answer(stream: &mut Async<TcpStream>, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
-    HeadWriter::response(head, status).end_with_length(0);
-    let write = stream.write_all(head);
-    future::or(write, async {
-        Timer::after(MESSAGE_TIMEOUT).await;
-        Err(io::ErrorKind::TimedOut.into())
-    })
-    .await
-}
-
-enum Failed {
-    Io,
-    Http(HttpError),
-    TooSlow,
-}
-
-/// Reads one request. It may take any time to begin, since the environment may be frozen and the
-/// connection is kept, and only so long to end.
-async fn read_request(stream: &mut Async<TcpStream>, request: &mut Reader) -> Result<(), Failed> {
-    if !request.has_bytes() {
-        stream.readable().await.map_err(|_lost| Failed::Io)?;
+/// The answer to a delivery that cannot be taken, and the bytes that it had, if that is known.
+const fn refusal(error: HttpError) -> (u16, u64) {
+    if let HttpError::BodyTooLarge { actual, .. } = error {
+        (413, actual)
+    } else if let HttpError::NoMemory { bytes } = error {
+        (503, bytes as u64)
+    } else {
+        (400, 0)
     }
-    let read = async {
-        driver::read(stream, request)
-            .await
-            .map_err(|error| match error {
-                ExchangeError::Connect(_) | ExchangeError::Io(_) => Failed::Io,
-                ExchangeError::Http(error) => Failed::Http(error),
-            })
-    };
-    let slow = async {
-        Timer::after(MESSAGE_TIMEOUT).await;
-        Err(Failed::TooSlow)
-    };
-    future::or(read, slow).await
-}
-
-/// Takes lines of JSON until the connection ends.
-async fn serve_tcp(
-    state: &Rc<State>,
-    executor: &Rc<LocalExecutor<'static>>,
-    mut stream: Async<TcpStream>,
-) {
-    let mut buffer = vec![0; LINES_BYTES_MAX];
-    let mut filled = 0;
-    loop {
-        let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) else {
-            // A line that fills the whole buffer cannot be taken.
-            state.lost_delivery(filled);
-            filled = 0;
-            continue;
-        };
-        let count = match stream.read(space).await {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_lost) => break,
-        };
-        filled += count;
-        let whole = buffer.get(..filled).unwrap_or_default();
-        if let Some(end) = memchr::memrchr(b'\n', whole).map(|at| at + 1) {
-            state.lines(whole.get(..end).unwrap_or_default());
-            state.export_what_is_due(executor);
-            buffer.copy_within(end..filled, 0);
-            filled -= end;
-        }
-    }
-    state.lines(buffer.get(..filled).unwrap_or_default());
 }
 
 /// Connections at once. The platform has one or two.
-const CONNECTIONS_MAX: usize = 8;
+const CONNECTIONS_MAX: usize = 4;
 
 /// Bytes of one batch: twice the largest `maxBytes` asked for, and as much again for metadata.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html#telemetry-api-buffering>
@@ -184,3 +223,134 @@ const LINES_BYTES_MAX: usize = 256 * 1024;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::account::Accounting;
+    use super::super::clock;
+    use super::super::config::InitType;
+    use super::super::export::settings::Settings;
+    use super::super::metric::Resource;
+    use super::*;
+
+    const BATCH: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]";
+
+    fn serve<T>(protocol: Protocol, test: impl AsyncFnOnce(SocketAddr, &State) -> T) -> T {
+        let accounting = Accounting::new(InitType::OnDemand, clock::now());
+        let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
+        let state = Rc::new(state);
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let executor = Rc::new(LocalExecutor::new());
+        let listening = listen(Rc::clone(&executor), Rc::clone(&state), socket, protocol);
+        let limit = async {
+            Timer::after(Duration::from_secs(60)).await;
+            unreachable!("it took too long");
+        };
+        let _listening = executor.spawn(listening);
+        let work = future::or(test(address, &state), limit);
+        async_io::block_on(executor.run(work))
+    }
+
+    async fn open(address: SocketAddr, bytes: &[u8]) -> Async<TcpStream> {
+        let mut stream = Async::<TcpStream>::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    /// The status of the next answer.
+    async fn status(stream: &mut Async<TcpStream>) -> Option<u16> {
+        let mut answer = Reader::new(Expect::Response, Limits::of_body(1_024));
+        driver::read(stream, &mut answer).await.ok()?;
+        answer.status()
+    }
+
+    #[test]
+    fn idle_connections_do_not_shut_out_new_ones() {
+        serve(Protocol::Http, async |address, state| {
+            let mut idle = Vec::new();
+            for _ in 0..3 * CONNECTIONS_MAX {
+                let mut stream = open(address, BATCH.as_bytes()).await;
+                assert_eq!(status(&mut stream).await, Some(200));
+                idle.push(stream);
+            }
+            // The first has been closed, the last has not, and nothing was lost.
+            assert_eq!(idle[0].read(&mut [0]).await.unwrap_or(0), 0);
+            let last = idle.last_mut().unwrap();
+            last.write_all(BATCH.as_bytes()).await.unwrap();
+            assert_eq!(status(last).await, Some(200));
+            assert_eq!(state.figures(), []);
+        });
+    }
+
+    #[test]
+    fn deliveries_that_never_end_make_room_and_are_counted() {
+        serve(Protocol::Http, async |address, state| {
+            let mut begun = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                // Once the first is answered, the second is known to have begun.
+                let two = [BATCH, "POST / HTTP/1.1\r\n"].concat();
+                let mut stream = open(address, two.as_bytes()).await;
+                assert_eq!(status(&mut stream).await, Some(200));
+                begun.push(stream);
+            }
+            let mut stream = open(address, BATCH.as_bytes()).await;
+            assert_eq!(status(&mut stream).await, Some(200));
+            assert_eq!(begun[0].read(&mut [0]).await.unwrap_or(0), 0);
+            assert_eq!(state.figures(), [("dropped_deliveries", 1.0)]);
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_refused_and_counted() {
+        let table = [
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n",
+                413,
+                1.0,
+            ),
+            ("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, 1.0),
+            ("GET / HTTP/1.1\r\n\r\n", 405, 0.0),
+            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 200, 1.0),
+        ];
+        for (request, expected, lost) in table {
+            serve(Protocol::Http, async |address, state| {
+                let mut stream = open(address, request.as_bytes()).await;
+                assert_eq!(status(&mut stream).await, Some(expected), "{request}");
+                // The answer comes before the look at what was delivered.
+                let mut next = open(address, BATCH.as_bytes()).await;
+                assert_eq!(status(&mut next).await, Some(200));
+                let found = state.lost_deliveries();
+                assert!((found - lost).abs() < 0.5, "{found} for {request}");
+            });
+        }
+        assert_eq!(refusal(HttpError::NoMemory { bytes: 7 }), (503, 7));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_costs_itself() {
+        serve(Protocol::Tcp, async |address, state| {
+            let long = vec![b'x'; 2 * LINES_BYTES_MAX];
+            let mut stream = open(address, &long).await;
+            stream
+                .write_all(b"\n{\"type\":\"x\"}\nnonsense\n")
+                .await
+                .unwrap();
+            drop(stream);
+            let mut figures = Vec::new();
+            while !figures.iter().any(|(name, _)| *name == "malformed_records") {
+                figures.extend(state.figures());
+                future::yield_now().await;
+            }
+            let expected = [
+                ("dropped_deliveries", 1.0),
+                ("dropped_bytes", long.len() as f64),
+                ("malformed_records", 1.0),
+                ("unknown_records", 1.0),
+            ];
+            assert_eq!(figures, expected);
+        });
+    }
+}

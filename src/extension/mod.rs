@@ -12,16 +12,18 @@ mod event;
 mod export;
 mod listener;
 mod metric;
+mod note;
 mod resume;
 mod run;
 mod sender;
+mod sink;
 mod start;
 mod state;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::account::Accounting;
 use self::config::{Config, InitType};
@@ -52,9 +54,16 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
     let resumed = resume::resumed(&text, endpoint.address);
     let mut ready = match resumed {
         None => start::start(&endpoint, &name, init_type, read_config, clock::monotonic),
-        Some(resumed) => start::resume(&endpoint, resumed, read_config, clock::monotonic),
+        Some(resumed) => {
+            start::resume(&endpoint, resumed, init_type, read_config, clock::monotonic)
+        }
     };
-    resume::watch(&ready.registered.identifier, ready.panics);
+    let port = ready
+        .listener
+        .as_ref()
+        .and_then(|socket| socket.local_addr().ok());
+    let port = port.map_or(0, |address| address.port());
+    resume::watch(&ready.registered.identifier, port, ready.panics);
     resume::waits_on(ready.stream.as_ref());
     resume::asked(ready.asked);
     let settings = Settings::read(&text);
@@ -75,6 +84,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
             exec_to_ready_ms: since_exec(ready.ready_at),
             ..account::OwnCost::default()
         });
+        if let Some(predecessor) = note::take(endpoint.address.port()) {
+            accounting.follows(predecessor);
+        }
     } else {
         accounting.resumed();
     }
@@ -83,7 +95,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
     }
     let interval_ms = ready.config.interval_ms;
     let state = Rc::new(State::new(accounting, resource, settings, interval_ms));
-    run::run(&endpoint, ready, init_type, &state);
+    run::run(&endpoint, ready, &state);
     ExitCode::SUCCESS
 }
 
@@ -95,9 +107,8 @@ fn endpoint(value: Option<String>) -> Result<Endpoint, EnvError> {
     Endpoint::parse(&value).map_err(|error| EnvError::ApiInvalid { value, error })
 }
 
-/// Writes a line to standard error, which goes to the function's log.
+/// Writes a line to standard error, which goes to the function's log, unless nobody reads it.
 fn log(message: &str) {
-    use std::io::Write as _;
     let mut line = Vec::with_capacity(message.len() + 64);
     let EpochMs(now) = clock::now();
     let record = Record {
@@ -109,5 +120,9 @@ fn log(message: &str) {
         message,
     };
     record.write(Format::Text, &mut line);
-    std::io::stderr().write_all(&line).ok();
+    let end = clock::monotonic() + LOG_TIMEOUT;
+    sink::Sink::default().write(rustix::stdio::stderr(), &line, end);
 }
+
+/// How long a line for the log may wait for its reader.
+const LOG_TIMEOUT: Duration = Duration::from_millis(50);

@@ -21,6 +21,10 @@ struct Handover {
     stream: Option<TcpStream>,
     /// Whether `event/next` is on the wire there, and unanswered.
     asked: bool,
+    /// Whether an answer has begun to arrive there.
+    is_answered: bool,
+    /// Where telemetry comes in, or 0.
+    port: u16,
     /// How often this has happened.
     panics: u32,
 }
@@ -33,15 +37,19 @@ pub(super) struct Resumed {
     pub(super) stream: Option<TcpStream>,
     /// Whether `event/next` is on the wire there, and unanswered.
     pub(super) asked: bool,
+    /// Where telemetry is delivered to, or 0.
+    pub(super) port: u16,
     pub(super) panics: u32,
 }
 
 /// Installs the hook, once there is an identifier to hand over.
-pub(super) fn watch(identifier: &str, panics: u32) {
+pub(super) fn watch(identifier: &str, port: u16, panics: u32) {
     *lock() = Some(Handover {
         identifier: identifier.to_owned(),
         stream: None,
         asked: false,
+        is_answered: false,
+        port,
         panics,
     });
     std::panic::set_hook(Box::new(|info| {
@@ -62,7 +70,19 @@ pub(super) fn waits_on(stream: Option<&TcpStream>) {
 /// Takes note of whether `event/next` is on the wire and unanswered.
 pub(super) fn asked(asked: bool) {
     if let Some(handover) = lock().as_mut() {
-        handover.asked = asked;
+        (handover.asked, handover.is_answered) = (asked, false);
+    }
+}
+
+/// Takes note that the answer to `event/next` has begun to arrive.
+///
+/// The rest of it means nothing to another program, and if there is no rest it would wait for ever.
+/// So the connection is not handed over then, and the next event is asked for on a new one: the
+/// platform takes that as the end of the event whose answer was lost. An INVOKE goes uncounted; a
+/// SHUTDOWN goes unanswered, and costs the time until the process is killed.
+pub(super) fn answered() {
+    if let Some(handover) = lock().as_mut() {
+        handover.is_answered = true;
     }
 }
 
@@ -73,10 +93,11 @@ pub(super) fn asked(asked: bool) {
 )]
 pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) -> Option<Resumed> {
     let value = lookup(VARIABLE)?;
-    let mut parts = value.splitn(4, ' ');
+    let mut parts = value.splitn(5, ' ');
     let descriptor: RawFd = parts.next()?.parse().ok()?;
     let panics = parts.next()?.parse().ok()?;
     let asked = parts.next()?.parse().ok()?;
+    let port = parts.next()?.parse().ok()?;
     let identifier = parts.next()?.to_owned();
     let stream = (2 < descriptor).then(|| {
         // SAFETY: the number was written by `start_anew` in the program that this one replaced,
@@ -93,6 +114,7 @@ pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) 
         identifier,
         stream,
         asked,
+        port,
         panics,
     })
 }
@@ -104,16 +126,19 @@ fn start_anew() -> ! {
         identifier,
         stream,
         asked,
+        is_answered,
+        port,
         panics,
     }) = handover
     {
         // One panic after another must not become a spin.
         #[expect(clippy::disallowed_methods, reason = "nothing else runs any more")]
         std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
-        let kept = stream.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
+        let kept = stream.filter(|_| !is_answered);
+        let kept = kept.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
         let descriptor = kept.map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
         value = format!(
-            "{descriptor} {} {asked} {identifier}",
+            "{descriptor} {} {asked} {port} {identifier}",
             panics.saturating_add(1)
         );
     }
@@ -132,7 +157,8 @@ fn lock() -> MutexGuard<'static, Option<Handover>> {
 
 static HANDOVER: Mutex<Option<Handover>> = Mutex::new(None);
 
-/// Descriptor, count, whether asked, and identifier, separated by spaces. Customers cannot set such a name:
+/// Descriptor, count, whether asked, port and identifier, separated by spaces. Customers cannot set
+/// such a name:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const VARIABLE: &str = "_BANTAM_RESUME";
 

@@ -11,10 +11,9 @@ use async_io::{Async, Timer};
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
 
 use super::api::{self, Event, Request};
-use super::config::InitType;
 use super::start::Ready;
 use super::state::State;
-use super::{clock, driver, listener, resume};
+use super::{clock, driver, listener, note, resume};
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::Reader;
@@ -32,7 +31,7 @@ struct Events<'a> {
 }
 
 /// Runs until the platform, or a signal, says that it is over.
-pub(super) fn run(endpoint: &Endpoint, ready: Ready, init_type: InitType, state: &Rc<State>) {
+pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &Rc<State>) {
     let executor = Rc::new(LocalExecutor::new());
     async_io::block_on(async {
         if let Some(socket) = ready.listener {
@@ -41,10 +40,10 @@ pub(super) fn run(endpoint: &Endpoint, ready: Ready, init_type: InitType, state:
                 listener::listen(Rc::clone(&executor), Rc::clone(state), socket, protocol);
             executor.spawn(listening).detach();
         }
-        if init_type == InitType::ManagedInstances {
-            executor
-                .spawn(flush_by_timer(Rc::clone(state), ready.config.interval_ms))
-                .detach();
+        if !ready.with_invoke {
+            let interval_ms = ready.config.interval_ms;
+            let flushing = flush_by_timer(Rc::clone(&executor), Rc::clone(state), interval_ms);
+            executor.spawn(flushing).detach();
         }
         let stream = ready.stream.and_then(|stream| Async::new(stream).ok());
         let events = Events {
@@ -77,30 +76,32 @@ async fn main(mut events: Events<'_>, executor: &Rc<LocalExecutor<'static>>, sta
                         // First the answer that the platform waits for, then the figures.
                         events.ask().await.ok();
                         state.invoke(&request_id, deadline, invoked_function_arn);
-                        state.export_what_is_due(executor);
+                        state.export(executor, false);
                     }
                     Event::Shutdown { reason, deadline } => return (reason, deadline),
-                    Event::Unknown => {}
                 }
             }
         },
         terminated(),
     );
     let (reason, deadline) = over.await;
-    shut_down(state, &reason, deadline).await;
+    shut_down(state, events.endpoint, &reason, deadline).await;
 }
 
 /// Waits for the last report, exports what is left, and ends.
-async fn shut_down(state: &State, reason: &str, deadline: Deadline) {
+async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: Deadline) {
+    note::leave(endpoint.address.port(), state.ends_as(reason));
     let left = deadline
         .remaining(clock::now())
-        .saturating_sub(SHUTDOWN_MARGIN);
+        .saturating_sub(SHUTDOWN_MARGIN)
+        .min(SHUTDOWN_MAX);
     // A deadline that has passed says nothing: local tools send 0.
     let left = if left.is_zero() {
         SHUTDOWN_BUDGET
     } else {
         left
     };
+    let end = clock::monotonic() + left;
     let report = async {
         state.last_report().await;
     };
@@ -109,7 +110,7 @@ async fn shut_down(state: &State, reason: &str, deadline: Deadline) {
     };
     future::or(report, enough).await;
     state.shutdown(reason);
-    state.export_all(left).await;
+    state.export_all(end).await;
 }
 
 /// Answers SIGTERM like SHUTDOWN. Lambda sends it to no external extension; local tools do.
@@ -130,11 +131,11 @@ async fn terminated() -> (String, Deadline) {
 
 /// On Managed Instances there are no INVOKE events to export on.
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
-async fn flush_by_timer(state: Rc<State>, interval_ms: u64) {
+async fn flush_by_timer(executor: Rc<LocalExecutor<'static>>, state: Rc<State>, interval_ms: u64) {
     let interval = Duration::from_millis(interval_ms).max(TIMER_MIN);
     loop {
         Timer::after(interval).await;
-        state.export_all(interval).await;
+        state.export(&executor, true);
     }
 }
 
@@ -144,7 +145,12 @@ impl Events<'_> {
         loop {
             let asked = self.ask().await.is_ok();
             let answered = match &mut self.stream {
-                Some(stream) if asked => driver::read(stream, &mut self.answer).await.is_ok(),
+                Some(stream) if asked => {
+                    stream.readable().await.ok();
+                    // From here on bytes of the answer may be nowhere but in this program.
+                    resume::answered();
+                    driver::read(stream, &mut self.answer).await.is_ok()
+                }
                 Some(_) | None => false,
             };
             self.set_asked(false);
@@ -198,6 +204,10 @@ impl Events<'_> {
 /// after every extension has asked for the next event. It usually takes 5 ms.
 const REPORT_WAIT: Duration = Duration::from_millis(40);
 
+/// A deadline further away is none that the platform gives, which is two seconds.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown>
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
 /// What is left unused of the time until the process is killed.
 const SHUTDOWN_MARGIN: Duration = Duration::from_millis(100);
 
@@ -205,3 +215,27 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_millis(100);
 const SHUTDOWN_BUDGET: Duration = Duration::from_millis(300);
 
 const TIMER_MIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::super::account::Accounting;
+    use super::super::export::settings::Settings;
+    use super::super::metric::Resource;
+    use super::*;
+
+    #[test]
+    fn no_deadline_is_too_far_away_or_too_near() {
+        let endpoint = Endpoint::parse("127.0.0.1:1").unwrap();
+        let now = clock::now().0;
+        for deadline in [0, 1, now - 1, now, now + 1, now + 2_000, u64::MAX] {
+            let accounting =
+                Accounting::new(super::super::config::InitType::OnDemand, clock::now());
+            let state = State::new(accounting, Resource::default(), Settings::default(), 0);
+            let deadline = Deadline(EpochMs(deadline));
+            async_io::block_on(shut_down(&state, &endpoint, "spindown", deadline));
+            let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");
+            // It was exported, so it is not there any more.
+            assert!(!ended);
+        }
+    }
+}

@@ -17,6 +17,8 @@ use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
 /// The answer of a receiver; the reader is empty when there was none in time.
+///
+/// The status alone is an answer: what was taken must not be sent again because of what follows.
 pub(super) async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
     let limits = Limits::of_body(ANSWER_BYTES_MAX);
     let mut answer = Reader::new(Expect::Response, limits);
@@ -24,8 +26,7 @@ pub(super) async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
         Timer::after(within).await;
         Err(io::ErrorKind::TimedOut.into())
     });
-    if exchanged.await.is_err() {
-        // What was read of an answer that did not end is no answer.
+    if exchanged.await.is_err() && answer.status().is_none() {
         answer.reset();
     }
     answer

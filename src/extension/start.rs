@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::api::{self, AfterRegister, AfterSubscribe, Registered, Request};
 use super::config::{Config, InitType};
@@ -23,6 +23,8 @@ use crate::shared::limits::ANSWER_BYTES_MAX;
 pub(super) struct Ready {
     pub(super) config: Config,
     pub(super) registered: Registered,
+    /// Whether INVOKE events will come.
+    pub(super) with_invoke: bool,
     /// The connection with the open `event/next`; `None` when it was lost on the way.
     pub(super) stream: Option<TcpStream>,
     /// Whether `event/next` is on the wire there.
@@ -90,6 +92,7 @@ pub(super) fn start(
     Ready {
         config,
         registered,
+        with_invoke,
         stream,
         asked,
         answer,
@@ -105,6 +108,7 @@ pub(super) fn start(
 pub(super) fn resume(
     endpoint: &Endpoint,
     resumed: Resumed,
+    init_type: InitType,
     read_config: impl FnOnce() -> Config,
     now: fn() -> Instant,
 ) -> Ready {
@@ -112,9 +116,12 @@ pub(super) fn resume(
     let config = read_config();
     let next = api::next(endpoint, &resumed.identifier);
     Ready {
-        // The subscription stands; it delivers to the first port that was free then.
-        listener: bind(config.port).ok(),
+        // The subscription stands, and delivers to the port of then.
+        listener: (resumed.port != 0)
+            .then(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, resumed.port)).ok())
+            .flatten(),
         config,
+        with_invoke: init_type != InitType::ManagedInstances,
         registered: Registered {
             identifier: resumed.identifier,
             function_name: None,
@@ -143,6 +150,12 @@ fn subscribe(
         return false;
     };
     for schema in api::SCHEMAS {
+        // An answer that never comes must not keep the function from its first invocation. This is
+        // the only wait for the platform that is bounded: without the answer to `register` there
+        // is no identifier, and an event takes as long as it takes.
+        if let Ok(stream) = connection.open() {
+            stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
+        }
         let endpoint = connection.endpoint;
         let request = api::subscribe(
             endpoint,
@@ -216,6 +229,9 @@ impl Blocking<'_> {
         outcome
     }
 }
+
+/// How long an answer to the subscription may take. The platform needs under a millisecond.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ports tried behind the configured one.
 const PORTS_TRIED: u16 = 16;

@@ -40,7 +40,7 @@ pub(crate) fn write(stream: &mut dyn Write, mut message: Outgoing<'_>) -> io::Re
 /// [`ExchangeError`].
 pub(crate) fn read(stream: &mut dyn Read, message: &mut Reader) -> Result<(), ExchangeError> {
     loop {
-        let progress = match stream.read(message.space()) {
+        let progress = match stream.read(message.space().map_err(ExchangeError::Http)?) {
             Ok(0) => message.eof(),
             Ok(count) => message.filled(count),
             // A freeze can interrupt a system call.

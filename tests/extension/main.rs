@@ -14,6 +14,7 @@
 mod kinds;
 mod lifecycle;
 mod otlp;
+mod platform;
 #[path = "../runtime/support.rs"]
 #[expect(dead_code, reason = "the tests of the runtime use more of it")]
 mod support;

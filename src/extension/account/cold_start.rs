@@ -9,8 +9,9 @@
 //! A process does not outlive a reset: the one that was interrupted hears SHUTDOWN, and the one
 //! after it sees an init of its own whose phase is `invoke`. That alone says that an earlier init
 //! or invocation went wrong, not which. It is told apart only by a [`Predecessor`]: records of the
-//! earlier process that the platform delivers late to the same port, or a caller that knows. With
-//! neither, the kind is `init_retried_in_invoke`.
+//! earlier process that the platform delivers late to the same port, or a caller that knows, as
+//! from the note that the earlier process left when it heard why it ends. With neither, as after
+//! one that was killed before it heard anything, the kind is `init_retried_in_invoke`.
 
 use super::super::config::InitType;
 use super::super::event::{Metrics, PhaseEnd, PhaseStart, Status};
@@ -218,6 +219,10 @@ impl ColdStart {
 
     /// `initStart`, or `restoreStart`.
     pub(super) fn start(&mut self, time: Option<EpochMs>, start: &PhaseStart<'_>) {
+        // A delivery of which our answer was lost comes again.
+        if time.is_some() && time == self.started_at {
+            return;
+        }
         if self.failure.is_some() {
             self.predecessor = Some(Predecessor::FailedInit);
         }

@@ -27,6 +27,9 @@ pub(super) struct Invocations {
     open_gap: Option<(String, EpochMs)>,
     /// Whether requests from before this process may be its own.
     keeps_earlier: bool,
+    /// Hashes of the requests that had their report last, as a ring, and where it goes on.
+    over: Vec<u64>,
+    next_over: usize,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,8 @@ struct InFlight {
     /// What was counted as its outcome.
     settled: Option<Settled>,
     out_of_memory: bool,
+    /// Whether there was a `runtimeDone`.
+    ended: bool,
     /// Of `runtimeDone`, in case there is never a report.
     duration_ms: Option<f64>,
 }
@@ -59,8 +64,18 @@ impl Invocations {
 
     /// Whether nothing was heard of the request before.
     pub(super) fn is_foreign(&self, request_id: &str) -> bool {
+        !self.keeps_earlier && self.is_new(request_id)
+    }
+
+    /// Whether the request had its report, which is the last that is told of it.
+    pub(super) fn is_over(&self, request_id: &str) -> bool {
+        self.over.contains(&hash(request_id))
+    }
+
+    /// Whether nothing was heard of the request in this process.
+    pub(super) fn is_new(&self, request_id: &str) -> bool {
         let same = |entry: &InFlight| entry.request_id == request_id;
-        !self.keeps_earlier && !self.in_flight.iter().any(same)
+        !self.in_flight.iter().any(same) && !self.is_over(request_id)
     }
 
     pub(super) fn awaits_report(&self) -> bool {
@@ -125,17 +140,21 @@ impl Invocations {
         }
     }
 
-    /// `runtimeDone`.
+    /// `runtimeDone`. Whether it is the first of the request.
     pub(super) fn ended(
         &mut self,
         request_id: &str,
         time: Option<EpochMs>,
         duration_ms: Option<f64>,
         series: &mut Series,
-    ) {
-        self.entry(request_id, series).duration_ms = duration_ms;
+    ) -> bool {
+        let entry = self.entry(request_id, series);
+        if std::mem::replace(&mut entry.ended, true) {
+            return false;
+        }
+        entry.duration_ms = duration_ms;
         let Some(time) = time else {
-            return;
+            return true;
         };
         if let Some(last) = &mut self.last
             && last.request_id == request_id
@@ -145,6 +164,7 @@ impl Invocations {
         if let Some((_, until)) = self.open_gap.take_if(|(id, _)| id == request_id) {
             idle(time, until, series);
         }
+        true
     }
 
     /// `report`: the last that is told of an invocation.
@@ -158,6 +178,12 @@ impl Invocations {
         series.add_known(&m::DURATION, duration_ms);
         self.in_flight
             .retain(|entry| entry.request_id != request_id);
+        let hash = hash(request_id);
+        match self.over.get_mut(self.next_over) {
+            Some(oldest) => *oldest = hash,
+            None => self.over.push(hash),
+        }
+        self.next_over = (self.next_over + 1) % OVER_KEPT;
     }
 
     /// Waits no longer for what is in flight.
@@ -208,6 +234,7 @@ impl InFlight {
             deadline: None,
             settled: None,
             out_of_memory: false,
+            ended: false,
             duration_ms: None,
         }
     }
@@ -233,6 +260,12 @@ fn count_error(error_type: &str, series: &mut Series) {
     series.count(&m::ERRORS, &[("error_type", shown)]);
 }
 
+/// FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>.
+fn hash(text: &str) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 fn idle(from: EpochMs, to: EpochMs, series: &mut Series) {
     series.add(
         &m::IDLE_DURATION,
@@ -244,6 +277,10 @@ fn idle(from: EpochMs, to: EpochMs, series: &mut Series) {
 /// Invocations in flight. An environment has one, on Managed Instances some tens; the rest waits
 /// for reports that may never come.
 pub(super) const IN_FLIGHT_MAX: usize = 256;
+
+/// Requests of which a second report is told from a first. Those of a delivery that comes again
+/// were the last ones, and one holds at most some hundreds.
+pub(super) const OVER_KEPT: usize = 512;
 
 /// Types of errors told apart in an interval.
 pub(super) const ERROR_TYPES_MAX: usize = 16;

@@ -207,12 +207,17 @@ pub(super) static SHUTDOWNS: Metric = counter(
 pub(super) static DROPPED_RECORDS: Metric = counter(
     "dropped_records",
     "bantam.telemetry.dropped_records",
-    "Records that were lost, and by whom.",
+    "Records, or of an exporter points, lines and datagrams, that were lost, and by whom.",
 );
 pub(super) static DROPPED_BYTES: Metric = counter(
     "dropped_bytes",
     "bantam.telemetry.dropped_bytes",
     "Bytes of records that were lost, and by whom.",
+);
+pub(super) static DROPPED_DELIVERIES: Metric = counter(
+    "dropped_deliveries",
+    "bantam.telemetry.dropped_deliveries",
+    "Deliveries of telemetry that were lost with all records in them.",
 );
 pub(super) static DROPPED_VALUES: Metric = counter(
     "dropped_values",
@@ -238,6 +243,12 @@ pub(super) static LOG_BYTES: Metric = counter(
 );
 
 // What this extension costs.
+
+pub(super) static EXTENSION_RESTARTS: Metric = counter(
+    "extension_restarts",
+    "bantam.extension.restarts",
+    "Panics after which this extension started anew, without what it had measured.",
+);
 
 pub(super) static EXTENSION_REGISTER_DURATION: Metric = duration(
     "extension_register_duration",

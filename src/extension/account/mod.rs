@@ -42,8 +42,11 @@ pub(super) struct Accounting {
     function_arn: Option<String>,
     memory_bytes: Option<u64>,
     own_cost: OwnCost,
-    /// Processor time that has been added to the series.
-    cpu_counted_ms: f64,
+    /// Processor time that has been added to the series; `None` when what there is by now was that
+    /// of a snapshot.
+    cpu_counted_ms: Option<f64>,
+    /// Whether a restore was noticed and not yet asked for.
+    is_restored: bool,
     /// Whether the times until registered and ready still have to be exported.
     start_cost_is_due: bool,
 }
@@ -70,7 +73,8 @@ impl Accounting {
             function_arn: None,
             memory_bytes: None,
             own_cost: OwnCost::default(),
-            cpu_counted_ms: 0.0,
+            cpu_counted_ms: Some(0.0),
+            is_restored: false,
             start_cost_is_due: false,
         }
     }
@@ -80,6 +84,7 @@ impl Accounting {
     pub(super) fn resumed(&mut self) {
         self.cold_start.keep_silent();
         self.invocations.keep_earlier();
+        self.series.count(&m::EXTENSION_RESTARTS, &[]);
     }
 
     /// Says that no telemetry will come, so that nothing waits for it.
@@ -88,7 +93,6 @@ impl Accounting {
     }
 
     /// Says what was in this environment before, for a caller that knows from elsewhere.
-    #[cfg(test)]
     pub(super) const fn follows(&mut self, predecessor: Predecessor) {
         self.cold_start.predecessor = Some(predecessor);
     }
@@ -109,8 +113,31 @@ impl Accounting {
         self.invocations = Invocations::default();
         self.series = Series::default();
         self.interval_start = now;
-        self.cpu_counted_ms = self.own_cost.cpu_ms.unwrap_or(0.0);
+        self.cpu_counted_ms = None;
+        self.instance_id = None;
+        self.is_restored = true;
         self.start_cost_is_due = false;
+    }
+
+    /// Whether this process was restored since this was last asked.
+    pub(super) const fn take_restored(&mut self) -> bool {
+        std::mem::replace(&mut self.is_restored, false)
+    }
+
+    /// What to tell the process that comes after a reset. The platform gives the same reasons for
+    /// an init and for an invocation that went wrong.
+    pub(super) fn ends_as(&self, reason: &str) -> Option<Predecessor> {
+        let predecessor = match reason {
+            "timeout" => Predecessor::Timeout,
+            "failure" => Predecessor::Crash,
+            _ => return None,
+        };
+        let is_invoked = self.cold_start.invocations != 0;
+        Some(if is_invoked {
+            predecessor
+        } else {
+            Predecessor::FailedInit
+        })
     }
 
     /// Takes note of a record. `now` stands in for a time stamp it lacks.
@@ -132,7 +159,13 @@ impl Accounting {
             // Of the init that the snapshot is made of, held back until after the restore.
             Content::InitRuntimeDone(_) | Content::InitReport(_) => {}
             Content::RestoreStart(start) => {
-                if self.cold_start.origin == Origin::Init || self.cold_start.started_at.is_some() {
+                let is_restored = self.cold_start.origin == Origin::Restore;
+                let is_told = self.cold_start.started_at.is_some();
+                if is_restored && is_told && self.cold_start.started_at == time {
+                    // A delivery of which our answer was lost comes again.
+                    return;
+                }
+                if !is_restored || is_told {
                     self.restored(time.unwrap_or(now));
                 }
                 self.environment(start);
@@ -175,10 +208,10 @@ impl Accounting {
             .invoke(request_id, deadline, now, &mut self.series);
     }
 
-    /// Takes note of the SHUTDOWN event, after the last telemetry that was waited for.
+    /// Takes note of the SHUTDOWN event, after the last telemetry that was waited for. `reason` is
+    /// in lower case.
     pub(super) fn shutdown(&mut self, reason: &str, now: EpochMs) {
-        // Pages and platform disagree about the case.
-        let reason = cut(reason).to_ascii_lowercase();
+        let reason = cut(reason);
         self.cold_start.shutdown(&reason);
         self.invocations.shutdown(&reason, now, &mut self.series);
         self.series
@@ -196,9 +229,15 @@ impl Accounting {
         !self.cold_start.without_telemetry && self.invocations.awaits_report()
     }
 
-    /// Takes note of records and bytes that we lost.
-    pub(super) fn dropped(&mut self, records: u64, bytes: u64) {
-        self.drops("extension", float(records), float(bytes));
+    /// Takes note of a delivery that we lost. How many records were in it is not known.
+    pub(super) fn lost_delivery(&mut self, bytes: u64) {
+        self.series.count(&m::DROPPED_DELIVERIES, &[]);
+        self.drops("extension", 0.0, float(bytes));
+    }
+
+    /// Takes note of what an exporter lost.
+    pub(super) fn not_exported(&mut self, records: u64, bytes: u64) {
+        self.drops("exporter", float(records), float(bytes));
     }
 
     /// Takes note of what this extension has cost so far.
@@ -207,11 +246,11 @@ impl Accounting {
         let is_new = self.own_cost.exec_to_ready_ms.is_none();
         self.start_cost_is_due |= known && is_new && self.cold_start.origin == Origin::Init;
         if let Some(cpu_ms) = cost.cpu_ms {
-            let more_ms = cpu_ms - self.cpu_counted_ms;
+            let more_ms = cpu_ms - self.cpu_counted_ms.unwrap_or(cpu_ms);
             if 0.0 < more_ms {
                 self.series.add(&m::EXTENSION_CPU_TIME, &[], more_ms);
-                self.cpu_counted_ms = cpu_ms;
             }
+            self.cpu_counted_ms = Some(self.cpu_counted_ms.map_or(cpu_ms, |ms| ms.max(cpu_ms)));
         }
         self.series
             .add_known(&m::EXTENSION_MEMORY, cost.peak_memory_bytes);
@@ -346,7 +385,7 @@ impl Accounting {
             return;
         };
         // There are no INVOKE events.
-        if self.cold_start.is_managed() {
+        if self.cold_start.is_managed() && self.invocations.is_new(request_id) {
             self.cold_start.invoke(request_id, None);
             self.invocations.expect(request_id, &mut self.series);
         }
@@ -367,16 +406,22 @@ impl Accounting {
         let Some(request_id) = self.own_request(end, time) else {
             return;
         };
+        let duration_ms = end.metrics.duration_ms;
+        let series = &mut self.series;
+        if !self
+            .invocations
+            .ended(request_id, time, duration_ms, series)
+        {
+            return;
+        }
         self.first_trace(request_id, end.tracing.value.as_deref());
         if self.cold_start.is_first(request_id) {
-            self.cold_start.first.duration_ms = end.metrics.duration_ms;
+            self.cold_start.first.duration_ms = duration_ms;
         }
         if let Some(outcome) = outcome(end) {
             self.invocations
                 .settle(request_id, &outcome, &mut self.series);
         }
-        self.invocations
-            .ended(request_id, time, end.metrics.duration_ms, &mut self.series);
         self.parts(end);
     }
 
@@ -399,7 +444,9 @@ impl Accounting {
         self.parts(end);
     }
 
-    /// The request, unless the record is of a process that was here before.
+    /// The request, unless it is over, or the record is of a process that was here before.
+    ///
+    /// A delivery of which our answer was lost comes again.
     ///
     /// After a reset the platform may deliver its last records to the port where the next process
     /// listens. That one has been shut down, and counted what it knew.
@@ -409,6 +456,9 @@ impl Accounting {
         time: Option<EpochMs>,
     ) -> Option<&'r str> {
         let request_id = end.request_id.as_deref()?;
+        if self.invocations.is_over(request_id) {
+            return None;
+        }
         let earlier = time.is_some_and(|time| time < self.cold_start.began_at)
             && self.cold_start.origin == Origin::Init;
         if !earlier || !self.invocations.is_foreign(request_id) {

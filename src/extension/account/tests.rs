@@ -1,6 +1,6 @@
 use super::super::event;
 use super::super::metric::Point;
-use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX};
+use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX, OVER_KEPT};
 use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
 use super::*;
 
@@ -469,7 +469,7 @@ fn a_long_gap_is_a_proactive_start() {
         480,
         &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
     );
-    script.shutdown(600_000, "SPINDOWN");
+    script.shutdown(600_000, "spindown");
     assert_eq!(
         script.cold_start(),
         of_kind("proactive", &["environment_starts=1", "init_duration=400"])
@@ -630,7 +630,7 @@ fn a_failed_init_is_told_when_it_fails() {
         assert_eq!(script.cold_starts.len(), 1);
     }
     // Of which only the end is heard.
-    for reason in ["failure", "TIMEOUT"] {
+    for reason in ["failure", "timeout"] {
         let mut script = Script::new(InitType::OnDemand);
         script
             .batch(440, &[init_start(64, "on-demand", "init")])
@@ -700,7 +700,7 @@ fn a_restore_is_a_start_of_its_own() {
     );
     for noticed in [true, false] {
         let mut script = Script::new(InitType::SnapStart);
-        script.account.dropped(3, 300);
+        script.account.not_exported(3, 300);
         if noticed {
             script.account.restored(at(60_500));
         }
@@ -886,6 +886,7 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
     assert_eq!(
         script.interval(9_000),
         [
+            "extension_restarts{}=1",
             "invocations{}=2",
             "produced_bytes{}=50",
             "response_latency{}=8",
@@ -904,12 +905,12 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
     script
         .invoke(20_000, "d")
         .batch(20_025, &[runtime_done(9_500, "c", 500.0)]);
-    script.shutdown(30_000, "Spindown");
+    script.shutdown(30_000, "spindown");
     assert_eq!(
         script.interval(30_000),
         [
-            "invocations{}=1",
             "idle_duration{}=10500",
+            "invocations{}=1",
             "duration{}=9,500",
             "invocations_unknown{}=1",
             "shutdowns{shutdown_reason=spindown}=1",
@@ -988,7 +989,7 @@ fn a_shutdown_tells_what_telemetry_does_not() {
         ),
         (
             4_001,
-            "FAILURE",
+            "failure",
             &[
                 "errors{error_type=unknown}=1",
                 "shutdowns{shutdown_reason=failure}=1",
@@ -1004,7 +1005,7 @@ fn a_shutdown_tells_what_telemetry_does_not() {
         ),
         (
             4_001,
-            "SandboxTerminated",
+            "sandboxterminated",
             &[
                 "invocations_unknown{}=1",
                 "shutdowns{shutdown_reason=sandboxterminated}=1",
@@ -1027,8 +1028,10 @@ fn a_shutdown_tells_what_telemetry_does_not() {
 #[test]
 fn losses_logs_and_costs_are_counted() {
     let mut script = Script::new(InitType::OnDemand);
-    script.account.dropped(2, 200);
-    script.account.dropped(1, 0);
+    script.account.lost_delivery(200);
+    script.account.lost_delivery(0);
+    script.account.not_exported(3, 0);
+    script.account.not_exported(0, 0);
     let dropped = r#""droppedBytes":12345,"droppedRecords":123,"reason":"slow""#;
     let log = |source: &str| format!(r#"{{"type":"{source}","record":"12345678"}}"#);
     script.batch(
@@ -1059,8 +1062,9 @@ fn losses_logs_and_costs_are_counted() {
     assert_eq!(
         script.interval(2_000),
         [
-            "dropped_records{dropped_by=extension}=3",
+            "dropped_deliveries{}=2",
             "dropped_bytes{dropped_by=extension}=200",
+            "dropped_records{dropped_by=exporter}=3",
             "dropped_records{dropped_by=platform}=123",
             "dropped_bytes{dropped_by=platform}=12345",
             "log_records{log_source=function}=2",
@@ -1079,7 +1083,7 @@ fn losses_logs_and_costs_are_counted() {
 fn intervals_follow_each_other() {
     let mut script = Script::new(InitType::OnDemand);
     let mut interval = |ms| {
-        script.account.dropped(1, 0);
+        script.account.lost_delivery(0);
         let batch = script.account.take_interval(at(ms)).unwrap();
         (batch.start_ms - TEN, batch.end_ms - TEN)
     };
@@ -1099,8 +1103,8 @@ fn memory_is_bounded_and_losses_are_told() {
             "x".repeat(1_000)
         );
         script.batch(1_000, &[record(900, "runtimeDone", &members)]);
-        let metrics = r#""requestId":"same","metrics":{"durationMs":1.0}"#;
-        script.batch(1_000, &[record(900, "report", metrics)]);
+        let metrics = format!(r#""requestId":"ok-{id}","metrics":{{"durationMs":1.0}}"#);
+        script.batch(1_000, &[record(900, "report", &metrics)]);
         assert_eq!(
             script.account.interval_is_full(),
             VALUES_MAX <= id + 1,
@@ -1140,5 +1144,156 @@ fn memory_is_bounded_and_losses_are_told() {
         script
             .interval(4_000)
             .contains(&format!("invocations_unknown{{}}={}", IN_FLIGHT_MAX + 7))
+    );
+}
+
+#[test]
+fn a_delivery_that_comes_again_is_counted_once() {
+    const DONE: &str = r#""requestId":"a","status":"success","metrics":{"durationMs":5.0,"producedBytes":7},"spans":[{"name":"responseLatency","durationMs":1.5}]"#;
+    let reported = report(1_020, "a", r#""durationMs":5.0,"billedDurationMs":6"#);
+    let started = [init_start(64, "on-demand", "init"), init_report(462, 400.0)];
+    let deliveries = [
+        started.to_vec(),
+        vec![start(1_000, "a"), record(1_010, "runtimeDone", DONE)],
+        vec![reported],
+    ];
+    let count = |times: [usize; 3]| {
+        let mut script = Script::new(InitType::OnDemand);
+        script.invoke(1_000, "a");
+        for (delivery, times) in deliveries.iter().zip(times) {
+            for _ in 0..times {
+                script.batch(1_100, delivery);
+            }
+        }
+        // Late, after the report.
+        for delivery in &deliveries[..times[0] - 1] {
+            script.batch(1_200, delivery);
+        }
+        script.invoke(2_000, "b").shutdown(2_500, "spindown");
+        (script.cold_start(), script.interval(3_000))
+    };
+    let (cold_start, once) = count([1, 1, 1]);
+    assert!(once.contains(&"invocations{}=1".to_owned()), "{once:?}");
+    assert!(once.contains(&"invocations_unknown{}=1".to_owned()));
+    for times in [[2, 1, 1], [1, 2, 1], [1, 1, 2], [3, 3, 3]] {
+        assert_eq!(
+            count(times),
+            (cold_start.clone(), once.clone()),
+            "{times:?}"
+        );
+    }
+}
+
+#[test]
+fn a_start_that_comes_again_is_counted_once() {
+    // On Managed Instances the starts of invocations count as well.
+    let all = [
+        init_start(64, "lambda-managed-instances", "init"),
+        start(1_000, "a"),
+        runtime_done(1_010, "a", 5.0),
+        report(1_020, "a", r#""durationMs":5.0"#),
+    ];
+    let mut script = Script::new(InitType::ManagedInstances);
+    for _ in 0..3 {
+        script.batch(1_100, &all);
+    }
+    script.shutdown(2_500, "spindown");
+    let points = script.interval(3_000);
+    assert!(
+        points.contains(&"environment_invocations{}=1".to_owned()),
+        "{points:?}"
+    );
+    assert!(points.contains(&"duration{}=5".to_owned()));
+
+    // A failed init that is told twice was no two inits.
+    let failed = init_end(
+        300,
+        "on-demand",
+        "invoke",
+        r#""status":"error","metrics":{"durationMs":250.0}"#,
+    );
+    let mut script = Script::new(InitType::OnDemand);
+    for _ in 0..2 {
+        script.batch(
+            480,
+            &[
+                vec![init_start(164, "on-demand", "invoke")],
+                failed.to_vec(),
+            ]
+            .concat(),
+        );
+    }
+    assert!(script.cold_start()[0].contains("init_failure"));
+
+    // A restore that is told twice does not begin anew.
+    let restore = [
+        record(5_000, "restoreStart", ""),
+        record(5_400, "restoreReport", SNAPSHOT),
+    ];
+    let mut script = Script::new(InitType::SnapStart);
+    script.batch(5_500, &restore).invoke(5_500, "a");
+    assert!(script.account.take_restored());
+    script
+        .batch(5_600, &restore)
+        .batch(5_700, &[runtime_done(5_650, "a", 9.0)]);
+    assert!(!script.account.take_restored());
+    script.shutdown(6_000, "spindown");
+    let points = script.interval(6_000);
+    assert!(
+        points.contains(&"environment_invocations{}=1".to_owned()),
+        "{points:?}"
+    );
+}
+
+#[test]
+fn what_is_remembered_of_requests_that_are_over_is_bounded() {
+    let mut script = Script::new(InitType::OnDemand);
+    let of = |id: usize| report(1_000, &format!("r-{id}"), r#""durationMs":1.0"#);
+    for id in 0..=OVER_KEPT {
+        script.batch(1_000, &[of(id)]);
+    }
+    script.interval(1_000);
+    script.batch(1_000, &[of(OVER_KEPT), of(1)]);
+    assert_eq!(script.interval(1_000), [""; 0]);
+    script.batch(1_000, &[of(0)]);
+    assert_eq!(script.interval(1_000), ["invocations{}=1", "duration{}=1"]);
+}
+
+#[test]
+fn the_end_says_what_the_next_process_follows() {
+    let table = [
+        ("timeout", 0, Some(Predecessor::FailedInit)),
+        ("failure", 0, Some(Predecessor::FailedInit)),
+        ("timeout", 1, Some(Predecessor::Timeout)),
+        ("failure", 2, Some(Predecessor::Crash)),
+        ("spindown", 1, None),
+        ("sigterm", 1, None),
+        ("", 0, None),
+    ];
+    for (reason, invocations, expected) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        for id in 0..invocations {
+            script.invoke(1_000, &id.to_string());
+        }
+        assert_eq!(script.account.ends_as(reason), expected, "{reason}");
+    }
+}
+
+#[test]
+fn the_cost_of_a_snapshot_is_not_that_of_its_restores() {
+    let mut script = Script::new(InitType::SnapStart);
+    let cost = |cpu_ms| OwnCost {
+        cpu_ms: Some(cpu_ms),
+        ..OwnCost::default()
+    };
+    script.account.own_cost(cost(5.0));
+    script.invoke(9_000, "a");
+    for cpu_ms in [8.0, 10.0, 9.0, 11.5] {
+        script.account.own_cost(cost(cpu_ms));
+    }
+    let points = script.interval(10_000);
+    assert!(
+        points.contains(&"extension_cpu_time{}=3.5".to_owned()),
+        "{points:?}"
     );
 }

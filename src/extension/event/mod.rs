@@ -493,19 +493,23 @@ impl<'a> Members<'a> for LogsDropped<'a> {
 
 /// The text of a JSON value, which is well formed.
 #[derive(Clone, Copy, Debug)]
-struct Value<'a>(&'a str);
+pub(super) struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
-    fn text(self) -> Option<Text<'a>> {
+    pub(super) fn text(self) -> Option<Text<'a>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
         if inner.contains('\\') {
+            // A copy has to be made, and what is not borrowed has a limit.
+            if TEXT_BYTES_MAX < inner.len() {
+                return None;
+            }
             return serde_json::from_str(self.0).ok().map(Cow::Owned);
         }
         Some(Cow::Borrowed(inner))
     }
 
     /// A number that is not negative, whole or not, in quotes or not.
-    fn number(self) -> Option<f64> {
+    pub(super) fn number(self) -> Option<f64> {
         let digits = self.0.trim_matches('"');
         let number: f64 = serde_json::from_str(digits).ok()?;
         Some(number).filter(|number| 0.0 <= *number)
@@ -572,7 +576,7 @@ impl<'a> Value<'a> {
 }
 
 /// Hands out the members of a JSON object. Of members with the same name, the last is to count.
-fn members<'a>(
+pub(super) fn members<'a>(
     object: &'a str,
     each: &mut dyn FnMut(&str, Value<'a>),
 ) -> Result<(), serde_json::Error> {
@@ -621,6 +625,9 @@ impl<'a> Visitor<'a> for Elements<'_, 'a> {
 
 /// Bytes of a megabyte, as memory is configured and reported.
 const MIB: f64 = 1_048_576.0;
+
+/// Bytes of a text with escapes. None that is read here has any, and those that could are short.
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Spans, events or types of one record that are kept. The platform sends up to three.
 const PARTS_MAX: usize = 16;

@@ -1,6 +1,7 @@
 //! Encoded batches that wait to be sent: bounded, and what is lost is counted.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// A batch as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(in crate::extension) struct Dropped {
 /// happening now is worth more than what happened then.
 #[derive(Debug, Default)]
 pub(in crate::extension) struct Queue {
-    batches: VecDeque<Encoded>,
+    batches: VecDeque<Rc<Encoded>>,
     /// The bodies' bytes, at most [`QUEUE_BYTES_MAX`].
     bytes: usize,
     dropped: Dropped,
@@ -33,7 +34,7 @@ impl Queue {
     /// Adds a batch behind all others.
     pub(in crate::extension) fn push(&mut self, batch: Encoded) {
         self.bytes += batch.body.len();
-        self.batches.push_back(batch);
+        self.batches.push_back(Rc::new(batch));
         while QUEUE_BATCHES_MAX < self.batches.len() || QUEUE_BYTES_MAX < self.bytes {
             match self.pop() {
                 Some(oldest) => self.drop(&oldest),
@@ -43,7 +44,7 @@ impl Queue {
     }
 
     /// Takes the oldest batch, to send it.
-    pub(in crate::extension) fn pop(&mut self) -> Option<Encoded> {
+    pub(in crate::extension) fn pop(&mut self) -> Option<Rc<Encoded>> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.body.len();
         Some(batch)
@@ -51,7 +52,7 @@ impl Queue {
 
     /// Gives back a batch that could not be sent and is to be tried again. It is the oldest, so it
     /// is dropped if there is no room any more.
-    pub(in crate::extension) fn put_back(&mut self, batch: Encoded) {
+    pub(in crate::extension) fn put_back(&mut self, batch: Rc<Encoded>) {
         let bytes = self.bytes + batch.body.len();
         if self.batches.len() < QUEUE_BATCHES_MAX && bytes <= QUEUE_BYTES_MAX {
             self.bytes = bytes;

@@ -221,6 +221,8 @@ impl Reader<'_> {
                 *service_name = Some(name);
             }
         }
+        self.otlp_only("COMPRESSION", "none");
+        self.otlp_only("TEMPORALITY_PREFERENCE", "delta");
         Some(Otlp {
             address,
             authority,
@@ -262,6 +264,15 @@ impl Reader<'_> {
                 ]);
                 Encoding::Protobuf
             }
+        }
+    }
+
+    /// Says so when a variable asks for what there is not.
+    fn otlp_only(&mut self, what: &str, only: &str) {
+        if let Some((value, name)) = self.otlp_text(what)
+            && !value.trim().eq_ignore_ascii_case(only)
+        {
+            self.warn(&[&name, " can only be ", only, " here, using that"]);
         }
     }
 
@@ -612,6 +623,41 @@ mod tests {
             ]);
             assert_eq!(settings.dogstatsd.unwrap().to_string(), address);
             assert_eq!(settings.warnings.len(), warnings, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_otlp_cannot_do_is_said_and_left() {
+        let table: [(&str, &str, &[&str]); 6] = [
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "none", &[]),
+            (
+                "OTEL_EXPORTER_OTLP_COMPRESSION",
+                "gzip",
+                &["OTEL_EXPORTER_OTLP_COMPRESSION can only be none here, using that"],
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+                "zip",
+                &["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION can only be none here, using that"],
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+                "Delta",
+                &[],
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+                "cumulative",
+                &[
+                    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE can only be delta here, using that",
+                ],
+            ),
+            ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", " ", &[]),
+        ];
+        for (name, value, expected) in table {
+            let (found, warnings) = otlp(&[(name, value)]);
+            assert_eq!(found, otlp(&[]).0, "{name}={value}");
+            assert_eq!(warnings, expected, "{name}={value}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a peer can get wrong. Every variant is the peer's fault, never ours.
+//! What a peer can get wrong. Every variant but [`HttpError::NoMemory`] is the peer's fault.
 
 use std::fmt;
 
@@ -68,6 +68,12 @@ pub(crate) enum HttpError {
         /// The length that was announced, or that has arrived so far.
         actual: u64,
     },
+    /// There is no memory for as much of the message as is to come next. It is the peer that says
+    /// how much that is, so this is an error and no end of the process.
+    NoMemory {
+        /// Bytes of the buffer that it would have taken.
+        bytes: usize,
+    },
     /// The peer closed inside a message, after this many of its bytes.
     Truncated {
         /// Bytes of the message that arrived.
@@ -88,6 +94,7 @@ impl fmt::Display for HttpError {
                 ("bytes of chunk-size line", limit, actual as u64)
             }
             Self::BodyTooLarge { limit, actual } => ("bytes of body", limit, actual),
+            Self::NoMemory { bytes } => return write!(f, "no memory for {bytes} bytes"),
             Self::Truncated { received } => {
                 return write!(
                     f,

@@ -124,7 +124,11 @@ impl Reader {
     ///
     /// A length that the peer announced is made room for at once, so that a large body takes few
     /// reads and no copying. It is bounded by the body limit.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::NoMemory`], after which the message is lost.
+    pub(crate) fn space(&mut self) -> Result<&mut [u8], HttpError> {
         self.close_gap();
         let free = self.buf.len() - self.filled;
         let wanted = match self.state {
@@ -140,11 +144,17 @@ impl Reader {
             | State::Failed(_) => 1,
         };
         if free < wanted {
-            let doubled = if wanted == 1 { self.buf.len() * 2 } else { 0 };
+            // Nobody announces how many chunks there are, so they get room as lines do.
+            let is_announced = matches!(self.state, State::Length { .. });
+            let doubled = if is_announced { 0 } else { self.buf.len() * 2 };
             let length = (self.filled + wanted).max(doubled).max(BUFFER_START_BYTES);
-            self.resize(length);
+            if !self.resize(length) {
+                let error = HttpError::NoMemory { bytes: length };
+                self.state = State::Failed(error);
+                return Err(error);
+            }
         }
-        self.buf.get_mut(self.filled..).unwrap_or_default()
+        Ok(self.buf.get_mut(self.filled..).unwrap_or_default())
     }
 
     /// Takes note that the driver filled `count` bytes of [`Reader::space`].
@@ -282,13 +292,16 @@ impl Reader {
         self.state = State::Head;
     }
 
-    fn resize(&mut self, length: usize) {
-        let mut buf = vec![0; length];
-        let kept = self.buf.get(..self.filled).unwrap_or_default();
-        if let Some(front) = buf.get_mut(..kept.len()) {
-            front.copy_from_slice(kept);
+    /// Whether there was memory for it; if not, the buffer is what it was.
+    fn resize(&mut self, length: usize) -> bool {
+        let mut buf = Vec::new();
+        let has_room = buf.try_reserve_exact(length).is_ok();
+        if has_room {
+            buf.extend_from_slice(self.buf.get(..self.filled).unwrap_or_default());
+            buf.resize(length, 0);
+            self.buf = buf;
         }
-        self.buf = buf;
+        has_room
     }
 
     /// Moves what has not been decoded down to the end of the decoded body, so that chunk lines

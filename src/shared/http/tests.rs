@@ -53,7 +53,7 @@ fn feed(reader: &mut Reader, parts: &[&[u8]]) -> Outcome {
     for part in parts {
         let mut part = *part;
         while !part.is_empty() {
-            let space = reader.space();
+            let space = reader.space()?;
             let count = space.len().min(part.len());
             assert_ne!(count, 0, "there is room while more is wanted");
             space[..count].copy_from_slice(&part[..count]);
@@ -525,7 +525,7 @@ fn messages_follow_each_other() {
         let mut reader = Reader::new(Expect::Request, LIMITS);
         let mut seen = Vec::new();
         for part in [&stream[..at], &stream[at..]] {
-            let space = reader.space();
+            let space = reader.space().unwrap();
             space[..part.len()].copy_from_slice(part);
             let mut progress = reader.filled(part.len()).unwrap();
             while progress == Progress::Complete {
@@ -686,4 +686,54 @@ fn arbitrary_bytes_give_the_same_outcome_whole_and_split() {
         let split = feed(&mut Reader::new(Expect::Response, LIMITS), &parts);
         assert_eq!(whole, split, "{:?}", text(&bytes));
     }
+}
+
+#[test]
+fn a_length_that_no_memory_is_there_for_is_an_error() {
+    let limits = Limits::of_body(usize::MAX);
+    for (head, announced) in [
+        ("Content-Length: 4611686018427387904", 1_usize << 62),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n4000000000000000",
+            1 << 62,
+        ),
+    ] {
+        let mut reader = Reader::new(Expect::Request, limits);
+        let bytes = format!("POST / HTTP/1.1\r\n{head}\r\n\r\n");
+        let space = reader.space().unwrap();
+        space[..bytes.len()].copy_from_slice(bytes.as_bytes());
+        assert_eq!(reader.filled(bytes.len()), Ok(Progress::Partial));
+        let Err(error @ HttpError::NoMemory { bytes }) = reader.space() else {
+            unreachable!("there is no such memory");
+        };
+        assert!(announced < bytes);
+        assert_eq!(reader.filled(0), Err(error));
+        assert_eq!(reader.close_reason(), Some(CloseReason::Incomplete));
+        reader.reset();
+        let next = feed(&mut reader, &[&b"GET /3 HTTP/1.1\r\n\r\n"[..]]).unwrap();
+        assert_eq!(next.body, "");
+    }
+}
+
+#[test]
+fn many_chunks_move_the_buffer_few_times() {
+    let mut reader = Reader::new(Expect::Request, Limits::of_body(1 << 20));
+    let mut message = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..1_000 {
+        message.extend_from_slice(b"200\r\n");
+        message.extend_from_slice(&[b'x'; 512]);
+        message.extend_from_slice(b"\r\n");
+    }
+    let mut moves = 0;
+    let mut at = std::ptr::null();
+    for part in message.chunks(100) {
+        let space = reader.space().unwrap();
+        space[..part.len()].copy_from_slice(part);
+        reader.filled(part.len()).unwrap();
+        let now = reader.body().as_ptr();
+        moves += usize::from(now != at);
+        at = now;
+    }
+    assert_eq!(reader.body().len(), 512_000);
+    assert!(moves < 12, "{moves}");
 }

@@ -1,0 +1,273 @@
+//! What the emulator does not do: a platform of which the test plays every part by itself, for
+//! answers that stop midway or never come, and for a process that is short of something.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::support::{example_path, named_pipe, stock};
+
+/// How long anything may take.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// The API that an extension was started with, and the extension.
+struct Platform {
+    api: TcpListener,
+    extension: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.extension.kill().ok();
+        self.extension.wait().ok();
+    }
+}
+
+/// A connection of the extension to its API.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    /// The next request, which has to be this one.
+    fn expect(&mut self, start: &str) {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        assert!(line.starts_with(start), "{line:?} is no {start:?}");
+        let mut length = 0;
+        loop {
+            line.clear();
+            self.0.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        self.0.read_exact(&mut vec![0; length]).unwrap();
+    }
+
+    fn answer(&mut self, head: &str, body: &str) {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        self.0.get_mut().write_all(answer.as_bytes()).unwrap();
+    }
+
+    fn register(&mut self) {
+        self.expect("POST /2020-01-01/extension/register ");
+        self.answer("200 OK\r\nLambda-Extension-Identifier: id-1", "{}");
+    }
+
+    fn subscribe(&mut self, status: &str) {
+        self.expect("PUT /2022-07-01/telemetry ");
+        self.answer(status, "");
+    }
+
+    fn next(&mut self) {
+        self.expect("GET /2020-01-01/extension/event/next ");
+    }
+
+    fn invoke(&mut self, id: usize) {
+        let event = format!(r#"{{"eventType":"INVOKE","requestId":"{id}","deadlineMs":0}}"#);
+        self.answer("200 OK", &event);
+    }
+
+    fn shut_down(&mut self) {
+        let event = r#"{"eventType":"SHUTDOWN","shutdownReason":"SpinDown","deadlineMs":0}"#;
+        self.answer("200 OK", event);
+    }
+
+    /// Whether the extension's program has taken everything that was sent to it.
+    fn is_read(&self) -> bool {
+        let stream = self.0.get_ref();
+        let (ours, theirs) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let ends = format!(":{:04X} 0100007F:{:04X} ", theirs.port(), ours.port());
+        let line = table.lines().find(|line| line.contains(&ends)).unwrap();
+        // `tx_queue:rx_queue`, https://docs.kernel.org/networking/proc_net_tcp.html
+        let queues = line.split_whitespace().nth(4).unwrap();
+        queues.ends_with(":00000000")
+    }
+}
+
+impl Platform {
+    /// Starts `program` as an extension.
+    fn start(program: &Path, set: impl FnOnce(&mut Command)) -> Self {
+        let api = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let extensions = folder.path().join("extensions");
+        std::fs::create_dir(&extensions).unwrap();
+        let name = extensions.join("bantam");
+        symlink(program, &name).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let mut command = Command::new(name);
+        command
+            .env_clear()
+            .env(
+                "AWS_LAMBDA_RUNTIME_API",
+                api.local_addr().unwrap().to_string(),
+            )
+            .env("BANTAM_TELEMETRY_PORT", port.to_string());
+        set(&mut command);
+        Self {
+            api,
+            extension: command.spawn().unwrap(),
+            port,
+            _folder: folder,
+        }
+    }
+
+    fn accept(&self) -> Connection {
+        let deadline = Instant::now() + WAIT;
+        self.api.set_nonblocking(true).unwrap();
+        loop {
+            match self.api.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    stream.set_read_timeout(Some(WAIT)).unwrap();
+                    return Connection(BufReader::new(stream));
+                }
+                Err(_) => pause(deadline),
+            }
+        }
+    }
+
+    /// Up to the first event.
+    fn ready(&self, subscribed: &str) -> Connection {
+        let mut connection = self.accept();
+        connection.register();
+        connection.subscribe(subscribed);
+        connection.next();
+        connection
+    }
+
+    /// A delivery of telemetry: the status of the answer.
+    fn deliver(&self, head: &str, body: &str) -> u16 {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        let mut stream = BufReader::new(stream);
+        let request = format!("POST / HTTP/1.1\r\n{head}\r\n\r\n{body}");
+        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    fn end(mut self) -> ExitStatus {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            if let Some(status) = self.extension.try_wait().unwrap() {
+                return status;
+            }
+            pause(deadline);
+        }
+    }
+}
+
+fn pause(deadline: Instant) {
+    assert!(Instant::now() < deadline, "it takes too long");
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+#[test]
+fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let platform = Platform::start(&example_path("faulty_extension"), |command| {
+        command.env("PIPE", &pipe);
+    });
+    let mut connection = platform.ready("202 Accepted");
+    let part = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"eventType\":";
+    connection.0.get_mut().write_all(part).unwrap();
+    let deadline = Instant::now() + WAIT;
+    while !connection.is_read() {
+        pause(deadline);
+    }
+    std::fs::write(&pipe, "now").unwrap();
+    // The rest never comes, and the old connection is not waited on.
+    let mut anew = platform.accept();
+    anew.next();
+    assert_eq!(connection.0.read(&mut [0]).unwrap_or(0), 0);
+    // Nor is it afterwards, when nothing of an answer has come.
+    std::fs::write(&pipe, "now").unwrap();
+    anew.shut_down();
+    assert_eq!(platform.end().code(), Some(0));
+}
+
+#[test]
+fn a_subscription_that_is_never_answered_is_given_up() {
+    let platform = Platform::start(&stock("").program, |_| {});
+    let mut silent = platform.accept();
+    silent.register();
+    silent.expect("PUT /2022-07-01/telemetry ");
+    let mut connection = platform.accept();
+    connection.next();
+    connection.shut_down();
+    assert_eq!(platform.end().code(), Some(0));
+}
+
+#[test]
+fn standard_output_and_error_that_nobody_reads_hold_up_nothing() {
+    let platform = Platform::start(&stock("").program, |command| {
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A line in the log that is longer than a pipe.
+            .env("BANTAM_EMF_NAMESPACE", "x".repeat(256))
+            .env("BANTAM_TELEMETRY_PROTOCOL", "x".repeat(100_000))
+            .env("BANTAM_INTERVAL_MS", "0");
+    });
+    let mut connection = platform.ready("200 OK");
+    // Each one exports a line of some 800 bytes, and a pipe takes 65,536.
+    for id in 0..200 {
+        connection.invoke(id);
+        connection.next();
+        let batch = format!(
+            r#"[{{"type":"platform.report","record":{{"requestId":"{id}","metrics":{{"durationMs":1}}}}}}]"#
+        );
+        let head = format!("Content-Length: {}", batch.len());
+        assert_eq!(platform.deliver(&head, &batch), 200);
+    }
+    connection.shut_down();
+    assert_eq!(platform.end().code(), Some(0));
+}
+
+#[test]
+fn no_memory_for_a_delivery_costs_the_delivery() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let platform = Platform::start(&stock("").program, |command| {
+        command
+            .env("BANTAM_EXPORTERS", "ndjson")
+            .env("BANTAM_NDJSON_FILE", &file);
+    });
+    let mut connection = platform.ready("200 OK");
+    assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
+    let pid = i32::try_from(platform.extension.id()).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let size = size.unwrap().trim().strip_suffix(" kB").unwrap();
+    let size: u64 = size.parse().unwrap();
+    // Room for what it does anyway, and not for a delivery of the largest size.
+    let limit = Rlimit {
+        current: Some((size + 512) * 1_024),
+        maximum: None,
+    };
+    prlimit(Pid::from_raw(pid), Resource::As, limit).unwrap();
+    assert_eq!(platform.deliver("Content-Length: 1048576", "["), 503);
+    assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
+    connection.shut_down();
+    assert_eq!(platform.end().code(), Some(0));
+    let exported = std::fs::read_to_string(&file).unwrap();
+    let lost =
+        r#""name":"dropped_deliveries","kind":"counter","unit":"1","attributes":{},"values":[1]"#;
+    assert!(exported.contains(lost), "{exported}");
+}
