@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +36,12 @@ COMMAND_S = 180
 # File types and permissions as zips have them.
 FILE_755 = 0o100755
 LINK_755 = 0o120755
+
+# The machine that an ELF file says it is for.
+MACHINES = {"x86_64": 62, "aarch64": 183}
+
+# Bytes of a zip. It is downloaded and unzipped in the start of an environment.
+ZIP_BYTES_MAX = {"bantam": 450_000, "hello": 450_000, "apigw": 450_000}
 
 # A route's own: names are global in a region.
 REGIONS = {"sam": "eu-central-1", "cdk": "eu-west-1", "terraform": "us-east-1"}
@@ -148,25 +155,41 @@ class Aws:
 
 
 def check_zips():
-    equal(
-        "bantam-x86_64.zip",
-        members((ZIPS / "bantam-x86_64.zip").read_bytes()),
-        {"bootstrap": (LINK_755, b"extensions/bantam"), "extensions/bantam": (FILE_755, STOCK)},
-    )
-    script = (ROOT / "examples/hello.sh").read_bytes()
-    equal(
-        "hello-x86_64.zip",
-        members((ZIPS / "hello-x86_64.zip").read_bytes()),
-        {"bootstrap": (FILE_755, STOCK), "hello.sh": (FILE_755, script)},
-    )
-    typed = (ZIPS / "x86_64/examples/apigw").read_bytes()
-    equal(
-        "apigw-x86_64.zip",
-        members((ZIPS / "apigw-x86_64.zip").read_bytes()),
-        {"bootstrap": (FILE_755, typed)},
-    )
-    sizes = (f"{path.name} {path.stat().st_size}" for path in sorted(ZIPS.glob("*-x86_64.zip")))
-    say(f"zips, the same twice: {', '.join(sizes)} bytes")
+    arches = [arch for arch in MACHINES if (ZIPS / arch / "bantam").is_file()]
+    for arch in arches:
+        stock = (ZIPS / arch / "bantam").read_bytes()
+        machine = int.from_bytes(stock[18:20], "little")
+        equal(f"machine of {arch}", machine, MACHINES[arch])
+        zips = {
+            "bantam": {
+                "bootstrap": (LINK_755, b"extensions/bantam"),
+                "extensions/bantam": (FILE_755, stock),
+            },
+            "hello": {
+                "bootstrap": (FILE_755, stock),
+                "hello.sh": (FILE_755, (ROOT / "examples/hello.sh").read_bytes()),
+            },
+        }
+        for path in (ZIPS / arch / "examples").glob("*"):
+            if not path.suffix:
+                zips[path.name] = {"bootstrap": (FILE_755, path.read_bytes())}
+        for name, expected in zips.items():
+            path = ZIPS / f"{name}-{arch}.zip"
+            equal(path.name, members(path.read_bytes()), expected)
+    say(f"zips of {' and '.join(arches)}, the same bytes twice")
+    for name, limit in ZIP_BYTES_MAX.items():
+        size = (ZIPS / f"{name}-x86_64.zip").stat().st_size
+        say(f"{name}-x86_64.zip: {size} bytes, at most {limit}")
+        if size > limit:
+            sys.exit(f"{name}-x86_64.zip is too large")
+
+
+def check_images():
+    """No image is built here; at least, everything that goes into one is where the file says."""
+    copies = [line for line in (ROOT / "layer/image/Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
+    sources = [re.sub(r"^target/layer/\$\{ARCH\}", f"{ZIPS}/x86_64", line.split()[-2]) for line in copies]
+    equal("missing for images", [source for source in sources if not (ROOT / source).is_file()], [])
+    equal("files of images", len(sources), 6)
 
 
 def check_layer(endpoint):
@@ -376,6 +399,9 @@ def unzip(path, folder):
 
 
 if __name__ == "__main__":
+    # Ended from outside, it still ends its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     check_zips()
+    check_images()
     check_rie()
     deploy()
