@@ -4,22 +4,28 @@
 //! `.ci/peers` installs them; then `cargo test --test peers -- --ignored`.
 //! The same cases run under both, and once more under RIE with the extension beside the function.
 //! What only one of them can show is in a test of its own.
+//! Then what the extension exports, read by programs that nobody here wrote.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "a test ends where something is not as expected"
 )]
 
 mod cargo_lambda;
 mod cases;
 mod child;
+mod extension;
 mod http;
 mod loopback;
+mod otlp;
 mod peer;
 mod programs;
 mod rie;
+mod rotel;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
