@@ -2,23 +2,30 @@
 //! `cargo lambda watch`.
 //!
 //! `.ci/peers` installs them; then `cargo test --test peers -- --ignored`.
-//! The same cases run under both. What only one of them can show is in a test of its own.
+//! The same cases run under both, and once more under RIE with the extension beside the function.
+//! What only one of them can show is in a test of its own.
+//! Then what the extension exports, read by programs that nobody here wrote.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "a test ends where something is not as expected"
 )]
 
 mod cargo_lambda;
 mod cases;
 mod child;
+mod extension;
 mod http;
 mod loopback;
+mod otlp;
 mod peer;
 mod programs;
 mod rie;
+mod rotel;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,14 +38,19 @@ use tempfile::tempdir_in;
 use crate::cargo_lambda::CargoLambda;
 use crate::cases::{EVENT_BYTES_MAX, check_process};
 use crate::peer::{Function, Peer as _};
-use crate::rie::Rie;
+use crate::rie::{Rie, RieWithExtension};
 
-macro_rules! under_both {
+macro_rules! under_all {
     ($($case:ident)*) => {
         mod under_rie {
             $(#[test]
             #[ignore = "needs .ci/peers"]
             fn $case() { crate::cases::$case::<crate::rie::Rie>() })*
+        }
+        mod under_rie_with_the_extension {
+            $(#[test]
+            #[ignore = "needs .ci/peers"]
+            fn $case() { crate::cases::$case::<crate::rie::RieWithExtension>() })*
         }
         mod under_cargo_lambda {
             $(#[test]
@@ -48,7 +60,7 @@ macro_rules! under_both {
     };
 }
 
-under_both! {
+under_all! {
     apigw_answers_with_query_path_and_request_id
     sqs_batch_names_the_messages_that_failed
     raw_echoes_every_event
@@ -189,6 +201,36 @@ fn rie_invocations_are_not_broken_by_a_panic_between_them() {
         check_process(&after, &before, count);
     }
     assert_eq!(peer.inits(), 1);
+}
+
+/// RIE answers a subscription with 202 and never delivers telemetry.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_extension_measures_what_it_can_and_ends_with_0() {
+    let mut peer = RieWithExtension::start(Function::example("faulty"));
+    for count in 1..=3 {
+        assert_eq!(peer.invoke(br#"{"do":"process"}"#).json()["count"], count);
+    }
+    assert_eq!(peer.inits(), 1);
+    peer.until_logged("no telemetry is delivered here");
+    peer.until_logged(r#""cold_start_kind":"on_demand""#);
+    assert_eq!(peer.log().matches(r#""cold_starts":1"#).count(), 1);
+    assert_eq!(peer.stop(), "0\n");
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_extension_ends_with_0_and_comes_back_after_a_timeout_and_a_crash() {
+    let function = Function::example("faulty").variable("AWS_LAMBDA_FUNCTION_TIMEOUT", "1");
+    let mut peer = RieWithExtension::start(function);
+    let reply = peer.invoke(br#"{"do":"sleep","ms":30000}"#);
+    assert_eq!(reply.text(), "Task timed out after 1.00 seconds");
+    assert_eq!(peer.invoke(br#"{"do":"echo","value":1}"#).text(), "1");
+    let reply = peer.invoke(br#"{"do":"exit","code":3}"#);
+    assert_eq!(reply.json()["errorType"], "Runtime.ExitError");
+    assert_eq!(peer.invoke(br#"{"do":"echo","value":2}"#).text(), "2");
+    assert_eq!(peer.inits(), 3);
+    assert_eq!(peer.stop(), "0\n0\n0\n");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! AWS's Runtime Interface Emulator.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,8 +23,12 @@ pub(crate) struct Rie {
     // Dropped first: it shows files in the folder.
     child: Child,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
+
+/// An RIE that finds the extension in `/opt/extensions`.
+#[derive(Debug)]
+pub(crate) struct RieWithExtension(Rie);
 
 impl Peer for Rie {
     /// It does not tell errors from responses.
@@ -29,10 +36,103 @@ impl Peer for Rie {
 
     fn start(function: Function) -> Self {
         let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let command = Command::new(programs::peer("aws-lambda-rie"));
+        Self::start_by(command, function, folder)
+    }
+
+    fn invoke(&mut self, event: &[u8]) -> Reply {
+        let target = "/2015-03-31/functions/function/invocations";
+        exchange(self.address, "POST", target, &[], event).unwrap()
+    }
+
+    fn check_request_id(&self, id: &str) {
+        assert_eq!(id, self.request_id());
+    }
+
+    fn check_one_init(&self, _process: &Value) {
+        assert_eq!(self.inits(), 1);
+    }
+}
+
+impl Peer for RieWithExtension {
+    const ERROR_STATUS: u16 = Rie::ERROR_STATUS;
+
+    fn start(function: Function) -> Self {
+        let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let opt = folder.path().join("opt");
+        install_extension(folder.path(), &opt);
+        // RIE looks into /opt. Here it is a folder of the test, in a mount namespace of this RIE;
+        // who is not root becomes it in a user namespace, where the machine allows those.
+        let mut command = Command::new("unshare");
+        command.arg("--mount");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        command
+            .args(["sh", "-c", r#"mount --bind "$0" /opt && exec "$@""#])
+            .arg(&opt)
+            .arg(programs::peer("aws-lambda-rie"));
+        Self(Rie::start_by(command, function, folder))
+    }
+
+    fn invoke(&mut self, event: &[u8]) -> Reply {
+        self.0.invoke(event)
+    }
+
+    fn check_request_id(&self, id: &str) {
+        self.0.check_request_id(id);
+    }
+
+    fn check_one_init(&self, process: &Value) {
+        self.0.check_one_init(process);
+    }
+}
+
+impl RieWithExtension {
+    /// Ends RIE, and with it the extension: the codes that the extension exited with in its life,
+    /// one a start. One that was killed, as RIE does 2 s after SHUTDOWN, leaves none.
+    pub(crate) fn stop(mut self) -> String {
+        self.0.child.stop();
+        fs::read_to_string(self.0.folder.path().join(EXITS)).unwrap_or_default()
+    }
+}
+
+impl Deref for RieWithExtension {
+    type Target = Rie;
+
+    fn deref(&self) -> &Rie {
+        &self.0
+    }
+}
+
+impl DerefMut for RieWithExtension {
+    fn deref_mut(&mut self) -> &mut Rie {
+        &mut self.0
+    }
+}
+
+/// Puts the extension into `opt`, as a layer does. RIE does not say with which code an extension
+/// exited, so the file there is a script that takes it down.
+fn install_extension(folder: &Path, opt: &Path) {
+    let [real, shown] = [folder, opt].map(|parent| parent.join("extensions"));
+    fs::create_dir_all(&real).unwrap();
+    fs::create_dir_all(&shown).unwrap();
+    symlink(programs::path("bantam"), real.join("bantam")).unwrap();
+    let script = format!(
+        "#!/bin/sh\n'{}'\necho $? >>'{}'\n",
+        real.join("bantam").display(),
+        folder.join(EXITS).display()
+    );
+    fs::write(shown.join("bantam"), script).unwrap();
+    fs::set_permissions(shown.join("bantam"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+impl Rie {
+    /// Starts RIE by `command`, which takes its arguments.
+    fn start_by(mut command: Command, function: Function, folder: TempDir) -> Self {
         let bootstrap = folder.path().join("bootstrap");
         symlink(&function.program, &bootstrap).unwrap();
         let [invoke, api] = loopback::free();
-        let mut command = Command::new(programs::peer("aws-lambda-rie"));
         // The function gets the environment of RIE.
         command
             .env_clear()
@@ -52,25 +152,15 @@ impl Peer for Rie {
         Self {
             child,
             address: invoke,
-            _folder: folder,
+            folder,
         }
     }
 
-    fn invoke(&mut self, event: &[u8]) -> Reply {
-        let target = "/2015-03-31/functions/function/invocations";
-        exchange(self.address, "POST", target, &[], event).unwrap()
+    /// What the function and the extension have logged.
+    pub(crate) fn log(&self) -> String {
+        self.child.stdout()
     }
 
-    fn check_request_id(&self, id: &str) {
-        assert_eq!(id, self.request_id());
-    }
-
-    fn check_one_init(&self, _process: &Value) {
-        assert_eq!(self.inits(), 1);
-    }
-}
-
-impl Rie {
     /// The request id of the last invocation, as RIE logged it.
     pub(crate) fn request_id(&self) -> String {
         let log = self.child.stdout();
@@ -95,6 +185,9 @@ impl Rie {
         self.child.stderr().matches("INIT START(").count()
     }
 }
+
+/// The file with the codes that the extension exited with.
+const EXITS: &str = "exits";
 
 /// With the pause, 10 s.
 const LOOKS_MAX: usize = 500;
