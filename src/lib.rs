@@ -47,7 +47,6 @@ mod runtime;
 mod shared;
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::ExitCode;
 
 pub use runtime::{
@@ -94,14 +93,11 @@ pub fn main(init: impl Init) -> ExitCode {
 }
 
 fn role(name: &OsStr) -> Role {
-    let path = Path::new(name);
-    let folder = path.parent().and_then(Path::file_name);
-    if folder == Some(OsStr::new("extensions")) || path.file_name() == Some(OsStr::new("bantam")) {
-        Role::Extension
-    } else if path.file_name() == Some(OsStr::new("bootstrap")) {
-        Role::Runtime
-    } else {
-        Role::Unknown
+    let mut parts = name.as_encoded_bytes().rsplit(|byte| *byte == b'/');
+    match (parts.next(), parts.next()) {
+        (Some(_), Some(b"extensions")) | (Some(b"bantam"), _) => Role::Extension,
+        (Some(b"bootstrap"), _) => Role::Runtime,
+        _ => Role::Unknown,
     }
 }
 

@@ -142,7 +142,7 @@ fn start_anew() -> ! {
             panics.saturating_add(1)
         );
     }
-    let error = exec::again(std::env::args_os(), (VARIABLE, &value), "");
+    let error = exec::again(std::env::args_os().collect(), &[(VARIABLE, Some(&value))]);
     super::log(&format!("cannot start anew after a panic: {error}"));
     // To exit is to fail the function; to stay is to hold up its next invocation. Staying is the
     // lesser harm: the platform ends the environment by itself when it times out.

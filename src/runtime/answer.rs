@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::Error;
 use super::failure::Failure;
 use super::panic;
-use crate::shared::limits::{BUFFER_KEEP_BYTES, PAYLOAD_BYTES_MAX};
+use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::logline::Level;
 
 /// The right to answer an invocation, once.
@@ -55,27 +55,15 @@ impl<'a> Answer<'a> {
     /// A value that cannot be serialised is answered with the error `Runtime.MarshalError`.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Answered {
-        let mut body = self.client.take_buffer();
-        let serialised = serde_json::to_writer(&mut body, value);
-        self.serialised(body, serialised)
+        self.serialised(serde_json::to_vec(value))
     }
 
     /// The part of [`Answer::json`] that is the same for every type.
-    fn serialised(self, mut body: Vec<u8>, outcome: serde_json::Result<()>) -> Answered {
-        if let Err(error) = outcome {
-            return self.failure(&Failure::new("Runtime.MarshalError", error.to_string()));
+    fn serialised(self, body: serde_json::Result<Vec<u8>>) -> Answered {
+        match body {
+            Ok(body) => self.json_text(&body),
+            Err(error) => self.failure(&Failure::new("Runtime.MarshalError", error.to_string())),
         }
-        let Self { client, context } = self;
-        let answered = Answer {
-            client: &mut *client,
-            context,
-        }
-        .response("application/json", &body);
-        if body.capacity() > BUFFER_KEEP_BYTES && body.len() < body.capacity() / 4 {
-            body.shrink_to(BUFFER_KEEP_BYTES);
-        }
-        client.put_buffer(body);
-        answered
     }
 
     /// Responds with text that already is JSON.

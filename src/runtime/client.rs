@@ -26,8 +26,6 @@ pub(super) struct Client {
     head: Vec<u8>,
     /// The answer to that POST.
     answer: Reader,
-    /// Where responses are serialised, kept between invocations.
-    buffer: Vec<u8>,
     /// `next` calls that failed since the last event.
     failures: u32,
 }
@@ -85,20 +83,8 @@ impl Client {
             next_request,
             head: Vec::new(),
             answer: Reader::new(Expect::Response, limits),
-            buffer: Vec::new(),
             failures: 0,
         }
-    }
-
-    /// An empty buffer, to be given back with [`Client::put_buffer`].
-    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        buffer
-    }
-
-    pub(super) fn put_buffer(&mut self, buffer: Vec<u8>) {
-        self.buffer = buffer;
     }
 
     /// Waits for the next event, for as long as it takes.

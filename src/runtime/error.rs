@@ -135,7 +135,7 @@ impl fmt::Display for Error {
 /// `Error` of `a::b::Error<c::D>`.
 fn short_name(name: &str) -> &str {
     let path = name.split('<').next().unwrap_or(name);
-    path.rsplit("::").next().unwrap_or(path)
+    path.rsplit(':').next().unwrap_or(path)
 }
 
 #[cfg(test)]

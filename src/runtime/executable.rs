@@ -8,7 +8,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Answered};
@@ -18,6 +17,7 @@ use super::handler::{Handler, Init};
 use super::persistent::Persistent;
 use super::process::{Driven, Process, Until};
 use crate::shared::env::Env;
+use crate::shared::exec::Change;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
@@ -73,14 +73,8 @@ impl Handler for Executable {
 
 /// Runs one process for one event.
 fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
-    let mut command = Command::new(path);
-    for (name, value) in variables(context) {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let started = Process::spawn(&mut command);
+    let deadline = context.deadline_ms().to_string();
+    let started = Process::spawn(path, &variables(context, &deadline));
     let mut process = started.map_err(|error| not_started(path, &error))?;
     let end = kill_at(context);
     match process
@@ -94,31 +88,22 @@ fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Fail
     }
 }
 
-/// The context as variables: each header of `next`, in upper case with underscores.
-fn variables<'a>(context: &Context<'a>) -> [(&'static str, Option<String>); 6] {
-    let own = |value: Option<&'a str>| value.map(str::to_owned);
+/// The context as variables: each header of `next`, in upper case with underscores. One that an
+/// earlier invocation had and this has not must not be seen.
+fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 6] {
     [
-        (
-            "LAMBDA_RUNTIME_AWS_REQUEST_ID",
-            Some(context.request_id().to_owned()),
-        ),
-        (
-            "LAMBDA_RUNTIME_DEADLINE_MS",
-            Some(context.deadline_ms().to_string()),
-        ),
+        ("LAMBDA_RUNTIME_AWS_REQUEST_ID", Some(context.request_id())),
+        ("LAMBDA_RUNTIME_DEADLINE_MS", Some(deadline_ms)),
         (
             "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-            own(context.invoked_function_arn()),
+            context.invoked_function_arn(),
         ),
-        (
-            "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-            own(context.client_context()),
-        ),
+        ("LAMBDA_RUNTIME_CLIENT_CONTEXT", context.client_context()),
         (
             "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-            own(context.cognito_identity()),
+            context.cognito_identity(),
         ),
-        ("LAMBDA_RUNTIME_AWS_TENANT_ID", own(context.tenant_id())),
+        ("LAMBDA_RUNTIME_AWS_TENANT_ID", context.tenant_id()),
     ]
 }
 

@@ -234,10 +234,11 @@ fn take_over(process: &Process, failure: &Failure) -> Takeover {
 /// Replaces the process by a fresh one of the same program. Sockets close by themselves.
 fn start_anew(process: &Process, restarts: u32) -> ! {
     // The initialisation of the fresh program belongs to no invocation.
+    let arguments = process.arguments.clone();
+    let restarts = restarts.to_string();
     let error = exec::again(
-        process.arguments.iter().cloned(),
-        (RESTARTS, &restarts.to_string()),
-        trace::NAME,
+        arguments,
+        &[(RESTARTS, Some(&restarts)), (trace::NAME, None)],
     );
     let message = format!("cannot start anew after a panic: {error}");
     Line::new(Level::Fatal, &message).write();

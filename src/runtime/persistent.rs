@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -122,7 +121,7 @@ impl Persistent {
 }
 
 fn start(path: &Path, end: Option<Instant>) -> Result<Process, Failure> {
-    let started = Process::spawn(&mut Command::new(path));
+    let started = Process::spawn(path, &[]);
     let mut process = started.map_err(|error| not_started(path, &error))?;
     let line = read_line(&mut process, b"", end)?;
     match parse(&line)?.0 {

@@ -1,32 +1,36 @@
 //! A child process with its three pipes, driven from one thread and never beyond a deadline.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
+};
 use serde::de::IgnoredAny;
 
 use super::failure::Failure;
 use super::log::{self, Line};
 use super::panic;
+use crate::shared::exec::{self, Change};
 use crate::shared::logline::{Format, Level};
 
 /// A child in a process group of its own, so that it goes with all it has started.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
+    id: Pid,
     /// Readable once the child has exited.
     exited: OwnedFd,
     /// The child has been waited for, so its process id may be another's by now.
     reaped: bool,
-    input: Option<ChildStdin>,
-    output: Option<ChildStdout>,
-    errors: Option<ChildStderr>,
+    input: Option<PipeWriter>,
+    output: Option<PipeReader>,
+    errors: Option<PipeReader>,
     /// What the child has written and nobody has taken.
     read: Vec<u8>,
     /// How much of that is known to hold no line end.
@@ -57,44 +61,39 @@ pub(super) enum Driven {
 }
 
 impl Process {
-    /// Starts `command` with pipes for its input, output and errors.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .env_remove(panic::RESTARTS)
-            .process_group(0)
-            .spawn()?;
-        let (input, output, errors) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let exited = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+    /// Starts a program with pipes for its input, output and errors.
+    pub(super) fn spawn(path: &Path, changes: &[Change<'_>]) -> io::Result<Self> {
+        let (child_input, input) = io::pipe()?;
+        let (output, child_output) = io::pipe()?;
+        let (errors, child_errors) = io::pipe()?;
+        for pipe in [input.as_fd(), output.as_fd(), errors.as_fd()] {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        let changes: Vec<_> = changes
+            .iter()
+            .copied()
+            .chain([(panic::RESTARTS, None)])
+            .collect();
+        let ends = [child_input.into(), child_output.into(), child_errors.into()];
+        let id = exec::spawn(path, &changes, &ends)?;
+        let exited = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(exited) => exited,
             Err(error) => {
-                child.kill().and_then(|()| child.wait()).ok();
+                end(id).ok();
                 return Err(error.into());
             }
         };
-        let process = Self {
-            child,
+        Ok(Self {
+            id,
             exited,
             reaped: false,
-            input,
-            output,
-            errors,
+            input: Some(input),
+            output: Some(output),
+            errors: Some(errors),
             read: Vec::new(),
             searched: 0,
             log: ErrorLog::default(),
-        };
-        let pipes = [
-            process.input.as_ref().map(|pipe| pipe.as_fd()),
-            process.output.as_ref().map(|pipe| pipe.as_fd()),
-            process.errors.as_ref().map(|pipe| pipe.as_fd()),
-        ];
-        for pipe in pipes.into_iter().flatten() {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        Ok(process)
+        })
     }
 
     /// Writes `input` to the child and takes its output until the goal is reached, or until `end`,
@@ -259,9 +258,8 @@ impl Process {
     /// Nothing that an invocation started outlives it, or it would run, frozen and thawed, in the
     /// time of others.
     fn reap(&mut self) -> io::Result<ExitStatus> {
-        kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
         self.reaped = true;
-        self.child.wait()
+        end(self.id)
     }
 
     fn poll(&self, unwritten: bool, end: Option<Instant>) -> io::Result<Option<Ready>> {
@@ -375,8 +373,21 @@ impl ErrorLog {
     }
 }
 
+/// Kills a process group and waits for the process that leads it.
+fn end(id: Pid) -> io::Result<ExitStatus> {
+    kill_process_group(id, Signal::KILL).ok();
+    loop {
+        match waitpid(Some(id), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            // Without WNOHANG there is a status, or an error.
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Reads what is there, at most `limit` bytes; closes the pipe at its end.
-fn read_some<R: io::Read>(pipe: &mut Option<R>, into: &mut Vec<u8>, limit: usize) {
+fn read_some(pipe: &mut Option<PipeReader>, into: &mut Vec<u8>, limit: usize) {
     let Some(reader) = pipe else { return };
     match reader.take(limit as u64).read_to_end(into) {
         // The limit was reached, or the pipe has ended.

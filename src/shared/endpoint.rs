@@ -45,7 +45,9 @@ impl Endpoint {
         if value.is_empty() {
             return Err(EndpointError::Empty);
         }
-        let rest = match value.split_once("://") {
+        let scheme = value.split_once(':');
+        let scheme = scheme.and_then(|(name, rest)| Some((name, rest.strip_prefix("//")?)));
+        let rest = match scheme {
             None => value,
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
             Some(_) => return Err(EndpointError::Scheme),

@@ -1,59 +1,178 @@
-//! The program executed again in its own process, which keeps its id and its open sockets.
+//! Other programs: this one again in its own process, or another in a new process.
 //!
-//! `std::process::Command` could do it, but the maps it keeps a changed environment in are 13 KB of
-//! a static binary.
+//! `std::process::Command` could do both. It keeps a changed environment in two maps and copies each
+//! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
-use std::ffi::{CString, OsStr, OsString, c_char};
+use std::ffi::{CStr, OsString, c_char};
 use std::io;
-use std::os::unix::ffi::OsStringExt as _;
+use std::mem;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 use std::ptr;
 
-/// Executes the program again with `arguments`, of which the first is its name. Its environment is
-/// that of this one, but for the variable `set`, which gets a value, and `removed`, which goes.
-/// Returns only if that fails.
+use rustix::process::Pid;
+
+/// A variable and the value it gets, or `None` if it goes.
+pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
+
+/// Executes the program again with `arguments`, of which the first is its name. The process keeps
+/// its id and its open sockets. Returns only if that fails.
 #[expect(
     unsafe_code,
-    reason = "the standard library has no other way to replace the program"
+    reason = "the standard library replaces a program only through `Command`"
 )]
-pub(crate) fn again(
-    arguments: impl IntoIterator<Item = OsString>,
-    set: (&str, &str),
-    removed: &str,
-) -> io::Error {
-    let arguments = c_strings(arguments.into_iter().map(OsString::into_vec));
-    let kept = |name: &OsStr| name != set.0 && name != removed;
-    let inherited = std::env::vars_os()
-        .filter(|(name, _)| kept(name))
-        .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-    let added = [set.0.as_bytes(), set.1.as_bytes()].join(&b'=');
-    let environment = c_strings(inherited.chain([added]));
+pub(crate) fn again(arguments: Vec<OsString>, changes: &[Change<'_>]) -> io::Error {
+    let arguments = arguments.into_iter().map(OsString::into_vec);
+    let arguments: Vec<Vec<u8>> = arguments.map(terminated).collect();
     let arguments = pointers(&arguments);
-    let environment = pointers(&environment);
+    let added = added(changes);
+    let environment = environment(changes, &added);
     // SAFETY:
-    // - `sigset_t` is plain data, for which zeroes are a value; `sigemptyset` writes it and
-    //   `pthread_sigmask` reads it. Both want nothing but a valid pointer, or null for the old mask.
-    // - `execve` wants a string that ends with NUL and two arrays of such, which end with null.
-    //   `pointers` makes the arrays of strings that live until the end of this function, and an exec
-    //   that succeeds never comes back to free them.
+    // - `empty_mask` is a signal set, and null asks for no copy of the old one.
+    // - `execve` wants a string that ends with NUL and two arrays of such, which end with null. They
+    //   live until the end of this function, and an exec that succeeds never comes back to free them.
     unsafe {
         // A thread may have blocked signals, and a mask outlives an exec.
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        libc::execve(PROGRAM.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &empty_mask(), ptr::null_mut());
+        libc::execve(
+            c"/proc/self/exe".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+        );
     }
     io::Error::last_os_error()
 }
 
-/// The strings without those that hold a NUL, which come neither from `execve` nor from us.
-fn c_strings(strings: impl Iterator<Item = Vec<u8>>) -> Vec<CString> {
-    strings.filter_map(|text| CString::new(text).ok()).collect()
+/// Starts a program without arguments, in a process group of its own, with these three descriptors
+/// as its standard input, output and error.
+///
+/// # Errors
+///
+/// Those of `execve`, and of making a process.
+#[expect(
+    unsafe_code,
+    reason = "the standard library starts a program only through `Command`"
+)]
+pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -> io::Result<Pid> {
+    let path = terminated(path.as_os_str().as_bytes().to_vec());
+    let arguments: [*const c_char; 2] = [path.as_ptr().cast(), ptr::null()];
+    let added = added(changes);
+    let environment = environment(changes, &added);
+    let mut pid = 0;
+    // SAFETY:
+    // - The two objects are plain data, for which zeroes are a value; each is initialised by its
+    //   `init` before anything else uses it, and destroyed once, after the last use.
+    // - `posix_spawn` wants a string that ends with NUL and two arrays of such, which end with null
+    //   and live until it returns. It reads them: that they are `*mut` is an old habit of C.
+    // - The descriptors are open until it returns, because `pipes` is borrowed.
+    // - It answers with an error number, and `pid` is only read when that is 0.
+    let error = unsafe {
+        let mut actions: libc::posix_spawn_file_actions_t = mem::zeroed();
+        let mut attributes: libc::posix_spawnattr_t = mem::zeroed();
+        libc::posix_spawn_file_actions_init(&raw mut actions);
+        libc::posix_spawnattr_init(&raw mut attributes);
+        for (target, pipe) in (0..).zip(pipes) {
+            libc::posix_spawn_file_actions_adddup2(&raw mut actions, pipe.as_raw_fd(), target);
+        }
+        // Rust ignores SIGPIPE, and what is ignored stays so across an exec.
+        let mut defaults = empty_mask();
+        libc::sigaddset(&raw mut defaults, libc::SIGPIPE);
+        libc::posix_spawnattr_setsigdefault(&raw mut attributes, &raw const defaults);
+        libc::posix_spawnattr_setsigmask(&raw mut attributes, &empty_mask());
+        libc::posix_spawnattr_setpgroup(&raw mut attributes, 0);
+        libc::posix_spawnattr_setflags(&raw mut attributes, SPAWN_FLAGS);
+        let error = libc::posix_spawn(
+            &raw mut pid,
+            path.as_ptr().cast(),
+            &raw const actions,
+            &raw const attributes,
+            arguments.as_ptr().cast(),
+            environment.as_ptr().cast(),
+        );
+        libc::posix_spawnattr_destroy(&raw mut attributes);
+        libc::posix_spawn_file_actions_destroy(&raw mut actions);
+        error
+    };
+    match Pid::from_raw(pid) {
+        Some(pid) if error == 0 => Ok(pid),
+        _ => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// The environment of this process with the changes, ending with null. `added` is what [`added`]
+/// made of them.
+#[expect(
+    unsafe_code,
+    reason = "the environment without a copy of each variable"
+)]
+fn environment(changes: &[Change<'_>], added: &[Vec<u8>]) -> Vec<*const c_char> {
+    let mut variables = pointers(added);
+    variables.pop();
+    // SAFETY: `environ` is null or an array of strings that end with NUL, which ends with null; the
+    // walk stops there. Only the runtime changes it, on the thread of the loop and between
+    // invocations. This is called on that thread, or while that thread waits for the end; the
+    // documentation of the crate asks of users' threads that they leave the environment alone.
+    unsafe {
+        let mut variable = environ;
+        while !variable.is_null() && !(*variable).is_null() {
+            let text = CStr::from_ptr(*variable).to_bytes();
+            let is_changed = changes.iter().any(|(name, _)| {
+                let rest = text.strip_prefix(name.as_bytes());
+                rest.is_some_and(|rest| rest.first() == Some(&b'='))
+            });
+            if !is_changed {
+                variables.push(*variable);
+            }
+            variable = variable.add(1);
+        }
+    }
+    variables.push(ptr::null());
+    variables
+}
+
+#[expect(unsafe_code, reason = "the standard library shows only copies of it")]
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// `NAME=value` of each change that has a value.
+fn added(changes: &[Change<'_>]) -> Vec<Vec<u8>> {
+    let set = changes.iter().filter_map(|(name, value)| {
+        let text = format!("{name}={}", (*value)?);
+        Some(terminated(text.into_bytes()))
+    });
+    set.collect()
+}
+
+/// The text with a NUL behind it. One inside it ends it early, as it would for the program.
+fn terminated(mut text: Vec<u8>) -> Vec<u8> {
+    text.push(0);
+    text
 }
 
 /// Pointers to the strings, and null behind the last.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+fn pointers(strings: &[Vec<u8>]) -> Vec<*const c_char> {
     let last = [ptr::null()];
-    strings.iter().map(|s| s.as_ptr()).chain(last).collect()
+    let strings = strings.iter().map(|text| text.as_ptr().cast());
+    strings.chain(last).collect()
 }
 
-const PROGRAM: &std::ffi::CStr = c"/proc/self/exe";
+/// The signal set without a signal.
+#[expect(unsafe_code, reason = "a signal set is made by a C function")]
+fn empty_mask() -> libc::sigset_t {
+    // SAFETY: it is plain data, for which zeroes are a value, and `sigemptyset` writes it whole.
+    unsafe {
+        let mut mask = mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        mask
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the flags fit the type that the function takes"
+)]
+const SPAWN_FLAGS: libc::c_short = (libc::POSIX_SPAWN_SETPGROUP
+    | libc::POSIX_SPAWN_SETSIGDEF
+    | libc::POSIX_SPAWN_SETSIGMASK) as libc::c_short;
