@@ -348,6 +348,38 @@ pub(crate) extern "C" fn memalign(align: usize, bytes: usize) -> *mut u8 {
     aligned_alloc(align, bytes)
 }
 
+/// Names by which musl allocates for itself.
+#[cfg(all(target_env = "musl", not(test)))]
+mod internal {
+    #[unsafe(no_mangle)]
+    extern "C" fn __libc_malloc(bytes: usize) -> *mut u8 {
+        super::malloc(bytes)
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn __libc_calloc(count: usize, bytes: usize) -> *mut u8 {
+        super::calloc(count, bytes)
+    }
+
+    /// # Safety
+    ///
+    /// As [`super::realloc`].
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn __libc_realloc(block: *mut u8, bytes: usize) -> *mut u8 {
+        // SAFETY: that of the caller.
+        unsafe { super::realloc(block, bytes) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`super::free`].
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn __libc_free(block: *mut u8) {
+        // SAFETY: that of the caller.
+        unsafe { super::free(block) }
+    }
+}
+
 const HEADER_BYTES: usize = 8;
 const KIND: usize = 3;
 const MAPPED: usize = 1;
