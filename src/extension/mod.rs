@@ -88,7 +88,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
             accounting.follows(predecessor);
         }
     } else {
-        accounting.resumed();
+        accounting.resumed(ready.panics);
     }
     if ready.listener.is_none() {
         accounting.without_telemetry();

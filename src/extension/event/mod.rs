@@ -508,11 +508,12 @@ impl<'a> Value<'a> {
         Some(Cow::Borrowed(inner))
     }
 
-    /// A number that is not negative, whole or not, in quotes or not.
+    /// A number that is not negative, whole or not, in quotes or not. One that is too large to be
+    /// counted with is none, so that sums and times made of it stay numbers.
     pub(super) fn number(self) -> Option<f64> {
         let digits = self.0.trim_matches('"');
         let number: f64 = serde_json::from_str(digits).ok()?;
-        Some(number).filter(|number| 0.0 <= *number)
+        Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
     }
 
     /// The pages give megabytes as an integer and as a string; real captures hold bytes. No
@@ -523,7 +524,7 @@ impl<'a> Value<'a> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "not negative, and a number too large becomes the largest"
+            reason = "between 0 and 2^53"
         )]
         Some(bytes as u64)
     }
@@ -625,6 +626,9 @@ impl<'a> Visitor<'a> for Elements<'_, 'a> {
 
 /// Bytes of a megabyte, as memory is configured and reported.
 const MIB: f64 = 1_048_576.0;
+
+/// 2^53, up to which a double has every whole number.
+const NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Bytes of a text with escapes. None that is read here has any, and those that could are short.
 const TEXT_BYTES_MAX: usize = 4_096;
