@@ -38,12 +38,12 @@ pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &Rc<State>) {
             let protocol = ready.config.protocol;
             let listening =
                 listener::listen(Rc::clone(&executor), Rc::clone(state), socket, protocol);
-            executor.spawn(listening).detach();
+            driver::spawn(&executor, listening).detach();
         }
         if !ready.with_invoke {
             let interval_ms = ready.config.interval_ms;
             let flushing = flush_by_timer(Rc::clone(&executor), Rc::clone(state), interval_ms);
-            executor.spawn(flushing).detach();
+            driver::spawn(&executor, flushing).detach();
         }
         let stream = ready.stream.and_then(|stream| Async::new(stream).ok());
         let events = Events {

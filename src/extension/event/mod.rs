@@ -503,7 +503,9 @@ impl<'a> Value<'a> {
             if TEXT_BYTES_MAX < inner.len() {
                 return None;
             }
-            return serde_json::from_str(self.0).ok().map(Cow::Owned);
+            return serde_json::from_slice(self.0.as_bytes())
+                .ok()
+                .map(Cow::Owned);
         }
         Some(Cow::Borrowed(inner))
     }
@@ -512,7 +514,7 @@ impl<'a> Value<'a> {
     /// counted with is none, so that sums and times made of it stay numbers.
     pub(super) fn number(self) -> Option<f64> {
         let digits = self.0.trim_matches('"');
-        let number: f64 = serde_json::from_str(digits).ok()?;
+        let number: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
         Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
     }
 
@@ -565,13 +567,17 @@ impl<'a> Value<'a> {
     }
 
     fn fill(self, into: &mut dyn Members<'a>) {
-        // What is no object has no members.
-        members(self.0, &mut |key, value| into.member(key, value)).ok();
+        self.members(&mut |key, value| into.member(key, value));
+    }
+
+    /// Hands out the members of an object. What is none has none.
+    pub(super) fn members(self, each: &mut dyn FnMut(&str, Self)) {
+        members(self.0, each).ok();
     }
 
     fn elements(self, each: &mut dyn FnMut(Self)) {
         // What is no array has no elements.
-        let mut json = serde_json::Deserializer::from_str(self.0);
+        let mut json = serde_json::Deserializer::from_slice(self.0.as_bytes());
         json.deserialize_seq(Elements(each)).ok();
     }
 }
@@ -581,7 +587,8 @@ pub(super) fn members<'a>(
     object: &'a str,
     each: &mut dyn FnMut(&str, Value<'a>),
 ) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(object);
+    // As bytes, like everything else that is read: text would be all of the parser once more.
+    let mut json = serde_json::Deserializer::from_slice(object.as_bytes());
     json.deserialize_map(Object(each))?;
     json.end()
 }
