@@ -135,18 +135,7 @@ impl Platform {
     }
 
     fn accept(&self) -> Connection {
-        let deadline = Instant::now() + WAIT;
-        self.api.set_nonblocking(true).unwrap();
-        loop {
-            match self.api.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false).unwrap();
-                    stream.set_read_timeout(Some(WAIT)).unwrap();
-                    return Connection(BufReader::new(stream));
-                }
-                Err(_) => pause(deadline),
-            }
-        }
+        accept(&self.api)
     }
 
     /// Up to the first event.
@@ -185,6 +174,21 @@ impl Platform {
     }
 }
 
+fn accept(listener: &TcpListener) -> Connection {
+    let deadline = Instant::now() + WAIT;
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(WAIT)).unwrap();
+                return Connection(BufReader::new(stream));
+            }
+            Err(_) => pause(deadline),
+        }
+    }
+}
+
 fn pause(deadline: Instant) {
     assert!(Instant::now() < deadline, "it takes too long");
     std::thread::sleep(Duration::from_millis(1));
@@ -213,6 +217,33 @@ fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
     std::fs::write(&pipe, "now").unwrap();
     anew.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
+}
+
+#[test]
+fn a_panic_after_shutdown_is_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    // Whoever takes the connection and does not answer holds up the end until the deadline.
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Platform::start(&example_path("faulty_extension"), |command| {
+        let endpoint = format!("http://{}", receiver.local_addr().unwrap());
+        command
+            .env("PIPE", &pipe)
+            .env("BANTAM_EXPORTERS", "otlp")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+    });
+    let mut connection = platform.ready("202 Accepted");
+    let mut pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
+    connection.answer("200 OK", r#"{"eventType":"SHUTDOWN","deadlineMs":9e15}"#);
+    let _silent = accept(&receiver);
+    pipe.write_all(b"now").unwrap();
+    drop(pipe);
+    assert_eq!(platform.end().code(), Some(0));
+    assert_eq!(
+        connection.0.read(&mut [0]).unwrap_or(0),
+        0,
+        "nothing is asked"
+    );
 }
 
 #[test]
