@@ -58,7 +58,7 @@ pub(super) async fn listen(
             is_busy: Rc::clone(&is_busy),
             stream,
         };
-        let task = executor.spawn(async move {
+        let task = driver::spawn(&executor, async move {
             match protocol {
                 Protocol::Http => connection.serve_http().await,
                 Protocol::Tcp => connection.serve_tcp().await,

@@ -58,11 +58,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
             start::resume(&endpoint, resumed, init_type, read_config, clock::monotonic)
         }
     };
-    let port = ready
-        .listener
-        .as_ref()
-        .and_then(|socket| socket.local_addr().ok());
-    let port = port.map_or(0, |address| address.port());
+    let port = ready.listener.as_ref().map_or(0, |(_, port)| *port);
     resume::watch(&ready.registered.identifier, port, ready.panics);
     resume::waits_on(ready.stream.as_ref());
     resume::asked(ready.asked);
@@ -88,7 +84,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
             accounting.follows(predecessor);
         }
     } else {
-        accounting.resumed();
+        accounting.resumed(ready.panics);
     }
     if ready.listener.is_none() {
         accounting.without_telemetry();

@@ -23,6 +23,8 @@ struct Handover {
     asked: bool,
     /// Whether an answer has begun to arrive there.
     is_answered: bool,
+    /// Whether SHUTDOWN came.
+    is_ending: bool,
     /// Where telemetry comes in, or 0.
     port: u16,
     /// How often this has happened.
@@ -49,6 +51,7 @@ pub(super) fn watch(identifier: &str, port: u16, panics: u32) {
         stream: None,
         asked: false,
         is_answered: false,
+        is_ending: false,
         port,
         panics,
     });
@@ -86,6 +89,13 @@ pub(super) fn answered() {
     }
 }
 
+/// Takes note that SHUTDOWN came: no other event will, so there is nothing to start anew for.
+pub(super) fn ends() {
+    if let Some(handover) = lock().as_mut() {
+        handover.is_ending = true;
+    }
+}
+
 /// What an earlier program of this process handed over, if one panicked.
 #[expect(
     unsafe_code,
@@ -120,30 +130,38 @@ pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) 
 }
 
 fn start_anew() -> ! {
-    let handover = lock().take();
-    let mut value = String::new();
+    // Without it, another thread panicked too and is starting anew already.
     if let Some(Handover {
         identifier,
         stream,
         asked,
         is_answered,
+        is_ending,
         port,
         panics,
-    }) = handover
+    }) = lock().take()
     {
+        if is_ending {
+            #[expect(
+                clippy::exit,
+                clippy::disallowed_methods,
+                reason = "the exit that SHUTDOWN asks for, without what was left to export"
+            )]
+            std::process::exit(0);
+        }
         // One panic after another must not become a spin.
         #[expect(clippy::disallowed_methods, reason = "nothing else runs any more")]
         std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
         let kept = stream.filter(|_| !is_answered);
         let kept = kept.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
         let descriptor = kept.map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
-        value = format!(
+        let value = format!(
             "{descriptor} {} {asked} {port} {identifier}",
             panics.saturating_add(1)
         );
+        let error = exec::again(std::env::args_os().collect(), &[(VARIABLE, Some(&value))]);
+        super::log(&format!("cannot start anew after a panic: {error}"));
     }
-    let error = exec::again(std::env::args_os().collect(), &[(VARIABLE, Some(&value))]);
-    super::log(&format!("cannot start anew after a panic: {error}"));
     // To exit is to fail the function; to stay is to hold up its next invocation. Staying is the
     // lesser harm: the platform ends the environment by itself when it times out.
     loop {

@@ -34,16 +34,16 @@ struct Events<'a> {
 pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &Rc<State>) {
     let executor = Rc::new(LocalExecutor::new());
     async_io::block_on(async {
-        if let Some(socket) = ready.listener {
+        if let Some((socket, _)) = ready.listener {
             let protocol = ready.config.protocol;
             let listening =
                 listener::listen(Rc::clone(&executor), Rc::clone(state), socket, protocol);
-            executor.spawn(listening).detach();
+            driver::spawn(&executor, listening).detach();
         }
         if !ready.with_invoke {
             let interval_ms = ready.config.interval_ms;
             let flushing = flush_by_timer(Rc::clone(&executor), Rc::clone(state), interval_ms);
-            executor.spawn(flushing).detach();
+            driver::spawn(&executor, flushing).detach();
         }
         let stream = ready.stream.and_then(|stream| Async::new(stream).ok());
         let events = Events {
@@ -90,6 +90,7 @@ async fn main(mut events: Events<'_>, executor: &Rc<LocalExecutor<'static>>, sta
 
 /// Waits for the last report, exports what is left, and ends.
 async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: Deadline) {
+    resume::ends();
     note::leave(endpoint.address.port(), state.ends_as(reason));
     let left = deadline
         .remaining(clock::now())
@@ -175,7 +176,6 @@ impl Events<'_> {
         self.answer.reset();
         if self.stream.is_none() {
             let stream = Async::<TcpStream>::connect(self.endpoint.address).await?;
-            stream.get_ref().set_nodelay(true)?;
             self.set_stream(Some(stream));
         }
         let Some(stream) = &mut self.stream else {

@@ -31,8 +31,8 @@ pub(super) struct Ready {
     pub(super) asked: bool,
     /// Reads the answers on that connection.
     pub(super) answer: Reader,
-    /// Where telemetry comes in; `None` when none will come.
-    pub(super) listener: Option<TcpListener>,
+    /// Where telemetry comes in, and its port; `None` when none will come.
+    pub(super) listener: Option<(TcpListener, u16)>,
     /// The request that asks for the next event.
     pub(super) next: Request,
     pub(super) registered_at: Instant,
@@ -76,13 +76,13 @@ pub(super) fn start(
     let registered_at = now();
     let config = read_config();
     let listener = bind(config.port).ok();
-    let listener = listener.filter(|listener| {
+    let listener = listener.filter(|(_, port)| {
         subscribe(
             &mut connection,
             &mut answer,
             &registered.identifier,
             &config,
-            listener,
+            *port,
         )
     });
     let next = api::next(endpoint, &registered.identifier);
@@ -118,7 +118,7 @@ pub(super) fn resume(
     Ready {
         // The subscription stands, and delivers to the port of then.
         listener: (resumed.port != 0)
-            .then(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, resumed.port)).ok())
+            .then(|| listen(resumed.port).ok())
             .flatten(),
         config,
         with_invoke: init_type != InitType::ManagedInstances,
@@ -144,11 +144,8 @@ fn subscribe(
     answer: &mut Reader,
     identifier: &str,
     config: &Config,
-    listener: &TcpListener,
+    port: u16,
 ) -> bool {
-    let Ok(address) = listener.local_addr() else {
-        return false;
-    };
     for schema in api::SCHEMAS {
         // An answer that never comes must not keep the function from its first invocation. This is
         // the only wait for the platform that is bounded: without the answer to `register` there
@@ -157,13 +154,7 @@ fn subscribe(
             stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
         }
         let endpoint = connection.endpoint;
-        let request = api::subscribe(
-            endpoint,
-            identifier,
-            schema,
-            config.protocol,
-            address.port(),
-        );
+        let request = api::subscribe(endpoint, identifier, schema, config.protocol, port);
         let answered = connection.exchange(&request, answer);
         let status = answered.ok().and_then(|()| answer.status());
         match api::after_subscribe(status) {
@@ -180,19 +171,32 @@ fn subscribe(
 /// On all addresses: the platform delivers to a link-local one on Lambda and to the loopback one
 /// in local emulators. A port that stays the same is preferred, because after a reset the platform
 /// may go on delivering to where the extension listened before.
-fn bind(port: u16) -> io::Result<TcpListener> {
+fn bind(port: u16) -> io::Result<(TcpListener, u16)> {
     let tries = (port..=port.saturating_add(PORTS_TRIED)).chain([0]);
     let mut last = io::ErrorKind::AddrInUse.into();
     for port in tries {
-        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
-            Ok(listener) => return Ok(listener),
+        match listen(port) {
+            Ok(listening) => return Ok(listening),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
+/// Listens on this port, or on any if it is 0.
+fn listen(port: u16) -> io::Result<(TcpListener, u16)> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    let port = match port {
+        0 => listener.local_addr()?.port(),
+        port => port,
+    };
+    Ok((listener, port))
+}
+
 /// A connection that is opened when it is needed.
+///
+/// Nagle's algorithm may stay on: it holds back a segment while one is unacknowledged, and each
+/// request here is one write that follows the answer to the one before.
 struct Blocking<'a> {
     endpoint: &'a Endpoint,
     stream: Option<TcpStream>,
@@ -202,7 +206,6 @@ impl Blocking<'_> {
     fn open(&mut self) -> io::Result<&mut TcpStream> {
         if self.stream.is_none() {
             let stream = TcpStream::connect(self.endpoint.address)?;
-            stream.set_nodelay(true)?;
             self.stream = Some(stream);
         }
         self.stream

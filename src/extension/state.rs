@@ -22,7 +22,7 @@ use super::export::{dogstatsd, emf, ndjson, otlp};
 use super::metric::{Batch, Resource};
 use super::sender;
 use super::sink::Sink;
-use super::{clock, cost};
+use super::{clock, cost, driver};
 use crate::shared::deadline::{Deadline, EpochMs};
 
 /// Shared by all tasks.
@@ -166,7 +166,8 @@ impl State {
         let is_free = outbox.sending.as_ref().is_none_or(Task::is_finished);
         if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
             let state = Rc::clone(self);
-            outbox.sending = Some(executor.spawn(async move { state.send_all(None).await }));
+            let sending = async move { state.send_all(None).await };
+            outbox.sending = Some(driver::spawn(executor, sending));
         }
     }
 

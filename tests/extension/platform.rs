@@ -18,6 +18,7 @@ const WAIT: Duration = Duration::from_secs(30);
 /// The API that an extension was started with, and the extension.
 struct Platform {
     api: TcpListener,
+    command: Command,
     extension: Child,
     port: u16,
     _folder: tempfile::TempDir,
@@ -78,9 +79,10 @@ impl Connection {
         self.answer("200 OK", &event);
     }
 
-    fn shut_down(&mut self) {
-        let event = r#"{"eventType":"SHUTDOWN","shutdownReason":"SpinDown","deadlineMs":0}"#;
-        self.answer("200 OK", event);
+    fn shut_down(&mut self, reason: &str) {
+        let event =
+            format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":0}}"#);
+        self.answer("200 OK", &event);
     }
 
     /// Whether the extension's program has taken everything that was sent to it.
@@ -120,24 +122,20 @@ impl Platform {
         Self {
             api,
             extension: command.spawn().unwrap(),
+            command,
             port,
             _folder: folder,
         }
     }
 
+    /// Starts another one in the same environment, once the first has ended.
+    fn start_again(&mut self) {
+        assert_eq!(self.ended().code(), Some(0));
+        self.extension = self.command.spawn().unwrap();
+    }
+
     fn accept(&self) -> Connection {
-        let deadline = Instant::now() + WAIT;
-        self.api.set_nonblocking(true).unwrap();
-        loop {
-            match self.api.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false).unwrap();
-                    stream.set_read_timeout(Some(WAIT)).unwrap();
-                    return Connection(BufReader::new(stream));
-                }
-                Err(_) => pause(deadline),
-            }
-        }
+        accept(&self.api)
     }
 
     /// Up to the first event.
@@ -162,12 +160,31 @@ impl Platform {
     }
 
     fn end(mut self) -> ExitStatus {
+        self.ended()
+    }
+
+    fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + WAIT;
         loop {
             if let Some(status) = self.extension.try_wait().unwrap() {
                 return status;
             }
             pause(deadline);
+        }
+    }
+}
+
+fn accept(listener: &TcpListener) -> Connection {
+    let deadline = Instant::now() + WAIT;
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(WAIT)).unwrap();
+                return Connection(BufReader::new(stream));
+            }
+            Err(_) => pause(deadline),
         }
     }
 }
@@ -198,8 +215,35 @@ fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
     assert_eq!(connection.0.read(&mut [0]).unwrap_or(0), 0);
     // Nor is it afterwards, when nothing of an answer has come.
     std::fs::write(&pipe, "now").unwrap();
-    anew.shut_down();
+    anew.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
+}
+
+#[test]
+fn a_panic_after_shutdown_is_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    // Whoever takes the connection and does not answer holds up the end until the deadline.
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Platform::start(&example_path("faulty_extension"), |command| {
+        let endpoint = format!("http://{}", receiver.local_addr().unwrap());
+        command
+            .env("PIPE", &pipe)
+            .env("BANTAM_EXPORTERS", "otlp")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+    });
+    let mut connection = platform.ready("202 Accepted");
+    let mut pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
+    connection.answer("200 OK", r#"{"eventType":"SHUTDOWN","deadlineMs":9e15}"#);
+    let _silent = accept(&receiver);
+    pipe.write_all(b"now").unwrap();
+    drop(pipe);
+    assert_eq!(platform.end().code(), Some(0));
+    assert_eq!(
+        connection.0.read(&mut [0]).unwrap_or(0),
+        0,
+        "nothing is asked"
+    );
 }
 
 #[test]
@@ -210,7 +254,7 @@ fn a_subscription_that_is_never_answered_is_given_up() {
     silent.expect("PUT /2022-07-01/telemetry ");
     let mut connection = platform.accept();
     connection.next();
-    connection.shut_down();
+    connection.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
 }
 
@@ -236,7 +280,7 @@ fn standard_output_and_error_that_nobody_reads_hold_up_nothing() {
         let head = format!("Content-Length: {}", batch.len());
         assert_eq!(platform.deliver(&head, &batch), 200);
     }
-    connection.shut_down();
+    connection.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
 }
 
@@ -264,10 +308,51 @@ fn no_memory_for_a_delivery_costs_the_delivery() {
     prlimit(Pid::from_raw(pid), Resource::As, limit).unwrap();
     assert_eq!(platform.deliver("Content-Length: 1048576", "["), 503);
     assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
-    connection.shut_down();
+    connection.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
     let exported = std::fs::read_to_string(&file).unwrap();
     let lost =
         r#""name":"dropped_deliveries","kind":"counter","unit":"1","attributes":{},"values":[1]"#;
     assert!(exported.contains(lost), "{exported}");
+}
+
+#[test]
+fn a_process_after_a_reset_knows_what_it_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let mut platform = Platform::start(&stock("").program, |command| {
+        command
+            .env("BANTAM_EXPORTERS", "ndjson")
+            .env("BANTAM_NDJSON_FILE", &file);
+    });
+    // How each ends, whether it was invoked, and what the one after it says of its own start.
+    let table = [
+        ("TIMEOUT", true, "reset_after_timeout"),
+        ("failure", true, "reset_after_crash"),
+        ("failure", false, "init_retried_in_invoke"),
+        ("spindown", true, "init_retried_in_invoke"),
+    ];
+    for (reason, is_invoked, kind) in table {
+        let mut connection = platform.ready("200 OK");
+        if is_invoked {
+            connection.invoke(1);
+            connection.next();
+        }
+        connection.shut_down(reason);
+        platform.start_again();
+        std::fs::remove_file(&file).unwrap();
+        let mut connection = platform.ready("200 OK");
+        let batch = r#"[{"type":"platform.initStart","record":{"initializationType":"on-demand","phase":"invoke"}},{"type":"platform.initReport","record":{"metrics":{"durationMs":7}}}]"#;
+        let head = format!("Content-Length: {}", batch.len());
+        assert_eq!(platform.deliver(&head, batch), 200);
+        connection.invoke(2);
+        connection.next();
+        connection.shut_down("spindown");
+        platform.start_again();
+        let exported = std::fs::read_to_string(&file).unwrap();
+        let kind = format!(
+            r#""name":"cold_starts","kind":"counter","unit":"1","attributes":{{"cold_start_kind":"{kind}"}}"#
+        );
+        assert!(exported.contains(&kind), "{kind} in {exported}");
+    }
 }

@@ -210,6 +210,15 @@ impl Invocations {
         self.give_up(series);
     }
 
+    /// Bytes of what is known of requests.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.in_flight
+            .iter()
+            .map(|entry| entry.request_id.len())
+            .sum()
+    }
+
     /// What is known of the request. If there are too many, the oldest is given up.
     fn entry(&mut self, request_id: &str, series: &mut Series) -> &mut InFlight {
         let found = self

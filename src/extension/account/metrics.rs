@@ -244,11 +244,14 @@ pub(super) static LOG_BYTES: Metric = counter(
 
 // What this extension costs.
 
-pub(super) static EXTENSION_RESTARTS: Metric = counter(
-    "extension_restarts",
-    "bantam.extension.restarts",
-    "Panics after which this extension started anew, without what it had measured.",
-);
+pub(super) static EXTENSION_RESTARTS: Metric = Metric {
+    kind: Kind::Gauge,
+    ..counter(
+        "extension_restarts",
+        "bantam.extension.restarts",
+        "Panics of this extension so far, with each of which what it had measured was lost.",
+    )
+};
 
 pub(super) static EXTENSION_REGISTER_DURATION: Metric = duration(
     "extension_register_duration",

@@ -81,10 +81,11 @@ impl Accounting {
 
     /// Says that this process took the place of one that panicked: the environment did not start
     /// now, so no cold start is to be told.
-    pub(super) fn resumed(&mut self) {
+    pub(super) fn resumed(&mut self, panics: u32) {
         self.cold_start.keep_silent();
         self.invocations.keep_earlier();
-        self.series.count(&m::EXTENSION_RESTARTS, &[]);
+        self.series
+            .add(&m::EXTENSION_RESTARTS, &[], f64::from(panics));
     }
 
     /// Says that no telemetry will come, so that nothing waits for it.
@@ -381,7 +382,7 @@ impl Accounting {
     }
 
     fn start(&mut self, start: &InvocationStart<'_>) {
-        let Some(request_id) = start.request_id.as_deref() else {
+        let Some(request_id) = start.request_id.as_deref().map(crop) else {
             return;
         };
         // There are no INVOKE events.
@@ -455,7 +456,7 @@ impl Accounting {
         end: &'r InvocationEnd<'_>,
         time: Option<EpochMs>,
     ) -> Option<&'r str> {
-        let request_id = end.request_id.as_deref()?;
+        let request_id = crop(end.request_id.as_deref()?);
         if self.invocations.is_over(request_id) {
             return None;
         }
@@ -578,12 +579,13 @@ fn metric_of(span: &Span<'_>) -> Option<&'static Metric> {
 }
 
 /// As much of a text from outside as is kept.
+fn crop(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX))
+        .unwrap_or_default()
+}
+
 fn cut(text: &str) -> String {
-    let mut length = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(length) {
-        length -= 1;
-    }
-    text.get(..length).unwrap_or_default().to_owned()
+    crop(text).to_owned()
 }
 
 #[expect(

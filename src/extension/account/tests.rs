@@ -867,7 +867,7 @@ fn managed_instances_have_no_events_and_one_init() {
 #[test]
 fn a_warm_interval_has_every_figure_of_its_invocations() {
     let mut script = Script::new(InitType::OnDemand);
-    script.account.resumed();
+    script.account.resumed(1);
     let done = r#""requestId":"a","status":"success","metrics":{"durationMs":10.5,"producedBytes":50},
         "spans":[{"name":"responseLatency","durationMs":8.0},{"name":"responseDuration","durationMs":0.25},
                  {"name":"runtimeOverhead","durationMs":0.5},{"name":"new","durationMs":1}]"#;
@@ -1136,6 +1136,18 @@ fn memory_is_bounded_and_losses_are_told() {
         many as f64
     );
     assert!(of("errors").all(|point| point.attributes[0].1.len() <= TEXT_BYTES_MAX));
+    let long = "y".repeat(100_000);
+    script.batch(
+        2_000,
+        &[start(1_500, &long), runtime_done(1_600, &long, 1.0)],
+    );
+    assert!(script.account.invocations.bytes() < 100_000);
+    script.batch(2_000, &[report(1_700, &long, ""), report(1_700, &long, "")]);
+    assert!(
+        script
+            .interval(2_500)
+            .contains(&"invocations{}=1".to_owned())
+    );
     for id in 0..IN_FLIGHT_MAX + 7 {
         script.batch(3_000, &[start(2_500, &format!("new-{id}"))]);
     }

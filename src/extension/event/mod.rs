@@ -503,16 +503,19 @@ impl<'a> Value<'a> {
             if TEXT_BYTES_MAX < inner.len() {
                 return None;
             }
-            return serde_json::from_str(self.0).ok().map(Cow::Owned);
+            return serde_json::from_slice(self.0.as_bytes())
+                .ok()
+                .map(Cow::Owned);
         }
         Some(Cow::Borrowed(inner))
     }
 
-    /// A number that is not negative, whole or not, in quotes or not.
+    /// A number that is not negative, whole or not, in quotes or not. One that is too large to be
+    /// counted with is none, so that sums and times made of it stay numbers.
     pub(super) fn number(self) -> Option<f64> {
         let digits = self.0.trim_matches('"');
-        let number: f64 = serde_json::from_str(digits).ok()?;
-        Some(number).filter(|number| 0.0 <= *number)
+        let number: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
+        Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
     }
 
     /// The pages give megabytes as an integer and as a string; real captures hold bytes. No
@@ -523,7 +526,7 @@ impl<'a> Value<'a> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "not negative, and a number too large becomes the largest"
+            reason = "between 0 and 2^53"
         )]
         Some(bytes as u64)
     }
@@ -564,13 +567,17 @@ impl<'a> Value<'a> {
     }
 
     fn fill(self, into: &mut dyn Members<'a>) {
-        // What is no object has no members.
-        members(self.0, &mut |key, value| into.member(key, value)).ok();
+        self.members(&mut |key, value| into.member(key, value));
+    }
+
+    /// Hands out the members of an object. What is none has none.
+    pub(super) fn members(self, each: &mut dyn FnMut(&str, Self)) {
+        members(self.0, each).ok();
     }
 
     fn elements(self, each: &mut dyn FnMut(Self)) {
         // What is no array has no elements.
-        let mut json = serde_json::Deserializer::from_str(self.0);
+        let mut json = serde_json::Deserializer::from_slice(self.0.as_bytes());
         json.deserialize_seq(Elements(each)).ok();
     }
 }
@@ -580,7 +587,8 @@ pub(super) fn members<'a>(
     object: &'a str,
     each: &mut dyn FnMut(&str, Value<'a>),
 ) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(object);
+    // As bytes, like everything else that is read: text would be all of the parser once more.
+    let mut json = serde_json::Deserializer::from_slice(object.as_bytes());
     json.deserialize_map(Object(each))?;
     json.end()
 }
@@ -625,6 +633,9 @@ impl<'a> Visitor<'a> for Elements<'_, 'a> {
 
 /// Bytes of a megabyte, as memory is configured and reported.
 const MIB: f64 = 1_048_576.0;
+
+/// 2^53, up to which a double has every whole number.
+const NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Bytes of a text with escapes. None that is read here has any, and those that could are short.
 const TEXT_BYTES_MAX: usize = 4_096;

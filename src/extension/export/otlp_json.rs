@@ -2,9 +2,7 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 //! Names are in lower camel case, integers of 64 bits are strings, enumerations are numbers.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
+use super::super::event;
 use super::otlp::{Field, Output};
 use super::{comma, integer, key, member, number};
 
@@ -112,26 +110,24 @@ impl Output for Json {
 /// `partialSuccess.rejectedDataPoints` of an `ExportMetricsServiceResponse`; 0 when it is not there
 /// or the document is malformed.
 pub(super) fn rejected(response: &[u8]) -> u64 {
-    let response: Option<Response<'_>> = serde_json::from_slice(response).ok();
-    let partial_success = response.and_then(|response| response.partial_success);
-    let rejected = partial_success.and_then(|partial| partial.rejected_data_points);
-    // A string by the rules, but receivers write numbers too.
-    let digits = rejected.map(|rejected| rejected.get().trim_matches('"').as_bytes());
-    digits.and_then(crate::shared::http::decimal).unwrap_or(0)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Response<'a> {
-    #[serde(borrow)]
-    partial_success: Option<PartialSuccess<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PartialSuccess<'a> {
-    #[serde(borrow)]
-    rejected_data_points: Option<&'a RawValue>,
+    let mut rejected = None;
+    let response = str::from_utf8(response).unwrap_or_default();
+    let read = event::members(response, &mut |key, value| {
+        if key == "partialSuccess" {
+            value.members(&mut |key, value| {
+                if key == "rejectedDataPoints" {
+                    // A string by the rules, but receivers write numbers too.
+                    rejected = value.number();
+                }
+            });
+        }
+    });
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 2^53"
+    )]
+    read.map_or(0, |()| rejected.unwrap_or_default() as u64)
 }
 
 /// Decimals of a double: a microsecond, in seconds.
