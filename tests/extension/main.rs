@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod faults;
 mod kinds;
 mod lifecycle;
 mod otlp;
