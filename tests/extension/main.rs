@@ -12,6 +12,7 @@
 )]
 
 mod faults;
+mod flood;
 mod kinds;
 mod lifecycle;
 mod otlp;
@@ -19,3 +20,4 @@ mod platform;
 #[path = "../runtime/support.rs"]
 #[expect(dead_code, reason = "the tests of the runtime use more of it")]
 mod support;
+mod telemetry;
