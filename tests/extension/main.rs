@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod deliveries;
 mod faults;
 mod flood;
 mod kinds;
