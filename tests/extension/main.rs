@@ -12,6 +12,7 @@
 )]
 
 mod deliveries;
+mod exporters;
 mod faults;
 mod flood;
 mod kinds;
