@@ -73,6 +73,10 @@ pub struct TelemetryOptions {
     pub retry_pause_min: Duration,
     /// The longest pause.
     pub retry_pause_max: Duration,
+    /// What waits is handed over before extensions are told of a shutdown, as on Managed Instances.
+    /// Elsewhere it is a race: Lambda sends the last records when their time has come, and an
+    /// extension ends when it likes.
+    pub flush_at_shutdown: bool,
     /// Types of records, `platform.initReport` for one, that are lost before anybody is sent them.
     pub lost: Vec<String>,
     /// Types of records that come late: behind the next `platform.report`, in the order in which
@@ -208,6 +212,7 @@ impl Default for TelemetryOptions {
             queue_bytes_max: 4 * 1024 * 1024,
             retry_pause_min: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),
+            flush_at_shutdown: false,
             lost: Vec::new(),
             late: Vec::new(),
         }
