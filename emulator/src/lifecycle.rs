@@ -107,8 +107,11 @@ impl Env {
         self.thaw();
         self.terminate_runtime(start + RUNTIME_BUDGET.min(budget))
             .await;
-        if self.shared.config.initialization == Initialization::ManagedInstances {
-            // There telemetry is handed over before the extensions are told.
+        let config = &self.shared.config;
+        // On Managed Instances telemetry is handed over before the extensions are told.
+        if config.initialization == Initialization::ManagedInstances
+            || config.telemetry.flush_at_shutdown
+        {
             self.telemetry.flush(TELEMETRY_BUDGET).await;
         }
         let deadline_ms = epoch_ms(start_time + budget);
@@ -359,7 +362,7 @@ const BUDGET_INTERNAL: Duration = Duration::from_millis(500);
 /// The runtime's share, 30 % of the budget (`runtimeDeadlineShare` in
 /// aws-lambda-runtime-interface-emulator; the documentation's 300 ms are never less).
 const RUNTIME_BUDGET: Duration = Duration::from_millis(600);
-/// How long the last telemetry may take on Managed Instances.
+/// How long the last telemetry may take, as on Managed Instances.
 const TELEMETRY_BUDGET: Duration = Duration::from_secs(1);
 /// "10 seconds" for the after-restore hooks
 /// (docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html).

@@ -147,15 +147,22 @@ fn subscribe(
     port: u16,
 ) -> bool {
     for schema in api::SCHEMAS {
-        // An answer that never comes must not keep the function from its first invocation. This is
-        // the only wait for the platform that is bounded: without the answer to `register` there
-        // is no identifier, and an event takes as long as it takes.
-        if let Ok(stream) = connection.open() {
-            stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
-        }
         let endpoint = connection.endpoint;
         let request = api::subscribe(endpoint, identifier, schema, config.protocol, port);
-        let answered = connection.exchange(&request, answer);
+        let mut exchange = || {
+            // An answer that never comes must not keep the function from its first invocation.
+            // This is the only wait for the platform that is bounded: without the answer to
+            // `register` there is no identifier, and an event takes as long as it takes.
+            if let Ok(stream) = connection.open() {
+                stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
+            }
+            connection.exchange(&request, answer)
+        };
+        let mut answered = exchange();
+        // A connection that was lost says nothing, and to subscribe again changes nothing.
+        if answered.as_ref().is_err_and(|error| !is_timeout(error)) {
+            answered = exchange();
+        }
         let status = answered.ok().and_then(|()| answer.status());
         match api::after_subscribe(status) {
             AfterSubscribe::Subscribed => return true,
@@ -164,6 +171,11 @@ fn subscribe(
         }
     }
     false
+}
+
+fn is_timeout(error: &ExchangeError) -> bool {
+    // The kind that a blocking socket gives.
+    matches!(error, ExchangeError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Listens on the port, on one of the next if it is taken, or on any.

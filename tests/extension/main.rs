@@ -11,6 +11,10 @@
     reason = "tests"
 )]
 
+mod deliveries;
+mod exporters;
+mod faults;
+mod flood;
 mod kinds;
 mod lifecycle;
 mod otlp;
@@ -18,3 +22,4 @@ mod platform;
 #[path = "../runtime/support.rs"]
 #[expect(dead_code, reason = "the tests of the runtime use more of it")]
 mod support;
+mod telemetry;

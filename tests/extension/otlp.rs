@@ -5,15 +5,24 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use emulator::Config;
+use emulator::{Config, What};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
 
-use crate::lifecycle::with_extension;
-use crate::support::start;
+use crate::lifecycle::{end, with_extension};
+use crate::support::{count, start};
 
 /// A receiver that answers with these in turn, the last one for ever; and the requests it got.
 fn receiver(answers: &'static [&'static str]) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
+    receiver_by(|index| answers.get(index).or_else(|| answers.last()).unwrap())
+}
+
+/// A receiver that takes one request a connection, and answers each as `answer` says of its number.
+/// Without an answer the request counts as lost.
+fn receiver_by(
+    answer: impl Fn(usize) -> &'static str + Send + 'static,
+) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, requests) = channel();
@@ -41,7 +50,10 @@ fn receiver(answers: &'static [&'static str]) -> (SocketAddr, Receiver<(String, 
                     break (head, request[end + 4..].to_vec());
                 }
             };
-            let answer = answers.get(index).or_else(|| answers.last()).unwrap();
+            let answer = answer(index);
+            if answer.is_empty() {
+                continue;
+            }
             write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").unwrap();
             if sender.send((head, body)).is_err() {
                 return;
@@ -160,6 +172,56 @@ fn what_a_receiver_could_not_take_is_sent_again() {
         names.iter().any(|name| name == "faas.invocations"),
         "{names:?}"
     );
+}
+
+/// An environment may be frozen after every invocation, for so long that no connection lives
+/// through it. So every export has a connection of its own, and one that was lost is made again.
+#[test]
+fn a_hundred_freezes_and_thaws_lose_nothing() {
+    // What comes in the pause after the loss has room to wait.
+    let (address, requests) = receiver_by(|index| if index == 80 { "" } else { "200 OK" });
+    let mut config = exporting_to(address);
+    config
+        .env
+        .push(("BANTAM_INTERVAL_MS".to_owned(), "0".to_owned()));
+    let env = start(config);
+    for _ in 0..100 {
+        assert_eq!(env.invoke("1").unwrap().body, b"1");
+    }
+    let report = env.stop();
+    let thaws = |what: &What| matches!(what, What::Thawed);
+    assert!(100 <= count(&report.transcript, thaws));
+    assert_eq!(end(&report), (Some(0), false));
+    let requests: Vec<_> = requests.try_iter().collect();
+    assert!(100 <= requests.len(), "{}", requests.len());
+    let decoded = requests
+        .iter()
+        .map(|(_, body)| ExportMetricsServiceRequest::decode(body.as_slice()).unwrap());
+    let decoded: Vec<_> = decoded.collect();
+    assert_eq!(sum(&decoded, "faas.invocations"), 100.0);
+    assert_eq!(sum(&decoded, "faas.coldstarts"), 1.0);
+    assert_eq!(sum(&decoded, "bantam.telemetry.dropped_records"), 0.0);
+    assert_eq!(sum(&decoded, "bantam.environment.shutdowns"), 1.0);
+}
+
+/// The sum of a counter over all requests.
+fn sum(requests: &[ExportMetricsServiceRequest], name: &str) -> f64 {
+    let scopes = requests
+        .iter()
+        .flat_map(|request| &request.resource_metrics)
+        .flat_map(|metrics| &metrics.scope_metrics);
+    let metrics = scopes
+        .flat_map(|scope| &scope.metrics)
+        .filter(|metric| metric.name == name);
+    let points = metrics.flat_map(|metric| match metric.data.as_ref().unwrap() {
+        Data::Sum(sum) => &sum.data_points,
+        other => panic!("{name} is {other:?}"),
+    });
+    let values = points.map(|point| match point.value.unwrap() {
+        Value::AsInt(value) => f64::from(i32::try_from(value).unwrap()),
+        Value::AsDouble(value) => value,
+    });
+    values.sum()
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn with_extension(program: &Path, variables: &[(&str, &str)]) -> Config {
     let mut config = Config::new(program);
     config.timeout = Duration::from_secs(10);
     config.extensions = vec![programs::path("bantam").to_owned()];
+    config.telemetry.flush_at_shutdown = true;
     let port = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = port.local_addr().unwrap().port().to_string();
     for &(name, value) in variables.iter().chain(&[("BANTAM_TELEMETRY_PORT", &*port)]) {

@@ -371,6 +371,30 @@ impl Event {
     }
 }
 
+impl Event {
+    /// `type` of its record.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::InitStart(_) => "platform.initStart",
+            Self::InitRuntimeDone(_) => "platform.initRuntimeDone",
+            Self::InitReport(_) => "platform.initReport",
+            Self::Start(_) => "platform.start",
+            Self::RuntimeDone(_) => "platform.runtimeDone",
+            Self::Report(_) => "platform.report",
+            Self::RestoreStart(_) => "platform.restoreStart",
+            Self::RestoreRuntimeDone(_) => "platform.restoreRuntimeDone",
+            Self::RestoreReport(_) => "platform.restoreReport",
+            Self::Extension(_) => "platform.extension",
+            Self::TelemetrySubscription(_) => "platform.telemetrySubscription",
+            Self::LogsDropped(_) => "platform.logsDropped",
+            Self::End(_) => "platform.end",
+            Self::Fault(_) => "platform.fault",
+            Self::FunctionLog(_) => "function",
+            Self::ExtensionLog(_) => "extension",
+        }
+    }
+}
+
 /// An event as JSON text.
 #[derive(Clone, Debug)]
 pub(crate) struct Rendered {
@@ -845,6 +869,7 @@ mod tests {
             let got: Value = serde_json::from_slice(rendered.json(true)).unwrap();
             let expected = json!({"time": TIME, "type": kind, "record": record});
             assert_eq!(got, expected, "{event:?}");
+            assert_eq!(event.kind(), kind);
             let category = kind.split('.').next().unwrap();
             assert_eq!(json!(rendered.category), json!(category), "{event:?}");
         }

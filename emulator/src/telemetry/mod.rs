@@ -73,6 +73,15 @@ pub struct TelemetryOptions {
     pub retry_pause_min: Duration,
     /// The longest pause.
     pub retry_pause_max: Duration,
+    /// What waits is handed over before extensions are told of a shutdown, as on Managed Instances.
+    /// Elsewhere it is a race: Lambda sends the last records when their time has come, and an
+    /// extension ends when it likes.
+    pub flush_at_shutdown: bool,
+    /// Types of records, `platform.initReport` for one, that are lost before anybody is sent them.
+    pub lost: Vec<String>,
+    /// Types of records that come late: behind the next `platform.report`, in the order in which
+    /// they were made. Without such a report they are lost.
+    pub late: Vec<String>,
 }
 
 /// What was sent for one subscription.
@@ -127,6 +136,8 @@ struct State {
     frozen: bool,
     /// What was published since the start of the init phase.
     backlog: Backlog,
+    /// What comes late, and when it was made.
+    late: Vec<(Event, SystemTime)>,
     subscribers: Vec<Arc<Subscriber>>,
 }
 
@@ -201,6 +212,9 @@ impl Default for TelemetryOptions {
             queue_bytes_max: 4 * 1024 * 1024,
             retry_pause_min: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),
+            flush_at_shutdown: false,
+            lost: Vec::new(),
+            late: Vec::new(),
         }
     }
 }
@@ -330,6 +344,7 @@ impl Telemetry {
         state.closed = false;
         state.frozen = false;
         state.backlog = Backlog::default();
+        state.late.clear();
         for subscriber in state.active() {
             subscriber.lock().standing = Standing::Retired;
         }
@@ -437,8 +452,25 @@ impl Shared {
         state.subscribers.push(subscriber);
     }
 
-    /// Gives an event to the backlog and to the subscribers.
+    /// Gives an event to the backlog and to the subscribers, now, later or never.
     fn publish(&self, state: &mut State, event: &Event, time: SystemTime) {
+        let is_in = |kinds: &[String]| kinds.iter().any(|kind| kind == event.kind());
+        if is_in(&self.options.lost) {
+            return;
+        }
+        if is_in(&self.options.late) {
+            state.late.push((event.clone(), time));
+            return;
+        }
+        self.publish_now(state, event, time);
+        if matches!(event, Event::Report(_)) {
+            for (event, time) in std::mem::take(&mut state.late) {
+                self.publish_now(state, &event, time);
+            }
+        }
+    }
+
+    fn publish_now(&self, state: &mut State, event: &Event, time: SystemTime) {
         let category = event.category();
         // A flood of lines nobody wants is not to cost more than this look.
         if state.closed && !state.active().any(|s| s.subscription.wants(category)) {

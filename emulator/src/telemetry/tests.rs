@@ -325,6 +325,33 @@ async fn nothing_is_kept_for_subscribers_that_cannot_come() {
 }
 
 #[tokio::test]
+async fn records_are_lost_or_late_as_asked() {
+    let options = TelemetryOptions {
+        lost: vec!["platform.fault".to_owned()],
+        late: vec!["platform.start".to_owned(), "function".to_owned()],
+        ..options()
+    };
+    let telemetry = Telemetry::new(options, LogFormat::Text);
+    let mut listener = Listener::new().await;
+    let types_asked = body(listener.port, &["platform", "function"]);
+    subscribe(&telemetry, "e", &types_asked);
+    telemetry.publish(start("1"));
+    log(&telemetry, "a line");
+    telemetry.publish(Event::Fault("gone".to_owned()));
+    telemetry.publish(Event::RuntimeDone(RuntimeDone::default()));
+    telemetry.publish(Event::Report(Report::default()));
+    let records = listener.records(5).await;
+    let expected = [
+        "platform.telemetrySubscription",
+        "platform.runtimeDone",
+        "platform.report",
+        "platform.start",
+        "function",
+    ];
+    assert_eq!(types(&records), expected);
+}
+
+#[tokio::test]
 async fn a_stub_accepts_everything_and_sends_nothing() {
     let listener = Listener::new().await;
     let options = TelemetryOptions {

@@ -305,6 +305,11 @@ impl ColdStart {
         self.first.request_id.as_deref() == Some(request_id)
     }
 
+    /// Whether this start is yet to be told, and the platform yet to say how long it took.
+    pub(super) const fn awaits_report(&self) -> bool {
+        self.told.is_none() && self.report.is_none()
+    }
+
     /// Whether the kind and the duration are as good as they will get.
     fn is_known(&self, now: EpochMs) -> bool {
         if self.told.is_some() {

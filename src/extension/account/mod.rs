@@ -225,9 +225,11 @@ impl Accounting {
             .add(&m::ENVIRONMENT_INVOCATIONS, &[], float(count));
     }
 
-    /// Whether there is an invocation of which the report is yet to come.
+    /// Whether there is an invocation, or the start itself, of which the report is yet to come. An
+    /// environment that was never invoked may have been frozen before that of its init went out.
     pub(super) fn awaits_report(&self) -> bool {
-        !self.cold_start.without_telemetry && self.invocations.awaits_report()
+        let awaits = self.invocations.awaits_report() || self.cold_start.awaits_report();
+        !self.cold_start.without_telemetry && awaits
     }
 
     /// Takes note of a delivery that we lost. How many records were in it is not known.

@@ -865,6 +865,22 @@ fn managed_instances_have_no_events_and_one_init() {
 }
 
 #[test]
+fn the_end_waits_for_the_report_of_a_start_that_is_not_told() {
+    let mut script = Script::new(InitType::OnDemand);
+    assert!(script.account.awaits_report());
+    script.batch(490, &[init_report(462, 397.68)]);
+    assert!(!script.account.awaits_report());
+    // Told, it is told as well as it can be.
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(481, "a").batch(
+        500,
+        &[report(490, "a", r#""durationMs":1,"initDurationMs":300"#)],
+    );
+    assert_eq!(script.cold_starts.len(), 1);
+    assert!(!script.account.awaits_report());
+}
+
+#[test]
 fn a_warm_interval_has_every_figure_of_its_invocations() {
     let mut script = Script::new(InitType::OnDemand);
     script.account.resumed(1);

@@ -1,0 +1,303 @@
+//! Floods of telemetry: memory stays bounded, and every record is accounted for or counted as lost.
+//!
+//! The emulator leads the environment through its life, and delivers its own telemetry; the flood
+//! comes beside it, to the same listener and in the same form.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use emulator::Config;
+use serde_json::Value;
+
+use crate::kinds::{measured, points, values};
+use crate::lifecycle::end;
+use crate::support::{Env, start};
+use crate::telemetry::{Platform, head};
+
+/// What was sent, and so has to be told.
+#[derive(Debug, Default)]
+struct Sent {
+    bytes: usize,
+    reports: u32,
+    errors: u32,
+    log_lines: u32,
+    log_bytes: u32,
+    malformed: u32,
+    unknown: u32,
+    /// Deliveries that are no batch, or too large for one.
+    lost: u32,
+}
+
+impl Sent {
+    /// Adds a record to a batch.
+    fn push(&mut self, batch: &mut String, kind: u32) {
+        let number = self.reports;
+        match kind % 20 {
+            // As many reports as the rest together, of invocations nobody else tells of. What is
+            // older than the process would be of the one before it.
+            0..10 => {
+                self.reports += 1;
+                write!(
+                    batch,
+                    r#"{{"time":"2099-08-20T10:00:01.180Z","type":"platform.report","record":{{"requestId":"{number:08x}-49c9-448d-89b8-7ca3e6dc66aa","status":"success","metrics":{{"durationMs":{}}}}}}}"#,
+                    number % 50,
+                )
+                .unwrap();
+            }
+            10 => {
+                self.reports += 1;
+                self.errors += 1;
+                // Functions choose the types of their errors.
+                write!(
+                    batch,
+                    r#"{{"time":"2099-08-20T10:00:01.180Z","type":"platform.report","record":{{"requestId":"{number:08x}","status":"error","errorType":"Function.E{number}","metrics":{{"durationMs":0}}}}}}"#,
+                )
+                .unwrap();
+            }
+            11..16 => {
+                let line = format!(r#""line {number} \"of\" a function\n""#);
+                self.log_lines += 1;
+                self.log_bytes += u32::try_from(line.len()).unwrap();
+                write!(batch, r#"{{"time":"x","type":"function","record":{line}}}"#).unwrap();
+            }
+            16..18 => {
+                self.unknown += 1;
+                write!(
+                    batch,
+                    r#"{{"type":"platform.new{number}","record":[{{"a":1}}]}}"#
+                )
+                .unwrap();
+            }
+            18 => {
+                self.malformed += 1;
+                batch.push_str(r#"{"type":"platform.start","record":{"requestId":"\x"}"#);
+                batch.push('}');
+            }
+            _ => {
+                self.malformed += 1;
+                batch.push_str("17");
+            }
+        }
+    }
+
+    /// A batch of this many records, each behind the separator but the first.
+    fn records(&mut self, count: u32, separator: char) -> String {
+        let mut batch = String::new();
+        for kind in 0..count {
+            if 0 < kind {
+                batch.push(separator);
+            }
+            self.push(&mut batch, kind);
+        }
+        batch
+    }
+
+    /// A batch of exactly this many bytes: one line of a log.
+    fn line(&mut self, bytes: usize) -> String {
+        const REST: &str = r#"[{"type":"function","record":""}]"#;
+        let line = "x".repeat(bytes - REST.len());
+        self.log_lines += 1;
+        self.log_bytes += u32::try_from(line.len() + 2).unwrap();
+        format!(r#"[{{"type":"function","record":"{line}"}}]"#)
+    }
+
+    /// Holds what was sent against what the extension told, which saw `own` invocations besides.
+    fn check(&self, points: &[Value], own: u32) {
+        let sum = |name, with: &[_]| values(points, name, with).iter().sum::<f64>();
+        let function = [("log_source", "function")];
+        let expected = [
+            (
+                "invocations",
+                sum("invocations", &[]),
+                self.reports - self.errors + own,
+            ),
+            ("errors", sum("errors", &[]), self.errors),
+            ("log_records", sum("log_records", &function), self.log_lines),
+            ("log_bytes", sum("log_bytes", &function), self.log_bytes),
+            (
+                "malformed_records",
+                sum("malformed_records", &[]),
+                self.malformed,
+            ),
+            ("unknown_records", sum("unknown_records", &[]), self.unknown),
+            (
+                "dropped_deliveries",
+                sum("dropped_deliveries", &[]),
+                self.lost,
+            ),
+        ];
+        for (name, told, sent) in expected {
+            assert_eq!(told, f64::from(sent), "{name}: {self:?}");
+        }
+        // A value that had no room is counted in place of its value.
+        let durations = values(points, "duration", &[]);
+        let told = u32::try_from(durations.len()).unwrap();
+        let dropped = sum("dropped_values", &[]);
+        assert_eq!(
+            f64::from(told) + dropped,
+            f64::from(self.reports + own),
+            "{self:?}"
+        );
+    }
+}
+
+/// Bytes that a flood has: 1 GB for what ships, less where nothing is optimised.
+fn flood_bytes() -> usize {
+    if is_release() {
+        1_000_000_000
+    } else {
+        30_000_000
+    }
+}
+
+fn is_release() -> bool {
+    std::env::var("BANTAM_TEST_PROFILE").as_deref() == Ok("release")
+}
+
+fn flooded(file: &Path, protocol: &str) -> Config {
+    let mut config = measured(file);
+    config
+        .env
+        .push(("BANTAM_TELEMETRY_PROTOCOL".to_owned(), protocol.to_owned()));
+    // Deliveries come at any time, also when the emulator would have frozen the extension.
+    config.freeze = false;
+    config
+}
+
+fn peak_memory_kb(env: &Env) -> u64 {
+    env.environments()[0].extensions[0]
+        .peak_memory_kb()
+        .unwrap()
+}
+
+const ECHO: &str = r#"{"do":"echo","value":1}"#;
+
+/// Batches as they may come, the largest that are taken, ones that are too large, and bodies that
+/// are none; the function is invoked between them.
+#[test]
+fn of_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let config = flooded(&file, "http");
+    let env = start(config.clone());
+    let mut own = 1;
+    assert_eq!(env.respond(ECHO), 1);
+    let idle_kb = peak_memory_kb(&env);
+    let mut sent = Sent::default();
+    let mut platform = Platform::connect(&config);
+    for round in 0_u32.. {
+        if flood_bytes() <= sent.bytes {
+            break;
+        }
+        // 1,000 records and 262,144 bytes are asked for; a batch may have twice the bytes.
+        let mut bodies = vec![sent.line(524_288), sent.line(BATCH_BYTES_MAX)];
+        for records in [1_000, 1_000, 1_000, 1_000, 1_000, 4_000] {
+            bodies.push(format!("[{}]", sent.records(records, ',')));
+        }
+        for body in bodies {
+            assert_eq!(platform.post(body.as_bytes()), 200);
+            sent.bytes += body.len();
+        }
+        if round % 16 == 1 {
+            assert_eq!(platform.post(br#"{"type":"function","record":"x"}"#), 200);
+            sent.lost += 1;
+            let mut other = Platform::connect(&config);
+            other.send(head(BATCH_BYTES_MAX + 1).as_bytes()).unwrap();
+            assert_eq!(other.status(), Some(413));
+            other.close();
+            sent.lost += 1;
+            assert_eq!(env.respond(ECHO), 1);
+            own += 1;
+        }
+    }
+    let peak_kb = peak_memory_kb(&env);
+    let report = env.stop();
+    assert_eq!(end(&report), (Some(0), false));
+    eprintln!("flood of {sent:?}: {idle_kb} KiB idle, {peak_kb} KiB at the peak");
+    sent.check(&points(&file), own);
+    assert!(
+        peak_kb <= idle_kb + MEMORY_KB_MAX,
+        "{idle_kb} KiB idle, {peak_kb} KiB in a flood"
+    );
+}
+
+/// Nothing acknowledges a line, so what the extension has taken is known when it has closed.
+#[test]
+fn of_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let config = flooded(&file, "tcp");
+    let env = start(config.clone());
+    assert_eq!(env.respond(ECHO), 1);
+    let idle_kb = peak_memory_kb(&env);
+    let mut sent = Sent::default();
+    let mut platform = Platform::connect(&config);
+    while sent.bytes < flood_bytes() / 10 {
+        let lines = sent.records(1_000, '\n') + "\n";
+        platform.send(lines.as_bytes()).unwrap();
+        sent.bytes += lines.len();
+    }
+    platform.close();
+    let peak_kb = peak_memory_kb(&env);
+    let report = env.stop();
+    assert_eq!(end(&report), (Some(0), false));
+    eprintln!("flood of {sent:?}: {idle_kb} KiB idle, {peak_kb} KiB at the peak");
+    sent.check(&points(&file), 1);
+    assert!(
+        peak_kb <= idle_kb + MEMORY_KB_MAX,
+        "{idle_kb} KiB idle, {peak_kb} KiB in a flood"
+    );
+}
+
+/// What cannot be exported waits in a queue with an end, and what leaves it unsent is counted.
+#[test]
+fn of_exports_that_nobody_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let mut config = flooded(&file, "http");
+    // Nobody accepts: the connection opens, and no answer comes.
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", hanging.local_addr().unwrap());
+    config.env.retain(|(name, _)| name != "BANTAM_EXPORTERS");
+    config.env.extend([
+        ("BANTAM_EXPORTERS".to_owned(), "ndjson,otlp".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint),
+    ]);
+    let env = start(config.clone());
+    assert_eq!(env.respond(ECHO), 1);
+    let idle_kb = peak_memory_kb(&env);
+    let mut sent = Sent::default();
+    let mut platform = Platform::connect(&config);
+    // Each of these batches fills an interval, and so makes an export.
+    for _ in 0..400 {
+        let body = format!("[{}]", sent.records(300, ','));
+        assert_eq!(platform.post(body.as_bytes()), 200);
+    }
+    assert_eq!(env.respond(ECHO), 1);
+    let peak_kb = peak_memory_kb(&env);
+    let report = env.stop();
+    assert_eq!(end(&report), (Some(0), false));
+    let exports = fs::read_to_string(&file).unwrap().lines().count();
+    assert!(400 <= exports, "{exports}");
+    let points = points(&file);
+    let dropped = values(&points, "dropped_records", &[("dropped_by", "exporter")]);
+    let exported = points.len();
+    let dropped = dropped.iter().sum::<f64>();
+    // 64 batches wait, of some ten points each.
+    assert!(
+        0.5 * exported as f64 <= dropped && dropped <= exported as f64,
+        "{dropped} of {exported}"
+    );
+    assert!(
+        peak_kb <= idle_kb + MEMORY_KB_MAX,
+        "{idle_kb} KiB idle, {peak_kb} KiB in a flood"
+    );
+}
+
+/// Bytes of the largest batch that is taken.
+const BATCH_BYTES_MAX: usize = 1_048_576;
+
+/// What a flood may cost: twice the largest batch, and 1 MiB for what is made of it.
+const MEMORY_KB_MAX: u64 = 3 * 1_024;
