@@ -1,0 +1,445 @@
+//! The parts of the comparison: which programs stand beside each other, and what is promised.
+
+use crate::Outcome;
+use crate::baseline::Counts;
+use crate::growth;
+use crate::ingest;
+use crate::process::{OneProcessor, Subject};
+use crate::programs::{Profile, Workshop, run};
+use crate::start::{self, Goal};
+use crate::table::{Bar, Table, grouped};
+use crate::warm::{self, Kind, SIZES, Size};
+
+/// A part that can be run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Start,
+    Warm,
+    Ingest,
+    Growth,
+}
+
+/// How many samples are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    Short,
+    Full,
+}
+
+/// What has been found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) bars: Vec<Bar>,
+    pub(crate) counts: Counts,
+}
+
+impl Effort {
+    const fn starts(self) -> usize {
+        match self {
+            Self::Short => 20,
+            Self::Full => 300,
+        }
+    }
+}
+
+impl Results {
+    /// Keeps the counts of a start.
+    fn start_counts(&mut self, key: &str, table: &Table, name: &str) {
+        for column in [start::INSTRUCTIONS, start::CALLS] {
+            self.counts
+                .add(&format!("start {key}: {column}"), table.get(name, column));
+        }
+    }
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 4] = [Self::Start, Self::Warm, Self::Ingest, Self::Growth];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "start" => Some(Self::Start),
+            "warm" => Some(Self::Warm),
+            "ingest" => Some(Self::Ingest),
+            "growth" => Some(Self::Growth),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn run(
+        self,
+        workshop: &Workshop,
+        effort: Effort,
+        results: &mut Results,
+    ) -> Outcome<()> {
+        match self {
+            Self::Start => {
+                of_runtimes(workshop, effort, results)?;
+                of_extensions(workshop, effort, results)
+            }
+            Self::Warm => {
+                let _pinned = OneProcessor::take()?;
+                warm(workshop, effort, Kind::Raw, results)?;
+                warm(workshop, effort, Kind::Typed, results)
+            }
+            Self::Ingest => {
+                let _pinned = OneProcessor::take()?;
+                ingest(workshop, effort, results)
+            }
+            Self::Growth => {
+                let _pinned = OneProcessor::take()?;
+                growth(workshop, effort, results)
+            }
+        }
+    }
+}
+
+/// What a full run adds: peers that say where a difference comes from.
+fn others(workshop: &Workshop, effort: Effort, peer: &str, name: &str) -> Outcome<Vec<Subject>> {
+    if effort == Effort::Short {
+        return Ok(Vec::new());
+    }
+    let mut subjects = vec![Subject::new(
+        &format!("{name}, level z"),
+        workshop.peer(peer, Profile::Size)?,
+    )];
+    if let Some(path) = workshop.peer_on_musl(peer)? {
+        subjects.push(Subject::new(&format!("{name}, level 3, static musl"), path));
+    }
+    Ok(subjects)
+}
+
+fn of_runtimes(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Start of a runtime ...");
+    let stock = workshop.with_handler(Subject::new(STOCK, workshop.stock()?));
+    let plain = workshop.plain_function("bench_hello")?;
+    let mut subjects = vec![
+        workshop.floor_subject(FLOOR, "next"),
+        stock,
+        Subject::new(HELLO, workshop.function("bench_hello")?),
+        Subject::new("Bantam, hello, plain cargo build", plain),
+        Subject::new(PEER_RUNTIME, workshop.peer("hello", Profile::Release)?),
+        Subject::new(PEER_SPEED, workshop.peer("hello", Profile::Speed)?),
+    ];
+    subjects.extend(others(workshop, effort, "hello", "lambda_runtime")?);
+    let subjects: Vec<_> = subjects
+        .into_iter()
+        .map(|subject| (subject, Goal::Next))
+        .collect();
+    let times = effort.starts();
+    let table = start::table(
+        "Start of a runtime",
+        &format!(
+            "{times} starts of each, in turn, page cache warm. ready µs: from before the process is \
+             made to the first byte of GET next. CPU, faults, peak memory and threads once \
+             everything waits for the answer."
+        ),
+        &subjects,
+        times,
+        false,
+    )?;
+    let get = |name: &str, column: &str| table.get(name, column).unwrap_or(f64::NAN);
+    let us = |name: &str| get(name, start::GOAL_US);
+    let peak = |name: &str| get(name, start::PEAK_KB);
+    results.bars.extend([
+        Bar::at_most(
+            1.25,
+            "start of the stock binary, times the C floor",
+            us(STOCK) / us(FLOOR),
+        ),
+        Bar::at_least(
+            7.0,
+            "start of lambda_runtime's hello, times the stock binary",
+            us(PEER_RUNTIME) / us(STOCK),
+        ),
+        Bar::at_most(
+            0.1,
+            "peak memory of the stock binary, share of lambda_runtime's hello",
+            peak(STOCK) / peak(PEER_RUNTIME),
+        )
+        .gate(),
+    ]);
+    results.start_counts("stock", &table, STOCK);
+    results.start_counts("hello", &table, HELLO);
+    results.tables.push(table);
+    if effort == Effort::Full {
+        results.tables.push(start::table(
+            "Start of a runtime, file not in the page cache",
+            &format!(
+                "{COLD_STARTS} starts of each, in turn; before each the pages of the program are \
+                 dropped with POSIX_FADV_DONTNEED. Those of shared libraries stay, since other \
+                 processes map them: that favours what is linked dynamically."
+            ),
+            &subjects,
+            COLD_STARTS,
+            true,
+        )?);
+        results.tables.push(of_libcs(workshop)?);
+    }
+    Ok(())
+}
+
+/// What a C library takes before `main`, most of which is CPUID in a virtual machine.
+fn of_libcs(workshop: &Workshop) -> Outcome<Table> {
+    let subjects = [
+        ("empty C program, static musl", "empty-musl-static"),
+        ("empty C program, static glibc", "empty-glibc-static"),
+        ("empty C program, shared glibc", "empty-glibc-dynamic"),
+    ];
+    let subjects: Vec<_> = subjects
+        .into_iter()
+        .map(|(name, file)| (workshop.floor_subject(name, file), Goal::Exit))
+        .collect();
+    let cpuid_ns = run(&mut std::process::Command::new(workshop.floor("cpuid")))?;
+    let cpuid_ns = String::from_utf8(cpuid_ns)?.trim().to_owned();
+    let note = format!(
+        "ready µs: from before the process is made until it has been waited for. \
+         One CPUID takes {cpuid_ns} ns on this machine."
+    );
+    start::table("What the C library takes", &note, &subjects, 200, false)
+}
+
+fn of_extensions(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Start of an extension ...");
+    let mut subjects = vec![
+        workshop.floor_subject("C floor, all three calls", "ready"),
+        Subject::new(EXTENSION, extension(workshop)?),
+        Subject::new(
+            PEER_EXTENSION,
+            workshop.peer("extension", Profile::Release)?,
+        ),
+        Subject::new(
+            PEER_EXTENSION_SPEED,
+            workshop.peer("extension", Profile::Speed)?,
+        ),
+    ];
+    subjects.extend(others(workshop, effort, "extension", "lambda-extension")?);
+    let register = workshop.floor_subject(FLOOR_REGISTER, "register");
+    let subjects: Vec<_> = [(register, Goal::Register)]
+        .into_iter()
+        .chain(subjects.into_iter().map(|subject| (subject, Goal::Ready)))
+        .collect();
+    let times = effort.starts();
+    let table = start::table(
+        "Start of an extension",
+        &format!(
+            "{times} starts of each, in turn, page cache warm. register µs: to the first byte of \
+             register; ready µs: to the first byte of event/next, after register and the \
+             subscription to telemetry. System calls up to there; the rest once everything waits."
+        ),
+        &subjects,
+        times,
+        false,
+    )?;
+    extension_bars(&table, results);
+    results.start_counts("extension", &table, EXTENSION);
+    results.tables.push(table);
+    if effort == Effort::Full {
+        results.tables.push(start::table(
+            "Start of an extension, file not in the page cache",
+            &format!("{COLD_STARTS} starts of each, as above for runtimes."),
+            &subjects,
+            COLD_STARTS,
+            true,
+        )?);
+    }
+    Ok(())
+}
+
+fn extension_bars(table: &Table, results: &mut Results) {
+    let get = |name: &str, column: &str| table.get(name, column).unwrap_or(f64::NAN);
+    let share = |column: &str| get(EXTENSION, column) / get(PEER_EXTENSION, column);
+    let register = get(EXTENSION, start::REGISTER_US) / get(FLOOR_REGISTER, start::REGISTER_US);
+    results.bars.extend([
+        Bar::at_most(1.4, "register, times the C floor", register),
+        Bar::at_most(
+            0.25,
+            "extension ready, share of lambda-extension's time",
+            share(start::GOAL_US),
+        ),
+        Bar::at_most(
+            1.0 / 6.0,
+            "extension, share of lambda-extension's peak memory",
+            share(start::PEAK_KB),
+        )
+        .gate(),
+        Bar::at_most(
+            20.0,
+            "system calls until the extension is ready",
+            get(EXTENSION, start::CALLS),
+        )
+        .gate(),
+    ]);
+}
+
+fn warm(workshop: &Workshop, effort: Effort, kind: Kind, results: &mut Results) -> Outcome<()> {
+    let (example, peer, what) = match kind {
+        Kind::Raw => ("raw", "raw", "raw"),
+        Kind::Typed => ("bench_typed", "typed", "typed"),
+    };
+    let mut subjects = Vec::new();
+    let mut plain = Vec::new();
+    if kind == Kind::Raw {
+        subjects.push(workshop.floor_subject(FLOOR_ECHO, "echo"));
+        plain.push(None);
+    }
+    let plain_ours = Subject::new(PLAIN, workshop.plain_function(example)?);
+    subjects.push(Subject::new(SHIPPED, workshop.function(example)?));
+    plain.push(Some(plain_ours.clone()));
+    let peer_speed = Subject::new(PEER_SPEED, workshop.peer(peer, Profile::Speed)?);
+    if effort == Effort::Full {
+        subjects.push(plain_ours);
+        plain.push(None);
+        subjects.push(Subject::new(
+            PEER_RUNTIME,
+            workshop.peer(peer, Profile::Release)?,
+        ));
+        plain.push(None);
+    }
+    subjects.push(peer_speed.clone());
+    plain.push(Some(peer_speed));
+    if effort == Effort::Full {
+        let others = others(workshop, effort, peer, "lambda_runtime")?;
+        plain.extend(others.iter().map(|_| None));
+        subjects.extend(others);
+    }
+    for size in SIZES {
+        if effort == Effort::Short && size.bytes > 2_000_000 {
+            continue;
+        }
+        eprintln!("Warm path, {what}, {} ...", size.name);
+        let rounds = match effort {
+            Effort::Short => 3,
+            Effort::Full => 15,
+        };
+        let table = warm::table(kind, size, &subjects, &plain, rounds)?;
+        let name = format!("warm {what} {}", size.name);
+        let counts = &mut results.counts;
+        counts.add(
+            &format!("{name}: instructions"),
+            table.get(SHIPPED, warm::INSTRUCTIONS),
+        );
+        // A large event comes in as many reads as the kernel cuts it into.
+        if size.bytes < 50_000 {
+            counts.add(
+                &format!("{name}: system calls"),
+                table.get(SHIPPED, warm::CALLS),
+            );
+        }
+        match kind {
+            Kind::Raw => raw_bars(size, &table, results),
+            Kind::Typed => typed_bars(size, &table, results),
+        }
+        results.tables.push(table);
+    }
+    Ok(())
+}
+
+fn raw_bars(size: Size, table: &Table, results: &mut Results) {
+    let cpu = |name: &str| table.get(name, warm::CPU_US).unwrap_or(f64::NAN);
+    let what = format!("CPU of an echo of {}, times the C loop", size.name);
+    let bar = Bar::at_most(1.2, what, cpu(SHIPPED) / cpu(FLOOR_ECHO));
+    results.bars.push(bar);
+}
+
+fn typed_bars(size: Size, table: &Table, results: &mut Results) {
+    let limit = match size.bytes {
+        242 | 2_700 => 0.5,
+        89_000 | 1_000_000 => 1.0,
+        _ => return,
+    };
+    let bar = |column: &str| {
+        let get = |name: &str| table.get(name, column).unwrap_or(f64::NAN);
+        let what = format!(
+            "{column}, typed {}, share of lambda_runtime at level 3",
+            size.name
+        );
+        Bar::at_most(limit, what, get(SHIPPED) / get(PEER_SPEED))
+    };
+    results.bars.push(bar(warm::CPU_US));
+    results.bars.push(bar(warm::INSTRUCTIONS).gate());
+}
+
+fn extension(workshop: &Workshop) -> Outcome<std::path::PathBuf> {
+    workshop.stock()?;
+    workshop.stock_extension()
+}
+
+fn ingest(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Ingest ...");
+    let mut subjects = vec![
+        Subject::new(EXTENSION, extension(workshop)?),
+        Subject::new(
+            "lambda-extension, level 3",
+            workshop.peer("extension", Profile::Speed)?,
+        ),
+    ];
+    subjects.extend(others(workshop, effort, "extension", "lambda-extension")?);
+    let rounds = match effort {
+        Effort::Short => 3,
+        Effort::Full => 15,
+    };
+    let table = ingest::table(&subjects, rounds)?;
+    results.counts.add(
+        "ingest: instructions/record",
+        table.get(EXTENSION, ingest::PER_RECORD),
+    );
+    results.tables.push(table);
+    Ok(())
+}
+
+fn growth(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Growth ...");
+    let total = match effort {
+        Effort::Short => 20_000,
+        Effort::Full => 1_000_000,
+    };
+    let shipped = Subject::new(EXTENSION, extension(workshop)?);
+    results.tables.push(growth::batches(&shipped)?);
+    let raw = Subject::new("Bantam, raw", workshop.function("raw")?);
+    let typed = Subject::new("Bantam, typed", workshop.function("bench_typed")?);
+    let tables = [
+        (
+            raw.name.clone(),
+            growth::invocations(&raw, Kind::Raw, total)?,
+        ),
+        (
+            typed.name.clone(),
+            growth::invocations(&typed, Kind::Typed, total)?,
+        ),
+        (shipped.name.clone(), growth::extension(&shipped, total)?),
+    ];
+    for (name, table) in tables {
+        let at = |row: usize, column: &str| {
+            let row = format!("to {}", grouped(row));
+            table.get(&row, column).unwrap_or(f64::NAN)
+        };
+        let more_kb = at(total, growth::MEMORY) - at(10_000, growth::MEMORY);
+        let times = at(total, growth::CPU_EACH) / at(10_000, growth::CPU_EACH);
+        let kb = format!(
+            "{name}: kB more after {} invocations than after 10,000",
+            grouped(total)
+        );
+        results.bars.push(Bar::at_most(64.0, kb, more_kb).gate());
+        let cpu = format!("{name}: CPU of the last invocations, times those up to 10,000");
+        results.bars.push(Bar::at_most(1.1, cpu, times));
+        results.tables.push(table);
+    }
+    Ok(())
+}
+
+const FLOOR: &str = "C floor, static musl";
+const FLOOR_REGISTER: &str = "C floor, register only";
+const FLOOR_ECHO: &str = "C echo loop, static musl";
+const STOCK: &str = "Bantam, stock binary";
+const HELLO: &str = "Bantam, hello";
+const SHIPPED: &str = "Bantam";
+const PLAIN: &str = "Bantam, plain cargo build";
+const EXTENSION: &str = "Bantam, extension";
+const PEER_RUNTIME: &str = "lambda_runtime, release";
+const PEER_SPEED: &str = "lambda_runtime, level 3";
+const PEER_EXTENSION: &str = "lambda-extension, release";
+const PEER_EXTENSION_SPEED: &str = "lambda-extension, level 3";
+
+/// Starts of each program that is not in the page cache.
+const COLD_STARTS: usize = 60;

@@ -1,0 +1,256 @@
+//! A process that is measured, and what the kernel counts of it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::Outcome;
+
+/// A program that is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    /// How the tables call it.
+    pub(crate) name: String,
+    /// The file, under the name that it is started by.
+    pub(crate) path: PathBuf,
+    pub(crate) env: Vec<(&'static str, String)>,
+}
+
+/// A running process; it ends with this value.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// When it was about to be started.
+    pub(crate) started: Instant,
+}
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) cpu_us: f64,
+    pub(crate) minor_faults: f64,
+    pub(crate) major_faults: f64,
+    pub(crate) peak_kb: f64,
+    pub(crate) now_kb: f64,
+    pub(crate) threads: f64,
+}
+
+impl Subject {
+    pub(crate) fn new(name: &str, path: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            path,
+            env: Vec::new(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Outcome<u64> {
+        Ok(fs::metadata(&self.path)?.len())
+    }
+
+    /// Starts it against the API at this address.
+    pub(crate) fn start(&self, api: &str) -> Outcome<Process> {
+        self.start_under::<&str>(api, None, &[])
+    }
+
+    /// Starts it under a tool that takes the program behind its own arguments.
+    pub(crate) fn start_under<S: AsRef<OsStr>>(
+        &self,
+        api: &str,
+        tool: Option<&str>,
+        args: &[S],
+    ) -> Outcome<Process> {
+        let mut command = match tool {
+            Some(tool) => {
+                let mut command = Command::new(tool);
+                command.args(args).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
+        command
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .env("AWS_LAMBDA_RUNTIME_API", api)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", self.path.display()))?;
+        Ok(Process { child, started })
+    }
+}
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process that a tool runs in this one.
+    pub(crate) fn inner(&self) -> Outcome<u32> {
+        let id = self.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        Ok(children
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .parse()?)
+    }
+
+    /// Waits until no thread runs, then reads what was used: until then the kernel has not added
+    /// up what a running thread takes.
+    pub(crate) fn settled(&self) -> Outcome<Usage> {
+        let until = Instant::now() + PATIENCE;
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            quiet = if self.sleeps()? { quiet + 1 } else { 0 };
+            if until < Instant::now() {
+                let id = self.id();
+                let command = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
+                return Err(format!("process {id} does not come to rest: {command:?}").into());
+            }
+            std::thread::yield_now();
+        }
+        self.usage()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(&mut self) -> Outcome<()> {
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn sleeps(&self) -> Outcome<bool> {
+        for task in self.tasks()? {
+            let Ok(stat) = fs::read_to_string(task.join("stat")) else {
+                // It ended between the two calls.
+                continue;
+            };
+            match after_name(&stat).chars().next() {
+                Some('S') => {}
+                Some('Z' | 'X') => return Err(format!("process {} has ended", self.id()).into()),
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn usage(&self) -> Outcome<Usage> {
+        let id = self.id();
+        let tasks = self.tasks()?;
+        let mut ran_ns = 0.0;
+        for task in &tasks {
+            if let Ok(text) = fs::read_to_string(task.join("schedstat")) {
+                ran_ns += number(text.split(' ').next());
+            }
+        }
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        let mut fields = after_name(&stat).split(' ').skip(7);
+        let minor_faults = number(fields.next());
+        let major_faults = number(fields.nth(1));
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let of_status = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            number(line.and_then(|rest| rest.split_whitespace().next()))
+        };
+        Ok(Usage {
+            cpu_us: ran_ns / 1e3,
+            minor_faults,
+            major_faults,
+            peak_kb: of_status("VmHWM:"),
+            now_kb: of_status("VmRSS:"),
+            threads: of_status("Threads:"),
+        })
+    }
+
+    fn tasks(&self) -> Outcome<Vec<PathBuf>> {
+        let folder = fs::read_dir(format!("/proc/{}/task", self.id()))?;
+        Ok(folder
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Drops the pages of a file from the page cache, as far as nothing maps them.
+pub(crate) fn evict(path: &Path) -> Outcome<()> {
+    let file = fs::File::open(path)?;
+    // Only pages that are on the disk can be dropped.
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
+}
+
+/// Keeps this thread, and what it starts, on one processor until this value is gone.
+///
+/// Two processes that take turns cost the same every time there. On two processors each wakes the
+/// other with an interrupt, out of an idle state: three times the CPU, and it is up to the scheduler
+/// which of the two happens.
+#[derive(Debug)]
+pub(crate) struct OneProcessor {
+    before: CpuSet,
+}
+
+impl OneProcessor {
+    pub(crate) fn take() -> Outcome<Self> {
+        let before = sched_getaffinity(None)?;
+        let last = (0..CpuSet::MAX_CPU).rev().find(|cpu| before.is_set(*cpu));
+        let mut one = CpuSet::new();
+        one.set(last.ok_or("no processor")?);
+        sched_setaffinity(None, &one)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        // It was allowed before.
+        sched_setaffinity(None, &self.before).ok();
+    }
+}
+
+/// What follows the name in a line of `stat`; the name may hold anything.
+fn after_name(stat: &str) -> &str {
+    stat.rsplit_once(") ").map_or("", |(_, rest)| rest)
+}
+
+fn number(text: Option<&str>) -> f64 {
+    text.and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0.0)
+}
+
+/// What Lambda sets for a function, as far as any of the programs looks at it.
+const ENVIRONMENT: [(&str, &str); 12] = [
+    ("AWS_DEFAULT_REGION", "us-east-1"),
+    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+    ("AWS_LAMBDA_FUNCTION_NAME", "measured"),
+    ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+    ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+    ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/measured"),
+    ("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/21/[$LATEST]0"),
+    ("AWS_REGION", "us-east-1"),
+    ("LANG", "en_US.UTF-8"),
+    ("PATH", "/usr/local/bin:/usr/bin/:/bin:/opt/bin"),
+    ("TZ", ":UTC"),
+    ("_HANDLER", "handler"),
+];
+
+/// How long a process may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often in a row a process has to be found asleep.
+const QUIET_LOOKS: usize = 3;

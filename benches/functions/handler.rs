@@ -1,0 +1,132 @@
+//! What the measured functions do, the same under each runtime: only the `main` around it differs.
+//!
+//! Everything is owned, because `lambda_runtime` takes no type that borrows from the event.
+
+#![expect(dead_code, reason = "each function uses a part of it")]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The event of the hello world.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Hello {
+    first_name: Option<String>,
+}
+
+/// Its response.
+#[derive(Debug, Serialize)]
+pub(crate) struct Greeting {
+    message: String,
+}
+
+/// Greets.
+pub(crate) fn hello(event: &Hello) -> Greeting {
+    let name = event.first_name.as_deref().unwrap_or("world");
+    Greeting {
+        message: format!("Hello, {name}!"),
+    }
+}
+
+/// Requests of an HTTP API, as API Gateway writes one. An event of any size is a number of them, so
+/// that one byte costs what another does.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
+#[derive(Debug, Deserialize)]
+pub(crate) struct Batch {
+    requests: Vec<Request>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Request {
+    version: String,
+    route_key: String,
+    raw_path: String,
+    raw_query_string: String,
+    cookies: Vec<String>,
+    headers: BTreeMap<String, String>,
+    query_string_parameters: BTreeMap<String, String>,
+    request_context: RequestContext,
+    path_parameters: BTreeMap<String, String>,
+    stage_variables: BTreeMap<String, String>,
+    body: Option<String>,
+    is_base64_encoded: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RequestContext {
+    account_id: String,
+    api_id: String,
+    domain_name: String,
+    http: Http,
+    request_id: String,
+    stage: String,
+    time: String,
+    time_epoch: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Http {
+    method: String,
+    path: String,
+    protocol: String,
+    source_ip: String,
+    user_agent: String,
+}
+
+/// The response to a batch.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Response {
+    status_code: u16,
+    headers: BTreeMap<&'static str, &'static str>,
+    body: String,
+}
+
+/// Looks into each request, so that nothing of it can be left out.
+pub(crate) fn batch(event: &Batch) -> Response {
+    let fields = |request: &Request| {
+        let maps = [
+            &request.headers,
+            &request.query_string_parameters,
+            &request.path_parameters,
+            &request.stage_variables,
+        ];
+        let context = &request.request_context;
+        let texts = [
+            &request.version,
+            &request.route_key,
+            &request.raw_path,
+            &request.raw_query_string,
+            &context.account_id,
+            &context.api_id,
+            &context.domain_name,
+            &context.request_id,
+            &context.stage,
+            &context.time,
+            &context.http.method,
+            &context.http.path,
+            &context.http.protocol,
+            &context.http.source_ip,
+            &context.http.user_agent,
+        ];
+        maps.iter().map(|map| map.len()).sum::<usize>()
+            + texts.iter().filter(|text| !text.is_empty()).count()
+            + request.cookies.len()
+            + usize::from(context.time_epoch != 0)
+            + usize::from(request.is_base64_encoded)
+            + request.body.as_ref().map_or(0, String::len)
+    };
+    let (count, sum) = (
+        event.requests.len(),
+        event.requests.iter().map(fields).sum::<usize>(),
+    );
+    Response {
+        status_code: 200,
+        headers: BTreeMap::from([("content-type", "text/plain")]),
+        body: format!("{count} requests, {sum}"),
+    }
+}

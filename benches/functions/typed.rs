@@ -1,0 +1,15 @@
+//! The typed function of the warm path.
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+
+use bantam::Context;
+
+#[path = "handler.rs"]
+mod handler;
+
+fn main() -> ExitCode {
+    bantam::main(bantam::typed!(|event, _: &Context<'_>| {
+        Ok::<_, Infallible>(handler::batch(&event))
+    }))
+}

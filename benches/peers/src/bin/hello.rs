@@ -1,0 +1,16 @@
+//! The hello world of `lambda_runtime`, as its README has it, with a type.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[path = "../../../functions/handler.rs"]
+mod handler;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::run(service_fn(
+        |event: LambdaEvent<handler::Hello>| async move {
+            Ok::<_, Error>(handler::hello(&event.payload))
+        },
+    ))
+    .await
+}

@@ -1,0 +1,16 @@
+//! The typed function of the warm path on `lambda_runtime`.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[path = "../../../functions/handler.rs"]
+mod handler;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::run(service_fn(
+        |event: LambdaEvent<handler::Batch>| async move {
+            Ok::<_, Error>(handler::batch(&event.payload))
+        },
+    ))
+    .await
+}
