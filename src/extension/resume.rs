@@ -5,7 +5,7 @@
 //! the open `event/next`, so that no event is lost. What was measured so far is lost, and counted.
 
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd as _, FromRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, FromRawFd as _, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,18 +130,15 @@ pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) 
 }
 
 fn start_anew() -> ! {
-    // Without it, another thread panicked too and is starting anew already.
-    if let Some(Handover {
-        identifier,
-        stream,
-        asked,
-        is_answered,
-        is_ending,
-        port,
-        panics,
-    }) = lock().take()
-    {
-        if is_ending {
+    let panics = lock().as_ref().map_or(0, |handover| handover.panics);
+    // One panic after another must not become a spin.
+    #[expect(clippy::disallowed_methods, reason = "the pause is the point")]
+    std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
+    // Held until the end: what is handed over stays true, because the loop, which may be another
+    // thread, tells of each step here before it takes it. Another thread that panics waits here.
+    let held = lock();
+    if let Some(handover) = held.as_ref() {
+        if handover.is_ending {
             #[expect(
                 clippy::exit,
                 clippy::disallowed_methods,
@@ -149,19 +146,20 @@ fn start_anew() -> ! {
             )]
             std::process::exit(0);
         }
-        // One panic after another must not become a spin.
-        #[expect(clippy::disallowed_methods, reason = "nothing else runs any more")]
-        std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
-        let kept = stream.filter(|_| !is_answered);
-        let kept = kept.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
-        let descriptor = kept.map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
+        let stream = handover.stream.as_ref().filter(|_| !handover.is_answered);
+        let kept = stream.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
         let value = format!(
-            "{descriptor} {} {asked} {port} {identifier}",
-            panics.saturating_add(1)
+            "{} {} {} {} {}",
+            kept.map_or(-1, AsRawFd::as_raw_fd),
+            panics.saturating_add(1),
+            handover.asked,
+            handover.port,
+            handover.identifier,
         );
         let error = exec::again(std::env::args_os().collect(), &[(VARIABLE, Some(&value))]);
         super::log(&format!("cannot start anew after a panic: {error}"));
     }
+    drop(held);
     // To exit is to fail the function; to stay is to hold up its next invocation. Staying is the
     // lesser harm: the platform ends the environment by itself when it times out.
     loop {
