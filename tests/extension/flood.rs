@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::kinds::{measured, points, values};
 use crate::lifecycle::end;
-use crate::support::{Env, start};
+use crate::support::{Env, shipped, start};
 use crate::telemetry::{Platform, head};
 
 /// What was sent, and so has to be told.
@@ -145,15 +145,11 @@ impl Sent {
 
 /// Bytes that a flood has: 1 GB for what ships, less where nothing is optimised.
 fn flood_bytes() -> usize {
-    if is_release() {
+    if shipped().is_some() {
         1_000_000_000
     } else {
         30_000_000
     }
-}
-
-fn is_release() -> bool {
-    std::env::var("BANTAM_TEST_PROFILE").as_deref() == Ok("release")
 }
 
 fn flooded(file: &Path, protocol: &str) -> Config {

@@ -1,7 +1,7 @@
 //! The real binaries, spawned by the emulator as Lambda would spawn them.
 //!
-//! `BANTAM_TEST_PROFILE=release` runs the same tests on the binaries as they ship, which abort
-//! instead of unwinding.
+//! `BANTAM_TEST_PROGRAMS=target/layer/x86_64` runs the same tests on programs that were built before,
+//! such as those of `layer/build`, which abort instead of unwinding.
 
 #![expect(
     clippy::unwrap_used,

@@ -39,7 +39,7 @@ pub(crate) fn function(example: &str) -> Config {
 /// The stock binary with an executable handler from the fixtures.
 pub(crate) fn stock(handler: &str) -> Config {
     let mut config = function("raw");
-    config.program = profile_folder().join("bantam");
+    config.program = folder().join("bantam");
     config.task_root = fixtures();
     config.handler = handler.to_owned();
     config
@@ -54,31 +54,33 @@ pub(crate) fn fixtures() -> PathBuf {
 
 pub(crate) fn example_path(name: &str) -> PathBuf {
     build();
-    profile_folder().join("examples").join(name)
+    folder().join("examples").join(name)
 }
 
-fn profile_folder() -> PathBuf {
-    let debug = Path::new(env!("CARGO_BIN_EXE_bantam")).parent().unwrap();
-    match std::env::var("BANTAM_TEST_PROFILE").as_deref() {
-        Ok("release") => debug.parent().unwrap().join("release"),
-        Ok(other) => panic!("BANTAM_TEST_PROFILE is {other:?}, expected release"),
-        Err(_) => debug.to_path_buf(),
-    }
+/// `BANTAM_TEST_PROGRAMS`: where the programs are that were built before, as they ship.
+pub(crate) fn shipped() -> Option<PathBuf> {
+    let folder = std::env::var_os("BANTAM_TEST_PROGRAMS")?;
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+}
+
+fn folder() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_bantam")).parent().unwrap();
+    shipped().unwrap_or_else(|| built.to_path_buf())
 }
 
 /// `cargo test` builds the examples, but not when it is told to run one test target only.
 fn build() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
+        if shipped().is_some() {
+            return;
+        }
         let mut command = Command::new(env!("CARGO"));
         command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--bins"]);
         command.args(["--examples", "--target-dir"]);
-        command.arg(profile_folder().parent().unwrap());
-        if profile_folder().ends_with("release") {
-            command.arg("--release");
-        }
+        command.arg(folder().parent().unwrap());
         assert!(command.status().unwrap().success(), "{command:?}");
     });
 }
