@@ -76,7 +76,7 @@ class BantamStack extends cdk.Stack {
       ...common,
       runtime: lambda.Runtime.PROVIDED_AL2023,
       handler: "hello.sh",
-      code: zip(`hello-${arch}.zip`),
+      code: zip(`script-${arch}.zip`),
       layers: [layer],
     });
 

@@ -49,7 +49,7 @@ locals {
     both = {
       runtime = "provided.al2023"
       handler = "hello.sh"
-      zip     = "${var.zips}/hello-${local.arch}.zip"
+      zip     = "${var.zips}/script-${local.arch}.zip"
       layers  = [module.bantam.layer_arn]
     }
   }
