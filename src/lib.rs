@@ -47,7 +47,6 @@ mod runtime;
 mod shared;
 
 use std::ffi::OsStr;
-use std::process::ExitCode;
 
 pub use runtime::{
     Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, Init, InitFn,
@@ -68,9 +67,8 @@ enum Role {
 /// - `bantam`, or any name in a folder `extensions`, is the extension.
 /// - Any other name prints how to start it, and exits with 2.
 ///
-/// The exit code is for the caller's own `main` to return; only that ends the process.
-#[must_use = "it is the exit code of the process: return it from `main`"]
-pub fn main(init: impl Init) -> ExitCode {
+/// It ends the process. Text that `print!` holds back, because its line has no end, is lost then.
+pub fn main(init: impl Init) -> ! {
     let name = std::env::args_os().next().unwrap_or_default();
     match role(&name) {
         Role::Runtime => run(init),
@@ -79,15 +77,15 @@ pub fn main(init: impl Init) -> ExitCode {
             clippy::disallowed_methods,
             reason = "the environment is read once, there"
         )]
-        Role::Extension => extension::run(&name, |name| std::env::var_os(name)),
+        Role::Extension => runtime::exit(extension::run(&name, |name| std::env::var_os(name))),
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
-            say("bantam: built without the feature `extension`; it runs as `bootstrap` only\n");
-            ExitCode::FAILURE
+            runtime::write_line(WITHOUT_EXTENSION);
+            runtime::exit(1)
         }
         Role::Unknown => {
-            say(USAGE);
-            ExitCode::from(2)
+            runtime::write_line(USAGE);
+            runtime::exit(2)
         }
     }
 }
@@ -101,13 +99,11 @@ fn role(name: &OsStr) -> Role {
     }
 }
 
-fn say(text: &str) {
-    use std::io::Write as _;
-    // There is nobody to tell when this fails.
-    std::io::stderr().write_all(text.as_bytes()).ok();
-}
+#[cfg(not(feature = "extension"))]
+const WITHOUT_EXTENSION: &[u8] =
+    b"bantam: built without the feature `extension`; it runs as `bootstrap` only\n";
 
-const USAGE: &str = "\
+const USAGE: &[u8] = b"\
 This is an AWS Lambda custom runtime. It does what the name it is started under says:
 
   bootstrap            the runtime; Lambda starts it as /var/task/bootstrap

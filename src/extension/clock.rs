@@ -1,6 +1,6 @@
 //! The clocks, read in one place.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -13,7 +13,8 @@ pub(super) fn now() -> EpochMs {
         reason = "the one place that reads the wall clock"
     )]
     let now = SystemTime::now();
-    EpochMs::of(now)
+    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    EpochMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A number that is another one in each environment, also in those restored from one snapshot.

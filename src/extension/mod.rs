@@ -21,7 +21,6 @@ mod start;
 mod state;
 
 use std::ffi::{OsStr, OsString};
-use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -34,10 +33,10 @@ use crate::shared::endpoint::Endpoint;
 use crate::shared::env::EnvError;
 use crate::shared::logline::{Format, Level, Record};
 
-/// Runs the extension until SHUTDOWN. `argv0` is the name that the process was started under.
+/// Runs the extension until SHUTDOWN, and says the exit code. `argv0` is the name that the process was started under.
 ///
 /// Only a missing or malformed `AWS_LAMBDA_RUNTIME_API` ends it earlier: then there is no platform.
-pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCode {
+pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let started_at = clock::now();
     let started = clock::monotonic();
     let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
@@ -45,7 +44,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
         Ok(endpoint) => endpoint,
         Err(error) => {
             log(&error.to_string());
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
     let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
@@ -92,7 +91,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> ExitCo
     let interval_ms = ready.config.interval_ms;
     let state = Rc::new(State::new(accounting, resource, settings, interval_ms));
     run::run(&endpoint, ready, &state);
-    ExitCode::SUCCESS
+    0
 }
 
 /// Where the platform is. The other variables are read once it has been reached.

@@ -156,7 +156,7 @@ fn start_anew() -> ! {
             handover.port,
             handover.identifier,
         );
-        let error = exec::again(std::env::args_os().collect(), &[(VARIABLE, Some(&value))]);
+        let error = exec::again(&[(VARIABLE, Some(&value))]);
         super::log(&format!("cannot start anew after a panic: {error}"));
     }
     drop(held);

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -226,7 +227,10 @@ impl Blocking<'_> {
     }
 
     fn write(&mut self, request: &Request) -> io::Result<()> {
-        blocking::write(self.open()?, Outgoing::new(&request.head, &request.body))
+        blocking::write(
+            self.open()?.as_fd(),
+            Outgoing::new(&request.head, &request.body),
+        )
     }
 
     fn exchange(&mut self, request: &Request, answer: &mut Reader) -> Result<(), ExchangeError> {
@@ -235,7 +239,7 @@ impl Blocking<'_> {
             Ok(()) => self
                 .open()
                 .map_err(ExchangeError::Io)
-                .and_then(|stream| blocking::read(stream, answer)),
+                .and_then(|stream| blocking::read(stream.as_fd(), answer)),
             Err(error) => Err(error),
         };
         if answer.close_reason().is_some() {

@@ -6,7 +6,6 @@ use super::Stop;
 use super::client::{Client, Post};
 use super::context::Context;
 use super::error::Error;
-use super::failure::Failure;
 use super::panic;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::logline::Level;
@@ -62,7 +61,7 @@ impl<'a> Answer<'a> {
     fn serialised(self, body: serde_json::Result<Vec<u8>>) -> Answered {
         match body {
             Ok(body) => self.json_text(&body),
-            Err(error) => self.failure(&Failure::new("Runtime.MarshalError", error.to_string())),
+            Err(error) => self.failure(&Error::of_text("Runtime.MarshalError", error.to_string())),
         }
     }
 
@@ -77,7 +76,7 @@ impl<'a> Answer<'a> {
             // an error of our own the caller learns both numbers.
             let length = body.len();
             let message = format!("a response of {length} bytes, limit {PAYLOAD_BYTES_MAX}");
-            return self.failure(&Failure::new("Function.ResponseSizeTooLarge", message));
+            return self.failure(&Error::of_text("Function.ResponseSizeTooLarge", message));
         }
         self.send(Post::Response { content_type, body })
     }
@@ -85,10 +84,10 @@ impl<'a> Answer<'a> {
     /// Answers that the invocation failed, and writes that to the log.
     #[must_use]
     pub fn error(self, error: impl Into<Error>) -> Answered {
-        self.failure(&error.into().into_failure())
+        self.failure(&error.into())
     }
 
-    pub(crate) fn failure(self, failure: &Failure) -> Answered {
+    pub(crate) fn failure(self, failure: &Error) -> Answered {
         failure.log(Level::Error);
         self.send(Post::Error(failure))
     }

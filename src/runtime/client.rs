@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use rustix::event::{Timespec, poll};
+
 use super::Stop;
 use super::connection::Connection;
 use super::context::{Context, IdentityError};
-use super::failure::Failure;
+use super::error::Error;
 use super::log::Line;
 use super::protocol::{self, AfterNext, AfterPost, Outcome};
 use crate::shared::blocking::ExchangeError;
@@ -17,9 +19,8 @@ use crate::shared::logline::Level;
 /// A client of one Runtime API.
 #[derive(Debug)]
 pub(super) struct Client {
+    api: &'static Endpoint,
     connection: Connection,
-    authority: String,
-    prefix: String,
     /// The request for the next invocation, which is the same every time.
     next_request: Vec<u8>,
     /// The head of the POST that is being sent.
@@ -48,7 +49,7 @@ pub(super) enum Post<'a> {
         body: &'a [u8],
     },
     /// The error of an invocation or of the initialisation.
-    Error(&'a Failure),
+    Error(&'a Error),
 }
 
 /// A reader for events, to be used for one after the other.
@@ -60,26 +61,25 @@ pub(super) fn event_reader() -> Reader {
 impl Client {
     /// A client that waits for ever, as asking for an event must: the environment may be frozen
     /// while the call is open.
-    pub(super) fn new(api: &Endpoint) -> Self {
+    pub(super) fn new(api: &'static Endpoint) -> Self {
         Self::with_timeout(api, None)
     }
 
     /// A client whose reads and writes are bounded, for the last words of a process.
-    pub(super) fn with_timeout(api: &Endpoint, timeout: Option<Duration>) -> Self {
+    pub(super) fn with_timeout(api: &'static Endpoint, timeout: Option<Duration>) -> Self {
         let mut next_request = Vec::with_capacity(256);
         HeadWriter::request(
             &mut next_request,
             "GET",
-            &[&api.prefix, NEXT],
+            &[&api.prefix, VERSION, "/invocation/next"],
             &api.authority,
         )
         .field("User-Agent", USER_AGENT.as_bytes())
         .end();
         let limits = Limits::of_body(ANSWER_BYTES_MAX);
         Self {
+            api,
             connection: Connection::new(api.address, timeout),
-            authority: api.authority.clone(),
-            prefix: api.prefix.clone(),
             next_request,
             head: Vec::new(),
             answer: Reader::new(Expect::Response, limits),
@@ -157,12 +157,14 @@ impl Client {
             Post::Response { .. } => "/response",
             Post::Error(_) => "/error",
         };
-        self.post(&[INVOCATION, request_id, kind], invocation_id, post)
+        let path = [&self.api.prefix, VERSION, "/invocation/", request_id, kind];
+        self.post(&path, invocation_id, post)
     }
 
     /// Reports that the initialisation failed.
-    pub(super) fn init_error(&mut self, failure: &Failure) -> Result<(), Stop> {
-        self.post(&[INIT_ERROR], None, Post::Error(failure))
+    pub(super) fn init_error(&mut self, failure: &Error) -> Result<(), Stop> {
+        let path = [&self.api.prefix, VERSION, "/init/error"];
+        self.post(&path, None, Post::Error(failure))
     }
 
     fn post(
@@ -210,14 +212,7 @@ impl Client {
         post: Post<'_>,
         length: usize,
     ) {
-        let mut target = [""; 5];
-        for (slot, part) in target
-            .iter_mut()
-            .zip([self.prefix.as_str(), VERSION].iter().chain(path))
-        {
-            *slot = part;
-        }
-        let head = HeadWriter::request(&mut self.head, "POST", &target, &self.authority)
+        let head = HeadWriter::request(&mut self.head, "POST", path, &self.api.authority)
             .field("User-Agent", USER_AGENT.as_bytes())
             .optional_field("Lambda-Runtime-Invocation-Id", invocation_id);
         let head = match post {
@@ -260,7 +255,7 @@ fn describe(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) 
             let status = reader.status().unwrap_or_default();
             format!(
                 "{call}: the API answered {status} {}",
-                String::from_utf8_lossy(body).trim()
+                String::from_utf8_lossy(body.trim_ascii())
             )
         }
     }
@@ -272,19 +267,13 @@ fn warn(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) {
 }
 
 fn sleep(pause: Duration) {
-    if !pause.is_zero() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the pause is part of the protocol"
-        )]
-        std::thread::sleep(pause);
+    if let Ok(pause) = Timespec::try_from(pause) {
+        // A signal cuts it short, which does no harm.
+        poll(&mut [], Some(&pause)).ok();
     }
 }
 
 const VERSION: &str = "/2018-06-01/runtime";
-const NEXT: &str = "/2018-06-01/runtime/invocation/next";
-const INVOCATION: &str = "/invocation/";
-const INIT_ERROR: &str = "/init/error";
 
 /// The platform takes the first token as the name of the runtime.
 const USER_AGENT: &str = concat!("aws-lambda-bantam/", env!("CARGO_PKG_VERSION"));

@@ -1,8 +1,12 @@
 //! The one connection to the Runtime API: opened when needed, kept, opened again when lost.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::log::Line;
 use crate::shared::blocking::{self, ExchangeError};
@@ -13,7 +17,7 @@ use crate::shared::logline::Level;
 #[derive(Debug)]
 pub(super) struct Connection {
     address: SocketAddr,
-    stream: Option<TcpStream>,
+    stream: Option<OwnedFd>,
     /// How long to connect, or one read or write, may take; `None` for ever, as waiting for an event needs.
     timeout: Option<Duration>,
 }
@@ -57,7 +61,9 @@ impl Connection {
     ) -> Result<(), ExchangeError> {
         // First, so that a connection which cannot be opened leaves no earlier answer to be seen.
         response.reset();
-        let stream = self.open().map_err(ExchangeError::Connect)?;
+        let stream = self
+            .open()
+            .map_err(|error| ExchangeError::Connect(error.into()))?;
         let written = blocking::write(stream, request);
         match (blocking::read(stream, response), written) {
             (Ok(()), Ok(())) => Ok(()),
@@ -70,22 +76,30 @@ impl Connection {
         }
     }
 
-    fn open(&mut self) -> io::Result<&mut TcpStream> {
-        if self.stream.is_none() {
-            let stream = match self.timeout {
-                Some(timeout) => TcpStream::connect_timeout(&self.address, timeout)?,
-                None => TcpStream::connect(self.address)?,
-            };
-            // The end of a large message must not wait for an acknowledgement.
-            stream.set_nodelay(true)?;
-            if let Some(timeout) = self.timeout {
-                stream.set_read_timeout(Some(timeout))?;
-                stream.set_write_timeout(Some(timeout))?;
-            }
-            self.stream = Some(stream);
-        }
-        self.stream
-            .as_mut()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn open(&mut self) -> Result<BorrowedFd<'_>, Errno> {
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect(self.address, self.timeout)?,
+        };
+        let stream: &OwnedFd = self.stream.insert(stream);
+        Ok(stream.as_fd())
     }
+}
+
+/// Opens a connection, without the 2 KB that the sockets of the standard library are. With a timeout that is how long connecting may take, and each read and
+/// write: <https://man7.org/linux/man-pages/man7/socket.7.html>, `SO_SNDTIMEO`.
+fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let stream = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if timeout.is_some() {
+        set_socket_timeout(&stream, Timeout::Send, timeout)?;
+        set_socket_timeout(&stream, Timeout::Recv, timeout)?;
+    }
+    rustix::net::connect(&stream, &address)?;
+    // The end of a large message must not wait for an acknowledgement.
+    set_tcp_nodelay(&stream, true)?;
+    Ok(stream)
 }

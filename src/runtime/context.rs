@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::clock;
-use super::failure::Failure;
+use super::error::Error;
+use super::os;
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::env::Function;
 use crate::shared::http::Head;
@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
             version: None,
             memory_mb: None,
         };
-        let EpochMs(now) = clock::now();
+        let EpochMs(now) = os::now();
         Self {
             request_id,
             invocation_id: None,
@@ -119,11 +119,11 @@ impl<'a> Context<'a> {
     }
 
     /// A deadline is never made up; an event without one is answered with this.
-    pub(super) fn missing_deadline(&self) -> Option<Failure> {
+    pub(super) fn missing_deadline(&self) -> Option<Error> {
         let message = "the event came without a valid Lambda-Runtime-Deadline-Ms";
         self.deadline
             .is_none()
-            .then(|| Failure::new("Runtime.InvalidDeadline", message.to_owned()))
+            .then(|| Error::new("Runtime.InvalidDeadline", message))
     }
 
     pub(super) const fn invocation_id(&self) -> Option<&'a str> {
@@ -148,7 +148,7 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.deadline
-            .map_or(Duration::ZERO, |deadline| deadline.remaining(clock::now()))
+            .map_or(Duration::ZERO, |deadline| deadline.remaining(os::now()))
     }
 
     /// The ARN that was invoked, with the version or alias if one was named.

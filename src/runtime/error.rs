@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::failure::Failure;
 use crate::shared::limits::CHAIN_LENGTH_MAX;
 
 /// The error of a handler: any error, with the type that callers and the platform see.
@@ -26,13 +25,13 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 /// ```
 ///
 /// It is no [`std::error::Error`] itself, since it could not take all of them then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
-    error_type: String,
-    message: String,
+    pub(super) error_type: String,
+    pub(super) message: String,
     /// The messages of the sources, outermost first.
-    sources: Vec<String>,
-    stack_trace: Vec<String>,
+    pub(super) sources: Vec<String>,
+    pub(super) stack_trace: Vec<String>,
 }
 
 /// Lets an error type of the user's choose the error type that callers and the platform see.
@@ -64,12 +63,7 @@ impl Error {
     /// An error of type `error_type`.
     #[must_use]
     pub fn new(error_type: &str, message: &str) -> Self {
-        Self {
-            error_type: error_type.to_owned(),
-            message: message.to_owned(),
-            sources: Vec::new(),
-            stack_trace: Vec::new(),
-        }
+        Self::of_text(error_type, message.to_owned())
     }
 
     /// An error that chooses its type by itself.
@@ -78,8 +72,18 @@ impl Error {
         Self::of(&error.error_type(), &error).with_stack_trace(error.stack_trace())
     }
 
+    /// An error of type `error_type`, which takes over its message.
+    pub(crate) fn of_text(error_type: &str, message: String) -> Self {
+        Self {
+            error_type: error_type.to_owned(),
+            message,
+            sources: Vec::new(),
+            stack_trace: Vec::new(),
+        }
+    }
+
     pub(super) fn of(error_type: &str, error: &(dyn StdError + 'static)) -> Self {
-        let new = Self::new(error_type, &error.to_string());
+        let new = Self::of_text(error_type, error.to_string());
         match error.source() {
             Some(source) => new.with_source(source),
             None => new,
@@ -112,11 +116,6 @@ impl Error {
     #[must_use]
     pub fn error_type(&self) -> &str {
         &self.error_type
-    }
-
-    pub(super) fn into_failure(self) -> Failure {
-        Failure::with_sources(&self.error_type, self.message, self.sources)
-            .with_stack_trace(self.stack_trace)
     }
 }
 

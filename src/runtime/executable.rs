@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Answered};
 use super::context::Context;
-use super::failure::Failure;
+use super::error::Error;
 use super::handler::{Handler, Init};
 use super::persistent::Persistent;
 use super::process::{Driven, Process, Until};
@@ -43,14 +43,14 @@ enum Mode {
 impl Init for ExecutableInit {
     type Handler = Executable;
 
-    fn init(self, env: &Env) -> Result<Executable, Failure> {
+    fn init(self, env: &Env) -> Result<Executable, Error> {
         let path = find(env)?;
         match env.handler_mode.as_deref() {
             None | Some("per-invocation") => Ok(Executable(Mode::PerInvocation(path))),
             Some("persistent") => Persistent::start(path)
                 .map(Mode::Persistent)
                 .map(Executable),
-            Some(other) => Err(Failure::new(
+            Some(other) => Err(Error::of_text(
                 "Runtime.InvalidHandlerMode",
                 format!("BANTAM_HANDLER_MODE is {other:?}, expected per-invocation or persistent"),
             )),
@@ -72,7 +72,7 @@ impl Handler for Executable {
 }
 
 /// Runs one process for one event.
-fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
+fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let deadline = context.deadline_ms().to_string();
     let started = Process::spawn(path, &variables(context, &deadline));
     let mut process = started.map_err(|error| not_started(path, &error))?;
@@ -122,41 +122,44 @@ pub(super) fn kill_at(context: &Context<'_>) -> Option<Instant> {
     Instant::now().checked_add(remaining.checked_sub(margin).unwrap_or_default())
 }
 
-pub(super) fn timed_out(process: &mut Process) -> Failure {
+pub(super) fn timed_out(process: &mut Process) -> Error {
     let tail = process.errors_tail();
     let mut message = "the handler was killed shortly before the deadline".to_owned();
     if !tail.is_empty() {
         message.push_str("; it had written: ");
         message.push_str(&tail);
     }
-    Failure::new("Function.Timeout", message)
+    Error::of_text("Function.Timeout", message)
 }
 
-pub(super) fn too_large() -> Failure {
+pub(super) fn too_large() -> Error {
     let message = format!("a response of over {PAYLOAD_BYTES_MAX} bytes, the limit");
-    Failure::new("Function.ResponseSizeTooLarge", message)
+    Error::of_text("Function.ResponseSizeTooLarge", message)
 }
 
-pub(super) fn not_started(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn not_started(path: &Path, error: &io::Error) -> Error {
     let hint = match error.raw_os_error() {
         Some(ENOEXEC) => " (a script needs a first line like #!/bin/sh)",
         _ if error.kind() == io::ErrorKind::NotFound => " (its interpreter may be missing)",
         _ => "",
     };
     let message = format!("cannot start {}: {error}{hint}", path.display());
-    Failure::new("Runtime.HandlerNotStarted", message)
+    Error::of_text("Runtime.HandlerNotStarted", message)
 }
 
-pub(super) fn lost(error: &io::Error) -> Failure {
-    Failure::new("Runtime.HandlerLost", format!("lost the handler: {error}"))
+pub(super) fn lost(error: &io::Error) -> Error {
+    Error::of_text("Runtime.HandlerLost", format!("lost the handler: {error}"))
 }
 
 /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
 /// without a slash.
-fn find(env: &Env) -> Result<PathBuf, Failure> {
+fn find(env: &Env) -> Result<PathBuf, Error> {
     let Some(handler) = &env.handler else {
         let message = "_HANDLER is not set: it names the executable that handles events";
-        return Err(Failure::new("Runtime.HandlerNotFound", message.to_owned()));
+        return Err(Error::of_text(
+            "Runtime.HandlerNotFound",
+            message.to_owned(),
+        ));
     };
     let root = env
         .task_root
@@ -180,7 +183,7 @@ fn find(env: &Env) -> Result<PathBuf, Failure> {
         // Writing to a String cannot fail.
         let _ = write!(message, "{comma} {} ({verdict})", candidate.display());
     }
-    Err(Failure::new("Runtime.HandlerNotFound", message))
+    Err(Error::of_text("Runtime.HandlerNotFound", message))
 }
 
 /// Where Lambda unpacks the function's code.

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Answered};
 use super::context::Context;
-use crate::runtime::failure::Failure;
+use crate::runtime::error::Error;
 use crate::shared::env::Env;
 
 /// What answers invocations.
@@ -40,13 +40,13 @@ pub trait Init {
     ///
     /// What is reported as the failure of the initialisation.
     #[doc(hidden)]
-    fn init(self, env: &Env) -> Result<Self::Handler, Failure>;
+    fn init(self, env: &Env) -> Result<Self::Handler, Error>;
 }
 
 impl<H: Handler> Init for H {
     type Handler = H;
 
-    fn init(self, _env: &Env) -> Result<H, Failure> {
+    fn init(self, _env: &Env) -> Result<H, Error> {
         Ok(self)
     }
 }
@@ -55,10 +55,10 @@ impl<H: Handler> Init for H {
 #[derive(Debug)]
 pub struct InitFn<F>(F);
 
-impl<H: Handler, F: FnOnce() -> Result<H, Failure>> Init for InitFn<F> {
+impl<H: Handler, F: FnOnce() -> Result<H, Error>> Init for InitFn<F> {
     type Handler = H;
 
-    fn init(self, _env: &Env) -> Result<H, Failure> {
+    fn init(self, _env: &Env) -> Result<H, Error> {
         (self.0)()
     }
 }
@@ -107,7 +107,7 @@ macro_rules! typed {
                     Ok(response) => answer.json(&response),
                     Err(error) => answer.error($crate::__error!(error)),
                 },
-                Err(failure) => $crate::private::fail(answer, &failure),
+                Err(error) => answer.error(error),
             }
         }
     };
@@ -171,7 +171,7 @@ macro_rules! init {
     ($setup:expr) => {
         $crate::private::init(move || match ($setup)() {
             Ok(handler) => Ok(handler),
-            Err(error) => Err($crate::private::failed($crate::__error!(error))),
+            Err(error) => Err($crate::__error!(error)),
         })
     };
 }
@@ -207,39 +207,28 @@ pub mod private {
 
     use serde::Deserialize;
 
-    use super::{Answer, Answered, Handler, InitFn};
+    use super::{Handler, InitFn};
     use crate::runtime::error::{Error, ErrorType};
     use crate::shared::json;
 
-    pub use crate::runtime::failure::Failure;
     pub use crate::shared::env::Env;
 
-    pub fn parse<'a, T: Deserialize<'a>>(event: &'a [u8]) -> Result<T, Failure> {
+    pub fn parse<'a, T: Deserialize<'a>>(event: &'a [u8]) -> Result<T, Error> {
         serde_json::from_slice(event).map_err(|error| malformed(event, &error))
     }
 
     #[cold]
-    fn malformed(event: &[u8], error: &serde_json::Error) -> Failure {
+    fn malformed(event: &[u8], error: &serde_json::Error) -> Error {
         let path = json::path_at(event, error.line(), error.column());
         let message = if path.is_empty() {
             error.to_string()
         } else {
             format!("{path}: {error}")
         };
-        Failure::new("Runtime.UnmarshalError", message)
+        Error::of_text("Runtime.UnmarshalError", message)
     }
 
-    #[must_use]
-    pub fn failed(error: Error) -> Failure {
-        error.into_failure()
-    }
-
-    #[must_use]
-    pub fn fail(answer: Answer<'_>, failure: &Failure) -> Answered {
-        answer.failure(failure)
-    }
-
-    pub fn init<H: Handler, F: FnOnce() -> Result<H, Failure>>(setup: F) -> InitFn<F> {
+    pub fn init<H: Handler, F: FnOnce() -> Result<H, Error>>(setup: F) -> InitFn<F> {
         InitFn(setup)
     }
 
@@ -362,10 +351,7 @@ pub mod private {
                 (crate::__error!(String::from("m")), "Error"),
             ];
             for (error, error_type) in failures {
-                assert_eq!(
-                    error.into_failure().header_type(),
-                    format!("Function.{error_type}")
-                );
+                assert_eq!(error.header_type(), format!("Function.{error_type}"));
             }
         }
 
@@ -389,11 +375,11 @@ pub mod private {
 
         #[test]
         fn malformed_events_name_the_field() {
-            let failure = parse::<Vec<u8>>(b"[1, 300]").unwrap_err();
-            let expected = "[1]: invalid value: integer `300`, expected u8 at line 1 column 7";
+            let error = parse::<Vec<u8>>(b"[1, 300]").unwrap_err();
+            assert_eq!(error.error_type(), "Runtime.UnmarshalError");
             assert_eq!(
-                failure,
-                Failure::new("Runtime.UnmarshalError", expected.to_owned())
+                error.to_string(),
+                "[1]: invalid value: integer `300`, expected u8 at line 1 column 7"
             );
         }
     }

@@ -1,10 +1,10 @@
 //! Log lines of the runtime and, with the feature `log`, of users' code: one line, one write.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
-use super::{clock, panic};
+use super::{os, panic};
 use crate::shared::env::LogConfig;
 use crate::shared::logline::{Format, Level, Record};
 
@@ -33,25 +33,24 @@ impl<'a> Line<'a> {
     /// Writes the line if its level is enabled, to standard error. There is nobody to tell when
     /// that fails.
     pub(super) fn write(self) {
-        if self.level <= config().level {
+        if self.level as u8 <= LEVEL.load(Ordering::Relaxed) {
             self.always();
         }
     }
 
     /// Writes the line whatever its level.
     pub(super) fn always(self) {
-        let config = config();
         let mut out = Vec::with_capacity(self.message.len() + 128);
         panic::with_ids(|request_id, tenant_id| {
             let record = Record {
-                time: clock::now(),
+                time: os::now(),
                 level: self.level,
                 request_id,
                 tenant_id,
                 error_type: self.error_type,
                 message: self.message,
             };
-            record.write(config.format, &mut out);
+            record.write(format(), &mut out);
         });
         write_line(&out);
     }
@@ -61,7 +60,7 @@ impl<'a> Line<'a> {
 ///
 /// The lock of the standard library is not taken: whoever holds it may be what panicked, or wait
 /// for it.
-pub(super) fn write_line(mut line: &[u8]) {
+pub(crate) fn write_line(mut line: &[u8]) {
     while !line.is_empty() {
         match rustix::io::write(rustix::stdio::stderr(), line) {
             Ok(count) => line = line.get(count..).unwrap_or_default(),
@@ -75,19 +74,25 @@ pub(super) fn write_line(mut line: &[u8]) {
 /// Takes over format and level, and, with the feature `log`, becomes the logger of that facade
 /// unless the user's code has installed one.
 pub(super) fn configure(config: LogConfig) {
-    let _ = CONFIG.set(config);
+    IS_JSON.store(config.format == Format::Json, Ordering::Relaxed);
+    LEVEL.store(config.level as u8, Ordering::Relaxed);
     #[cfg(feature = "log")]
     facade::install(config.level);
 }
 
-pub(super) fn config() -> LogConfig {
-    *CONFIG.get().unwrap_or(&LogConfig {
-        format: Format::Text,
-        level: Level::Info,
-    })
+/// The form of lines.
+pub(super) fn format() -> Format {
+    if IS_JSON.load(Ordering::Relaxed) {
+        Format::Json
+    } else {
+        Format::Text
+    }
 }
 
-static CONFIG: OnceLock<LogConfig> = OnceLock::new();
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// The least severe [`Level`] that is written.
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
 #[cfg(feature = "log")]
 mod facade {

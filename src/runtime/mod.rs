@@ -5,25 +5,22 @@
 
 mod answer;
 mod client;
-mod clock;
 mod connection;
 mod context;
 mod error;
 mod executable;
-mod failure;
 mod handler;
 mod log;
+mod os;
 mod panic;
 mod persistent;
 mod process;
 mod protocol;
+mod report;
 mod trace;
-
-use std::process::ExitCode;
 
 use self::answer::Next;
 use self::client::{Client, Received};
-use self::failure::Failure;
 use self::log::Line;
 use self::trace::TraceVariable;
 use crate::shared::env::Env;
@@ -35,6 +32,9 @@ pub use self::error::{Error, ErrorType};
 pub use self::executable::{Executable, ExecutableInit, executable};
 pub use self::handler::{Handler, Init, InitFn, private};
 
+pub(crate) use self::log::write_line;
+pub(crate) use self::os::exit;
+
 /// Why the process ends, in words for the log.
 #[derive(Debug)]
 struct Stop {
@@ -42,32 +42,36 @@ struct Stop {
     reason: String,
 }
 
-/// Runs the invocation loop until the Runtime API is gone.
+/// Runs the invocation loop until the Runtime API is gone, and ends the process.
 ///
-/// Use this in place of [`main`](crate::main) where the name of the binary says nothing, as under
+/// Use this in place of [`main`](crate::main()) where the name of the binary says nothing, as under
 /// `cargo lambda watch`.
 /// The process ends with 1 if the initialisation or the API failed.
-#[must_use = "it is the exit code of the process: return it from `main`"]
-pub fn run(init: impl Init) -> ExitCode {
+pub fn run(init: impl Init) -> ! {
+    exit(invoke(init))
+}
+
+/// The runtime, to its exit code.
+fn invoke(init: impl Init) -> u8 {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the environment"
     )]
     let env = Env::read(|name| std::env::var_os(name));
-    let env = match env {
-        Ok(env) => env,
+    let env: &'static Env = match env {
+        Ok(env) => Box::leak(Box::new(env)),
         Err(error) => {
             Line::new(Level::Fatal, &error.to_string()).write();
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
     log::configure(env.log);
     #[expect(clippy::disallowed_methods, reason = "the environment is read here")]
     panic::watch(&env.api, std::env::var_os(panic::RESTARTS).as_deref());
     let mut client = Client::new(&env.api);
-    let stop = match init.init(&env) {
+    let stop = match init.init(env) {
         Ok(mut handler) => {
-            let stop = invocations(&env, &mut client, &mut handler);
+            let stop = invocations(env, &mut client, &mut handler);
             panic::ended();
             stop
         }
@@ -79,10 +83,10 @@ pub fn run(init: impl Init) -> ExitCode {
         Level::Fatal
     };
     Line::new(level, &stop.reason).write();
-    ExitCode::from(stop.code)
+    stop.code
 }
 
-fn init_failed(client: &mut Client, failure: &Failure) -> Stop {
+fn init_failed(client: &mut Client, failure: &Error) -> Stop {
     failure.log(Level::Error);
     // The answer changes nothing: a runtime that could not initialise exits.
     // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
@@ -122,8 +126,7 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
                 Some(failure) => answer.failure(&failure),
             },
             Received::TooLarge(error) => {
-                let message = error.to_string();
-                answer.failure(&Failure::new("Runtime.EventTooLarge", message))
+                answer.failure(&Error::of_text("Runtime.EventTooLarge", error.to_string()))
             }
         };
         match answered.next {

@@ -17,20 +17,20 @@
 //! the event would go to the connection that is waiting, and be lost with it; from then on `next`
 //! gives it again.
 
-use std::ffi::{OsStr, OsString};
+use std::cell::Cell;
+use std::ffi::OsStr;
 use std::panic::PanicHookInfo;
-use std::process;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, ThreadId};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::client::{Client, Post};
 use super::context::Context;
-use super::failure::Failure;
+use super::error::Error;
 use super::log::Line;
-use super::trace;
+use super::{os, trace};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::exec;
+use crate::shared::http;
 use crate::shared::logline::Level;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,35 +51,22 @@ struct Watch {
     invocation_id: String,
     tenant_id: String,
     /// The panic of another thread that broke no invocation.
-    doomed: Option<Failure>,
-    /// An invocation has been answered since the program started.
-    answered: bool,
-}
-
-/// What never changes after the start.
-struct Process {
-    api: Endpoint,
-    /// The thread of the loop.
-    thread: ThreadId,
-    arguments: Vec<OsString>,
+    doomed: Option<Error>,
+    /// Where to report to; there once the hook is installed.
+    api: Option<&'static Endpoint>,
     /// How often the process has started anew since it last answered an invocation.
-    restarts: u32,
+    restarts: u64,
 }
 
-/// Installs the hook, in the init phase. `restarts` is the value of [`RESTARTS`], if it is set.
-pub(super) fn watch(api: &Endpoint, restarts: Option<&OsStr>) {
-    let process = Process {
-        api: api.clone(),
-        thread: thread::current().id(),
-        arguments: std::env::args_os().collect(),
-        restarts: restarts
-            .and_then(OsStr::to_str)
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0),
-    };
-    if PROCESS.set(process).is_ok() {
-        std::panic::set_hook(Box::new(hook));
-    }
+/// Installs the hook, in the init phase and on the thread of the loop. `restarts` is the value of
+/// [`RESTARTS`], if it is set.
+pub(super) fn watch(api: &'static Endpoint, restarts: Option<&OsStr>) {
+    let restarts = restarts.and_then(|count| http::decimal(count.as_encoded_bytes()));
+    let mut watch = lock();
+    watch.api = Some(api);
+    watch.restarts = restarts.unwrap_or(0);
+    IN_LOOP.set(true);
+    std::panic::set_hook(Box::new(hook));
 }
 
 /// The loop waits for an event.
@@ -91,7 +78,7 @@ pub(super) fn idle() {
 
 /// The handler runs, unless this returns why it must not: the process is doomed, and starting anew
 /// has not helped before. Then the invocation is answered with that.
-pub(super) fn invoking(context: &Context<'_>) -> Option<Failure> {
+pub(super) fn invoking(context: &Context<'_>) -> Option<Error> {
     let set = |slot: &mut String, value: Option<&str>| {
         slot.clear();
         slot.push_str(value.unwrap_or_default());
@@ -101,12 +88,10 @@ pub(super) fn invoking(context: &Context<'_>) -> Option<Failure> {
     set(&mut watch.invocation_id, context.invocation_id());
     set(&mut watch.tenant_id, context.tenant_id());
     let doomed = watch.doomed.take()?;
-    let answered = watch.answered;
+    let restarts = watch.restarts;
     drop(watch);
-    let process = PROCESS.get()?;
-    let restarts = if answered { 0 } else { process.restarts };
     if restarts < RESTARTS_MAX {
-        start_anew(process, restarts + 1);
+        start_anew(restarts + 1);
     }
     Some(doomed)
 }
@@ -118,15 +103,12 @@ pub(super) fn ended() {
 
 /// The invocation has been answered by a process that is doomed.
 pub(super) fn start_over() -> ! {
-    match PROCESS.get() {
-        Some(process) => start_anew(process, 0),
-        None => wait_for_the_end(),
-    }
+    start_anew(0)
 }
 
 /// The loop is about to answer. Does not return if the hook is answering.
 pub(super) fn answering() {
-    enter(Phase::Answering).answered = true;
+    enter(Phase::Answering).restarts = 0;
 }
 
 /// Runs `use_ids` with the request id and the tenant id of the invocation that is running.
@@ -153,107 +135,70 @@ fn enter(phase: Phase) -> MutexGuard<'static, Watch> {
 ///
 /// The report goes out before the log line: whoever reads the log may be slow, or not there.
 fn hook(info: &PanicHookInfo<'_>) {
-    let Some(process) = PROCESS.get() else { return };
     let message = info.payload_as_str().unwrap_or("a value that is not text");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    let failure = Failure::new("Function.Panic", format!("panicked at {place}: {message}"))
-        .with_stack_trace(vec![place]);
-    match take_over(process, &failure) {
-        Takeover::Nothing => {}
-        Takeover::Doomed => {
-            failure.log(Level::Error);
-            wait_for_the_end();
-        }
-        Takeover::Init => {
-            let mut client = Client::with_timeout(&process.api, Some(REPORT_TIMEOUT));
-            let _answer = client.init_error(&failure);
-            failure.log(Level::Error);
-            #[expect(
-                clippy::exit,
-                clippy::disallowed_methods,
-                reason = "a failed initialisation ends the process"
-            )]
-            process::exit(1);
-        }
-        Takeover::Invocation {
-            request_id,
-            invocation_id,
-        } => {
-            let mut client = Client::with_timeout(&process.api, Some(REPORT_TIMEOUT));
+    let mut error = Error::of_text("Function.Panic", format!("panicked at {place}: {message}"));
+    error.stack_trace.push(place);
+    let Some((api, ids)) = take_over(&error) else {
+        return;
+    };
+    let mut client = Client::with_timeout(api, Some(REPORT_TIMEOUT));
+    let _answer = match &ids {
+        None => client.init_error(&error),
+        Some((request_id, invocation_id)) => {
             let invocation_id = Some(invocation_id.as_str()).filter(|id| !id.is_empty());
-            let _answer = client.answer_by_id(&request_id, invocation_id, Post::Error(&failure));
-            failure.log(Level::Error);
-            start_anew(process, 0);
+            client.answer_by_id(request_id, invocation_id, Post::Error(&error))
         }
+    };
+    error.log(Level::Error);
+    match ids {
+        None => os::exit(1),
+        Some(_) => start_anew(0),
     }
 }
 
-/// What a panic broke.
-enum Takeover {
-    /// The loop is over.
-    Nothing,
-    /// No invocation, but the process.
-    Doomed,
-    /// The initialisation.
-    Init,
-    /// The invocation with these ids.
-    Invocation {
-        request_id: String,
-        invocation_id: String,
-    },
-}
-
-/// Makes this thread the one that reports, if there is something to report.
-fn take_over(process: &Process, failure: &Failure) -> Takeover {
-    let in_loop = thread::current().id() == process.thread;
+/// Makes this thread the one that reports: to where, and the ids of the invocation, or none if it
+/// was the initialisation that broke. `None` if the loop is over. Does not return if it is not for
+/// this thread to report.
+fn take_over(error: &Error) -> Option<(&'static Endpoint, Option<(String, String)>)> {
     let mut watch = lock();
-    match watch.phase {
+    let api = watch.api?;
+    let ids = match watch.phase {
+        Phase::Ended => return None,
         Phase::Reporting => {
             drop(watch);
             wait_for_the_end();
         }
-        Phase::Ended => Takeover::Nothing,
-        Phase::Idle | Phase::Answering if !in_loop => {
-            watch.doomed.get_or_insert_with(|| failure.clone());
-            Takeover::Doomed
+        Phase::Idle | Phase::Answering if !IN_LOOP.get() => {
+            watch.doomed.get_or_insert_with(|| error.clone());
+            drop(watch);
+            error.log(Level::Error);
+            wait_for_the_end();
         }
-        Phase::Init => {
-            watch.phase = Phase::Reporting;
-            Takeover::Init
-        }
+        Phase::Init => None,
         Phase::Idle | Phase::Answering | Phase::Invoking => {
-            watch.phase = Phase::Reporting;
-            Takeover::Invocation {
-                request_id: watch.request_id.clone(),
-                invocation_id: watch.invocation_id.clone(),
-            }
+            Some((watch.request_id.clone(), watch.invocation_id.clone()))
         }
-    }
+    };
+    watch.phase = Phase::Reporting;
+    Some((api, ids))
 }
 
 /// Replaces the process by a fresh one of the same program. Sockets close by themselves.
-fn start_anew(process: &Process, restarts: u32) -> ! {
-    // The initialisation of the fresh program belongs to no invocation.
-    let arguments = process.arguments.clone();
+fn start_anew(restarts: u64) -> ! {
     let restarts = restarts.to_string();
-    let error = exec::again(
-        arguments,
-        &[(RESTARTS, Some(&restarts)), (trace::NAME, None)],
-    );
+    // The initialisation of the fresh program belongs to no invocation.
+    let changes = [(RESTARTS, Some(restarts.as_str())), (trace::NAME, None)];
+    let error = exec::again(&changes);
     let message = format!("cannot start anew after a panic: {error}");
     Line::new(Level::Fatal, &message).write();
-    #[expect(
-        clippy::exit,
-        clippy::disallowed_methods,
-        reason = "a process that panicked must not go on"
-    )]
-    process::exit(1)
+    os::exit(1)
 }
 
 /// Another thread is about to replace the process.
 fn wait_for_the_end() -> ! {
     loop {
-        thread::park();
+        rustix::event::pause();
     }
 }
 
@@ -267,17 +212,21 @@ static WATCH: Mutex<Watch> = Mutex::new(Watch {
     invocation_id: String::new(),
     tenant_id: String::new(),
     doomed: None,
-    answered: false,
+    api: None,
+    restarts: 0,
 });
 
-static PROCESS: OnceLock<Process> = OnceLock::new();
+thread_local! {
+    /// Whether this is the thread of the loop.
+    static IN_LOOP: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Counts, across executions, how often the process started anew since it answered an invocation.
 pub(super) const RESTARTS: &str = "_BANTAM_RESTARTS";
 
 /// How often it starts anew for one invocation. A thread of the initialisation that always panics
 /// would otherwise keep the process starting until the invocation times out.
-const RESTARTS_MAX: u32 = 2;
+const RESTARTS_MAX: u64 = 2;
 
 /// How long each step of the report may take.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use super::context::Context;
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
-use super::failure::Failure;
 use super::process::{Driven, Process, Until};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 
@@ -73,13 +72,13 @@ struct OutputError {
 enum Said<'a> {
     Ready,
     Response(&'a RawValue),
-    Error(Failure),
+    Error(Error),
 }
 
 impl Persistent {
     /// Starts the process and waits until it says that it is ready. The init phase bounds the
     /// wait: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
-    pub(super) fn start(path: PathBuf) -> Result<Self, Failure> {
+    pub(super) fn start(path: PathBuf) -> Result<Self, Error> {
         let process = start(&path, None)?;
         Ok(Self {
             path,
@@ -88,7 +87,7 @@ impl Persistent {
     }
 
     /// Handles one event.
-    pub(super) fn call(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
+    pub(super) fn call(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
         let line = input_line(event, context)?;
         let end = kill_at(context);
         // Taken out, so that a process which fails in any way is dropped, and with that killed.
@@ -120,7 +119,7 @@ impl Persistent {
     }
 }
 
-fn start(path: &Path, end: Option<Instant>) -> Result<Process, Failure> {
+fn start(path: &Path, end: Option<Instant>) -> Result<Process, Error> {
     let started = Process::spawn(path, &[]);
     let mut process = started.map_err(|error| not_started(path, &error))?;
     let line = read_line(&mut process, b"", end)?;
@@ -131,7 +130,7 @@ fn start(path: &Path, end: Option<Instant>) -> Result<Process, Failure> {
     }
 }
 
-fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
+fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let event = super::handler::private::parse::<&RawValue>(event)?;
     let input = Input {
         context: InputContext {
@@ -146,7 +145,7 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
         event,
     };
     let mut line = serde_json::to_vec(&input)
-        .map_err(|error| Failure::new("Runtime.MarshalError", error.to_string()))?;
+        .map_err(|error| Error::of_text("Runtime.MarshalError", error.to_string()))?;
     // Between the tokens of JSON a line end is white space, and inside a string it cannot stand.
     // <https://www.rfc-editor.org/rfc/rfc8259#section-2>
     for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -156,11 +155,7 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Failure> {
     Ok(line)
 }
 
-fn read_line(
-    process: &mut Process,
-    input: &[u8],
-    end: Option<Instant>,
-) -> Result<Vec<u8>, Failure> {
+fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Result<Vec<u8>, Error> {
     let limit = PAYLOAD_BYTES_MAX + ENVELOPE_BYTES_MAX;
     match process
         .drive(input, Until::Line, end, limit)
@@ -174,7 +169,7 @@ fn read_line(
 }
 
 /// What the line says, and to which request if it names one.
-fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Failure> {
+fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Error> {
     let output: Output<'_> = serde_json::from_slice(line)
         .map_err(|error| out_of_step(&format!("its line is not JSON of the form: {error}")))?;
     let said = match (output.ready, output.response, output.error) {
@@ -183,7 +178,7 @@ fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Failure> {
         (None, None, Some(error)) => {
             let chosen = Error::new(&error.error_type, &error.error_message)
                 .with_stack_trace(error.stack_trace);
-            Said::Error(chosen.into_failure())
+            Said::Error(chosen)
         }
         _ => {
             let forms = r#"{"ready":true}, {"response":…}, {"error":…}"#;
@@ -193,8 +188,8 @@ fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Failure> {
     Ok((said, output.request_id))
 }
 
-fn out_of_step(what: &str) -> Failure {
-    Failure::new(
+fn out_of_step(what: &str) -> Error {
+    Error::of_text(
         "Function.ProtocolError",
         format!("the persistent handler broke the protocol: {what}"),
     )

@@ -14,7 +14,7 @@ use rustix::process::{
 };
 use serde::de::IgnoredAny;
 
-use super::failure::Failure;
+use super::error::Error;
 use super::log::{self, Line};
 use super::panic;
 use crate::shared::exec::{self, Change};
@@ -185,7 +185,7 @@ impl Process {
 
     /// The failure of a child that exited with `status`: the end of what it wrote to its standard
     /// error says why.
-    pub(super) fn failure(&mut self, status: ExitStatus) -> Failure {
+    pub(super) fn failure(&mut self, status: ExitStatus) -> Error {
         let (error_type, what) = match status.signal() {
             Some(signal) => (
                 "Function.Killed",
@@ -200,7 +200,7 @@ impl Process {
             }
         };
         let tail = self.errors_tail();
-        Failure::new(error_type, if tail.is_empty() { what } else { tail })
+        Error::of_text(error_type, if tail.is_empty() { what } else { tail })
     }
 
     /// The end of what the child wrote to its standard error.
@@ -364,7 +364,7 @@ impl ErrorLog {
         let is_json = || {
             self.line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(&self.line).is_ok()
         };
-        if log::config().format == Format::Text || is_json() {
+        if log::format() == Format::Text || is_json() {
             log::write_line(&self.line);
         } else {
             Line::new(Level::Info, String::from_utf8_lossy(&self.line).trim_end()).always();

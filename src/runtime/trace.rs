@@ -6,7 +6,7 @@
 //! to old ones stay good: 140 bytes for each invocation, for ever. Here the program owns the two
 //! buffers that the variable alternates between.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 use crate::shared::limits::TRACE_ID_BYTES_MAX;
 
@@ -36,10 +36,11 @@ impl TraceVariable {
     pub(super) fn set(&mut self, trace_id: Option<&str>) {
         let fits = |id: &&str| id.len() <= TRACE_ID_BYTES_MAX && !id.contains('\0');
         let Some(trace_id) = trace_id.filter(fits) else {
-            // SAFETY: `remove_var` requires that no other thread uses the environment meanwhile,
-            // except through `std::env`. The runtime runs on this thread, between invocations, and
-            // the documentation of the crate asks threads that outlive one to leave it alone.
-            unsafe { std::env::remove_var(NAME) };
+            // SAFETY: the name is a string that ends with NUL. The lock of `std::env` is not taken,
+            // so no other thread may use the environment meanwhile. The runtime runs on this
+            // thread, between invocations, and the documentation of the crate asks threads that
+            // outlive one to leave it alone.
+            unsafe { libc::unsetenv(NAME_C.as_ptr()) };
             return;
         };
         let [first, second] = self.buffers;
@@ -71,6 +72,7 @@ impl TraceVariable {
 }
 
 pub(super) const NAME: &str = "_X_AMZN_TRACE_ID";
+const NAME_C: &CStr = c"_X_AMZN_TRACE_ID";
 
 /// Name, `=`, value and NUL.
 const BUFFER_BYTES: usize = NAME.len() + 1 + TRACE_ID_BYTES_MAX + 1;

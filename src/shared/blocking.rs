@@ -1,7 +1,12 @@
-//! The blocking driver: moves bytes between a stream and the HTTP core, and nothing else.
+//! The blocking driver: moves bytes between a socket and the HTTP core, and nothing else.
+//!
+//! It asks the kernel directly: the errors of the standard library have to be sorted into kinds.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+
+use rustix::io::{Errno, read as read_bytes, writev};
 
 use super::http::{HttpError, Outgoing, Progress, Reader};
 
@@ -21,13 +26,13 @@ pub(crate) enum ExchangeError {
 /// # Errors
 ///
 /// Those of the stream.
-pub(crate) fn write(stream: &mut dyn Write, mut message: Outgoing<'_>) -> io::Result<()> {
+pub(crate) fn write(stream: BorrowedFd<'_>, mut message: Outgoing<'_>) -> io::Result<()> {
     while let Some([head, body]) = message.pending() {
-        match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+        match writev(stream, &[IoSlice::new(head), IoSlice::new(body)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => message.wrote(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
@@ -38,14 +43,15 @@ pub(crate) fn write(stream: &mut dyn Write, mut message: Outgoing<'_>) -> io::Re
 /// # Errors
 ///
 /// [`ExchangeError`].
-pub(crate) fn read(stream: &mut dyn Read, message: &mut Reader) -> Result<(), ExchangeError> {
+pub(crate) fn read(stream: BorrowedFd<'_>, message: &mut Reader) -> Result<(), ExchangeError> {
     loop {
-        let progress = match stream.read(message.space().map_err(ExchangeError::Http)?) {
+        let space = message.space().map_err(ExchangeError::Http)?;
+        let progress = match read_bytes(stream, space) {
             Ok(0) => message.eof(),
             Ok(count) => message.filled(count),
             // A freeze can interrupt a system call.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ExchangeError::Io(error)),
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(ExchangeError::Io(error.into())),
         };
         if progress.map_err(ExchangeError::Http)? == Progress::Complete {
             return Ok(());

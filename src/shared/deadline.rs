@@ -1,18 +1,10 @@
 //! Points in time as the platform states them: milliseconds since the Unix epoch.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Milliseconds since the Unix epoch, by the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EpochMs(pub(crate) u64);
-
-impl EpochMs {
-    /// The point in time; zero for one before the epoch.
-    pub(crate) fn of(time: SystemTime) -> Self {
-        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-    }
-}
 
 /// When an invocation ends, whether or not it has been answered.
 ///

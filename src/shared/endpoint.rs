@@ -7,7 +7,7 @@
 //! which is 37 KB of a binary that has no other use for one.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// The address of the API, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,17 +45,15 @@ impl Endpoint {
         if value.is_empty() {
             return Err(EndpointError::Empty);
         }
-        let scheme = value.split_once(':');
-        let scheme = scheme.and_then(|(name, rest)| Some((name, rest.strip_prefix("//")?)));
-        let rest = match scheme {
+        let rest = match cut(value, b':') {
+            Some((scheme, rest)) => match rest.strip_prefix("//") {
+                None => value,
+                Some(rest) if scheme.eq_ignore_ascii_case("http") => rest,
+                Some(_) => return Err(EndpointError::Scheme),
+            },
             None => value,
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err(EndpointError::Scheme),
         };
-        let (authority, path) = match rest.split_once('/') {
-            None => (rest, ""),
-            Some((authority, path)) => (authority, path),
-        };
+        let (authority, path) = cut(rest, b'/').unwrap_or((rest, ""));
         let path = path.trim_end_matches('/');
         // A request target holds no white space, control characters, query or fragment here.
         if !path
@@ -64,17 +62,12 @@ impl Endpoint {
         {
             return Err(EndpointError::Path);
         }
-        let (host, port) = authority.rsplit_once(':').ok_or(EndpointError::Port)?;
-        let port = match super::http::decimal(port.as_bytes()).map(u16::try_from) {
-            Some(Ok(port)) if port != 0 => port,
-            Some(_) | None => return Err(EndpointError::Port),
-        };
+        let address = Self::address(authority)?;
         let mut prefix = String::new();
         if !path.is_empty() {
             prefix.push('/');
             prefix.push_str(path);
         }
-        let address = SocketAddr::new(Self::host(host)?, port);
         Ok(Self {
             address,
             authority: authority.to_owned(),
@@ -82,18 +75,25 @@ impl Endpoint {
         })
     }
 
-    fn host(host: &str) -> Result<IpAddr, EndpointError> {
-        if host.eq_ignore_ascii_case("localhost") {
-            return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        let bare = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']').ok_or(EndpointError::Host)?,
-            // An IPv6 address without brackets leaves it open where the port starts.
-            None if host.contains(':') => return Err(EndpointError::Host),
-            None => host,
+    fn address(authority: &str) -> Result<SocketAddr, EndpointError> {
+        let mut parts = authority.as_bytes().rsplitn(2, |byte| *byte == b':');
+        let port = parts.next().and_then(super::http::decimal);
+        let port = port.and_then(|port| u16::try_from(port).ok());
+        let (Some(host), Some(port @ 1..)) = (parts.next(), port) else {
+            return Err(EndpointError::Port);
         };
-        bare.parse().ok().ok_or(EndpointError::Host)
+        if host.eq_ignore_ascii_case(b"localhost") {
+            return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        }
+        // An IPv6 address without brackets leaves it open where the port starts.
+        authority.parse().ok().ok_or(EndpointError::Host)
     }
+}
+
+/// What stands before the first `byte`, and what behind it.
+fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 impl fmt::Display for EndpointError {

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::endpoint::{Endpoint, EndpointError};
+use super::http::decimal;
 use super::logline::{Format, Level};
 
 /// What the environment says.
@@ -79,7 +80,7 @@ impl Env {
 
     fn read_dyn(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
         let raw = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let text = |name: &str| raw(name).map(|value| value.to_string_lossy().into_owned());
+        let text = |name: &str| text(lookup, name);
         let value = text("AWS_LAMBDA_RUNTIME_API").ok_or(EnvError::ApiMissing)?;
         let api = match Endpoint::parse(&value) {
             Ok(api) => api,
@@ -95,7 +96,7 @@ impl Env {
             function: Function {
                 name: text("AWS_LAMBDA_FUNCTION_NAME"),
                 version: text("AWS_LAMBDA_FUNCTION_VERSION"),
-                memory_mb: memory.and_then(|mb| mb.parse().ok()),
+                memory_mb: memory.and_then(|mb| u32::try_from(decimal(mb.as_bytes())?).ok()),
             },
             log: LogConfig {
                 format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT").as_deref()),
@@ -103,6 +104,13 @@ impl Env {
             },
         })
     }
+}
+
+/// A variable as text, unless it is empty.
+#[inline(never)]
+fn text(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<String> {
+    let value = lookup(name).filter(|value| !value.is_empty())?;
+    Some(value.to_string_lossy().into_owned())
 }
 
 impl fmt::Display for EnvError {

@@ -3,11 +3,11 @@
 //! `std::process::Command` could do both. It keeps a changed environment in two maps and copies each
 //! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
-use std::ffi::{CStr, OsString, c_char};
+use std::ffi::{CStr, c_char};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr;
 
@@ -16,16 +16,18 @@ use rustix::process::Pid;
 /// A variable and the value it gets, or `None` if it goes.
 pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
 
-/// Executes the program again with `arguments`, of which the first is its name. The process keeps
-/// its id and its open sockets. Returns only if that fails.
+/// Executes the program again with its arguments. The process keeps its id and its open sockets. Returns only if that fails.
 #[expect(
     unsafe_code,
     reason = "the standard library replaces a program only through `Command`"
 )]
-pub(crate) fn again(arguments: Vec<OsString>, changes: &[Change<'_>]) -> io::Error {
-    let arguments = arguments.into_iter().map(OsString::into_vec);
-    let arguments: Vec<Vec<u8>> = arguments.map(terminated).collect();
-    let arguments = pointers(&arguments);
+pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
+    let mut arguments = Vec::new();
+    for argument in std::env::args_os() {
+        arguments.push(terminated(argument.as_bytes()));
+    }
+    let mut arguments = pointers(&arguments);
+    arguments.push(ptr::null());
     let added = added(changes);
     let environment = environment(changes, &added);
     // SAFETY:
@@ -55,7 +57,7 @@ pub(crate) fn again(arguments: Vec<OsString>, changes: &[Change<'_>]) -> io::Err
     reason = "the standard library starts a program only through `Command`"
 )]
 pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -> io::Result<Pid> {
-    let path = terminated(path.as_os_str().as_bytes().to_vec());
+    let path = terminated(path.as_os_str().as_bytes());
     let arguments: [*const c_char; 2] = [path.as_ptr().cast(), ptr::null()];
     let added = added(changes);
     let environment = environment(changes, &added);
@@ -108,7 +110,6 @@ pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -
 )]
 fn environment(changes: &[Change<'_>], added: &[Vec<u8>]) -> Vec<*const c_char> {
     let mut variables = pointers(added);
-    variables.pop();
     // SAFETY: `environ` is null or an array of strings that end with NUL, which ends with null; the
     // walk stops there. Only the runtime changes it, on the thread of the loop and between
     // invocations. This is called on that thread, or while that thread waits for the end; the
@@ -138,24 +139,27 @@ unsafe extern "C" {
 
 /// `NAME=value` of each change that has a value.
 fn added(changes: &[Change<'_>]) -> Vec<Vec<u8>> {
-    let set = changes.iter().filter_map(|(name, value)| {
-        let text = format!("{name}={}", (*value)?);
-        Some(terminated(text.into_bytes()))
-    });
-    set.collect()
+    let mut added = Vec::new();
+    for (name, value) in changes {
+        if let Some(value) = value {
+            added.push(terminated([name, "=", value].concat().as_bytes()));
+        }
+    }
+    added
 }
 
 /// The text with a NUL behind it. One inside it ends it early, as it would for the program.
-fn terminated(mut text: Vec<u8>) -> Vec<u8> {
-    text.push(0);
-    text
+fn terminated(text: &[u8]) -> Vec<u8> {
+    [text, &[0]].concat()
 }
 
-/// Pointers to the strings, and null behind the last.
+/// Pointers to the strings.
 fn pointers(strings: &[Vec<u8>]) -> Vec<*const c_char> {
-    let last = [ptr::null()];
-    let strings = strings.iter().map(|text| text.as_ptr().cast());
-    strings.chain(last).collect()
+    let mut pointers = Vec::new();
+    for text in strings {
+        pointers.push(text.as_ptr().cast());
+    }
+    pointers
 }
 
 /// The signal set without a signal.

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::text::push;
+
 /// Which characters a string is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charset {
@@ -20,12 +22,12 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
+            '\n' => push(out, "\\n"),
+            '\r' => push(out, "\\r"),
+            '\t' => push(out, "\\t"),
             _ if c.is_ascii_control() || charset == Charset::Ascii && !c.is_ascii() => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    out.extend_from_slice(b"\\u");
+                    push(out, "\\u");
                     for shift in [12, 8, 4, 0] {
                         let digit = usize::from(*unit >> shift & 0xF);
                         out.extend(b"0123456789abcdef".get(digit));

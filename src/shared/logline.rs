@@ -5,6 +5,7 @@
 
 use super::deadline::EpochMs;
 use super::json;
+use super::text::push;
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,27 +105,31 @@ impl Record<'_> {
 
     fn write_text(&self, out: &mut Vec<u8>) {
         timestamp(self.time, out);
-        out.push(b'\t');
-        out.extend_from_slice(self.request_id.unwrap_or("-").as_bytes());
-        out.push(b'\t');
-        out.extend_from_slice(self.level.name().as_bytes());
-        out.push(b'\t');
+        for part in [
+            "\t",
+            self.request_id.unwrap_or("-"),
+            "\t",
+            self.level.name(),
+            "\t",
+        ] {
+            push(out, part);
+        }
         let start = out.len();
         if let Some(error_type) = self.error_type {
-            out.extend_from_slice(error_type.as_bytes());
-            out.extend_from_slice(b": ");
+            push(out, error_type);
+            push(out, ": ");
         }
-        out.extend_from_slice(self.message.trim_end().as_bytes());
+        push(out, self.message.trim_ascii_end());
         for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
             *byte = b'\r';
         }
     }
 
     fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"timestamp\":\"");
+        push(out, "{\"timestamp\":\"");
         timestamp(self.time, out);
-        out.extend_from_slice(b"\",\"level\":\"");
-        out.extend_from_slice(self.level.name().as_bytes());
+        push(out, "\",\"level\":\"");
+        push(out, self.level.name());
         out.push(b'"');
         let fields = [
             ("requestId", self.request_id),
@@ -134,9 +139,9 @@ impl Record<'_> {
         ];
         for (name, value) in fields {
             if let Some(value) = value {
-                out.extend_from_slice(b",\"");
-                out.extend_from_slice(name.as_bytes());
-                out.extend_from_slice(b"\":");
+                push(out, ",\"");
+                push(out, name);
+                push(out, "\":");
                 json::write_str(value, json::Charset::Utf8, out);
             }
         }

@@ -1,5 +1,7 @@
 //! Messages out: a head into a buffer that is used again, and head and body as slices to write.
 
+use crate::shared::text::{push, push_decimal};
+
 /// Writes a head into a buffer, line by line.
 ///
 /// Values that come from outside are cleaned: a byte that would end the line, or that a field must
@@ -18,12 +20,12 @@ impl<'a> HeadWriter<'a> {
         authority: &str,
     ) -> Self {
         out.clear();
-        out.extend_from_slice(method.as_bytes());
+        push(out, method);
         out.push(b' ');
         for part in path {
             out.extend(part.bytes().filter(u8::is_ascii_graphic));
         }
-        out.extend_from_slice(b" HTTP/1.1\r\n");
+        push(out, " HTTP/1.1\r\n");
         // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>: every request names its host.
         Self { out }.field("Host", authority.as_bytes())
     }
@@ -32,17 +34,17 @@ impl<'a> HeadWriter<'a> {
     /// <https://www.rfc-editor.org/rfc/rfc9112#section-4>.
     pub(crate) fn response(out: &'a mut Vec<u8>, status: u16) -> Self {
         out.clear();
-        out.extend_from_slice(b"HTTP/1.1 ");
-        push_decimal(out, usize::from(status));
-        out.extend_from_slice(b" \r\n");
+        push(out, "HTTP/1.1 ");
+        push_decimal(out, u64::from(status));
+        push(out, " \r\n");
         Self { out }
     }
 
     /// Adds a field.
     #[must_use]
     pub(crate) fn field(self, name: &str, value: &[u8]) -> Self {
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b": ");
+        push(self.out, name);
+        push(self.out, ": ");
         let clean = |byte: &u8| {
             if matches!(byte, b' '..=b'~' | 0x80..) {
                 *byte
@@ -51,7 +53,7 @@ impl<'a> HeadWriter<'a> {
             }
         };
         self.out.extend(value.iter().map(clean));
-        self.out.extend_from_slice(b"\r\n");
+        push(self.out, "\r\n");
         self
     }
 
@@ -66,19 +68,15 @@ impl<'a> HeadWriter<'a> {
 
     /// Adds the length of the body and ends the head.
     pub(crate) fn end_with_length(self, length: usize) {
-        self.out.extend_from_slice(b"Content-Length: ");
-        push_decimal(self.out, length);
-        self.out.extend_from_slice(b"\r\n\r\n");
+        push(self.out, "Content-Length: ");
+        push_decimal(self.out, length as u64);
+        push(self.out, "\r\n\r\n");
     }
 
     /// Ends the head of a message without a body.
     pub(crate) fn end(self) {
-        self.out.extend_from_slice(b"\r\n");
+        push(self.out, "\r\n");
     }
-}
-
-fn push_decimal(out: &mut Vec<u8>, value: usize) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// A message that is being written: its head and its body, and how much of both is out.

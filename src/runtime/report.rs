@@ -1,0 +1,219 @@
+//! What goes to the platform and to the log when an invocation or the initialisation fails.
+
+use super::error::Error;
+use super::log::Line;
+use crate::shared::http;
+use crate::shared::json::{self, Charset};
+use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, XRAY_CAUSE_BYTES_MAX};
+use crate::shared::logline::Level;
+use crate::shared::text::{push, push_decimal};
+
+impl Error {
+    /// The type, within its limit.
+    fn kept_type(&self) -> &str {
+        cut(&self.error_type, ERROR_TYPE_BYTES_MAX)
+    }
+
+    /// The message, and behind it those of the sources. Some errors repeat their source in their
+    /// own message; it is not said twice.
+    fn whole_message(&self) -> String {
+        let mut message = self.message.clone();
+        for part in &self.sources {
+            if !message.as_bytes().ends_with(part.as_bytes()) {
+                if !message.is_empty() {
+                    message.push_str(": ");
+                }
+                message.push_str(part);
+            }
+        }
+        let length = cut(&message, ERROR_MESSAGE_BYTES_MAX).len();
+        message.truncate(length);
+        message
+    }
+
+    /// The type in the form that the platform keeps: `Function.Name` or `Runtime.Name`, the name
+    /// letters only. Any other form would be recorded as `Runtime.Unknown`.
+    #[must_use]
+    pub(crate) fn header_type(&self) -> String {
+        let chosen = self.kept_type().as_bytes();
+        let runtime = chosen.strip_prefix(b"Runtime.");
+        let function = chosen.strip_prefix(b"Function.");
+        let category = if runtime.is_some() {
+            "Runtime."
+        } else {
+            "Function."
+        };
+        let mut header = category.to_owned();
+        let mut starts_word = true;
+        for byte in runtime.or(function).unwrap_or(chosen) {
+            if !byte.is_ascii_alphabetic() {
+                starts_word = true;
+                continue;
+            }
+            let capital = byte.to_ascii_uppercase();
+            header.push(char::from(if starts_word { capital } else { *byte }));
+            starts_word = false;
+        }
+        // One capital letter and at least one letter behind it.
+        if header.len() < category.len() + 2 {
+            header.truncate(category.len());
+            header.push_str("Error");
+        }
+        header
+    }
+
+    /// The error document:
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-invokeerror>.
+    pub(crate) fn write_document(&self, out: &mut Vec<u8>) {
+        push(out, "{\"errorMessage\":");
+        json::write_str(&self.whole_message(), Charset::Utf8, out);
+        push(out, ",\"errorType\":");
+        json::write_str(self.kept_type(), Charset::Utf8, out);
+        push(out, ",\"stackTrace\":[");
+        for (index, line) in self.stack_trace.iter().enumerate() {
+            if index != 0 {
+                out.push(b',');
+            }
+            json::write_str(line, Charset::Utf8, out);
+        }
+        push(out, "]}");
+    }
+
+    /// The cause that X-Ray shows, as JSON in ASCII for a header. The form is that of AWS's own
+    /// runtimes, for instance
+    /// <https://github.com/aws/aws-lambda-go/blob/main/lambda/xray_cause.go>.
+    #[must_use]
+    pub(crate) fn xray_cause(&self) -> Vec<u8> {
+        let directory = std::env::current_dir().unwrap_or_default();
+        let mut out = Vec::new();
+        push(&mut out, "{\"working_directory\":");
+        json::write_str(&directory.to_string_lossy(), Charset::Ascii, &mut out);
+        push(&mut out, ",\"exceptions\":[{\"type\":");
+        write_cause(self.kept_type(), &self.message, &self.stack_trace, &mut out);
+        for source in &self.sources {
+            let end = out.len();
+            push(&mut out, ",{\"type\":");
+            write_cause("Error", source, &[], &mut out);
+            if out.len() > XRAY_CAUSE_BYTES_MAX {
+                out.truncate(end);
+                break;
+            }
+        }
+        push(&mut out, "],\"paths\":[]}");
+        out
+    }
+
+    /// Writes the failure to the log: the platform does not.
+    pub(crate) fn log(&self, level: Level) {
+        Line::new(level, &self.whole_message())
+            .error_type(self.kept_type())
+            .write();
+    }
+}
+
+/// One error of the chain, from the value of its `type` to its end.
+///
+/// Stack frames of X-Ray have a path, a line and a label. Ours are lines of text, and the text of
+/// a place in source code is `path:line:column`.
+fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<u8>) {
+    json::write_str(error_type, Charset::Ascii, out);
+    push(out, ",\"message\":");
+    json::write_str(cut(message, XRAY_TEXT_BYTES_MAX), Charset::Ascii, out);
+    push(out, ",\"stack\":[");
+    for (index, text) in stack.iter().take(XRAY_STACK_LINES_MAX).enumerate() {
+        if index != 0 {
+            out.push(b',');
+        }
+        let mut parts = text.split(':');
+        let path = parts.next().unwrap_or_default();
+        let line = parts.next().and_then(|line| http::decimal(line.as_bytes()));
+        push(out, "{\"path\":");
+        json::write_str(cut(path, XRAY_TEXT_BYTES_MAX), Charset::Ascii, out);
+        push(out, ",\"line\":");
+        push_decimal(out, line.unwrap_or_default());
+        push(out, ",\"label\":\"\"}");
+    }
+    push(out, "]}");
+}
+
+/// The first `limit` bytes of `text`, or less where that would split a character.
+fn cut(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+}
+
+/// Bytes of one message or path inside the X-Ray cause, before escapes.
+const XRAY_TEXT_BYTES_MAX: usize = 512;
+
+/// Lines of a stack trace inside the X-Ray cause: with escapes six times as long they still leave
+/// room for the first error in it.
+const XRAY_STACK_LINES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_types_are_kept_by_the_platform() {
+        let table = [
+            ("OutOfStock", "Function.OutOfStock"),
+            ("Function.OutOfStock", "Function.OutOfStock"),
+            ("Runtime.UnmarshalError", "Runtime.UnmarshalError"),
+            ("out_of-stock", "Function.OutOfStock"),
+            ("Error2", "Function.Error"),
+            ("my.app.Error", "Function.MyAppError"),
+            ("Extension.Crash", "Function.ExtensionCrash"),
+            ("Function.", "Function.Error"),
+            ("", "Function.Error"),
+            ("é\r\nX: y", "Function.XY"),
+            ("x", "Function.Error"),
+        ];
+        for (chosen, header) in table {
+            assert_eq!(Error::new(chosen, "").header_type(), header);
+        }
+    }
+
+    #[test]
+    fn sources_are_joined_and_not_repeated() {
+        let inner = std::io::Error::other("disk full");
+        let failure = Error::new("Save", "cannot save").with_source(&inner);
+        assert_eq!(failure.whole_message(), "cannot save: disk full");
+        let repeating = Error::new("Save", "cannot save: disk full")
+            .with_source(&std::io::Error::other("disk full"));
+        assert_eq!(repeating.whole_message(), "cannot save: disk full");
+    }
+
+    #[test]
+    fn documents_are_json_whatever_the_text() {
+        let error = Error::new("T\"\u{1}é", "m\n\u{7f}\"漢").with_stack_trace(["a.rs:7:9", "b"]);
+        let failure = error;
+        let mut out = Vec::new();
+        failure.write_document(&mut out);
+        let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(document["errorType"], "T\"\u{1}é");
+        assert_eq!(document["errorMessage"], "m\n\u{7f}\"漢");
+        assert_eq!(document["stackTrace"], serde_json::json!(["a.rs:7:9", "b"]));
+
+        let cause = failure.xray_cause();
+        assert!(cause.iter().all(|byte| (0x20..0x7F).contains(byte)));
+        let cause: serde_json::Value = serde_json::from_slice(&cause).unwrap();
+        assert_eq!(cause["exceptions"][0]["message"], "m\n\u{7f}\"漢");
+        assert_eq!(cause["exceptions"][0]["stack"][0]["path"], "a.rs");
+        assert_eq!(cause["exceptions"][0]["stack"][0]["line"], 7);
+        assert_eq!(cause["exceptions"][0]["stack"][1]["line"], 0);
+    }
+
+    #[test]
+    fn reports_are_bounded() {
+        let long = "é".repeat(100_000);
+        let error = Error::new(&long, &long).with_stack_trace(vec![long.as_str(); 100]);
+        let source = std::io::Error::other(long);
+        let error = (0..100).fold(error, |error, _| error.with_source(&source));
+        let failure = error;
+        assert!(failure.whole_message().len() <= ERROR_MESSAGE_BYTES_MAX);
+        assert!(failure.header_type().len() <= ERROR_TYPE_BYTES_MAX + "Function.".len());
+        let cause = failure.xray_cause();
+        assert!(cause.len() <= XRAY_CAUSE_BYTES_MAX + 64);
+        let cause: serde_json::Value = serde_json::from_slice(&cause).unwrap();
+        assert!(!cause["exceptions"].as_array().unwrap().is_empty());
+    }
+}

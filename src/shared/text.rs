@@ -1,0 +1,41 @@
+//! Text and numbers into a buffer, by functions that are there once: the standard library's are
+//! compiled into each place that uses them.
+
+/// Appends `text`.
+#[inline(never)]
+pub(crate) fn push(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a number in decimal digits.
+#[inline(never)]
+pub(crate) fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit += (value % 10) as u8;
+        value /= 10;
+        length += 1;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(DIGITS_MAX - length..).unwrap_or_default());
+}
+
+/// Digits of the largest number.
+const DIGITS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        for value in [0, 9, 10, 202, 6_291_556, u64::MAX - 1, u64::MAX] {
+            let mut out = Vec::new();
+            push_decimal(&mut out, value);
+            assert_eq!(out, value.to_string().into_bytes());
+        }
+    }
+}
