@@ -7,36 +7,30 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_executor::{LocalExecutor, Task};
-use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+use async_executor::Task;
 
 use super::config::Protocol;
-use super::driver;
+use super::driver::{self, Socket};
 use super::state::State;
 use crate::shared::blocking::ExchangeError;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever.
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
-pub(super) async fn listen(
-    executor: Rc<LocalExecutor<'static>>,
-    state: Rc<State>,
-    listener: TcpListener,
-    protocol: Protocol,
-) {
-    let Ok(listener) = Async::new(listener) else {
+pub(super) async fn listen(state: &'static State, listener: TcpListener, protocol: Protocol) {
+    let Ok(listener) = Socket::new(listener.into()) else {
         return;
     };
     let mut open: Vec<(Rc<Cell<bool>>, Task<()>)> = Vec::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = listener.accept().await else {
             // Out of descriptors, most likely: others have to end first.
-            Timer::after(ACCEPT_PAUSE).await;
+            driver::pause(ACCEPT_PAUSE).await;
             continue;
         };
         open.retain(|(_, task)| !task.is_finished());
@@ -53,12 +47,11 @@ pub(super) async fn listen(
         }
         let is_busy = Rc::new(Cell::new(false));
         let connection = Connection {
-            state: Rc::clone(&state),
-            executor: Rc::clone(&executor),
+            state,
             is_busy: Rc::clone(&is_busy),
             stream,
         };
-        let task = driver::spawn(&executor, async move {
+        let task = state.spawn(async move {
             match protocol {
                 Protocol::Http => connection.serve_http().await,
                 Protocol::Tcp => connection.serve_tcp().await,
@@ -69,16 +62,15 @@ pub(super) async fn listen(
 }
 
 struct Connection {
-    state: Rc<State>,
-    executor: Rc<LocalExecutor<'static>>,
+    state: &'static State,
     /// Whether a part of a delivery is here.
     is_busy: Rc<Cell<bool>>,
-    stream: Async<TcpStream>,
+    stream: Socket,
 }
 
 impl Connection {
     /// Serves one connection until it ends, breaks the protocol or takes too long over a message.
-    async fn serve_http(mut self) {
+    async fn serve_http(self) {
         let limits = Limits::of_body(BATCH_BYTES_MAX);
         let mut request = Reader::new(Expect::Request, limits);
         let mut head = Vec::new();
@@ -109,7 +101,7 @@ impl Connection {
                 .await;
             if is_batch {
                 self.state.batch(request.body());
-                self.state.export(&self.executor, false);
+                self.state.export(false);
             }
             if answered.is_err() || request.close_reason().is_some() {
                 return;
@@ -119,34 +111,30 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
+    async fn answer(&self, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
         HeadWriter::response(head, status).end_with_length(0);
-        let write = self.stream.write_all(head);
-        future::or(write, async {
-            Timer::after(MESSAGE_TIMEOUT).await;
-            Err(io::ErrorKind::TimedOut.into())
-        })
-        .await
+        let mut outcome = Err(io::ErrorKind::TimedOut.into());
+        let write = async { outcome = self.stream.write_all(head).await };
+        driver::within(MESSAGE_TIMEOUT, pin!(write)).await;
+        outcome
     }
 
     /// Reads one request. It may take any time to begin, since the environment may be frozen and
     /// the connection is kept, and only so long to end.
-    async fn read_request(&mut self, request: &mut Reader) -> Result<(), ExchangeError> {
+    async fn read_request(&self, request: &mut Reader) -> Result<(), ExchangeError> {
         if !request.has_bytes() {
             let begun = self.stream.readable().await;
             begun.map_err(ExchangeError::Io)?;
             self.is_busy.set(true);
         }
-        let read = driver::read(&mut self.stream, request);
-        let slow = async {
-            Timer::after(MESSAGE_TIMEOUT).await;
-            Err(ExchangeError::Io(io::ErrorKind::TimedOut.into()))
-        };
-        future::or(read, slow).await
+        let mut outcome = Err(ExchangeError::Io(io::ErrorKind::TimedOut.into()));
+        let read = async { outcome = driver::read(&self.stream, request).await };
+        driver::within(MESSAGE_TIMEOUT, pin!(read)).await;
+        outcome
     }
 
     /// Takes lines of JSON until the connection ends.
-    async fn serve_tcp(mut self) {
+    async fn serve_tcp(self) {
         let mut buffer = Vec::new();
         if buffer.try_reserve_exact(LINES_BYTES_MAX).is_err() {
             self.state.lost_delivery(0);
@@ -166,7 +154,6 @@ impl Connection {
             let count = match self.stream.read(space).await {
                 Ok(0) => break,
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_lost) => break,
             };
             filled += count;
@@ -185,7 +172,7 @@ impl Connection {
             let whole = buffer.get(..filled).unwrap_or_default();
             if let Some(end) = memchr::memrchr(b'\n', whole).map(|at| at + 1) {
                 self.state.lines(whole.get(..end).unwrap_or_default());
-                self.state.export(&self.executor, false);
+                self.state.export(false);
                 buffer.copy_within(end..filled, 0);
                 filled -= end;
             }
@@ -228,6 +215,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 mod tests {
     use std::net::SocketAddr;
 
+    use async_io::Timer;
+    use futures_lite::future;
+
     use super::super::account::Accounting;
     use super::super::clock;
     use super::super::config::InitType;
@@ -240,28 +230,28 @@ mod tests {
     fn serve<T>(protocol: Protocol, test: impl AsyncFnOnce(SocketAddr, &State) -> T) -> T {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
         let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
-        let state = Rc::new(state);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let executor = Rc::new(LocalExecutor::new());
-        let listening = listen(Rc::clone(&executor), Rc::clone(&state), socket, protocol);
         let limit = async {
             Timer::after(Duration::from_secs(60)).await;
             unreachable!("it took too long");
         };
-        let _listening = executor.spawn(listening);
-        let work = future::or(test(address, &state), limit);
-        async_io::block_on(executor.run(work))
+        let _listening = state.spawn(listen(state, socket, protocol));
+        let work = future::or(test(address, state), limit);
+        async_io::block_on(future::or(work, async {
+            state.work().await;
+            unreachable!("it works for ever");
+        }))
     }
 
-    async fn open(address: SocketAddr, bytes: &[u8]) -> Async<TcpStream> {
-        let mut stream = Async::<TcpStream>::connect(address).await.unwrap();
+    async fn open(address: SocketAddr, bytes: &[u8]) -> Socket {
+        let stream = Socket::connect(address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
     }
 
     /// The status of the next answer.
-    async fn status(stream: &mut Async<TcpStream>) -> Option<u16> {
+    async fn status(stream: &Socket) -> Option<u16> {
         let mut answer = Reader::new(Expect::Response, Limits::of_body(1_024));
         driver::read(stream, &mut answer).await.ok()?;
         answer.status()
@@ -272,13 +262,13 @@ mod tests {
         serve(Protocol::Http, async |address, state| {
             let mut idle = Vec::new();
             for _ in 0..3 * CONNECTIONS_MAX {
-                let mut stream = open(address, BATCH.as_bytes()).await;
-                assert_eq!(status(&mut stream).await, Some(200));
+                let stream = open(address, BATCH.as_bytes()).await;
+                assert_eq!(status(&stream).await, Some(200));
                 idle.push(stream);
             }
             // The first has been closed, the last has not, and nothing was lost.
             assert_eq!(idle[0].read(&mut [0]).await.unwrap_or(0), 0);
-            let last = idle.last_mut().unwrap();
+            let last = idle.last().unwrap();
             last.write_all(BATCH.as_bytes()).await.unwrap();
             assert_eq!(status(last).await, Some(200));
             assert_eq!(state.figures(), []);
@@ -292,12 +282,12 @@ mod tests {
             for _ in 0..CONNECTIONS_MAX {
                 // Once the first is answered, the second is known to have begun.
                 let two = [BATCH, "POST / HTTP/1.1\r\n"].concat();
-                let mut stream = open(address, two.as_bytes()).await;
-                assert_eq!(status(&mut stream).await, Some(200));
+                let stream = open(address, two.as_bytes()).await;
+                assert_eq!(status(&stream).await, Some(200));
                 begun.push(stream);
             }
-            let mut stream = open(address, BATCH.as_bytes()).await;
-            assert_eq!(status(&mut stream).await, Some(200));
+            let stream = open(address, BATCH.as_bytes()).await;
+            assert_eq!(status(&stream).await, Some(200));
             assert_eq!(begun[0].read(&mut [0]).await.unwrap_or(0), 0);
             assert_eq!(state.figures(), [("dropped_deliveries", 1.0)]);
         });
@@ -317,11 +307,11 @@ mod tests {
         ];
         for (request, expected, lost) in table {
             serve(Protocol::Http, async |address, state| {
-                let mut stream = open(address, request.as_bytes()).await;
-                assert_eq!(status(&mut stream).await, Some(expected), "{request}");
+                let stream = open(address, request.as_bytes()).await;
+                assert_eq!(status(&stream).await, Some(expected), "{request}");
                 // The answer comes before the look at what was delivered.
-                let mut next = open(address, BATCH.as_bytes()).await;
-                assert_eq!(status(&mut next).await, Some(200));
+                let next = open(address, BATCH.as_bytes()).await;
+                assert_eq!(status(&next).await, Some(200));
                 let found = state.lost_deliveries();
                 assert!((found - lost).abs() < 0.5, "{found} for {request}");
             });
@@ -333,7 +323,7 @@ mod tests {
     fn a_line_that_is_too_long_costs_itself() {
         serve(Protocol::Tcp, async |address, state| {
             let long = vec![b'x'; 2 * LINES_BYTES_MAX];
-            let mut stream = open(address, &long).await;
+            let stream = open(address, &long).await;
             stream
                 .write_all(b"\n{\"type\":\"x\"}\nnonsense\n")
                 .await

@@ -21,7 +21,7 @@ mod start;
 mod state;
 
 use std::ffi::{OsStr, OsString};
-use std::rc::Rc;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use self::account::Accounting;
@@ -59,7 +59,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     };
     let port = ready.listener.as_ref().map_or(0, |(_, port)| *port);
     resume::watch(&ready.registered.identifier, port, ready.panics);
-    resume::waits_on(ready.stream.as_ref());
+    resume::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
     resume::asked(ready.asked);
     let settings = Settings::read(&text);
     for warning in ready.config.warnings.iter().chain(&settings.warnings) {
@@ -89,8 +89,8 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         accounting.without_telemetry();
     }
     let interval_ms = ready.config.interval_ms;
-    let state = Rc::new(State::new(accounting, resource, settings, interval_ms));
-    run::run(&endpoint, ready, &state);
+    let state = State::new(accounting, resource, settings, interval_ms);
+    run::run(&endpoint, ready, state);
     0
 }
 

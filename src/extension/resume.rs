@@ -5,7 +5,7 @@
 //! the open `event/next`, so that no event is lost. What was measured so far is lost, and counted.
 
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd as _, AsRawFd, FromRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::shared::exec;
 struct Handover {
     identifier: String,
     /// A second descriptor of the socket to the API, which would close when it is executed.
-    stream: Option<TcpStream>,
+    stream: Option<OwnedFd>,
     /// Whether `event/next` is on the wire there, and unanswered.
     asked: bool,
     /// Whether an answer has begun to arrive there.
@@ -64,9 +64,9 @@ pub(super) fn watch(identifier: &str, port: u16, panics: u32) {
 }
 
 /// Takes note of the socket that `event/next` waits on.
-pub(super) fn waits_on(stream: Option<&TcpStream>) {
+pub(super) fn waits_on(stream: Option<BorrowedFd<'_>>) {
     if let Some(handover) = lock().as_mut() {
-        handover.stream = stream.and_then(|stream| stream.try_clone().ok());
+        handover.stream = stream.and_then(|stream| stream.try_clone_to_owned().ok());
     }
 }
 

@@ -1,16 +1,14 @@
 //! The loop: events from the platform, for ever, until SHUTDOWN.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
+use std::pin::pin;
 use std::time::Duration;
 
-use async_executor::LocalExecutor;
-use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+use futures_lite::future;
 
 use super::api::{self, Event, Request};
+use super::driver::Socket;
 use super::start::Ready;
 use super::state::State;
 use super::{clock, driver, listener, note, resume};
@@ -22,7 +20,7 @@ use crate::shared::http::Reader;
 struct Events<'a> {
     endpoint: &'a Endpoint,
     next: Request,
-    stream: Option<Async<TcpStream>>,
+    stream: Option<Socket>,
     answer: Reader,
     /// Whether `event/next` is on the wire and unanswered.
     asked: bool,
@@ -31,21 +29,21 @@ struct Events<'a> {
 }
 
 /// Runs until the platform, or a signal, says that it is over.
-pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &Rc<State>) {
-    let executor = Rc::new(LocalExecutor::new());
+pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &'static State) {
     async_io::block_on(async {
         if let Some((socket, _)) = ready.listener {
-            let protocol = ready.config.protocol;
-            let listening =
-                listener::listen(Rc::clone(&executor), Rc::clone(state), socket, protocol);
-            driver::spawn(&executor, listening).detach();
+            state
+                .spawn(listener::listen(state, socket, ready.config.protocol))
+                .detach();
         }
         if !ready.with_invoke {
-            let interval_ms = ready.config.interval_ms;
-            let flushing = flush_by_timer(Rc::clone(&executor), Rc::clone(state), interval_ms);
-            driver::spawn(&executor, flushing).detach();
+            state
+                .spawn(flush_by_timer(state, ready.config.interval_ms))
+                .detach();
         }
-        let stream = ready.stream.and_then(|stream| Async::new(stream).ok());
+        let stream = ready
+            .stream
+            .and_then(|stream| Socket::new(stream.into()).ok());
         let events = Events {
             endpoint,
             next: ready.next,
@@ -54,16 +52,11 @@ pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &Rc<State>) {
             answer: ready.answer,
             failures: 0,
         };
-        let work = async {
-            loop {
-                executor.tick().await;
-            }
-        };
-        future::or(main(events, &executor, state), work).await;
+        future::or(main(events, state), state.work()).await;
     });
 }
 
-async fn main(mut events: Events<'_>, executor: &Rc<LocalExecutor<'static>>, state: &Rc<State>) {
+async fn main(mut events: Events<'_>, state: &'static State) {
     let over = future::or(
         async {
             loop {
@@ -76,7 +69,7 @@ async fn main(mut events: Events<'_>, executor: &Rc<LocalExecutor<'static>>, sta
                         // First the answer that the platform waits for, then the figures.
                         events.ask().await.ok();
                         state.invoke(&request_id, deadline, invoked_function_arn);
-                        state.export(executor, false);
+                        state.export(false);
                     }
                     Event::Shutdown { reason, deadline } => return (reason, deadline),
                 }
@@ -103,27 +96,21 @@ async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: D
         left
     };
     let end = clock::monotonic() + left;
-    let report = async {
-        state.last_report().await;
-    };
-    let enough = async {
-        Timer::after(REPORT_WAIT.min(left)).await;
-    };
-    future::or(report, enough).await;
+    driver::within(REPORT_WAIT.min(left), pin!(state.last_report())).await;
     state.shutdown(reason);
     state.export_all(end).await;
 }
 
 /// Answers SIGTERM like SHUTDOWN. Lambda sends it to no external extension; local tools do.
 async fn terminated() -> (String, Deadline) {
-    let pipe = || -> io::Result<Async<UnixStream>> {
+    let pipe = || -> io::Result<Socket> {
         let (ours, theirs) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, theirs)?;
-        Async::new(ours)
+        Socket::new(ours.into())
     };
     match pipe() {
-        Ok(mut pipe) => {
-            pipe.read(&mut [0]).await.ok();
+        Ok(pipe) => {
+            pipe.readable().await.ok();
         }
         Err(_without) => future::pending().await,
     }
@@ -132,11 +119,11 @@ async fn terminated() -> (String, Deadline) {
 
 /// On Managed Instances there are no INVOKE events to export on.
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
-async fn flush_by_timer(executor: Rc<LocalExecutor<'static>>, state: Rc<State>, interval_ms: u64) {
+async fn flush_by_timer(state: &'static State, interval_ms: u64) {
     let interval = Duration::from_millis(interval_ms).max(TIMER_MIN);
     loop {
-        Timer::after(interval).await;
-        state.export(&executor, true);
+        driver::pause(interval).await;
+        state.export(true);
     }
 }
 
@@ -145,7 +132,7 @@ impl Events<'_> {
     async fn next(&mut self) -> Event {
         loop {
             let asked = self.ask().await.is_ok();
-            let answered = match &mut self.stream {
+            let answered = match &self.stream {
                 Some(stream) if asked => {
                     stream.readable().await.ok();
                     // From here on bytes of the answer may be nowhere but in this program.
@@ -164,7 +151,7 @@ impl Events<'_> {
                 return event;
             }
             self.failures = self.failures.saturating_add(1);
-            Timer::after(api::back_off(self.failures)).await;
+            driver::pause(api::back_off(self.failures)).await;
         }
     }
 
@@ -175,10 +162,10 @@ impl Events<'_> {
         }
         self.answer.reset();
         if self.stream.is_none() {
-            let stream = Async::<TcpStream>::connect(self.endpoint.address).await?;
+            let stream = Socket::connect(self.endpoint.address).await?;
             self.set_stream(Some(stream));
         }
-        let Some(stream) = &mut self.stream else {
+        let Some(stream) = &self.stream else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let written = stream.write_all(&self.next.head).await;
@@ -194,8 +181,8 @@ impl Events<'_> {
         resume::asked(asked);
     }
 
-    fn set_stream(&mut self, stream: Option<Async<TcpStream>>) {
-        resume::waits_on(stream.as_ref().map(Async::get_ref));
+    fn set_stream(&mut self, stream: Option<Socket>) {
+        resume::waits_on(stream.as_ref().map(Socket::descriptor));
         self.stream = stream;
     }
 }
@@ -232,7 +219,7 @@ mod tests {
                 Accounting::new(super::super::config::InitType::OnDemand, clock::now());
             let state = State::new(accounting, Resource::default(), Settings::default(), 0);
             let deadline = Deadline(EpochMs(deadline));
-            async_io::block_on(shut_down(&state, &endpoint, "spindown", deadline));
+            async_io::block_on(shut_down(state, &endpoint, "spindown", deadline));
             let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");
             // It was exported, so it is not there any more.
             assert!(!ended);

@@ -4,13 +4,10 @@
 //! gone without anybody having been told.
 
 use std::io;
-use std::net::TcpStream;
+use std::pin::pin;
 use std::time::Duration;
 
-use async_io::{Async, Timer};
-use futures_lite::{AsyncWriteExt as _, future};
-
-use super::driver;
+use super::driver::{self, Socket};
 use super::export::settings::Otlp;
 use crate::shared::blocking::ExchangeError;
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
@@ -22,11 +19,10 @@ use crate::shared::limits::ANSWER_BYTES_MAX;
 pub(super) async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
     let limits = Limits::of_body(ANSWER_BYTES_MAX);
     let mut answer = Reader::new(Expect::Response, limits);
-    let exchanged = future::or(exchange(otlp, body, &mut answer), async {
-        Timer::after(within).await;
-        Err(io::ErrorKind::TimedOut.into())
-    });
-    if exchanged.await.is_err() && answer.status().is_none() {
+    let mut is_whole = false;
+    let exchanged = async { is_whole = exchange(otlp, body, &mut answer).await.is_ok() };
+    driver::within(within, pin!(exchanged)).await;
+    if !is_whole && answer.status().is_none() {
         answer.reset();
     }
     answer
@@ -41,10 +37,10 @@ async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> io::Result<(
         writer = writer.field(name, value.as_bytes());
     }
     writer.end_with_length(body.len());
-    let mut stream = Async::<TcpStream>::connect(otlp.address).await?;
+    let stream = Socket::connect(otlp.address).await?;
     stream.write_all(&head).await?;
     stream.write_all(body).await?;
-    match driver::read(&mut stream, answer).await {
+    match driver::read(&stream, answer).await {
         Ok(()) => Ok(()),
         Err(ExchangeError::Connect(error) | ExchangeError::Io(error)) => Err(error),
         Err(ExchangeError::Http(_)) => Err(io::ErrorKind::InvalidData.into()),

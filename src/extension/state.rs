@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_executor::{LocalExecutor, Task};
-use async_io::Timer;
+use rustix::net::{self, SendFlags, SocketFlags, SocketType};
 
 use super::account::{Accounting, Predecessor};
 use super::event::{self, Malformed, NotABatch, Record};
@@ -27,6 +27,7 @@ use crate::shared::deadline::{Deadline, EpochMs};
 
 /// Shared by all tasks.
 pub(super) struct State {
+    executor: LocalExecutor<'static>,
     inner: RefCell<Inner>,
     /// Wakes who waits for the last report.
     waiting: RefCell<Option<Waker>>,
@@ -91,8 +92,10 @@ impl State {
         resource: Resource,
         mut settings: Settings,
         interval_ms: u64,
-    ) -> Self {
-        Self {
+    ) -> &'static Self {
+        // It lasts as long as the process.
+        Box::leak(Box::new(Self {
+            executor: LocalExecutor::new(),
             inner: RefCell::new(Inner {
                 accounting,
                 resource,
@@ -106,6 +109,19 @@ impl State {
                 outbox: Outbox::new(),
             }),
             waiting: RefCell::new(None),
+        }))
+    }
+
+    /// Starts a task.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + 'static) -> Task<()> {
+        driver::spawn(&self.executor, work)
+    }
+
+    /// Runs the tasks, for ever.
+    #[expect(clippy::infinite_loop, reason = "it ends with the process")]
+    pub(super) async fn work(&self) {
+        loop {
+            self.executor.tick().await;
         }
     }
 
@@ -150,7 +166,7 @@ impl State {
 
     /// Exports what is known and due: a cold start at once, warm figures once in an interval, or
     /// now. Nothing here waits for a receiver.
-    pub(super) fn export(self: &Rc<Self>, executor: &Rc<LocalExecutor<'static>>, now: bool) {
+    pub(super) fn export(&'static self, now: bool) {
         let mut inner = self.inner.borrow_mut();
         let end = clock::monotonic() + WRITE_TIMEOUT;
         inner.export_cold_start(end);
@@ -165,9 +181,7 @@ impl State {
         let outbox = &mut inner.outbox;
         let is_free = outbox.sending.as_ref().is_none_or(Task::is_finished);
         if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
-            let state = Rc::clone(self);
-            let sending = async move { state.send_all(None).await };
-            outbox.sending = Some(driver::spawn(executor, sending));
+            outbox.sending = Some(self.spawn(self.send_all(None)));
         }
     }
 
@@ -185,10 +199,7 @@ impl State {
         };
         if let Some(sending) = sending {
             // Its connection may be from before a freeze, and dead.
-            let enough = async {
-                Timer::after(left / 4).await;
-            };
-            futures_lite::future::or(sending, enough).await;
+            driver::within(left / 4, pin!(sending)).await;
             self.inner.borrow_mut().outbox.take_back();
         }
         {
@@ -252,7 +263,7 @@ impl State {
                 if left.is_none_or(|left| left <= pause) {
                     return;
                 }
-                Timer::after(pause).await;
+                driver::pause(pause).await;
                 continue;
             }
             let Some((otlp, batch)) = self.inner.borrow_mut().next_to_send() else {
@@ -354,19 +365,15 @@ impl Inner {
             count(is_written, &line);
         }
         if let Some(address) = settings.dogstatsd {
-            // Not as text: that would bring in the resolver.
-            let any: IpAddr = if address.is_ipv4() {
-                Ipv4Addr::UNSPECIFIED.into()
-            } else {
-                Ipv6Addr::UNSPECIFIED.into()
-            };
-            let socket = UdpSocket::bind((any, 0)).ok();
-            let socket = socket.filter(|socket| socket.set_nonblocking(true).is_ok());
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let family = driver::family(address);
+            let socket = net::socket_with(family, SocketType::DGRAM, flags, None);
             dogstatsd::datagrams(resource, batch, &mut |datagram| {
-                let sent = socket
-                    .as_ref()
-                    .map(|socket| socket.send_to(datagram, address));
-                count(matches!(sent, Some(Ok(_))), datagram);
+                let sent = match &socket {
+                    Ok(socket) => net::sendto(socket, datagram, SendFlags::empty(), &address),
+                    Err(error) => Err(*error),
+                };
+                count(sent.is_ok(), datagram);
             });
         }
         if let Some(otlp) = otlp
@@ -448,17 +455,19 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
+    use async_io::Timer;
+
     use super::super::config::InitType;
     use super::super::export::otlp::Encoding;
     use super::*;
 
-    fn state(settings: Settings) -> Rc<State> {
+    fn state(settings: Settings) -> &'static State {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
         let resource = Resource {
             function_name: "f".to_owned(),
             ..Resource::default()
         };
-        Rc::new(State::new(accounting, resource, settings, 60_000))
+        State::new(accounting, resource, settings, 60_000)
     }
 
     fn otlp_to(listener: &TcpListener) -> Settings {
@@ -513,12 +522,12 @@ mod tests {
         })
     }
 
-    fn run<T>(executor: &Rc<LocalExecutor<'static>>, work: impl Future<Output = T>) -> T {
+    fn run<T>(state: &State, work: impl Future<Output = T>) -> T {
         let limit = async {
             Timer::after(Duration::from_secs(60)).await;
             unreachable!("it took too long");
         };
-        async_io::block_on(executor.run(futures_lite::future::or(work, limit)))
+        async_io::block_on(state.executor.run(futures_lite::future::or(work, limit)))
     }
 
     async fn sent(state: &State) {
@@ -534,19 +543,18 @@ mod tests {
     fn a_receiver_that_names_a_time_is_left_alone_until_then() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = state(otlp_to(&listener));
-        let executor = Rc::new(LocalExecutor::new());
         let requests = receiver(
             listener,
             &["HTTP/1.1 503 \r\nRetry-After: 7200\r\nContent-Length: 0\r\n\r\n"],
         );
-        run(&executor, async {
+        run(state, async {
             state.lost_delivery(1);
-            state.export(&executor, true);
-            sent(&state).await;
+            state.export(true);
+            sent(state).await;
             // The receiver takes one connection, so a second attempt would be seen as a failure,
             // with a pause that is shorter.
             state.lost_delivery(1);
-            state.export(&executor, true);
+            state.export(true);
             assert!(state.inner.borrow().outbox.sending.is_none());
             let pause = state.inner.borrow().outbox.pause();
             assert!(Duration::from_secs(7_000) < pause, "{pause:?}");
@@ -559,12 +567,11 @@ mod tests {
     fn what_was_taken_is_not_sent_again_whatever_follows_its_status() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = state(otlp_to(&listener));
-        let executor = Rc::new(LocalExecutor::new());
         let requests = receiver(listener, &["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]);
-        run(&executor, async {
+        run(state, async {
             state.lost_delivery(1);
-            state.export(&executor, true);
-            sent(&state).await;
+            state.export(true);
+            sent(state).await;
         });
         assert!(state.inner.borrow().outbox.queue.is_empty());
         assert_eq!(requests.join().unwrap().len(), 1);
@@ -574,10 +581,9 @@ mod tests {
     fn what_hangs_on_its_way_at_the_end_is_sent_over_a_new_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = state(otlp_to(&listener));
-        let executor = Rc::new(LocalExecutor::new());
-        let requests = run(&executor, async {
+        let requests = run(state, async {
             state.lost_delivery(1);
-            state.export(&executor, true);
+            state.export(true);
             // Taken, and never answered.
             let accepted = async_io::Async::new(listener).unwrap();
             let hanging = accepted.accept().await.unwrap();
@@ -605,14 +611,13 @@ mod tests {
     fn a_restore_forgets_what_waits_to_be_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = state(otlp_to(&listener));
-        let executor = Rc::new(LocalExecutor::new());
-        run(&executor, async {
+        run(state, async {
             state.lost_delivery(1);
-            state.export(&executor, true);
+            state.export(true);
             let accepted = async_io::Async::new(listener).unwrap();
             let (mut hanging, _) = accepted.accept().await.unwrap();
             state.lost_delivery(1);
-            state.export(&executor, true);
+            state.export(true);
             let seed = format!("{:?}", state.inner.borrow().outbox.backoff);
             state.batch(
                 br#"[{"time":"2026-08-20T10:00:00Z","type":"platform.restoreStart","record":{}}]"#,
@@ -628,7 +633,7 @@ mod tests {
                 .await
                 .ok();
             state.lost_delivery(1);
-            state.export(&executor, true);
+            state.export(true);
             let (_next, _) = accepted.accept().await.unwrap();
         });
     }
@@ -636,16 +641,15 @@ mod tests {
     #[test]
     fn lines_that_could_not_be_written_are_counted_in_the_next_interval() {
         let state = state(ndjson_to("/dev/full"));
-        let executor = Rc::new(LocalExecutor::new());
         state.lost_delivery(1);
-        state.export(&executor, true);
+        state.export(true);
         let (lines, bytes) = state.inner.borrow().lost;
         assert_eq!(lines, 1);
         assert!(100 < bytes);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
         state.inner.borrow_mut().settings.ndjson = Some(file.clone());
-        state.export(&executor, true);
+        state.export(true);
         let written = std::fs::read_to_string(&file).unwrap();
         for (name, value) in [("dropped_records", 1), ("dropped_bytes", bytes)] {
             let point = format!(
@@ -662,10 +666,9 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
         let state = state(ndjson_to(pipe.to_str().unwrap()));
-        let executor = Rc::new(LocalExecutor::new());
         state.lost_delivery(1);
         // Without a reader, and with one that does not read.
-        state.export(&executor, true);
+        state.export(true);
         assert_eq!(state.inner.borrow().lost.0, 1);
         let mut options = OpenOptions::new();
         let reader = options
@@ -673,20 +676,19 @@ mod tests {
             .custom_flags(libc::O_NONBLOCK)
             .open(&pipe);
         for _ in 0..2_000 {
-            state.export(&executor, true);
+            state.export(true);
         }
         assert!(0 < state.inner.borrow().lost.0);
-        run(&executor, state.export_all(soon()));
+        run(state, state.export_all(soon()));
         drop(reader);
     }
 
     #[test]
     fn a_clock_that_is_put_back_holds_up_nothing() {
         let state = state(Settings::default());
-        let executor = Rc::new(LocalExecutor::new());
         let future = clock::now().0 + 3_600_000;
         state.inner.borrow_mut().exported_at_ms = future;
-        state.export(&executor, false);
+        state.export(false);
         assert!(state.inner.borrow().exported_at_ms < future);
     }
 
