@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::metric::Resource;
+use crate::shared::http::decimal;
 
 /// How the environment came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,45 +57,40 @@ impl Config {
     pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let text = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let mut warnings = Vec::new();
-        let port = match text("BANTAM_TELEMETRY_PORT").map(|value| (value.parse(), value)) {
-            None => PORT,
-            Some((Ok(port), _)) if port != 0 && port != RUNTIME_API_PORT => port,
-            Some((_, value)) => {
-                warnings.push(format!("BANTAM_TELEMETRY_PORT is {value:?}, using {PORT}"));
-                PORT
+        // What `parse` makes of a value, or of the default.
+        let mut read = |name: &str, default: &str, parse: fn(&str) -> Option<u64>| {
+            let value = text(name);
+            let parsed = value.as_deref().and_then(parse);
+            if let (Some(value), None) = (&value, parsed) {
+                warnings.push(format!("{name} is {value:?}, using {default}"));
             }
+            parsed.or_else(|| parse(default)).unwrap_or_default()
         };
-        let protocol = match text("BANTAM_TELEMETRY_PROTOCOL") {
-            None => Protocol::Http,
-            Some(value) if value.eq_ignore_ascii_case("http") => Protocol::Http,
-            Some(value) if value.eq_ignore_ascii_case("tcp") => Protocol::Tcp,
-            Some(value) => {
-                warnings.push(format!(
-                    "BANTAM_TELEMETRY_PROTOCOL is {value:?}, using http"
-                ));
-                Protocol::Http
-            }
-        };
-        let interval_ms = match text("BANTAM_INTERVAL_MS").map(|value| (value.parse(), value)) {
-            None => INTERVAL_MS,
-            Some((Ok(ms), _)) if ms <= INTERVAL_MS_MAX => ms,
-            Some((_, value)) => {
-                warnings.push(format!(
-                    "BANTAM_INTERVAL_MS is {value:?}, using {INTERVAL_MS}"
-                ));
-                INTERVAL_MS
-            }
-        };
+        let port = read("BANTAM_TELEMETRY_PORT", PORT, |value| {
+            let port = decimal(value.as_bytes());
+            port.filter(|port| (1..=65_535).contains(port) && *port != RUNTIME_API_PORT)
+        });
+        let is_tcp = read("BANTAM_TELEMETRY_PROTOCOL", "http", |value| {
+            let is_tcp = value.eq_ignore_ascii_case("tcp");
+            (is_tcp || value.eq_ignore_ascii_case("http")).then_some(is_tcp.into())
+        });
+        let interval_ms = read("BANTAM_INTERVAL_MS", INTERVAL_MS, |value| {
+            decimal(value.as_bytes()).filter(|ms| *ms <= INTERVAL_MS_MAX)
+        });
         let resource = Resource {
             function_name: text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
             function_version: text("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_default(),
             region: text("AWS_REGION"),
-            memory_mb: text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mb| mb.parse().ok()),
+            memory_mb: text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+                .and_then(|mb| u32::try_from(decimal(mb.as_bytes())?).ok()),
             ..Resource::default()
         };
         Self {
-            port,
-            protocol,
+            port: u16::try_from(port).unwrap_or_default(),
+            protocol: match is_tcp {
+                0 => Protocol::Http,
+                _ => Protocol::Tcp,
+            },
             interval_ms,
             resource,
             warnings,
@@ -110,12 +106,12 @@ pub(super) fn name(argv0: &OsStr) -> String {
 }
 
 /// A port that no known extension, sidecar or local tool uses.
-const PORT: u16 = 4_243;
+const PORT: &str = "4243";
 
 /// Taken by the platform on every environment.
-const RUNTIME_API_PORT: u16 = 9_001;
+const RUNTIME_API_PORT: u64 = 9_001;
 
-const INTERVAL_MS: u64 = 60_000;
+const INTERVAL_MS: &str = "60000";
 
 /// A day, which no environment but a Managed Instance lives.
 const INTERVAL_MS_MAX: u64 = 86_400_000;
@@ -142,7 +138,7 @@ mod tests {
         ]);
         assert_eq!(
             (config.port, config.protocol, config.interval_ms),
-            (PORT, Protocol::Http, 60_000)
+            (4_243, Protocol::Http, 60_000)
         );
         assert_eq!(config.warnings.len(), 3);
         let config = read(&[("BANTAM_INTERVAL_MS", "18446744073709551615")]);

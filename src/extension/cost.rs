@@ -1,10 +1,12 @@
 //! What this process costs so far, as the kernel counts it.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::account::OwnCost;
+use crate::shared::http;
 
 /// Processor time of all threads, and the most memory that was resident.
 pub(super) fn so_far() -> OwnCost {
@@ -21,12 +23,14 @@ pub(super) fn so_far() -> OwnCost {
 
 /// `VmHWM` of <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>, which is in KiB.
 fn peak_memory_bytes() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u32 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(f64::from(kib) * 1_024.0)
+    // It has some 1,500 bytes, and the line is in the first third.
+    let mut status = [0; 4_096];
+    let mut file = File::open("/proc/self/status").ok()?;
+    let count = file.read(&mut status).ok()?;
+    let mut lines = status.get(..count)?.split(|byte| *byte == b'\n');
+    let line = lines.find_map(|line| line.strip_prefix(b"VmHWM:"))?;
+    let kib = line.strip_suffix(b"kB")?.trim_ascii();
+    Some(super::account::float(http::decimal(kib)?) * 1_024.0)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::shared::exec;
+use crate::shared::http::decimal;
 
 /// What the fresh program needs. Kept up to date by the loop.
 #[derive(Debug)]
@@ -104,10 +105,11 @@ pub(super) fn ends() {
 pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) -> Option<Resumed> {
     let value = lookup(VARIABLE)?;
     let mut parts = value.splitn(5, ' ');
-    let descriptor: RawFd = parts.next()?.parse().ok()?;
-    let panics = parts.next()?.parse().ok()?;
-    let asked = parts.next()?.parse().ok()?;
-    let port = parts.next()?.parse().ok()?;
+    let mut number = || u32::try_from(decimal(parts.next()?.as_bytes())?).ok();
+    let descriptor = RawFd::try_from(number()?).ok()?;
+    let panics = number()?;
+    let asked = number()? != 0;
+    let port = u16::try_from(number()?).ok()?;
     let identifier = parts.next()?.to_owned();
     let stream = (2 < descriptor).then(|| {
         // SAFETY: the number was written by `start_anew` in the program that this one replaced,
@@ -150,9 +152,9 @@ fn start_anew() -> ! {
         let kept = stream.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
         let value = format!(
             "{} {} {} {} {}",
-            kept.map_or(-1, AsRawFd::as_raw_fd),
+            kept.map_or(0, AsRawFd::as_raw_fd),
             panics.saturating_add(1),
-            handover.asked,
+            u8::from(handover.asked),
             handover.port,
             handover.identifier,
         );
@@ -173,7 +175,7 @@ fn lock() -> MutexGuard<'static, Option<Handover>> {
 
 static HANDOVER: Mutex<Option<Handover>> = Mutex::new(None);
 
-/// Descriptor, count, whether asked, port and identifier, separated by spaces. Customers cannot set
+/// Descriptor or 0, count, whether asked, port and identifier, separated by spaces. Customers cannot set
 /// such a name:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const VARIABLE: &str = "_BANTAM_RESUME";

@@ -322,8 +322,12 @@ impl Accounting {
             ),
             ("duration_source", source),
         ];
-        let known = known.into_iter();
-        let properties = known.filter_map(|(name, value)| Some((name, value?.to_owned())));
+        let mut properties = Vec::new();
+        for (name, value) in &known {
+            if let Some(value) = value {
+                properties.push((*name, (*value).to_owned()));
+            }
+        }
         let began = self
             .cold_start
             .started_at
@@ -332,7 +336,7 @@ impl Accounting {
             start_ms: began.0.min(now.0),
             end_ms: now.0,
             points: series.take(),
-            properties: properties.collect(),
+            properties,
         })
     }
 
@@ -594,7 +598,7 @@ fn cut(text: &str) -> String {
     clippy::cast_precision_loss,
     reason = "counts and durations here are far below 2^53"
 )]
-const fn float(number: u64) -> f64 {
+pub(super) const fn float(number: u64) -> f64 {
     number as f64
 }
 

@@ -5,7 +5,7 @@
 //! one, so the counts of two environments in the same second would replace each other.
 
 use super::super::metric::{Batch, Kind, Point, Resource};
-use super::{VALUE_DECIMALS, number, values};
+use super::{VALUE_DECIMALS, number, text, values};
 
 /// Gives each datagram of `batch` to `each`: at most [`DATAGRAM_BYTES_MAX`] bytes of whole lines.
 ///
@@ -69,26 +69,25 @@ fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
 }
 
 fn tags(resource: &Resource, point: &Point, out: &mut Vec<u8>) {
-    let known = [
-        ("function_name", Some(&resource.function_name)),
-        ("function_version", Some(&resource.function_version)),
-        ("region", resource.region.as_ref()),
-        ("service", resource.service_name.as_ref()),
-    ];
-    let known = known
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)));
-    let own = point.attributes.iter().map(|(name, value)| (*name, value));
     let mut separator: &[u8] = b"|#";
     let end = out.len() + TAGS_BYTES_MAX;
-    for (name, value) in known.chain(own) {
+    let mut tag = |name: &str, value: &str| {
         let tag = [name, ":", value].concat();
         let bytes = separator.len() + tag.len().min(TAG_BYTES_MAX);
         if !value.is_empty() && out.len() + bytes <= end {
             out.extend_from_slice(separator);
-            out.extend(tag.chars().take(TAG_BYTES_MAX).map(tag_byte));
+            for c in tag.chars().take(TAG_BYTES_MAX) {
+                out.push(tag_byte(c));
+            }
             separator = b",";
         }
+    };
+    tag("function_name", &resource.function_name);
+    tag("function_version", &resource.function_version);
+    tag("region", text(&resource.region));
+    tag("service", text(&resource.service_name));
+    for (name, value) in &point.attributes {
+        tag(name, value);
     }
 }
 

@@ -26,14 +26,9 @@ pub(in crate::extension) struct Emf {
 impl Default for Emf {
     /// One metric a function, and for cold starts one more for each kind seen.
     fn default() -> Self {
-        let sets = [
-            &["function_name"][..],
-            &["function_name", "cold_start_kind"],
-        ];
-        let owned = |set: &[&str]| set.iter().map(|name| (*name).to_owned()).collect();
         Self {
             namespace: "Bantam".to_owned(),
-            dimensions: sets.into_iter().map(owned).collect(),
+            dimensions: dimensions(DIMENSIONS).unwrap_or_default(),
         }
     }
 }
@@ -98,19 +93,23 @@ impl<'a> Group<'a> {
             names: vec!["_aws"],
             cells: Vec::new(),
         };
-        let attribute = |name: &str| {
+        let memory_mb = resource.memory_mb.map(|mb| mb.to_string());
+        for name in FIRST {
             let mut attributes = first.attributes.iter();
-            let found = attributes.find(|(key, _)| *key == name);
-            found.map(|(_, value)| value.clone())
-        };
-        for name in ["function_name", "function_version"] {
-            group.add_dimension(name, attribute(name).or_else(|| field(resource, name)));
+            let found = attributes.find(|(key, _)| key == name);
+            let value = found.map_or_else(
+                || field(resource, &memory_mb, name),
+                |(_, value)| value.as_str(),
+            );
+            group.add_dimension(name, value);
         }
         for (name, value) in &first.attributes {
-            group.add_dimension(name, Some(value.clone()));
+            group.add_dimension(name, value);
         }
-        for name in settings.dimensions.iter().flatten() {
-            group.add_dimension(name, field(resource, name));
+        for set in &settings.dimensions {
+            for name in set {
+                group.add_dimension(name, field(resource, &memory_mb, name));
+            }
         }
         let head = &mut group.head;
         head.extend_from_slice(b"{\"_aws\":{\"Timestamp\":");
@@ -126,8 +125,8 @@ impl<'a> Group<'a> {
 
     /// Adds a member that may be the target of a dimension, unless there is no value that one
     /// could have: "key … value … ASCII, non-blank".
-    fn add_dimension(&mut self, name: &'a str, value: Option<String>) {
-        let Some(value) = value.and_then(|value| dimension_value(&value)) else {
+    fn add_dimension(&mut self, name: &'a str, value: &str) {
+        let Some(value) = dimension_value(value) else {
             return;
         };
         if !self.names.contains(&name) {
@@ -217,7 +216,7 @@ impl Cell {
 /// Whether `text` is a namespace: 1 to 256 of `[a-zA-Z0-9 ._#:/-]`, not blank.
 pub(super) fn is_namespace(text: &str) -> bool {
     text.len() <= NAMESPACE_BYTES_MAX
-        && !text.trim().is_empty()
+        && !text.trim_ascii().is_empty()
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b" ._#:/-".contains(&byte))
@@ -227,7 +226,7 @@ pub(super) fn is_namespace(text: &str) -> bool {
 /// first not a colon. <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 pub(super) fn is_dimension(text: &str) -> bool {
     text.len() <= DIMENSION_NAME_BYTES_MAX
-        && !text.trim().is_empty()
+        && !text.trim_ascii().is_empty()
         && !text.starts_with(':')
         && text != "_aws"
         && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
@@ -236,37 +235,64 @@ pub(super) fn is_dimension(text: &str) -> bool {
 /// `text` as a value that a dimension may have, if it has one.
 fn dimension_value(text: &str) -> Option<String> {
     let ascii = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    let value: String = text
-        .chars()
-        .take(DIMENSION_VALUE_BYTES_MAX)
-        .map(ascii)
-        .collect();
-    (!value.trim().is_empty()).then_some(value)
+    let mut value = String::new();
+    for c in text.chars().take(DIMENSION_VALUE_BYTES_MAX) {
+        value.push(ascii(c));
+    }
+    (!value.trim_ascii().is_empty()).then_some(value)
 }
 
-/// The field of the resource that a dimension names.
-fn field(resource: &Resource, name: &str) -> Option<String> {
-    match name {
-        "function_name" => Some(resource.function_name.clone()),
-        "function_version" => Some(resource.function_version.clone()),
-        "function_arn" => resource.function_arn.clone(),
-        "account_id" => resource.account_id.clone(),
-        "region" => resource.region.clone(),
-        "memory_mb" => resource.memory_mb.map(|mb| mb.to_string()),
-        "instance_id" => resource.instance_id.clone(),
-        "service_name" => resource.service_name.clone(),
-        _ => None,
+/// The field of the resource that a dimension names; empty if there is none.
+#[expect(clippy::ref_option, reason = "it is like the fields")]
+fn field<'r>(resource: &'r Resource, memory_mb: &'r Option<String>, name: &str) -> &'r str {
+    let field = match name {
+        "function_name" => return &resource.function_name,
+        "function_version" => return &resource.function_version,
+        "function_arn" => &resource.function_arn,
+        "account_id" => &resource.account_id,
+        "region" => &resource.region,
+        "memory_mb" => memory_mb,
+        "instance_id" => &resource.instance_id,
+        "service_name" => &resource.service_name,
+        _ => return "",
+    };
+    super::text(field)
+}
+
+/// Reads dimension sets: names between commas, sets between semicolons. A set with no name is a
+/// metric without dimensions.
+pub(super) fn dimensions(text: &str) -> Option<Vec<Vec<String>>> {
+    let mut sets: Vec<Vec<String>> = Vec::new();
+    for text in text.split(';') {
+        let mut set: Vec<String> = Vec::new();
+        for name in super::list(text) {
+            if !is_dimension(name) {
+                return None;
+            }
+            if !set.iter().any(|other| other == name) {
+                set.push(name.to_owned());
+            }
+        }
+        if DIMENSION_SET_MAX < set.len() {
+            return None;
+        }
+        if !sets.contains(&set) {
+            sets.push(set);
+        }
     }
+    Some(sets)
 }
 
 /// Writes the sets with those of their names that are members of the line.
 fn dimension_sets(sets: &[Vec<String>], names: &[&str], out: &mut Vec<u8>) {
     let mut written: Vec<Vec<&String>> = Vec::new();
     for set in sets {
-        let present: Vec<_> = set
-            .iter()
-            .filter(|name| names.contains(&name.as_str()))
-            .collect();
+        let mut present = Vec::new();
+        for name in set {
+            if names.contains(&name.as_str()) {
+                present.push(name);
+            }
+        }
         let has_lost_all = present.is_empty() && !set.is_empty();
         if !has_lost_all && !written.contains(&present) {
             written.push(present);
@@ -305,6 +331,12 @@ const fn unit(unit: Unit) -> &'static str {
     }
 }
 
+/// The sets without settings.
+pub(super) const DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
+
+/// The dimensions that stand first on a line.
+const FIRST: &[&str] = &["function_name", "function_version"];
+
 /// Metrics of a directive.
 const DIRECTIVE_METRICS_MAX: usize = 100;
 
@@ -324,7 +356,7 @@ const DIMENSION_NAME_BYTES_MAX: usize = 250;
 const DIMENSION_VALUE_BYTES_MAX: usize = 1_024;
 
 /// Names in a dimension set.
-pub(super) const DIMENSION_SET_MAX: usize = 30;
+const DIMENSION_SET_MAX: usize = 30;
 
 /// Bytes of the value of a property; ours are ids of under 200.
 const PROPERTY_BYTES_MAX: usize = 1_024;

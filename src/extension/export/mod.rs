@@ -26,22 +26,14 @@ use crate::shared::json;
 /// A counter has one, the sum; a gauge has one, the last. No format here can carry NaN or an
 /// infinity in a way that its readers accept.
 fn values(point: &Point) -> Vec<f64> {
-    let mut values: Vec<f64> = point
-        .values
-        .iter()
-        .copied()
-        .filter(|v| v.is_finite())
-        .collect();
-    match point.metric.kind {
-        Kind::Distribution => {}
-        Kind::Counter if values.len() < 2 => {}
-        Kind::Counter => {
-            let sum = values.iter().sum();
-            values = vec![sum];
-        }
-        Kind::Gauge => {
-            let last = values.pop();
-            values = last.into_iter().collect();
+    let mut values: Vec<f64> = Vec::new();
+    for value in &point.values {
+        if value.is_finite() {
+            match (point.metric.kind, values.last_mut()) {
+                (Kind::Counter, Some(sum)) => *sum += value,
+                (Kind::Gauge, Some(last)) => *last = *value,
+                (Kind::Distribution, _) | (_, None) => values.push(*value),
+            }
         }
     }
     values
@@ -53,6 +45,18 @@ fn values(point: &Point) -> Vec<f64> {
 /// not slower than a map.
 fn is_first(batch: &Batch, index: usize, same: &dyn Fn(&Point) -> bool) -> bool {
     !batch.points.iter().take(index).any(same)
+}
+
+/// The entries of a list between commas, trimmed, without empty ones.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    let entries = text.split(',').map(str::trim_ascii);
+    entries.filter(|entry| !entry.is_empty())
+}
+
+/// What is not known is empty.
+#[expect(clippy::ref_option, reason = "it is for fields")]
+fn text(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
 }
 
 /// Appends `value` as a decimal number with at most `decimals` decimals and no exponent.
@@ -122,7 +126,7 @@ mod tests {
     use super::samples::{DURATION, INVOCATIONS, MEMORY, point};
     use super::*;
 
-    fn text(value: f64, decimals: u32) -> String {
+    fn written(value: f64, decimals: u32) -> String {
         let mut out = Vec::new();
         number(value, decimals, &mut out);
         String::from_utf8(out).unwrap()
@@ -151,7 +155,7 @@ mod tests {
             (1e300, 3, "18446744073709551.615"),
         ];
         for (value, decimals, expected) in table {
-            assert_eq!(text(value, decimals), expected, "{value}");
+            assert_eq!(written(value, decimals), expected, "{value}");
         }
     }
 

@@ -17,10 +17,10 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
     }
     let start = out.len();
     out.push(b'{');
-    for (name, value) in [("start_ms", batch.start_ms), ("end_ms", batch.end_ms)] {
-        key(name, out);
-        integer(value, out);
-    }
+    key("start_ms", out);
+    integer(batch.start_ms, out);
+    key("end_ms", out);
+    integer(batch.end_ms, out);
     member("function_name", &resource.function_name, out);
     member("function_version", &resource.function_version, out);
     if let Some(instance_id) = &resource.instance_id {

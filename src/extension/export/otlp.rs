@@ -15,7 +15,7 @@
 use super::super::metric::{Batch, Kind, Metric, Point, Resource, Unit};
 use super::otlp_json::{self, Json};
 use super::otlp_protobuf::{self, Protobuf};
-use super::{is_first, values};
+use super::{is_first, text, values};
 
 /// The two encodings of OTLP over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,25 +145,23 @@ fn request(
 fn resource_attributes(resource: &Resource, attributes: &[(String, String)], out: &mut dyn Output) {
     let resource_id = resource.function_arn.as_deref();
     let resource_id = resource_id.and_then(|arn| resource_id_of(arn, &resource.function_version));
+    let function_name = resource.function_name.as_str();
+    // "service.name" always has a value; the function's name says most.
+    let service_name = resource.service_name.as_deref().unwrap_or(function_name);
     let known = [
-        ("service.name", resource.service_name.as_deref()),
-        ("cloud.provider", Some("aws")),
-        ("cloud.platform", Some("aws_lambda")),
-        ("cloud.region", resource.region.as_deref()),
-        ("cloud.account.id", resource.account_id.as_deref()),
-        ("cloud.resource_id", resource_id.as_deref()),
-        ("faas.name", Some(resource.function_name.as_str())),
-        ("faas.version", Some(resource.function_version.as_str())),
-        ("faas.instance", resource.instance_id.as_deref()),
+        ("service.name", service_name),
+        ("cloud.provider", "aws"),
+        ("cloud.platform", "aws_lambda"),
+        ("cloud.region", text(&resource.region)),
+        ("cloud.account.id", text(&resource.account_id)),
+        ("cloud.resource_id", text(&resource_id)),
+        ("faas.name", function_name),
+        ("faas.version", &resource.function_version),
+        ("faas.instance", text(&resource.instance_id)),
     ];
     let is_given = |name: &str| attributes.iter().any(|(given, _)| given == name);
-    for (name, value) in known {
-        // "service.name" always has a value; the function's name says most.
-        let value = match (name, value) {
-            ("service.name", None) => Some(resource.function_name.as_str()),
-            _ => value,
-        };
-        if let Some(value) = value.filter(|value| !value.is_empty() && !is_given(name)) {
+    for (name, value) in &known {
+        if !value.is_empty() && !is_given(name) {
             attribute((1, "attributes"), name, value, out);
         }
     }
@@ -185,11 +183,9 @@ fn resource_attributes(resource: &Resource, attributes: &[(String, String)], out
 /// may have been invoked by, because one environment serves all aliases of its version.
 fn resource_id_of(arn: &str, version: &str) -> Option<String> {
     // arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]
-    let end = arn
-        .match_indices(':')
-        .nth(6)
-        .map_or(arn.len(), |(at, _)| at);
-    let function = arn.get(..end).filter(|arn| arn.matches(':').count() == 6)?;
+    let mut colons = memchr::memchr_iter(b':', arn.as_bytes());
+    colons.nth(5)?;
+    let function = colons.next().map_or(Some(arn), |end| arn.get(..end))?;
     Some(match version {
         "" => function.to_owned(),
         version => [function, ":", version].concat(),
@@ -220,8 +216,10 @@ fn metric(metric: &Metric, batch: &Batch, out: &mut dyn Output) {
         // One data point for each set of attributes: two would be two writers of one series.
         let same = |other: &Point| other.metric == metric && other.attributes == point.attributes;
         if same(point) && is_first(batch, index, &same) {
-            let same = batch.points.iter().filter(|other| same(other));
-            let all: Vec<f64> = same.flat_map(values).collect();
+            let mut all = Vec::new();
+            for point in batch.points.iter().filter(|other| same(other)) {
+                all.append(&mut values(point));
+            }
             if !all.is_empty() {
                 data_point(point, batch, all, out);
             }

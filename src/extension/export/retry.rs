@@ -60,14 +60,13 @@ fn delay_ms(value: &[u8], now: EpochMs) -> Option<u64> {
 /// In all of them the day is the first number and the year the second, and the rest is told apart
 /// by how it looks. <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
 fn http_date_ms(value: &[u8], now: EpochMs) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
     let (mut day, mut month, mut year, mut seconds) = (None, None, None, None);
-    for word in text.split([' ', ',', '-']) {
-        if let Some(at) = MONTHS.iter().position(|name| *name == word) {
+    for word in value.split(|byte| matches!(byte, b' ' | b',' | b'-')) {
+        if let Some(at) = MONTHS.chunks(3).position(|name| name == word) {
             month = Some(at as u64);
-        } else if word.contains(':') {
+        } else if word.contains(&b':') {
             seconds = Some(seconds_of_day(word)?);
-        } else if let Some(number) = crate::shared::http::decimal(word.as_bytes()) {
+        } else if let Some(number) = crate::shared::http::decimal(word) {
             match (day, word.len()) {
                 (None, 1 | 2) => day = Some(number).filter(|day| (1..=31).contains(day)),
                 (Some(_), 4) => year = Some(number),
@@ -81,11 +80,11 @@ fn http_date_ms(value: &[u8], now: EpochMs) -> Option<u64> {
 }
 
 /// `hour ":" minute ":" second`, where a second may be a leap second.
-fn seconds_of_day(text: &str) -> Option<u64> {
-    let mut parts = text.split(':');
+fn seconds_of_day(text: &[u8]) -> Option<u64> {
+    let mut parts = text.split(|byte| *byte == b':');
     let mut next = |max: u64| {
         let part = parts.next().filter(|part| part.len() == 2)?;
-        crate::shared::http::decimal(part.as_bytes()).filter(|number| *number <= max)
+        crate::shared::http::decimal(part).filter(|number| *number <= max)
     };
     let seconds = next(23)? * 3_600 + next(59)? * 60 + next(60)?;
     parts.next().is_none().then_some(seconds)
@@ -160,9 +159,7 @@ impl Backoff {
     }
 }
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
 
 /// The first wait, before jitter.
 const BACKOFF_MS_MIN: u64 = 200;

@@ -5,10 +5,11 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 //! They never switch OTLP on by themselves, because functions set them for their own telemetry.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
 use super::emf::{self, Emf};
+use super::list;
 use super::otlp::Encoding;
 use crate::shared::endpoint::{Endpoint, EndpointError};
 
@@ -59,35 +60,22 @@ impl Settings {
             service_name: reader.text("OTEL_SERVICE_NAME"),
             ..Self::default()
         };
-        for exporter in reader.exporters() {
-            match exporter {
-                Exporter::Emf => settings.emf = Some(reader.emf()),
-                Exporter::Otlp => settings.otlp = reader.otlp(&mut settings.service_name),
-                Exporter::Ndjson => settings.ndjson = Some(reader.ndjson()),
-                Exporter::Dogstatsd => settings.dogstatsd = Some(reader.dogstatsd()),
-            }
+        let [emf, otlp, ndjson, dogstatsd] = reader.exporters();
+        if emf {
+            settings.emf = Some(reader.emf());
+        }
+        if otlp {
+            settings.otlp = reader.otlp(&mut settings.service_name);
+        }
+        if ndjson {
+            settings.ndjson = Some(reader.ndjson());
+        }
+        if dogstatsd {
+            settings.dogstatsd = Some(reader.dogstatsd());
         }
         settings.warnings = reader.warnings;
         settings
     }
-}
-
-/// The names in `BANTAM_EXPORTERS`, but for `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exporter {
-    Emf,
-    Otlp,
-    Ndjson,
-    Dogstatsd,
-}
-
-impl Exporter {
-    const ALL: [(&str, Self); 4] = [
-        ("emf", Self::Emf),
-        ("otlp", Self::Otlp),
-        ("ndjson", Self::Ndjson),
-        ("dogstatsd", Self::Dogstatsd),
-    ];
 }
 
 /// Reads values and collects what is wrong with them.
@@ -99,33 +87,38 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The value of a variable; an empty one counts as absent.
     fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+        (self.lookup)(name).filter(|value| !value.trim_ascii().is_empty())
     }
 
     /// The value for metrics if there is one, else the value for all signals; and the name of the
     /// variable it came from.
     fn otlp_text(&self, what: &str) -> Option<(String, String)> {
-        let names = ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"];
-        let mut names = names.into_iter().map(|start| [start, what].concat());
-        names.find_map(|name| Some((self.text(&name)?, name)))
+        for start in ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"] {
+            let name = [start, what].concat();
+            if let Some(value) = self.text(&name) {
+                return Some((value, name));
+            }
+        }
+        None
     }
 
     fn warn(&mut self, parts: &[&str]) {
         self.warnings.push(parts.concat());
     }
 
-    fn exporters(&mut self) -> Vec<Exporter> {
+    /// Which of [`EXPORTERS`] are on.
+    fn exporters(&mut self) -> [bool; EXPORTERS.len()] {
+        let emf = [true, false, false, false];
         let Some(value) = self.text("BANTAM_EXPORTERS") else {
-            return vec![Exporter::Emf];
+            return emf;
         };
-        let mut exporters = Vec::new();
+        let mut exporters = [false; EXPORTERS.len()];
         let mut is_none = false;
         for name in list(&value) {
-            let mut all = Exporter::ALL.iter();
-            let known = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let mut known = EXPORTERS.iter().zip(&mut exporters);
+            let known = known.find(|(known, _)| known.eq_ignore_ascii_case(name));
             match known {
-                Some((_, exporter)) if exporters.contains(exporter) => {}
-                Some((_, exporter)) => exporters.push(*exporter),
+                Some((_, is_on)) => *is_on = true,
                 None if name.eq_ignore_ascii_case("none") => is_none = true,
                 None => self.warn(&[
                     "BANTAM_EXPORTERS: ",
@@ -134,17 +127,17 @@ impl Reader<'_> {
                 ]),
             }
         }
-        match (exporters.is_empty(), is_none) {
-            (true, false) => {
+        match (exporters.contains(&true), is_none) {
+            (false, false) => {
                 self.warn(&["BANTAM_EXPORTERS names no exporter, using emf"]);
-                vec![Exporter::Emf]
+                return emf;
             }
-            (false, true) => {
+            (true, true) => {
                 self.warn(&["BANTAM_EXPORTERS names none beside exporters, using the exporters"]);
-                exporters
             }
-            (true, true) | (false, false) => exporters,
+            (false, true) | (true, false) => {}
         }
+        exporters
     }
 
     fn emf(&mut self) -> Emf {
@@ -159,34 +152,34 @@ impl Reader<'_> {
         }
         match self
             .text("BANTAM_EMF_DIMENSIONS")
-            .map(|value| dimensions(&value))
+            .map(|value| emf::dimensions(&value))
         {
             None => {}
             Some(Some(sets)) => emf.dimensions = sets,
             Some(None) => self.warn(&[
                 "BANTAM_EMF_DIMENSIONS is not sets between semicolons of at most 30 names between \
-                 commas, using function_name;function_name,cold_start_kind",
+                 commas, using ",
+                emf::DIMENSIONS,
             ]),
         }
         emf
     }
 
     fn ndjson(&mut self) -> PathBuf {
-        match self.text("BANTAM_NDJSON_FILE") {
-            None => PathBuf::from(NDJSON_FILE),
-            Some(path) if path.starts_with('/') => PathBuf::from(path),
-            Some(_) => {
-                self.warn(&[
-                    "BANTAM_NDJSON_FILE is not an absolute path, using ",
-                    NDJSON_FILE,
-                ]);
-                PathBuf::from(NDJSON_FILE)
-            }
+        let path = self.text("BANTAM_NDJSON_FILE");
+        let is_given = path.is_some();
+        let path = path.filter(|path| path.starts_with('/'));
+        if is_given && path.is_none() {
+            self.warn(&[
+                "BANTAM_NDJSON_FILE is not an absolute path, using ",
+                NDJSON_FILE,
+            ]);
         }
+        path.unwrap_or_else(|| NDJSON_FILE.to_owned()).into()
     }
 
     fn dogstatsd(&mut self) -> SocketAddr {
-        let default = SocketAddr::from(([127, 0, 0, 1], DOGSTATSD_PORT));
+        let default = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT));
         let Some(value) = self.text("BANTAM_DOGSTATSD") else {
             return default;
         };
@@ -210,17 +203,15 @@ impl Reader<'_> {
     fn otlp(&mut self, service_name: &mut Option<String>) -> Option<Otlp> {
         let (address, authority, target) = self.otlp_endpoint()?;
         let mut attributes = self.resource_attributes();
-        if let Some(at) = attributes
-            .iter()
-            .position(|(name, _)| name == "service.name")
-        {
-            let (_, name) = attributes.remove(at);
+        attributes.retain_mut(|(name, value)| {
+            let is_name = name == "service.name";
             // `OTEL_SERVICE_NAME` "takes precedence":
             // <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
-            if service_name.is_none() && !name.is_empty() {
-                *service_name = Some(name);
+            if is_name && service_name.is_none() && !value.is_empty() {
+                *service_name = Some(std::mem::take(value));
             }
-        }
+            !is_name
+        });
         self.otlp_only("COMPRESSION", "none");
         self.otlp_only("TEMPORALITY_PREFERENCE", "delta");
         Some(Otlp {
@@ -239,12 +230,12 @@ impl Reader<'_> {
     fn otlp_endpoint(&mut self) -> Option<(SocketAddr, String, String)> {
         let metrics = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
         let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
-        let (name, url, path) = match (self.text(metrics), self.text(base)) {
-            (Some(url), _) => (metrics, url, ""),
-            (None, Some(url)) => (base, url, "/v1/metrics"),
-            (None, None) => (base, OTLP_ENDPOINT.to_owned(), "/v1/metrics"),
-        };
-        let parsed = endpoint(url.trim(), path);
+        let (mut name, mut path, mut url) = (metrics, "", self.text(metrics));
+        if url.is_none() {
+            (name, path, url) = (base, "/v1/metrics", self.text(base));
+        }
+        let url = url.as_deref().unwrap_or(OTLP_ENDPOINT);
+        let parsed = endpoint(url.trim_ascii(), path);
         if let Err(error) = parsed {
             let why = error.to_string();
             self.warn(&[name, ": ", &why, "; OTLP is off"]);
@@ -255,8 +246,8 @@ impl Reader<'_> {
     fn otlp_encoding(&mut self) -> Encoding {
         match self.otlp_text("PROTOCOL") {
             None => Encoding::Protobuf,
-            Some((value, _)) if value.trim() == "http/protobuf" => Encoding::Protobuf,
-            Some((value, _)) if value.trim() == "http/json" => Encoding::Json,
+            Some((value, _)) if value.trim_ascii() == "http/protobuf" => Encoding::Protobuf,
+            Some((value, _)) if value.trim_ascii() == "http/json" => Encoding::Json,
             Some((_, name)) => {
                 self.warn(&[
                     &name,
@@ -270,7 +261,7 @@ impl Reader<'_> {
     /// Says so when a variable asks for what there is not.
     fn otlp_only(&mut self, what: &str, only: &str) {
         if let Some((value, name)) = self.otlp_text(what)
-            && !value.trim().eq_ignore_ascii_case(only)
+            && !value.trim_ascii().eq_ignore_ascii_case(only)
         {
             self.warn(&[&name, " can only be ", only, " here, using that"]);
         }
@@ -280,7 +271,7 @@ impl Reader<'_> {
         let Some((value, name)) = self.otlp_text("TIMEOUT") else {
             return OTLP_TIMEOUT_MS;
         };
-        let ms = crate::shared::http::decimal(value.trim().as_bytes());
+        let ms = crate::shared::http::decimal(value.trim_ascii().as_bytes());
         ms.filter(|ms| *ms != 0).unwrap_or_else(|| {
             self.warn(&[&name, " is not a number of milliseconds, using 10000"]);
             OTLP_TIMEOUT_MS
@@ -325,20 +316,12 @@ impl Reader<'_> {
     }
 }
 
-/// The entries of a list between commas, trimmed, without empty ones.
-fn list(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-}
-
 /// `name=value` with both percent-decoded.
 fn pair(entry: &str) -> Option<(String, String)> {
     let (name, value) = entry.split_once('=')?;
     let (name, value) = (
-        percent_decoded(name.trim())?,
-        percent_decoded(value.trim())?,
+        percent_decoded(name.trim_ascii())?,
+        percent_decoded(value.trim_ascii())?,
     );
     (!name.is_empty()).then_some((name, value))
 }
@@ -374,21 +357,9 @@ const fn hex(byte: u8) -> Option<u8> {
 /// value, and nothing that the client writes itself.
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>
 fn is_header(name: &str, value: &str) -> bool {
-    let ours = [
-        "host",
-        "connection",
-        "content-length",
-        "content-type",
-        "content-encoding",
-        "transfer-encoding",
-        "expect",
-        "te",
-        "trailer",
-        "upgrade",
-    ];
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     name.bytes().all(is_token)
-        && !ours.iter().any(|own| own.eq_ignore_ascii_case(name))
+        && !FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name))
         && !value.bytes().any(|byte| byte.is_ascii_control())
 }
 
@@ -397,16 +368,19 @@ fn is_header(name: &str, value: &str) -> bool {
 /// As [`Endpoint`] does, but with port 80 where none is given, as URLs of receivers may be, and
 /// with the path kept as it is, a query included.
 fn endpoint(url: &str, path: &str) -> Result<(SocketAddr, String, String), EndpointError> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let scheme = url.split_once(':');
+    let scheme = scheme.and_then(|(name, rest)| Some((name, rest.strip_prefix("//")?)));
+    let (scheme, rest) = scheme.unwrap_or(("http", url));
     if !scheme.eq_ignore_ascii_case("http") {
         return Err(EndpointError::Scheme);
     }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let end = rest.bytes().position(|byte| b"/?#".contains(&byte));
+    let end = end.unwrap_or(rest.len());
     let (authority, target) = rest.split_at_checked(end).ok_or(EndpointError::Path)?;
-    let has_port = authority
-        .rsplit(']')
-        .next()
-        .is_some_and(|end| end.contains(':'));
+    let port = authority
+        .rsplit_once(']')
+        .map_or(authority, |(_, port)| port);
+    let has_port = port.contains(':');
     let port = if has_port || authority.is_empty() {
         ""
     } else {
@@ -427,40 +401,29 @@ fn endpoint(url: &str, path: &str) -> Result<(SocketAddr, String, String), Endpo
     } else {
         "/"
     };
-    is_graphic
-        .then(|| {
-            (
-                endpoint.address,
-                authority.to_owned(),
-                [slash, target, path].concat(),
-            )
-        })
-        .ok_or(EndpointError::Path)
+    if !is_graphic {
+        return Err(EndpointError::Path);
+    }
+    let target = [slash, target, path].concat();
+    Ok((endpoint.address, authority.to_owned(), target))
 }
 
-/// Dimension sets: names between commas, sets between semicolons. A set with no name is a metric
-/// without dimensions.
-fn dimensions(value: &str) -> Option<Vec<Vec<String>>> {
-    let mut sets: Vec<Vec<String>> = Vec::new();
-    for text in value.split(';') {
-        let mut set: Vec<String> = Vec::new();
-        for name in list(text) {
-            if !emf::is_dimension(name) {
-                return None;
-            }
-            if !set.iter().any(|other| other == name) {
-                set.push(name.to_owned());
-            }
-        }
-        if emf::DIMENSION_SET_MAX < set.len() {
-            return None;
-        }
-        if !sets.contains(&set) {
-            sets.push(set);
-        }
-    }
-    Some(sets)
-}
+/// The names in `BANTAM_EXPORTERS`, but for `none`.
+const EXPORTERS: &[&str; 4] = &["emf", "otlp", "ndjson", "dogstatsd"];
+
+/// Fields that the client writes itself.
+const FIELDS: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "expect",
+    "te",
+    "trailer",
+    "upgrade",
+];
 
 /// The only folder that can be written.
 const NDJSON_FILE: &str = "/tmp/bantam.ndjson";
