@@ -112,11 +112,11 @@ fn others(workshop: &Workshop, effort: Effort, peer: &str, name: &str) -> Outcom
 fn of_runtimes(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
     eprintln!("Start of a runtime ...");
     let stock = workshop.with_handler(Subject::new(STOCK, workshop.stock()?));
-    let plain = workshop.plain_function("bench_hello")?;
+    let plain = workshop.plain_function("bench-hello")?;
     let mut subjects = vec![
         workshop.floor_subject(FLOOR, "next"),
         stock,
-        Subject::new(HELLO, workshop.function("bench_hello")?),
+        Subject::new(HELLO, workshop.function("bench-hello")?),
         Subject::new("Bantam, hello, plain cargo build", plain),
         Subject::new(PEER_RUNTIME, workshop.peer("hello", Profile::Release)?),
         Subject::new(PEER_SPEED, workshop.peer("hello", Profile::Speed)?),
@@ -273,9 +273,9 @@ fn extension_bars(table: &Table, results: &mut Results) {
 }
 
 fn warm(workshop: &Workshop, effort: Effort, kind: Kind, results: &mut Results) -> Outcome<()> {
-    let (example, peer, what) = match kind {
-        Kind::Raw => ("raw", "raw", "raw"),
-        Kind::Typed => ("bench_typed", "typed", "typed"),
+    let (binary, peer, what) = match kind {
+        Kind::Raw => ("bench-raw", "raw", "raw"),
+        Kind::Typed => ("bench-typed", "typed", "typed"),
     };
     let mut subjects = Vec::new();
     let mut plain = Vec::new();
@@ -283,8 +283,8 @@ fn warm(workshop: &Workshop, effort: Effort, kind: Kind, results: &mut Results) 
         subjects.push(workshop.floor_subject(FLOOR_ECHO, "echo"));
         plain.push(None);
     }
-    let plain_ours = Subject::new(PLAIN, workshop.plain_function(example)?);
-    subjects.push(Subject::new(SHIPPED, workshop.function(example)?));
+    let plain_ours = Subject::new(PLAIN, workshop.plain_function(binary)?);
+    subjects.push(Subject::new(SHIPPED, workshop.function(binary)?));
     plain.push(Some(plain_ours.clone()));
     let peer_speed = Subject::new(PEER_SPEED, workshop.peer(peer, Profile::Speed)?);
     if effort == Effort::Full {
@@ -396,8 +396,8 @@ fn growth(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome
     };
     let shipped = Subject::new(EXTENSION, extension(workshop)?);
     results.tables.push(growth::batches(&shipped)?);
-    let raw = Subject::new("Bantam, raw", workshop.function("raw")?);
-    let typed = Subject::new("Bantam, typed", workshop.function("bench_typed")?);
+    let raw = Subject::new("Bantam, raw", workshop.function("bench-raw")?);
+    let typed = Subject::new("Bantam, typed", workshop.function("bench-typed")?);
     let tables = [
         (
             raw.name.clone(),
