@@ -12,6 +12,7 @@ mod baseline;
 mod events;
 mod growth;
 mod ingest;
+mod machine;
 mod parts;
 mod process;
 mod programs;
@@ -75,6 +76,9 @@ fn compare() -> Outcome<bool> {
         results.counts.bless(&file)?;
         println!("Written: {}", file.display());
     }
+    if args.publish {
+        publish(&workshop, &results)?;
+    }
     if !args.check {
         return Ok(true);
     }
@@ -90,13 +94,32 @@ fn compare() -> Outcome<bool> {
     Ok(differences.is_empty() && missed.is_empty())
 }
 
-/// Writes all tables, for readers and for programs.
-fn write(workshop: &Workshop, results: &Results) -> Outcome<()> {
-    let mut text = String::new();
+fn text(results: &Results) -> Outcome<String> {
+    let mut text = format!("{}\n\n{}\n", machine::line(), Bar::markdown(&results.bars));
     for table in &results.tables {
         writeln!(text, "{}", table.markdown())?;
     }
-    writeln!(text, "{}", Bar::markdown(&results.bars))?;
+    Ok(text)
+}
+
+/// Puts the tables in the place of those in the document.
+fn publish(workshop: &Workshop, results: &Results) -> Outcome<()> {
+    let file = workshop.file("docs/performance.md");
+    let document = fs::read_to_string(&file)?;
+    let (before, rest) = document
+        .split_once(TABLES_BEGIN)
+        .ok_or("no place for tables")?;
+    let (_, after) = rest.split_once(TABLES_END).ok_or("no end of the tables")?;
+    let text = text(results)?;
+    let document = format!("{before}{TABLES_BEGIN}\n\n{text}{TABLES_END}{after}");
+    fs::write(&file, document)?;
+    println!("Written: {}", file.display());
+    Ok(())
+}
+
+/// Writes all tables, for readers and for programs.
+fn write(workshop: &Workshop, results: &Results) -> Outcome<()> {
+    let text = text(results)?;
     let markdown = workshop.folder.join("performance.md");
     fs::write(&markdown, text)?;
     let json = json!({
@@ -120,6 +143,7 @@ struct Args {
     effort: Effort,
     check: bool,
     bless: bool,
+    publish: bool,
 }
 
 impl Args {
@@ -130,6 +154,7 @@ impl Args {
             effort: Effort::Full,
             check: false,
             bless: false,
+            publish: false,
         };
         for arg in args {
             match arg.as_str() {
@@ -138,6 +163,7 @@ impl Args {
                 "--short" => parsed.effort = Effort::Short,
                 "--check" => parsed.check = true,
                 "--bless" => parsed.bless = true,
+                "--publish" => parsed.publish = true,
                 "--help" | "-h" => return Ok(None),
                 name => parsed.parts.push(
                     Part::named(name)
@@ -148,8 +174,13 @@ impl Args {
         if parsed.parts.is_empty() {
             parsed.parts = Part::ALL.to_vec();
         }
-        if (parsed.check || parsed.bless) && parsed.parts != Part::ALL {
-            return Err("the baseline is of all parts".to_owned());
+        let whole = parsed.check || parsed.bless || parsed.publish;
+        if whole && parsed.parts != Part::ALL {
+            return Err("the baseline and the document are of all parts".to_owned());
+        }
+        if (parsed.check || parsed.bless) && parsed.effort != Effort::Short {
+            // A full run has sizes that the baseline has not.
+            return Err("the baseline is of a short run".to_owned());
         }
         Ok(Some(parsed))
     }
@@ -158,9 +189,13 @@ impl Args {
 const NEEDED: &str = "On Debian: apt-get install gcc musl-tools procps strace valgrind";
 
 const USAGE: &str = "\
-Usage: cargo compare [-- [PART ...] [--short] [--check | --bless]]
+Usage: cargo compare [-- [PART ...] [--short] [--check] [--bless] [--publish]]
 
-  PART     start, warm, ingest or growth [default: all]
-  --short  fewer samples, and only what the verdicts need
-  --check  fail where a count differs from benches/baseline.tsv or misses its bar
-  --bless  write the counts to benches/baseline.tsv";
+  PART       start, warm, ingest or growth [default: all]
+  --short    fewer samples, and only what the verdicts need
+  --check    fail where a count differs from benches/baseline.tsv or misses its bar
+  --bless    write the counts to benches/baseline.tsv
+  --publish  write the tables to docs/performance.md";
+
+const TABLES_BEGIN: &str = "<!-- tables: cargo compare -- --publish -->";
+const TABLES_END: &str = "<!-- end of the tables -->";

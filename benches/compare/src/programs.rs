@@ -110,30 +110,29 @@ impl Workshop {
     }
 
     /// A function on the library, built as the stock binary is, with the role of the runtime alone.
-    pub(crate) fn function(&self, example: &str) -> Outcome<PathBuf> {
+    pub(crate) fn function(&self, binary: &str) -> Outcome<PathBuf> {
         let script = self.root.join("layer/build");
         run(Command::new(script)
-            .args(["--example", example, "--no-default-features"])
+            .args(["--package", "functions", "--bin", binary])
             .env("CARGO_TARGET_DIR", &self.target))?;
-        let built = self.shipped().join("examples").join(example);
-        self.named(example, "bootstrap", &built)
+        self.named(binary, "bootstrap", &self.shipped().join(binary))
     }
 
     /// A function on the library, as plain `cargo build --release` makes it.
-    pub(crate) fn plain_function(&self, example: &str) -> Outcome<PathBuf> {
+    pub(crate) fn plain_function(&self, binary: &str) -> Outcome<PathBuf> {
         run(cargo()
             .args([
                 "build",
                 "--release",
                 "--package",
-                "bantam",
-                "--example",
-                example,
+                "functions",
+                "--bin",
+                binary,
             ])
             .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(&self.root))?;
-        let built = self.target.join("release/examples").join(example);
-        self.named(&format!("plain-{example}"), "bootstrap", &built)
+        let built = self.target.join("release").join(binary);
+        self.named(&format!("plain-{binary}"), "bootstrap", &built)
     }
 
     /// A program on `lambda_runtime` or `lambda-extension`.
@@ -166,8 +165,11 @@ impl Workshop {
         let target = self.target.join("bench-peers-musl");
         let libraries = target.join("lib");
         fs::create_dir_all(&libraries)?;
-        // Static std names this library; what is needed of it is in libgcc_eh.
-        fs::write(libraries.join("libunwind.a"), "!<arch>\n")?;
+        // Static std names libunwind. A linker takes an object under the name of an archive.
+        run(Command::new("musl-gcc")
+            .args(["-c", "-Os", "-o"])
+            .arg(libraries.join("libunwind.a"))
+            .arg(self.root.join("benches/peers/unwind.c")))?;
         run(Command::new(DEBIAN_CARGO)
             .args(["build", "--locked", "--bin", binary, "--profile", "speed"])
             .args([

@@ -113,8 +113,14 @@ pub(crate) fn table(
     cold: bool,
 ) -> Outcome<Table> {
     let mut samples: Vec<Samples> = subjects.iter().map(|_| Samples::default()).collect();
+    let mut order = Order(0x9e37_79b9_7f4a_7c15);
     for round in 0..times + WARM_UP_ROUNDS {
-        for ((subject, goal), samples) in subjects.iter().zip(&mut samples) {
+        for index in order.shuffled(subjects.len()) {
+            let (Some((subject, goal)), Some(samples)) =
+                (subjects.get(index), samples.get_mut(index))
+            else {
+                continue;
+            };
             if cold {
                 evict(&subject.path)?;
             }
@@ -148,40 +154,55 @@ pub(crate) fn table(
     }
     let mut table = Table::new(title, note, columns());
     for ((subject, goal), samples) in subjects.iter().zip(samples) {
-        let calls = match goal {
-            Goal::Exit => None,
-            _ if cold => None,
-            Goal::Next | Goal::Ready | Goal::Register => {
-                Some(tools::calls_of_start(subject, *goal)?)
-            }
-        };
-        let instructions = match goal {
-            Goal::Exit => None,
-            _ if cold => None,
-            Goal::Next | Goal::Ready | Goal::Register => {
-                Some(tools::instructions_of_start(subject, *goal)?)
-            }
-        };
-        let some = |samples: Vec<f64>| (!samples.is_empty()).then(|| Figure::of(samples));
-        #[expect(clippy::cast_precision_loss, reason = "a file has not so many bytes")]
-        let bytes = subject.bytes()? as f64;
-        table.row(
-            &subject.name,
-            vec![
-                some(samples.register_us),
-                some(samples.goal_us),
-                some(samples.cpu_us),
-                some(samples.minor),
-                some(samples.major),
-                some(samples.peak_kb),
-                some(samples.threads),
-                calls.map(Figure::exact),
-                instructions.map(Figure::exact),
-                Some(Figure::exact(bytes)),
-            ],
-        );
+        let counted = !cold && *goal != Goal::Exit;
+        table.row(&subject.name, samples.row(subject, *goal, counted)?);
     }
     Ok(table)
+}
+
+impl Samples {
+    /// The cells of a subject's row, with the counts if they are wanted.
+    fn row(self, subject: &Subject, goal: Goal, counted: bool) -> Outcome<Vec<Option<Figure>>> {
+        let (mut calls, mut instructions) = (None, None);
+        if counted {
+            calls = Some(Figure::exact(tools::calls_of_start(subject, goal)?));
+            instructions = Some(Figure::exact(tools::instructions_of_start(subject, goal)?));
+        }
+        let some = |samples: Vec<f64>| (!samples.is_empty()).then(|| Figure::of(samples));
+        let bytes = f64::from(u32::try_from(subject.bytes()?)?);
+        Ok(vec![
+            some(self.register_us),
+            some(self.goal_us),
+            some(self.cpu_us),
+            some(self.minor),
+            some(self.major),
+            some(self.peak_kb),
+            some(self.threads),
+            calls,
+            instructions,
+            Some(Figure::exact(bytes)),
+        ])
+    }
+}
+
+/// Orders to start in. Whatever ran before leaves the caches in some state, so that nothing may
+/// always come after the same.
+struct Order(u64);
+
+impl Order {
+    /// The numbers below `count`, in an order that is the same in every run of this program.
+    fn shuffled(&mut self, count: usize) -> Vec<usize> {
+        let mut numbers: Vec<usize> = (0..count).collect();
+        for last in (1..count).rev() {
+            // xorshift64: <https://www.jstatsoft.org/article/view/v008i14>
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            let other = self.0 % (last as u64 + 1);
+            numbers.swap(last, usize::try_from(other).unwrap_or(0));
+        }
+        numbers
+    }
 }
 
 fn columns() -> Vec<Column> {

@@ -61,6 +61,15 @@ impl Figure {
         }
     }
 
+    fn text(self, spread: bool) -> String {
+        let median = digits(self.median);
+        if spread && self.samples > 1 {
+            format!("{median} ({}-{})", digits(self.low), digits(self.high))
+        } else {
+            median
+        }
+    }
+
     /// A figure that does not vary.
     pub(crate) const fn exact(value: f64) -> Self {
         Self {
@@ -98,53 +107,31 @@ impl Table {
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let mut lines = vec![
-            [String::new()]
-                .into_iter()
-                .chain(self.columns.iter().map(|column| column.name.to_owned()))
-                .collect::<Vec<_>>(),
-        ];
+        // A column without a figure says nothing.
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|column| {
+                let mut cells = self.rows.iter().filter_map(|(_, cells)| cells.get(*column));
+                cells.any(Option::is_some)
+            })
+            .collect();
+        let names = shown.iter().filter_map(|column| self.columns.get(*column));
+        let head = [String::new()]
+            .into_iter()
+            .chain(names.map(|column| column.name.to_owned()));
+        let mut lines = vec![head.collect::<Vec<_>>()];
         for (name, cells) in &self.rows {
             let mut line = vec![name.clone()];
-            for (cell, column) in cells.iter().zip(&self.columns) {
-                line.push(match cell {
-                    None => "-".to_owned(),
-                    Some(figure) if column.spread && figure.samples > 1 => format!(
-                        "{} ({}-{})",
-                        digits(figure.median),
-                        digits(figure.low),
-                        digits(figure.high)
-                    ),
-                    Some(figure) => digits(figure.median),
-                });
+            for column in &shown {
+                let spread = self
+                    .columns
+                    .get(*column)
+                    .is_some_and(|column| column.spread);
+                let cell = cells.get(*column).copied().flatten();
+                line.push(cell.map_or_else(|| "-".to_owned(), |figure| figure.text(spread)));
             }
             lines.push(line);
         }
-        let mut text = format!("### {}\n\n{}\n\n", self.title, self.note);
-        let width = |column: usize| {
-            let cells = lines.iter().filter_map(|line| line.get(column));
-            cells.map(String::len).max().unwrap_or(0).max(3)
-        };
-        for (index, line) in lines.iter().enumerate() {
-            for (column, cell) in line.iter().enumerate() {
-                let width = width(column);
-                if column == 0 {
-                    write!(text, "| {cell:<width$} ").ok();
-                } else {
-                    write!(text, "| {cell:>width$} ").ok();
-                }
-            }
-            text.push_str("|\n");
-            if index == 0 {
-                for column in 0..line.len() {
-                    let dashes = "-".repeat(width(column));
-                    let end = if column == 0 { " " } else { ":" };
-                    write!(text, "| {dashes}{end}").ok();
-                }
-                text.push_str("|\n");
-            }
-        }
-        text
+        format!("### {}\n\n{}\n\n{}", self.title, self.note, aligned(&lines))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -219,23 +206,24 @@ impl Bar {
         }
     }
 
+    /// A table of bars. A gate is a bar that a verdict is made of.
     pub(crate) fn markdown(bars: &[Self]) -> String {
-        let mut text =
-            String::from("| bar | limit | here | | verdict |\n| --- | ---: | ---: | --- | --- |\n");
+        let mut lines = vec![
+            ["bar", "limit", "here", "", "kind"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         for bar in bars {
             let sign = if bar.at_least { "≥" } else { "≤" };
-            writeln!(
-                text,
-                "| {} | {sign} {} | {} | {} | {} |",
-                bar.what,
-                digits(bar.limit),
+            lines.push(vec![
+                bar.what.clone(),
+                format!("{sign} {}", digits(bar.limit)),
                 digits(bar.value),
-                if bar.met() { "met" } else { "**missed**" },
-                if bar.counted { "gate" } else { "reported" },
-            )
-            .ok();
+                if bar.met() { "met" } else { "**missed**" }.to_owned(),
+                if bar.counted { "gate" } else { "reported" }.to_owned(),
+            ]);
         }
-        text
+        aligned(&lines)
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -247,6 +235,39 @@ impl Bar {
             "gate": self.counted,
         })
     }
+}
+
+/// A Markdown table whose columns stand under each other; the first line is its head.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(3)
+    };
+    let mut text = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        for (column, cell) in line.iter().enumerate() {
+            let width = width(column);
+            if column == 0 {
+                write!(text, "| {cell:<width$} ").ok();
+            } else {
+                write!(text, "| {cell:>width$} ").ok();
+            }
+        }
+        text.push_str("|\n");
+        if index == 0 {
+            for column in 0..line.len() {
+                let dashes = "-".repeat(width(column));
+                let end = if column == 0 { " " } else { ":" };
+                write!(text, "| {dashes}{end}").ok();
+            }
+            text.push_str("|\n");
+        }
+    }
+    text
 }
 
 /// Three digits that count, and thousands set apart.

@@ -2,7 +2,8 @@
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
-#[path = "../../../functions/handler.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each function uses a part of it")]
+#[path = "../../../functions/src/lib.rs"]
 mod handler;
 
 #[tokio::main]

@@ -5,11 +5,8 @@ use std::process::ExitCode;
 
 use bantam::Context;
 
-#[path = "handler.rs"]
-mod handler;
-
 fn main() -> ExitCode {
     bantam::main(bantam::typed!(|event, _: &Context<'_>| {
-        Ok::<_, Infallible>(handler::batch(&event))
+        Ok::<_, Infallible>(functions::batch(&event))
     }))
 }

@@ -2,8 +2,6 @@
 //!
 //! Everything is owned, because `lambda_runtime` takes no type that borrows from the event.
 
-#![expect(dead_code, reason = "each function uses a part of it")]
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,18 +9,19 @@ use serde::{Deserialize, Serialize};
 /// The event of the hello world.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Hello {
+pub struct Hello {
     first_name: Option<String>,
 }
 
 /// Its response.
 #[derive(Debug, Serialize)]
-pub(crate) struct Greeting {
+pub struct Greeting {
     message: String,
 }
 
 /// Greets.
-pub(crate) fn hello(event: &Hello) -> Greeting {
+#[must_use]
+pub fn hello(event: &Hello) -> Greeting {
     let name = event.first_name.as_deref().unwrap_or("world");
     Greeting {
         message: format!("Hello, {name}!"),
@@ -33,7 +32,7 @@ pub(crate) fn hello(event: &Hello) -> Greeting {
 /// that one byte costs what another does.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 #[derive(Debug, Deserialize)]
-pub(crate) struct Batch {
+pub struct Batch {
     requests: Vec<Request>,
 }
 
@@ -80,14 +79,15 @@ struct Http {
 /// The response to a batch.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Response {
+pub struct Response {
     status_code: u16,
     headers: BTreeMap<&'static str, &'static str>,
     body: String,
 }
 
 /// Looks into each request, so that nothing of it can be left out.
-pub(crate) fn batch(event: &Batch) -> Response {
+#[must_use]
+pub fn batch(event: &Batch) -> Response {
     let fields = |request: &Request| {
         let maps = [
             &request.headers,

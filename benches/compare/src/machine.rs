@@ -1,0 +1,44 @@
+//! What the figures were taken on.
+
+use std::fs;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use crate::programs::run;
+
+/// Processor, kernel and compilers, in a line. What is not known is left out.
+pub(crate) fn line() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let cores = available_parallelism()
+        .ok()
+        .map(|cores| format!("{cores} processors"));
+    let hypervisor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let flags = text.lines().find(|line| line.starts_with("flags"))?;
+        flags
+            .split_whitespace()
+            .any(|flag| flag == "hypervisor")
+            .then(|| "a virtual machine".to_owned())
+    });
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+    let kernel = kernel.map(|release| format!("Linux {}", release.trim()));
+    let rustc = version("rustc").map(|version| format!("peers and plain builds with {version}"));
+    let known = [cpu, cores, hypervisor, kernel, rustc];
+    format!(
+        "Taken on: {}.",
+        known.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn version(compiler: &str) -> Option<String> {
+    let output = run(Command::new(compiler).arg("--version")).ok()?;
+    let text = String::from_utf8(output).ok()?;
+    Some(
+        text.split_whitespace()
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" "),
+    )
+}
