@@ -105,9 +105,8 @@ pub(crate) async fn wait(pid: i32) -> io::Result<Exit> {
     // On a thread that may block it is only waited for. It is reaped here, on the thread that
     // sends the signals, so that no signal goes to another process that was given its id.
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    spawn_blocking(move || retry_on_intr(|| waitid(WaitId::Pid(child), ended)))
-        .await
-        .map_err(io::Error::other)??;
+    let wait = move || retry_on_intr(|| waitid(WaitId::Pid(child), ended)).map(drop);
+    spawn_blocking(wait).await.map_err(io::Error::other)??;
     let status = waitid(WaitId::Pid(child), WaitIdOptions::EXITED)?
         .ok_or_else(|| io::Error::other("no status of an ended process"))?;
     Ok(match status.terminating_signal() {
