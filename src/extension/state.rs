@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_executor::{LocalExecutor, Task};
 use rustix::net::{self, SendFlags, SocketFlags, SocketType};
 
-use super::account::{Accounting, Predecessor};
+use super::account::{self, Accounting, Predecessor};
 use super::event::{self, Malformed, NotABatch, Record};
 use super::export::queue::{Encoded, Queue};
 use super::export::retry::{self, Backoff, Verdict};
@@ -302,17 +302,15 @@ impl Inner {
 
     fn export_cold_start(&mut self, end: Instant) {
         if let Some(batch) = self.accounting.take_cold_start(clock::now()) {
-            let instance_id = self.accounting.instance_id().map(str::to_owned);
-            if let Some(arn) = self.accounting.function_arn() {
-                self.resource.function_arn = Some(arn.to_owned());
-            }
+            let resource = &mut self.resource;
+            account::note(self.accounting.instance_id(), &mut resource.instance_id);
+            account::note(self.accounting.function_arn(), &mut resource.function_arn);
             let memory_mb = self
                 .accounting
                 .memory_bytes()
                 .map(|bytes| bytes / (1024 * 1024));
             let memory_mb = memory_mb.and_then(|mb| u32::try_from(mb).ok());
             self.resource.memory_mb = self.resource.memory_mb.or(memory_mb);
-            self.resource.instance_id = instance_id.or_else(|| self.resource.instance_id.take());
             self.write(&batch, end);
         }
     }

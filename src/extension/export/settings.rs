@@ -309,8 +309,10 @@ impl Reader<'_> {
                 return Vec::new();
             };
             // A resource has each attribute once; the last one counts.
-            attributes.retain(|(other, _)| *other != name);
-            attributes.push((name, value));
+            match attributes.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, earlier)) => *earlier = value,
+                None => attributes.push((name, value)),
+            }
         }
         attributes
     }
