@@ -7,6 +7,8 @@ mod api;
 mod clock;
 mod config;
 mod cost;
+#[cfg(feature = "otlp")]
+mod delivery;
 mod driver;
 mod event;
 mod export;
@@ -15,7 +17,6 @@ mod metric;
 mod note;
 mod resume;
 mod run;
-mod sender;
 mod sink;
 mod start;
 mod state;
