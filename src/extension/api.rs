@@ -3,7 +3,6 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::config::Protocol;
@@ -12,6 +11,7 @@ use super::metric::Resource;
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, Reader};
+use crate::shared::text;
 
 /// A request: its head and its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Request {
 }
 
 /// What the platform knows the extension by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registered {
     /// Signs every later call.
     pub(super) identifier: String,
@@ -86,12 +86,11 @@ pub(super) const SCHEMAS: [&str; 3] = ["2025-01-29", "2022-12-13", "2022-07-01"]
 
 /// `register`, for INVOKE and SHUTDOWN or for SHUTDOWN alone.
 pub(super) fn register(api: &Endpoint, name: &str, with_invoke: bool) -> Request {
-    let events = if with_invoke {
-        r#"["INVOKE","SHUTDOWN"]"#
+    let body: &[u8] = if with_invoke {
+        br#"{"events":["INVOKE","SHUTDOWN"]}"#
     } else {
-        r#"["SHUTDOWN"]"#
+        br#"{"events":["SHUTDOWN"]}"#
     };
-    let body = format!(r#"{{"events":{events}}}"#).into_bytes();
     let mut head = Vec::with_capacity(256);
     HeadWriter::request(
         &mut head,
@@ -103,7 +102,10 @@ pub(super) fn register(api: &Endpoint, name: &str, with_invoke: bool) -> Request
     .field("Lambda-Extension-Accept-Feature", b"accountId")
     .field("Content-Type", b"application/json")
     .end_with_length(body.len());
-    Request { head, body }
+    Request {
+        head,
+        body: body.to_vec(),
+    }
 }
 
 /// `event/next`, which is answered when there is an event.
@@ -132,16 +134,22 @@ pub(super) fn subscribe(
     protocol: Protocol,
     port: u16,
 ) -> Request {
-    let destination = match protocol {
-        Protocol::Http => {
-            format!(r#"{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}"}}"#)
-        }
-        Protocol::Tcp => format!(r#"{{"protocol":"TCP","port":{port}}}"#),
+    let (destination, end) = match protocol {
+        Protocol::Http => (r#""HTTP","URI":"http://sandbox.localdomain:"#, r#""}}"#),
+        Protocol::Tcp => (r#""TCP","port":"#, "}}"),
     };
-    let body = format!(
-        r#"{{"schemaVersion":"{schema}","types":["platform"],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}},"destination":{destination}}}"#
-    )
-    .into_bytes();
+    let mut body = Vec::with_capacity(256);
+    text::push(&mut body, r#"{"schemaVersion":""#);
+    text::push(&mut body, schema);
+    text::push(&mut body, r#"","types":["platform"],"buffering":"#);
+    text::push(
+        &mut body,
+        r#"{"maxItems":1000,"maxBytes":262144,"timeoutMs":25},"#,
+    );
+    text::push(&mut body, r#""destination":{"protocol":"#);
+    text::push(&mut body, destination);
+    text::push_decimal(&mut body, port.into());
+    text::push(&mut body, end);
     let mut head = Vec::with_capacity(256);
     HeadWriter::request(&mut head, "PUT", &[&api.prefix, TELEMETRY], &api.authority)
         .field("Lambda-Extension-Identifier", identifier.as_bytes())
@@ -156,10 +164,10 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     let (mut name, mut version, mut account, mut error) = (None, None, None, None);
     // Without a body that can be read, the identifier is enough.
     members(answer, &mut |key, value| match key {
-        "functionName" => name = value.text(),
-        "functionVersion" => version = value.text(),
-        "accountId" => account = value.text(),
-        "errorType" => error = value.text(),
+        "functionName" => name = value.string(),
+        "functionVersion" => version = value.string(),
+        "accountId" => account = value.string(),
+        "errorType" => error = value.string(),
         _ => {}
     });
     let identifier = answer.head().field("Lambda-Extension-Identifier");
@@ -169,9 +177,9 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     match (answer.status(), identifier) {
         (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {
             identifier: identifier.to_owned(),
-            function_name: name.map(Cow::into_owned),
-            function_version: version.map(Cow::into_owned),
-            account_id: account.map(Cow::into_owned),
+            function_name: name,
+            function_version: version,
+            account_id: account,
         }),
         (Some(400..=499), _)
             if with_invoke && error.as_deref() == Some("Extension.InvalidEventType") =>
@@ -200,10 +208,10 @@ pub(super) fn event(answer: &Reader) -> Option<Event> {
     let (mut kind, mut request_id, mut arn, mut reason) = (None, None, None, None);
     let mut deadline_ms = None;
     members(answer, &mut |key, value| match key {
-        "eventType" => kind = value.text(),
-        "requestId" => request_id = value.text(),
-        "invokedFunctionArn" => arn = value.text(),
-        "shutdownReason" => reason = value.text(),
+        "eventType" => kind = value.string(),
+        "requestId" => request_id = value.string(),
+        "invokedFunctionArn" => arn = value.string(),
+        "shutdownReason" => reason = value.string(),
         "deadlineMs" => deadline_ms = value.number(),
         _ => {}
     });
@@ -213,17 +221,18 @@ pub(super) fn event(answer: &Reader) -> Option<Event> {
         reason = "between 0 and 2^53"
     )]
     let deadline = Deadline(EpochMs(deadline_ms.unwrap_or_default() as u64));
-    match &*kind? {
+    match kind?.as_str() {
         "INVOKE" => Some(Event::Invoke {
-            request_id: request_id?.into_owned(),
+            request_id: request_id?,
             deadline,
-            invoked_function_arn: arn.map(Cow::into_owned),
+            invoked_function_arn: arn,
         }),
         // Documented in upper case, sent in lower case.
-        "SHUTDOWN" => Some(Event::Shutdown {
-            reason: reason.unwrap_or_default().to_ascii_lowercase(),
-            deadline,
-        }),
+        "SHUTDOWN" => {
+            let mut reason = reason.unwrap_or_default();
+            reason.make_ascii_lowercase();
+            Some(Event::Shutdown { reason, deadline })
+        }
         _ => None,
     }
 }

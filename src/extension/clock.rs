@@ -2,8 +2,6 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::shared::deadline::EpochMs;
 
 /// The time by the wall clock.
@@ -18,8 +16,9 @@ pub(super) fn now() -> EpochMs {
 }
 
 /// A number that is another one in each environment, also in those restored from one snapshot.
+#[cfg(feature = "otlp")]
 pub(super) fn seed() -> u64 {
-    let now = clock_gettime(ClockId::Realtime);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     (now.tv_sec.cast_unsigned() << 30) ^ now.tv_nsec.cast_unsigned()
 }
 

@@ -19,7 +19,7 @@ pub(super) enum InitType {
 }
 
 /// Settings of the extension itself; those of the exporters are theirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config {
     /// `BANTAM_TELEMETRY_PORT`: where the platform is to send telemetry.
     pub(super) port: u16,
@@ -34,8 +34,9 @@ pub(super) struct Config {
 }
 
 /// How telemetry is delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Protocol {
+    #[default]
     Http,
     Tcp,
 }

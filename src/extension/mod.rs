@@ -7,6 +7,8 @@ mod api;
 mod clock;
 mod config;
 mod cost;
+#[cfg(feature = "otlp")]
+mod delivery;
 mod driver;
 mod event;
 mod export;
@@ -15,7 +17,6 @@ mod metric;
 mod note;
 mod resume;
 mod run;
-mod sender;
 mod sink;
 mod start;
 mod state;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use self::account::Accounting;
 use self::config::{Config, InitType};
 use self::export::settings::Settings;
+use self::start::Ready;
 use self::state::State;
 use crate::shared::deadline::EpochMs;
 use crate::shared::endpoint::Endpoint;
@@ -51,12 +53,11 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let read_config = || Config::read(&text);
     let name = config::name(argv0);
     let resumed = resume::resumed(&text, endpoint.address);
-    let mut ready = match resumed {
-        None => start::start(&endpoint, &name, init_type, read_config, clock::monotonic),
-        Some(resumed) => {
-            start::resume(&endpoint, resumed, init_type, read_config, clock::monotonic)
-        }
-    };
+    let mut ready = Ready::new(&endpoint, init_type, started);
+    match resumed {
+        None => ready.start(&name, &read_config, clock::monotonic),
+        Some(resumed) => ready.resume(resumed, &read_config),
+    }
     let port = ready.listener.as_ref().map_or(0, |(_, port)| *port);
     resume::watch(&ready.registered.identifier, port, ready.panics);
     resume::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
@@ -90,7 +91,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     }
     let interval_ms = ready.config.interval_ms;
     let state = State::new(accounting, resource, settings, interval_ms);
-    run::run(&endpoint, ready, state);
+    run::run(&mut ready, state);
     0
 }
 

@@ -7,31 +7,26 @@ use std::time::Duration;
 
 use futures_lite::future;
 
-use super::api::{self, Event, Request};
+use super::api::{self, Event};
 use super::driver::Socket;
 use super::start::Ready;
 use super::state::State;
 use super::{clock, driver, listener, note, resume};
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::Reader;
 
 /// The connection on which events are awaited.
 struct Events<'a> {
-    endpoint: &'a Endpoint,
-    next: Request,
+    ready: &'a mut Ready<'a>,
     stream: Option<Socket>,
-    answer: Reader,
-    /// Whether `event/next` is on the wire and unanswered.
-    asked: bool,
     /// Calls that failed since the last event.
     failures: u32,
 }
 
 /// Runs until the platform, or a signal, says that it is over.
-pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &'static State) {
+pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
     async_io::block_on(async {
-        if let Some((socket, _)) = ready.listener {
+        if let Some((socket, _)) = ready.listener.take() {
             state
                 .spawn(listener::listen(state, socket, ready.config.protocol))
                 .detach();
@@ -41,15 +36,12 @@ pub(super) fn run(endpoint: &Endpoint, ready: Ready, state: &'static State) {
                 .spawn(flush_by_timer(state, ready.config.interval_ms))
                 .detach();
         }
-        let stream = ready
-            .stream
-            .and_then(|stream| Socket::new(stream.into()).ok());
+        let stream = ready.stream.take();
+        let stream = stream.and_then(|stream| Socket::new(stream.into()).ok());
+        ready.asked &= stream.is_some();
         let events = Events {
-            endpoint,
-            next: ready.next,
-            asked: stream.is_some() && ready.asked,
+            ready,
             stream,
-            answer: ready.answer,
             failures: 0,
         };
         future::or(main(events, state), state.work()).await;
@@ -78,7 +70,7 @@ async fn main(mut events: Events<'_>, state: &'static State) {
         terminated(),
     );
     let (reason, deadline) = over.await;
-    shut_down(state, events.endpoint, &reason, deadline).await;
+    shut_down(state, events.ready.endpoint, &reason, deadline).await;
 }
 
 /// Waits for the last report, exports what is left, and ends.
@@ -137,13 +129,13 @@ impl Events<'_> {
                     stream.readable().await.ok();
                     // From here on bytes of the answer may be nowhere but in this program.
                     resume::answered();
-                    driver::read(stream, &mut self.answer).await.is_ok()
+                    driver::read(stream, &mut self.ready.answer).await.is_ok()
                 }
                 Some(_) | None => false,
             };
             self.set_asked(false);
-            let event = answered.then(|| api::event(&self.answer)).flatten();
-            if self.answer.close_reason().is_some() {
+            let event = answered.then(|| api::event(&self.ready.answer)).flatten();
+            if self.ready.answer.close_reason().is_some() {
                 self.set_stream(None);
             }
             if let Some(event) = event {
@@ -157,18 +149,18 @@ impl Events<'_> {
 
     /// Puts `event/next` on the wire unless it is there already.
     async fn ask(&mut self) -> io::Result<()> {
-        if self.asked {
+        if self.ready.asked {
             return Ok(());
         }
-        self.answer.reset();
+        self.ready.answer.reset();
         if self.stream.is_none() {
-            let stream = Socket::connect(self.endpoint.address).await?;
+            let stream = Socket::connect(self.ready.endpoint.address).await?;
             self.set_stream(Some(stream));
         }
         let Some(stream) = &self.stream else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let written = stream.write_all(&self.next.head).await;
+        let written = stream.write_all(&self.ready.next.head).await;
         match written {
             Ok(()) => self.set_asked(true),
             Err(_) => self.set_stream(None),
@@ -177,7 +169,7 @@ impl Events<'_> {
     }
 
     fn set_asked(&mut self, asked: bool) {
-        self.asked = asked;
+        self.ready.asked = asked;
         resume::asked(asked);
     }
 

@@ -20,15 +20,19 @@ use crate::shared::http::{Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
 /// An extension that is ready: its first `event/next` is on the wire.
+///
+/// Nagle's algorithm may stay on: it holds back a segment while one is unacknowledged, and each
+/// request here is one write that follows the answer to the one before.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(super) struct Ready<'a> {
+    pub(super) endpoint: &'a Endpoint,
     pub(super) config: Config,
     pub(super) registered: Registered,
     /// Whether INVOKE events will come.
     pub(super) with_invoke: bool,
     /// The connection with the open `event/next`; `None` when it was lost on the way.
     pub(super) stream: Option<TcpStream>,
-    /// Whether `event/next` is on the wire there.
+    /// Whether `event/next` is on the wire there, and unanswered.
     pub(super) asked: bool,
     /// Reads the answers on that connection.
     pub(super) answer: Reader,
@@ -42,136 +46,143 @@ pub(super) struct Ready {
     pub(super) panics: u32,
 }
 
-/// Registers, subscribes and asks for the first event. It does not return before it is registered.
-pub(super) fn start(
-    endpoint: &Endpoint,
-    name: &str,
-    init_type: InitType,
-    read_config: impl FnOnce() -> Config,
-    now: fn() -> Instant,
-) -> Ready {
-    let limits = Limits::of_body(ANSWER_BYTES_MAX);
-    let mut answer = Reader::new(Expect::Response, limits);
-    let mut connection = Blocking {
-        endpoint,
-        stream: None,
-    };
-    let mut with_invoke = init_type != InitType::ManagedInstances;
-    let mut failures = 0;
-    let registered = loop {
-        let request = api::register(endpoint, name, with_invoke);
-        let answered = connection.exchange(&request, &mut answer);
-        match answered.map(|()| api::after_register(&answer, with_invoke)) {
-            Ok(AfterRegister::Registered(registered)) => break registered,
-            Ok(AfterRegister::ShutdownOnly) => with_invoke = false,
-            Ok(AfterRegister::Retry) | Err(_) => {
-                failures += 1;
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the pause is part of the protocol"
-                )]
-                thread::sleep(api::back_off(failures));
-            }
+impl<'a> Ready<'a> {
+    /// What is known at `now`: nothing.
+    pub(super) fn new(endpoint: &'a Endpoint, init_type: InitType, now: Instant) -> Self {
+        Self {
+            endpoint,
+            config: Config::default(),
+            registered: Registered::default(),
+            with_invoke: init_type != InitType::ManagedInstances,
+            stream: None,
+            asked: false,
+            answer: Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX)),
+            listener: None,
+            next: Request::default(),
+            registered_at: now,
+            ready_at: now,
+            panics: 0,
         }
-    };
-    let registered_at = now();
-    let config = read_config();
-    let listener = bind(config.port).ok();
-    let listener = listener.filter(|(_, port)| {
-        subscribe(
-            &mut connection,
-            &mut answer,
-            &registered.identifier,
-            &config,
-            *port,
-        )
-    });
-    let next = api::next(endpoint, &registered.identifier);
-    answer.reset();
-    let asked = connection.write(&next).is_ok();
-    let stream = connection.stream.take().filter(|_| asked);
-    Ready {
-        config,
-        registered,
-        with_invoke,
-        stream,
-        asked,
-        answer,
-        listener,
-        next,
-        registered_at,
-        ready_at: now(),
-        panics: 0,
     }
-}
 
-/// Takes up where an earlier program of this process panicked: it is registered, and asked.
-pub(super) fn resume(
-    endpoint: &Endpoint,
-    resumed: Resumed,
-    init_type: InitType,
-    read_config: impl FnOnce() -> Config,
-    now: fn() -> Instant,
-) -> Ready {
-    let limits = Limits::of_body(ANSWER_BYTES_MAX);
-    let config = read_config();
-    let next = api::next(endpoint, &resumed.identifier);
-    Ready {
-        // The subscription stands, and delivers to the port of then.
-        listener: (resumed.port != 0)
-            .then(|| listen(resumed.port).ok())
-            .flatten(),
-        config,
-        with_invoke: init_type != InitType::ManagedInstances,
-        registered: Registered {
-            identifier: resumed.identifier,
-            function_name: None,
-            function_version: None,
-            account_id: None,
-        },
-        stream: resumed.stream,
-        asked: resumed.asked,
-        answer: Reader::new(Expect::Response, limits),
-        next,
-        registered_at: now(),
-        ready_at: now(),
-        panics: resumed.panics,
-    }
-}
-
-/// Subscribes with the newest schema that the platform takes. Whether telemetry will come.
-fn subscribe(
-    connection: &mut Blocking<'_>,
-    answer: &mut Reader,
-    identifier: &str,
-    config: &Config,
-    port: u16,
-) -> bool {
-    for schema in api::SCHEMAS {
-        let endpoint = connection.endpoint;
-        let request = api::subscribe(endpoint, identifier, schema, config.protocol, port);
-        let mut exchange = || {
-            // An answer that never comes must not keep the function from its first invocation.
-            // This is the only wait for the platform that is bounded: without the answer to
-            // `register` there is no identifier, and an event takes as long as it takes.
-            if let Ok(stream) = connection.open() {
-                stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
+    /// Registers, subscribes and asks for the first event. It does not return before it is
+    /// registered.
+    pub(super) fn start(
+        &mut self,
+        name: &str,
+        read_config: &dyn Fn() -> Config,
+        now: fn() -> Instant,
+    ) {
+        let mut failures = 0;
+        self.registered = loop {
+            let request = api::register(self.endpoint, name, self.with_invoke);
+            let answered = self.exchange(&request);
+            match answered.map(|()| api::after_register(&self.answer, self.with_invoke)) {
+                Ok(AfterRegister::Registered(registered)) => break registered,
+                Ok(AfterRegister::ShutdownOnly) => self.with_invoke = false,
+                Ok(AfterRegister::Retry) | Err(_) => {
+                    failures += 1;
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the pause is part of the protocol"
+                    )]
+                    thread::sleep(api::back_off(failures));
+                }
             }
-            connection.exchange(&request, answer)
         };
-        let mut answered = exchange();
-        // A connection that was lost says nothing, and to subscribe again changes nothing.
-        if answered.as_ref().is_err_and(|error| !is_timeout(error)) {
-            answered = exchange();
+        self.registered_at = now();
+        self.config = read_config();
+        if let Ok((listener, port)) = bind(self.config.port)
+            && self.subscribe(port)
+        {
+            self.listener = Some((listener, port));
         }
-        let status = answered.ok().and_then(|()| answer.status());
-        match api::after_subscribe(status) {
-            AfterSubscribe::Subscribed => return true,
-            AfterSubscribe::Older => {}
-            AfterSubscribe::Without => return false,
+        self.next = api::next(self.endpoint, &self.registered.identifier);
+        self.answer.reset();
+        let next = std::mem::take(&mut self.next);
+        self.asked = self.write(&next).is_ok();
+        self.next = next;
+        if !self.asked {
+            self.stream = None;
         }
+        self.ready_at = now();
     }
-    false
+
+    /// Takes up where an earlier program of this process panicked: it is registered, and asked.
+    pub(super) fn resume(&mut self, resumed: Resumed, read_config: &dyn Fn() -> Config) {
+        self.config = read_config();
+        self.next = api::next(self.endpoint, &resumed.identifier);
+        self.registered.identifier = resumed.identifier;
+        // The subscription stands, and delivers to the port of then.
+        if resumed.port != 0 {
+            self.listener = listen(resumed.port).ok();
+        }
+        self.stream = resumed.stream;
+        self.asked = resumed.asked;
+        self.panics = resumed.panics;
+    }
+
+    /// Subscribes with the newest schema that the platform takes. Whether telemetry will come.
+    fn subscribe(&mut self, port: u16) -> bool {
+        for schema in api::SCHEMAS {
+            let request = api::subscribe(
+                self.endpoint,
+                &self.registered.identifier,
+                schema,
+                self.config.protocol,
+                port,
+            );
+            let mut answered = self.exchange_soon(&request);
+            // A connection that was lost says nothing, and to subscribe again changes nothing.
+            if answered.as_ref().is_err_and(|error| !is_timeout(error)) {
+                answered = self.exchange_soon(&request);
+            }
+            let status = answered.ok().and_then(|()| self.answer.status());
+            match api::after_subscribe(status) {
+                AfterSubscribe::Subscribed => return true,
+                AfterSubscribe::Older => {}
+                AfterSubscribe::Without => return false,
+            }
+        }
+        false
+    }
+
+    /// An answer that never comes must not keep the function from its first invocation.
+    ///
+    /// This is the only wait for the platform that is bounded: without the answer to `register`
+    /// there is no identifier, and an event takes as long as it takes.
+    fn exchange_soon(&mut self, request: &Request) -> Result<(), ExchangeError> {
+        if let Ok(stream) = self.open() {
+            stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
+        }
+        self.exchange(request)
+    }
+
+    fn exchange(&mut self, request: &Request) -> Result<(), ExchangeError> {
+        self.answer.reset();
+        let written = self.write(request).map_err(ExchangeError::Io);
+        let outcome = match (written, &self.stream) {
+            (Ok(()), Some(stream)) => blocking::read(stream.as_fd(), &mut self.answer),
+            (written, _) => written,
+        };
+        if self.answer.close_reason().is_some() {
+            self.stream = None;
+        }
+        outcome
+    }
+
+    fn write(&mut self, request: &Request) -> io::Result<()> {
+        let stream = self.open()?.as_fd();
+        blocking::write(stream, Outgoing::new(&request.head, &request.body))
+    }
+
+    fn open(&mut self) -> io::Result<&TcpStream> {
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => TcpStream::connect(self.endpoint.address)?,
+        };
+        Ok(self.stream.insert(stream))
+    }
 }
 
 fn is_timeout(error: &ExchangeError) -> bool {
@@ -204,49 +215,6 @@ fn listen(port: u16) -> io::Result<(TcpListener, u16)> {
         port => port,
     };
     Ok((listener, port))
-}
-
-/// A connection that is opened when it is needed.
-///
-/// Nagle's algorithm may stay on: it holds back a segment while one is unacknowledged, and each
-/// request here is one write that follows the answer to the one before.
-struct Blocking<'a> {
-    endpoint: &'a Endpoint,
-    stream: Option<TcpStream>,
-}
-
-impl Blocking<'_> {
-    fn open(&mut self) -> io::Result<&mut TcpStream> {
-        if self.stream.is_none() {
-            let stream = TcpStream::connect(self.endpoint.address)?;
-            self.stream = Some(stream);
-        }
-        self.stream
-            .as_mut()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    fn write(&mut self, request: &Request) -> io::Result<()> {
-        blocking::write(
-            self.open()?.as_fd(),
-            Outgoing::new(&request.head, &request.body),
-        )
-    }
-
-    fn exchange(&mut self, request: &Request, answer: &mut Reader) -> Result<(), ExchangeError> {
-        answer.reset();
-        let outcome = match self.write(request).map_err(ExchangeError::Io) {
-            Ok(()) => self
-                .open()
-                .map_err(ExchangeError::Io)
-                .and_then(|stream| blocking::read(stream.as_fd(), answer)),
-            Err(error) => Err(error),
-        };
-        if answer.close_reason().is_some() {
-            self.stream = None;
-        }
-        outcome
-    }
 }
 
 /// How long an answer to the subscription may take. The platform needs under a millisecond.

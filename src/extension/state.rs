@@ -1,26 +1,28 @@
 //! What the tasks of the extension share, on their one thread: the accounting and the exporters.
 
+#![cfg_attr(
+    not(any(feature = "emf", feature = "ndjson")),
+    allow(
+        dead_code,
+        unused_variables,
+        clippy::needless_pass_by_ref_mut,
+        reason = "for exporters that are left out"
+    )
+)]
+
 use std::cell::RefCell;
-use std::fs::OpenOptions;
 use std::future;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::pin::pin;
-use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_executor::{LocalExecutor, Task};
-use rustix::net::{self, SendFlags, SocketFlags, SocketType};
 
-use super::account::{Accounting, Predecessor};
+use super::account::{self, Accounting, Predecessor};
+#[cfg(feature = "otlp")]
+use super::delivery::Delivery;
 use super::event::{self, Malformed, NotABatch, Record};
-use super::export::queue::{Encoded, Queue};
-use super::export::retry::{self, Backoff, Verdict};
-use super::export::settings::{Otlp, Settings};
-use super::export::{dogstatsd, emf, ndjson, otlp};
+use super::export::settings::Settings;
 use super::metric::{Batch, Resource};
-use super::sender;
 use super::sink::Sink;
 use super::{clock, cost, driver};
 use crate::shared::deadline::{Deadline, EpochMs};
@@ -37,76 +39,40 @@ pub(super) struct State {
 struct Inner {
     accounting: Accounting,
     resource: Resource,
-    settings: Settings,
+    settings: &'static Settings,
     interval_ms: u64,
     /// When warm figures were exported last, in milliseconds since the epoch.
     exported_at_ms: u64,
     stdout: Sink,
     file: Sink,
+    #[cfg(feature = "otlp")]
+    delivery: &'static Delivery,
     /// Lines and datagrams that were lost since that was last counted, and their bytes.
     lost: (u64, u64),
-    otlp: Option<Rc<Otlp>>,
-    outbox: Outbox,
-}
-
-/// What is to be sent.
-struct Outbox {
-    queue: Queue,
-    /// The batch that is being sent. The task that sends it may be ended at any time.
-    in_flight: Option<Rc<Encoded>>,
-    backoff: Backoff,
-    /// Nothing is sent before, in milliseconds since the epoch: a pause goes on through a freeze.
-    not_before_ms: u64,
-    /// Whether it was the receiver that said so.
-    is_told: bool,
-    sending: Option<Task<()>>,
-}
-
-impl Outbox {
-    fn new() -> Self {
-        Self {
-            queue: Queue::default(),
-            in_flight: None,
-            backoff: Backoff::new(clock::seed()),
-            not_before_ms: 0,
-            is_told: false,
-            sending: None,
-        }
-    }
-
-    fn pause(&self) -> Duration {
-        Duration::from_millis(self.not_before_ms.saturating_sub(clock::now().0))
-    }
-
-    /// What was being sent, by a task that is no more, waits again.
-    fn take_back(&mut self) {
-        if let Some(batch) = self.in_flight.take() {
-            self.queue.put_back(batch);
-        }
-    }
 }
 
 impl State {
     pub(super) fn new(
         accounting: Accounting,
         resource: Resource,
-        mut settings: Settings,
+        settings: Settings,
         interval_ms: u64,
     ) -> &'static Self {
-        // It lasts as long as the process.
+        // They last as long as the process.
+        let settings: &Settings = Box::leak(Box::new(settings));
         Box::leak(Box::new(Self {
             executor: LocalExecutor::new(),
             inner: RefCell::new(Inner {
                 accounting,
                 resource,
-                otlp: settings.otlp.take().map(Rc::new),
+                #[cfg(feature = "otlp")]
+                delivery: Box::leak(Box::new(Delivery::new(settings.otlp.as_ref()))),
                 settings,
                 interval_ms,
                 exported_at_ms: clock::now().0,
                 stdout: Sink::default(),
                 file: Sink::default(),
                 lost: (0, 0),
-                outbox: Outbox::new(),
             }),
             waiting: RefCell::new(None),
         }))
@@ -178,42 +144,29 @@ impl State {
         {
             inner.export_interval(end);
         }
-        let outbox = &mut inner.outbox;
-        let is_free = outbox.sending.as_ref().is_none_or(Task::is_finished);
-        if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
-            outbox.sending = Some(self.spawn(self.send_all(None)));
-        }
+        #[cfg(feature = "otlp")]
+        inner.delivery.start(&self.executor);
     }
 
     /// Exports everything, until `end`. What is not sent then is lost.
     pub(super) async fn export_all(&self, end: Instant) {
-        let left = end.saturating_duration_since(clock::monotonic());
-        let sending = {
+        {
             let mut inner = self.inner.borrow_mut();
+            let left = end.saturating_duration_since(clock::monotonic());
             let end = clock::monotonic() + left / 4;
             inner.stdout.forgive();
             inner.file.forgive();
             inner.export_cold_start(end);
             inner.export_interval(end);
-            inner.outbox.sending.take()
-        };
-        if let Some(sending) = sending {
-            // Its connection may be from before a freeze, and dead.
-            driver::within(left / 4, pin!(sending)).await;
-            self.inner.borrow_mut().outbox.take_back();
         }
+        #[cfg(feature = "otlp")]
         {
-            let mut inner = self.inner.borrow_mut();
-            let left = end.saturating_duration_since(clock::monotonic());
-            if !inner.outbox.is_told && left <= inner.outbox.pause() {
-                inner.outbox.not_before_ms = 0;
-            }
+            let delivery = self.inner.borrow().delivery;
+            delivery.finish(end).await;
         }
-        self.send_all(Some(end)).await;
-        let mut inner = self.inner.borrow_mut();
-        inner.outbox.queue.clear();
-        let points = inner.outbox.queue.take_dropped().points;
-        let lines = inner.lost.0;
+        let inner = self.inner.borrow();
+        let (points, _) = inner.undelivered();
+        let (lines, _) = inner.lost;
         if points + lines != 0 {
             super::log(&format!(
                 "lost at the end: {points} points not taken by the OTLP receiver, \
@@ -252,32 +205,6 @@ impl State {
             waker.wake();
         }
     }
-
-    /// Sends what waits, oldest first, until nothing does or the time is over. Without a time, one
-    /// failure ends it: the next invocation after the pause tries again.
-    async fn send_all(&self, end: Option<Instant>) {
-        loop {
-            let left = end.map(|end| end.saturating_duration_since(clock::monotonic()));
-            let pause = self.inner.borrow().outbox.pause();
-            if !pause.is_zero() {
-                if left.is_none_or(|left| left <= pause) {
-                    return;
-                }
-                driver::pause(pause).await;
-                continue;
-            }
-            let Some((otlp, batch)) = self.inner.borrow_mut().next_to_send() else {
-                return;
-            };
-            let timeout = Duration::from_millis(otlp.timeout_ms);
-            let timeout = left.map_or(timeout, |left| timeout.min(left));
-            let answer = sender::send(&otlp, &batch.body, timeout).await;
-            let retry_after = answer.head().field("Retry-After");
-            let verdict = retry::verdict(answer.status(), retry_after, clock::now());
-            let mut inner = self.inner.borrow_mut();
-            inner.sent(&otlp, verdict, answer.body());
-        }
-    }
 }
 
 impl Inner {
@@ -288,11 +215,11 @@ impl Inner {
         }
     }
 
-    /// What was to be sent when the snapshot was made is that of every environment made of it, and
-    /// so are the seed, and a connection that leads nowhere now.
+    /// What was counted when the snapshot was made is that of every environment made of it.
     fn after_restore(&mut self) {
         if self.accounting.take_restored() {
-            self.outbox = Outbox::new();
+            #[cfg(feature = "otlp")]
+            self.delivery.restored();
             self.lost = (0, 0);
             self.resource.instance_id = None;
             self.exported_at_ms = clock::now().0;
@@ -302,17 +229,15 @@ impl Inner {
 
     fn export_cold_start(&mut self, end: Instant) {
         if let Some(batch) = self.accounting.take_cold_start(clock::now()) {
-            let instance_id = self.accounting.instance_id().map(str::to_owned);
-            if let Some(arn) = self.accounting.function_arn() {
-                self.resource.function_arn = Some(arn.to_owned());
-            }
+            let resource = &mut self.resource;
+            account::note(self.accounting.instance_id(), &mut resource.instance_id);
+            account::note(self.accounting.function_arn(), &mut resource.function_arn);
             let memory_mb = self
                 .accounting
                 .memory_bytes()
                 .map(|bytes| bytes / (1024 * 1024));
             let memory_mb = memory_mb.and_then(|mb| u32::try_from(mb).ok());
             self.resource.memory_mb = self.resource.memory_mb.or(memory_mb);
-            self.resource.instance_id = instance_id.or_else(|| self.resource.instance_id.take());
             self.write(&batch, end);
         }
     }
@@ -321,104 +246,103 @@ impl Inner {
         let now = clock::now();
         self.exported_at_ms = now.0;
         self.accounting.own_cost(cost::so_far());
-        let dropped = self.outbox.queue.take_dropped();
+        let (points, encoded) = self.undelivered();
         let (lines, bytes) = std::mem::take(&mut self.lost);
-        let (records, bytes) = (dropped.points + lines, dropped.bytes + bytes);
-        self.accounting.not_exported(records, bytes);
+        self.accounting
+            .not_exported(points + lines, encoded + bytes);
         if let Some(batch) = self.accounting.take_interval(now) {
             self.write(&batch, end);
         }
     }
 
+    /// Points that OTLP lost since this was last asked, and the bytes that they had.
+    #[cfg(feature = "otlp")]
+    fn undelivered(&self) -> (u64, u64) {
+        let dropped = self.delivery.take_dropped();
+        (dropped.points, dropped.bytes)
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    #[expect(
+        clippy::unused_self,
+        reason = "it is for the exporter that is left out"
+    )]
+    const fn undelivered(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
     /// Hands a batch to every exporter. None of them can hold up the others for longer than until
     /// `end`, or an invocation at all: the platform has been asked for the next event by now.
     fn write(&mut self, batch: &Batch, end: Instant) {
-        let Self {
-            resource,
-            settings,
-            stdout,
-            file,
-            lost,
-            otlp,
-            outbox,
-            ..
-        } = self;
-        let mut count = |is_written: bool, bytes: &[u8]| {
-            if !is_written {
-                lost.0 += 1;
-                lost.1 += bytes.len() as u64;
-            }
-        };
-        if let Some(emf) = &settings.emf {
-            emf::lines(resource, batch, emf, clock::now(), &mut |line| {
-                count(stdout.write(rustix::stdio::stdout(), line, end), line);
+        #[cfg(feature = "emf")]
+        self.write_emf(batch, end);
+        #[cfg(feature = "ndjson")]
+        self.write_ndjson(batch, end);
+        #[cfg(feature = "dogstatsd")]
+        self.write_dogstatsd(batch);
+        #[cfg(feature = "otlp")]
+        self.delivery.push(&self.resource, batch);
+    }
+
+    #[cfg(feature = "emf")]
+    fn write_emf(&mut self, batch: &Batch, end: Instant) {
+        use super::export::emf;
+
+        if let Some(emf) = &self.settings.emf {
+            emf::lines(&self.resource, batch, emf, clock::now(), &mut |line| {
+                let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
+                count(&mut self.lost, is_written, line);
             });
         }
-        if let Some(path) = &settings.ndjson {
+    }
+
+    #[cfg(feature = "ndjson")]
+    fn write_ndjson(&mut self, batch: &Batch, end: Instant) {
+        use std::fs::OpenOptions;
+        use std::os::fd::AsFd as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        use super::export::ndjson;
+
+        if let Some(path) = &self.settings.ndjson {
             let mut line = Vec::new();
-            ndjson::line(resource, batch, &mut line);
+            ndjson::line(&self.resource, batch, &mut line);
             // Should it be a named pipe, nobody has to read from it.
             let mut options = OpenOptions::new();
             options.create(true).append(true);
-            let opened = options.custom_flags(libc::O_NONBLOCK).open(path);
-            let is_written = opened.is_ok_and(|opened| file.write(opened.as_fd(), &line, end));
-            count(is_written, &line);
+            let file = options.custom_flags(libc::O_NONBLOCK).open(path);
+            let is_written = file.is_ok_and(|file| self.file.write(file.as_fd(), &line, end));
+            count(&mut self.lost, is_written, &line);
         }
-        if let Some(address) = settings.dogstatsd {
+    }
+
+    #[cfg(feature = "dogstatsd")]
+    fn write_dogstatsd(&mut self, batch: &Batch) {
+        use rustix::net::{self, SendFlags, SocketFlags, SocketType};
+
+        use super::export::dogstatsd;
+
+        if let Some(address) = self.settings.dogstatsd {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let family = driver::family(address);
             let socket = net::socket_with(family, SocketType::DGRAM, flags, None);
-            dogstatsd::datagrams(resource, batch, &mut |datagram| {
+            dogstatsd::datagrams(&self.resource, batch, &mut |datagram| {
                 let sent = match &socket {
                     Ok(socket) => net::sendto(socket, datagram, SendFlags::empty(), &address),
                     Err(error) => Err(*error),
                 };
-                count(sent.is_ok(), datagram);
-            });
-        }
-        if let Some(otlp) = otlp
-            && let Some(body) = otlp::encode(otlp.encoding, resource, &otlp.attributes, batch)
-        {
-            outbox.queue.push(Encoded {
-                body,
-                points: batch.points.len() as u64,
+                count(&mut self.lost, sent.is_ok(), datagram);
             });
         }
     }
+}
 
-    fn next_to_send(&mut self) -> Option<(Rc<Otlp>, Rc<Encoded>)> {
-        let otlp = self.otlp.clone()?;
-        let batch = self.outbox.queue.pop()?;
-        self.outbox.in_flight = Some(Rc::clone(&batch));
-        Some((otlp, batch))
-    }
-
-    /// Does what the verdict says about the batch that was being sent.
-    fn sent(&mut self, otlp: &Otlp, verdict: Verdict, body: &[u8]) {
-        let outbox = &mut self.outbox;
-        let Some(batch) = outbox.in_flight.take() else {
-            return;
-        };
-        match verdict {
-            Verdict::Delivered => {
-                outbox.backoff.succeeded();
-                let rejected = otlp::rejected(otlp.encoding, body).min(batch.points);
-                self.accounting.not_exported(rejected, 0);
-            }
-            Verdict::Retry { after_ms } => {
-                outbox.queue.put_back(batch);
-                let pause_ms = outbox.backoff.failed(after_ms);
-                outbox.not_before_ms = clock::now().0.saturating_add(pause_ms);
-                outbox.is_told = after_ms.is_some();
-            }
-            Verdict::Drop => outbox.queue.drop(&batch),
-            Verdict::Disable => {
-                outbox.queue.drop(&batch);
-                outbox.queue.clear();
-                self.otlp = None;
-                super::log("the OTLP receiver refuses the credentials: nothing more is sent");
-            }
-        }
+/// Counts what was not written.
+#[cfg(any(feature = "emf", feature = "ndjson", feature = "dogstatsd"))]
+const fn count(lost: &mut (u64, u64), is_written: bool, bytes: &[u8]) {
+    if !is_written {
+        lost.0 += 1;
+        lost.1 += bytes.len() as u64;
     }
 }
 
@@ -452,13 +376,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
+    use std::os::unix::fs::OpenOptionsExt as _;
 
     use async_io::Timer;
 
     use super::super::config::InitType;
-    use super::super::export::otlp::Encoding;
+    use super::super::export::otlp::{Encoding, Otlp};
     use super::*;
 
     fn state(settings: Settings) -> &'static State {
@@ -531,7 +457,14 @@ mod tests {
     }
 
     async fn sent(state: &State) {
-        let sending = state.inner.borrow_mut().outbox.sending.take();
+        let sending = state
+            .inner
+            .borrow()
+            .delivery
+            .outbox
+            .borrow_mut()
+            .sending
+            .take();
         sending.unwrap().await;
     }
 
@@ -555,8 +488,17 @@ mod tests {
             // with a pause that is shorter.
             state.lost_delivery(1);
             state.export(true);
-            assert!(state.inner.borrow().outbox.sending.is_none());
-            let pause = state.inner.borrow().outbox.pause();
+            assert!(
+                state
+                    .inner
+                    .borrow()
+                    .delivery
+                    .outbox
+                    .borrow()
+                    .sending
+                    .is_none()
+            );
+            let pause = state.inner.borrow().delivery.outbox.borrow().pause();
             assert!(Duration::from_secs(7_000) < pause, "{pause:?}");
             state.export_all(soon()).await;
         });
@@ -573,7 +515,16 @@ mod tests {
             state.export(true);
             sent(state).await;
         });
-        assert!(state.inner.borrow().outbox.queue.is_empty());
+        assert!(
+            state
+                .inner
+                .borrow()
+                .delivery
+                .outbox
+                .borrow()
+                .queue
+                .is_empty()
+        );
         assert_eq!(requests.join().unwrap().len(), 1);
     }
 
@@ -618,12 +569,15 @@ mod tests {
             let (mut hanging, _) = accepted.accept().await.unwrap();
             state.lost_delivery(1);
             state.export(true);
-            let seed = format!("{:?}", state.inner.borrow().outbox.backoff);
+            let seed = format!(
+                "{:?}",
+                state.inner.borrow().delivery.outbox.borrow().backoff
+            );
             state.batch(
                 br#"[{"time":"2026-08-20T10:00:00Z","type":"platform.restoreStart","record":{}}]"#,
             );
             {
-                let outbox = &state.inner.borrow().outbox;
+                let outbox = state.inner.borrow().delivery.outbox.borrow();
                 assert!(outbox.queue.is_empty() && outbox.in_flight.is_none());
                 assert_ne!(format!("{:?}", outbox.backoff), seed);
             }
@@ -648,7 +602,10 @@ mod tests {
         assert!(100 < bytes);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
-        state.inner.borrow_mut().settings.ndjson = Some(file.clone());
+        state.inner.borrow_mut().settings = Box::leak(Box::new(Settings {
+            ndjson: Some(file.clone()),
+            ..Settings::default()
+        }));
         state.export(true);
         let written = std::fs::read_to_string(&file).unwrap();
         for (name, value) in [("dropped_records", 1), ("dropped_bytes", bytes)] {

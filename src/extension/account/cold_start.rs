@@ -186,9 +186,9 @@ pub(super) struct Start {
 }
 
 impl ColdStart {
-    pub(super) fn new(origin: Origin, init_type: InitType, began_at: EpochMs) -> Self {
+    pub(super) fn new(init_type: InitType, began_at: EpochMs) -> Self {
         Self {
-            origin,
+            origin: Origin::Init,
             init_type,
             began_at,
             started_at: None,

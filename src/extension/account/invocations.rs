@@ -260,10 +260,11 @@ fn abandon(entry: &InFlight, series: &mut Series) {
 /// Counts an error by its type. Functions choose types freely, so only so many are told apart.
 fn count_error(error_type: &str, series: &mut Series) {
     let error_type = cut(error_type);
-    let mut known = series.values_of(&m::ERRORS, "error_type");
-    let is_known = known.any(|known| known == error_type);
-    drop(known);
-    let types = series.values_of(&m::ERRORS, "error_type").count();
+    let (mut types, mut is_known) = (0, false);
+    series.values_of(&m::ERRORS, "error_type", &mut |known| {
+        types += 1;
+        is_known |= known == error_type;
+    });
     let fits = is_known || types < ERROR_TYPES_MAX;
     let shown = if fits { &*error_type } else { "other" };
     series.count(&m::ERRORS, &[("error_type", shown)]);

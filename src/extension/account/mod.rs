@@ -65,7 +65,7 @@ impl Accounting {
     /// The account of a process that started at `started_at`, by the wall clock.
     pub(super) fn new(init_type: InitType, started_at: EpochMs) -> Self {
         Self {
-            cold_start: ColdStart::new(Origin::Init, init_type, started_at),
+            cold_start: ColdStart::new(init_type, started_at),
             invocations: Invocations::default(),
             series: Series::default(),
             interval_start: started_at,
@@ -107,17 +107,14 @@ impl Accounting {
         if again {
             return;
         }
-        let init_type = InitType::SnapStart;
-        let without_telemetry = self.cold_start.without_telemetry;
-        self.cold_start = ColdStart::new(Origin::Restore, init_type, now);
-        self.cold_start.without_telemetry = without_telemetry;
-        self.invocations = Invocations::default();
-        self.series = Series::default();
-        self.interval_start = now;
+        let before = std::mem::replace(self, Self::new(InitType::SnapStart, now));
+        self.cold_start.origin = Origin::Restore;
+        self.cold_start.without_telemetry = before.cold_start.without_telemetry;
+        self.function_arn = before.function_arn;
+        self.memory_bytes = before.memory_bytes;
+        self.own_cost = before.own_cost;
         self.cpu_counted_ms = None;
-        self.instance_id = None;
         self.is_restored = true;
-        self.start_cost_is_due = false;
     }
 
     /// Whether this process was restored since this was last asked.
@@ -377,13 +374,8 @@ impl Accounting {
 
 impl Accounting {
     fn environment(&mut self, start: &PhaseStart<'_>) {
-        let taken = |new: Option<&str>, old: &mut Option<String>| {
-            if let Some(new) = new {
-                *old = Some(cut(new));
-            }
-        };
-        taken(start.instance_id.as_deref(), &mut self.instance_id);
-        taken(start.function_arn.as_deref(), &mut self.function_arn);
+        note(start.instance_id.as_deref(), &mut self.instance_id);
+        note(start.function_arn.as_deref(), &mut self.function_arn);
         self.memory_bytes = start.instance_max_memory_bytes.or(self.memory_bytes);
     }
 
@@ -588,6 +580,14 @@ fn metric_of(span: &Span<'_>) -> Option<&'static Metric> {
 fn crop(text: &str) -> &str {
     text.get(..text.floor_char_boundary(TEXT_BYTES_MAX))
         .unwrap_or_default()
+}
+
+/// Takes what is known in place of what was.
+#[inline(never)]
+pub(super) fn note(new: Option<&str>, old: &mut Option<String>) {
+    if let Some(new) = new {
+        *old = Some(cut(new));
+    }
 }
 
 fn cut(text: &str) -> String {

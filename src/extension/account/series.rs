@@ -78,16 +78,15 @@ impl Series {
         });
     }
 
-    /// Values of one attribute that the points of a metric have.
-    pub(super) fn values_of(&self, metric: &Metric, attribute: &str) -> impl Iterator<Item = &str> {
-        let of = self
-            .points
-            .iter()
-            .filter(move |point| point.metric.name == metric.name);
-        let attributes = of.flat_map(|point| &point.attributes);
-        attributes
-            .filter(move |(name, _)| *name == attribute)
-            .map(|(_, value)| value.as_str())
+    /// Hands out the values of one attribute that the points of a metric have.
+    pub(super) fn values_of(&self, metric: &Metric, attribute: &str, each: &mut dyn FnMut(&str)) {
+        for point in &self.points {
+            for (name, value) in &point.attributes {
+                if point.metric.name == metric.name && *name == attribute {
+                    each(value);
+                }
+            }
+        }
     }
 
     pub(super) const fn is_full(&self) -> bool {

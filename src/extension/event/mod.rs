@@ -510,6 +510,12 @@ impl<'a> Value<'a> {
         Some(Cow::Borrowed(inner))
     }
 
+    /// Like [`Self::text`], for what outlives the buffer.
+    #[inline(never)]
+    pub(super) fn string(self) -> Option<String> {
+        self.text().map(Cow::into_owned)
+    }
+
     /// A number that is not negative, whole or not, in quotes or not. One that is too large to be
     /// counted with is none, so that sums and times made of it stay numbers.
     pub(super) fn number(self) -> Option<f64> {

@@ -7,9 +7,10 @@
 //! searched and costs only its bytes.
 
 use super::super::metric::{Batch, Metric, Point, Resource, Unit};
-use super::{VALUE_DECIMALS, comma, crop, integer, is_first, key, member, number, values};
+use super::{VALUE_DECIMALS, comma, crop, is_first, key, member, number, values};
 use crate::shared::deadline::EpochMs;
 use crate::shared::json;
+use crate::shared::text::push_decimal;
 
 /// What can be chosen about the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl<'a> Group<'a> {
         }
         let head = &mut group.head;
         head.extend_from_slice(b"{\"_aws\":{\"Timestamp\":");
-        integer(timestamp.0, head);
+        push_decimal(head, timestamp.0);
         head.extend_from_slice(b",\"CloudWatchMetrics\":[{");
         member("Namespace", &settings.namespace, head);
         key("Dimensions", head);

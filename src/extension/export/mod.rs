@@ -4,15 +4,35 @@
 //! A driver asks [`settings`] what to send and where, an encoder for the bytes, and [`retry`] and
 //! [`queue`] what to do about an answer.
 
+#![cfg_attr(
+    not(all(
+        feature = "emf",
+        feature = "otlp",
+        feature = "ndjson",
+        feature = "dogstatsd"
+    )),
+    allow(dead_code, reason = "what exporters share, when some are left out")
+)]
+
+#[cfg(feature = "dogstatsd")]
 pub(super) mod dogstatsd;
+#[cfg(feature = "emf")]
 pub(super) mod emf;
 #[cfg(test)]
 mod emf_check;
+#[cfg(feature = "ndjson")]
 pub(super) mod ndjson;
+#[cfg(feature = "otlp")]
 pub(super) mod otlp;
+#[cfg(feature = "otlp")]
 mod otlp_json;
+#[cfg(feature = "otlp")]
 mod otlp_protobuf;
+#[cfg(feature = "otlp")]
+mod otlp_settings;
+#[cfg(feature = "otlp")]
 pub(super) mod queue;
+#[cfg(feature = "otlp")]
 pub(super) mod retry;
 #[cfg(test)]
 mod samples;
@@ -20,6 +40,7 @@ pub(super) mod settings;
 
 use super::metric::{Batch, Kind, Point};
 use crate::shared::json;
+use crate::shared::text::push_decimal;
 
 /// The values of a point as its kind wants them, without those that are not finite.
 ///
@@ -73,7 +94,7 @@ fn number(value: f64, decimals: u32, out: &mut Vec<u8>) {
     if value < 0.0 && digits != 0 {
         out.push(b'-');
     }
-    integer(digits / scale, out);
+    push_decimal(out, digits / scale);
     let mut rest = digits % scale;
     if rest != 0 {
         out.push(b'.');
@@ -84,11 +105,6 @@ fn number(value: f64, decimals: u32, out: &mut Vec<u8>) {
         out.push(b'0' + u8::try_from(rest / place).unwrap_or(9));
         rest %= place;
     }
-}
-
-/// Appends `value` in decimal.
-fn integer(value: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Appends `"name":`, after a comma unless it is the first member.

@@ -1,7 +1,8 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
 use super::super::metric::{Batch, Kind, Resource, Unit};
-use super::{VALUE_DECIMALS, comma, integer, key, member, number, values};
+use super::{VALUE_DECIMALS, comma, key, member, number, values};
+use crate::shared::text::push_decimal;
 
 /// Appends `batch` as one line with its line end; nothing when it has no points.
 ///
@@ -18,9 +19,9 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
     let start = out.len();
     out.push(b'{');
     key("start_ms", out);
-    integer(batch.start_ms, out);
+    push_decimal(out, batch.start_ms);
     key("end_ms", out);
-    integer(batch.end_ms, out);
+    push_decimal(out, batch.end_ms);
     member("function_name", &resource.function_name, out);
     member("function_version", &resource.function_version, out);
     if let Some(instance_id) = &resource.instance_id {

@@ -12,6 +12,8 @@
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-metrics/>. The attribute `faas.trigger`,
 //! which they recommend, is left out: nothing tells an extension what invoked the function.
 
+use std::net::SocketAddr;
+
 use super::super::metric::{Batch, Kind, Metric, Point, Resource, Unit};
 use super::otlp_json::{self, Json};
 use super::otlp_protobuf::{self, Protobuf};
@@ -24,6 +26,25 @@ pub(in crate::extension) enum Encoding {
     Protobuf,
     /// `http/json`, which a person can read.
     Json,
+}
+
+/// Where and how OTLP is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct Otlp {
+    /// Where to connect.
+    pub(in crate::extension) address: SocketAddr,
+    /// The value of the field `Host`.
+    pub(in crate::extension) authority: String,
+    /// The target of the request: a path, and a query if there is one.
+    pub(in crate::extension) target: String,
+    pub(in crate::extension) encoding: Encoding,
+    /// Fields to add to each request. The names are tokens and none that frames a message; the
+    /// values hold no control characters.
+    pub(in crate::extension) headers: Vec<(String, String)>,
+    /// How long to wait for the answer to an attempt.
+    pub(in crate::extension) timeout_ms: u64,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
+    pub(in crate::extension) attributes: Vec<(String, String)>,
 }
 
 impl Encoding {

@@ -4,7 +4,8 @@
 
 use super::super::event;
 use super::otlp::{Field, Output};
-use super::{comma, integer, key, member, number};
+use super::{comma, key, member, number};
+use crate::shared::text::push_decimal;
 
 /// A document that is being written.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Json {
 
     fn quoted(&mut self, value: u64) {
         self.bytes.push(b'"');
-        integer(value, &mut self.bytes);
+        push_decimal(&mut self.bytes, value);
         self.bytes.push(b'"');
     }
 
@@ -71,7 +72,7 @@ impl Output for Json {
 
     fn variant(&mut self, field: Field, value: u8) {
         key(field.1, &mut self.bytes);
-        integer(value.into(), &mut self.bytes);
+        push_decimal(&mut self.bytes, value.into());
     }
 
     fn int64(&mut self, field: Field, value: u64) {

@@ -76,6 +76,11 @@ impl Queue {
         }
     }
 
+    /// Counts points of a batch that was sent, which the receiver refused.
+    pub(in crate::extension) fn rejected(&mut self, points: u64) {
+        self.dropped.points += points;
+    }
+
     /// Whether nothing waits.
     pub(in crate::extension) fn is_empty(&self) -> bool {
         self.batches.is_empty()

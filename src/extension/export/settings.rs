@@ -5,48 +5,38 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 //! They never switch OTLP on by themselves, because functions set them for their own telemetry.
 
+#[cfg(feature = "dogstatsd")]
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+#[cfg(feature = "ndjson")]
 use std::path::PathBuf;
 
+#[cfg(feature = "emf")]
 use super::emf::{self, Emf};
 use super::list;
-use super::otlp::Encoding;
+#[cfg(feature = "otlp")]
+use super::otlp::Otlp;
+#[cfg(feature = "dogstatsd")]
 use crate::shared::endpoint::{Endpoint, EndpointError};
 
 /// The exporters that are on, each with its settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::extension) struct Settings {
     /// EMF on standard output.
+    #[cfg(feature = "emf")]
     pub(in crate::extension) emf: Option<Emf>,
     /// OTLP over HTTP.
+    #[cfg(feature = "otlp")]
     pub(in crate::extension) otlp: Option<Otlp>,
     /// `BANTAM_NDJSON_FILE`: the file that lines are appended to.
+    #[cfg(feature = "ndjson")]
     pub(in crate::extension) ndjson: Option<PathBuf>,
     /// `BANTAM_DOGSTATSD`: where datagrams are sent.
+    #[cfg(feature = "dogstatsd")]
     pub(in crate::extension) dogstatsd: Option<SocketAddr>,
     /// `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` if OTLP is on.
     pub(in crate::extension) service_name: Option<String>,
     /// What was wrong with the values, for the log. Values that can hold secrets are not in it.
     pub(in crate::extension) warnings: Vec<String>,
-}
-
-/// Where and how OTLP is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::extension) struct Otlp {
-    /// Where to connect.
-    pub(in crate::extension) address: SocketAddr,
-    /// The value of the field `Host`.
-    pub(in crate::extension) authority: String,
-    /// The target of the request: a path, and a query if there is one.
-    pub(in crate::extension) target: String,
-    pub(in crate::extension) encoding: Encoding,
-    /// Fields to add to each request. The names are tokens and none that frames a message; the
-    /// values hold no control characters.
-    pub(in crate::extension) headers: Vec<(String, String)>,
-    /// How long to wait for the answer to an attempt.
-    pub(in crate::extension) timeout_ms: u64,
-    /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
-    pub(in crate::extension) attributes: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -60,17 +50,31 @@ impl Settings {
             service_name: reader.text("OTEL_SERVICE_NAME"),
             ..Self::default()
         };
-        let [emf, otlp, ndjson, dogstatsd] = reader.exporters();
-        if emf {
+        // In the order of `EXPORTERS`.
+        #[cfg_attr(
+            not(any(
+                feature = "emf",
+                feature = "otlp",
+                feature = "ndjson",
+                feature = "dogstatsd"
+            )),
+            expect(unused_variables, reason = "they are left out")
+        )]
+        let exporters = reader.exporters();
+        #[cfg(feature = "emf")]
+        if exporters[0] {
             settings.emf = Some(reader.emf());
         }
-        if otlp {
+        #[cfg(feature = "otlp")]
+        if exporters[1] {
             settings.otlp = reader.otlp(&mut settings.service_name);
         }
-        if ndjson {
+        #[cfg(feature = "ndjson")]
+        if exporters[2] {
             settings.ndjson = Some(reader.ndjson());
         }
-        if dogstatsd {
+        #[cfg(feature = "dogstatsd")]
+        if exporters[3] {
             settings.dogstatsd = Some(reader.dogstatsd());
         }
         settings.warnings = reader.warnings;
@@ -79,36 +83,24 @@ impl Settings {
 }
 
 /// Reads values and collects what is wrong with them.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     warnings: Vec<String>,
 }
 
 impl Reader<'_> {
     /// The value of a variable; an empty one counts as absent.
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.trim_ascii().is_empty())
     }
 
-    /// The value for metrics if there is one, else the value for all signals; and the name of the
-    /// variable it came from.
-    fn otlp_text(&self, what: &str) -> Option<(String, String)> {
-        for start in ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"] {
-            let name = [start, what].concat();
-            if let Some(value) = self.text(&name) {
-                return Some((value, name));
-            }
-        }
-        None
-    }
-
-    fn warn(&mut self, parts: &[&str]) {
+    pub(super) fn warn(&mut self, parts: &[&str]) {
         self.warnings.push(parts.concat());
     }
 
     /// Which of [`EXPORTERS`] are on.
     fn exporters(&mut self) -> [bool; EXPORTERS.len()] {
-        let emf = [true, false, false, false];
+        let emf = [cfg!(feature = "emf"), false, false, false];
         let Some(value) = self.text("BANTAM_EXPORTERS") else {
             return emf;
         };
@@ -116,9 +108,12 @@ impl Reader<'_> {
         let mut is_none = false;
         for name in list(&value) {
             let mut known = EXPORTERS.iter().zip(&mut exporters);
-            let known = known.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let known = known.find(|((known, _), _)| known.eq_ignore_ascii_case(name));
             match known {
-                Some((_, is_on)) => *is_on = true,
+                Some(((_, true), is_on)) => *is_on = true,
+                Some(((_, false), _)) => {
+                    self.warn(&["BANTAM_EXPORTERS: ", name, " is not in this build"]);
+                }
                 None if name.eq_ignore_ascii_case("none") => is_none = true,
                 None => self.warn(&[
                     "BANTAM_EXPORTERS: ",
@@ -129,7 +124,8 @@ impl Reader<'_> {
         }
         match (exporters.contains(&true), is_none) {
             (false, false) => {
-                self.warn(&["BANTAM_EXPORTERS names no exporter, using emf"]);
+                let using = if cfg!(feature = "emf") { "emf" } else { "none" };
+                self.warn(&["BANTAM_EXPORTERS names no exporter, using ", using]);
                 return emf;
             }
             (true, true) => {
@@ -140,6 +136,7 @@ impl Reader<'_> {
         exporters
     }
 
+    #[cfg(feature = "emf")]
     fn emf(&mut self) -> Emf {
         let mut emf = Emf::default();
         match self.text("BANTAM_EMF_NAMESPACE") {
@@ -165,6 +162,7 @@ impl Reader<'_> {
         emf
     }
 
+    #[cfg(feature = "ndjson")]
     fn ndjson(&mut self) -> PathBuf {
         let path = self.text("BANTAM_NDJSON_FILE");
         let is_given = path.is_some();
@@ -178,6 +176,7 @@ impl Reader<'_> {
         path.unwrap_or_else(|| NDJSON_FILE.to_owned()).into()
     }
 
+    #[cfg(feature = "dogstatsd")]
     fn dogstatsd(&mut self) -> SocketAddr {
         let default = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT));
         let Some(value) = self.text("BANTAM_DOGSTATSD") else {
@@ -197,247 +196,26 @@ impl Reader<'_> {
             }
         }
     }
-
-    /// `None` when there is nowhere to send to. No other place is taken instead: a receiver that
-    /// was not named should not get the figures.
-    fn otlp(&mut self, service_name: &mut Option<String>) -> Option<Otlp> {
-        let (address, authority, target) = self.otlp_endpoint()?;
-        let mut attributes = self.resource_attributes();
-        attributes.retain_mut(|(name, value)| {
-            let is_name = name == "service.name";
-            // `OTEL_SERVICE_NAME` "takes precedence":
-            // <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
-            if is_name && service_name.is_none() && !value.is_empty() {
-                *service_name = Some(std::mem::take(value));
-            }
-            !is_name
-        });
-        self.otlp_only("COMPRESSION", "none");
-        self.otlp_only("TEMPORALITY_PREFERENCE", "delta");
-        Some(Otlp {
-            address,
-            authority,
-            target,
-            encoding: self.otlp_encoding(),
-            headers: self.otlp_headers(),
-            timeout_ms: self.otlp_timeout_ms(),
-            attributes,
-        })
-    }
-
-    /// The endpoint for metrics "MUST be used as-is", the one for all signals is a base:
-    /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>.
-    fn otlp_endpoint(&mut self) -> Option<(SocketAddr, String, String)> {
-        let metrics = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
-        let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
-        let (mut name, mut path, mut url) = (metrics, "", self.text(metrics));
-        if url.is_none() {
-            (name, path, url) = (base, "/v1/metrics", self.text(base));
-        }
-        let url = url.as_deref().unwrap_or(OTLP_ENDPOINT);
-        let parsed = endpoint(url.trim_ascii(), path);
-        if let Err(error) = parsed {
-            let why = error.to_string();
-            self.warn(&[name, ": ", &why, "; OTLP is off"]);
-        }
-        parsed.ok()
-    }
-
-    fn otlp_encoding(&mut self) -> Encoding {
-        match self.otlp_text("PROTOCOL") {
-            None => Encoding::Protobuf,
-            Some((value, _)) if value.trim_ascii() == "http/protobuf" => Encoding::Protobuf,
-            Some((value, _)) if value.trim_ascii() == "http/json" => Encoding::Json,
-            Some((_, name)) => {
-                self.warn(&[
-                    &name,
-                    " is neither http/protobuf nor http/json, using http/protobuf",
-                ]);
-                Encoding::Protobuf
-            }
-        }
-    }
-
-    /// Says so when a variable asks for what there is not.
-    fn otlp_only(&mut self, what: &str, only: &str) {
-        if let Some((value, name)) = self.otlp_text(what)
-            && !value.trim_ascii().eq_ignore_ascii_case(only)
-        {
-            self.warn(&[&name, " can only be ", only, " here, using that"]);
-        }
-    }
-
-    fn otlp_timeout_ms(&mut self) -> u64 {
-        let Some((value, name)) = self.otlp_text("TIMEOUT") else {
-            return OTLP_TIMEOUT_MS;
-        };
-        let ms = crate::shared::http::decimal(value.trim_ascii().as_bytes());
-        ms.filter(|ms| *ms != 0).unwrap_or_else(|| {
-            self.warn(&[&name, " is not a number of milliseconds, using 10000"]);
-            OTLP_TIMEOUT_MS
-        })
-    }
-
-    fn otlp_headers(&mut self) -> Vec<(String, String)> {
-        let Some((value, variable)) = self.otlp_text("HEADERS") else {
-            return Vec::new();
-        };
-        let mut headers = Vec::new();
-        for (index, entry) in list(&value).enumerate() {
-            match pair(entry).filter(|(name, value)| is_header(name, value)) {
-                Some(header) => headers.push(header),
-                // Which one and not what it says: it may be a key.
-                None => {
-                    let number = (index + 1).to_string();
-                    self.warn(&[&variable, ": entry ", &number, " cannot be sent, left out"]);
-                }
-            }
-        }
-        headers
-    }
-
-    /// "In case of any error … the entire environment variable value SHOULD be discarded":
-    /// <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>.
-    fn resource_attributes(&mut self) -> Vec<(String, String)> {
-        let Some(value) = self.text("OTEL_RESOURCE_ATTRIBUTES") else {
-            return Vec::new();
-        };
-        let mut attributes: Vec<(String, String)> = Vec::new();
-        for entry in list(&value) {
-            let Some((name, value)) = pair(entry) else {
-                self.warn(&["OTEL_RESOURCE_ATTRIBUTES is not a list of name=value, left out"]);
-                return Vec::new();
-            };
-            // A resource has each attribute once; the last one counts.
-            attributes.retain(|(other, _)| *other != name);
-            attributes.push((name, value));
-        }
-        attributes
-    }
 }
 
-/// `name=value` with both percent-decoded.
-fn pair(entry: &str) -> Option<(String, String)> {
-    let (name, value) = entry.split_once('=')?;
-    let (name, value) = (
-        percent_decoded(name.trim_ascii())?,
-        percent_decoded(value.trim_ascii())?,
-    );
-    (!name.is_empty()).then_some((name, value))
-}
-
-/// `None` if the result is not UTF-8. A percent sign that starts no escape stands for itself.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut rest = text.as_bytes();
-    let mut out = Vec::with_capacity(rest.len());
-    while let [first, tail @ ..] = rest {
-        let escaped = match tail {
-            [high, low, after @ ..] if *first == b'%' => hex(*high)
-                .zip(hex(*low))
-                .map(|(high, low)| (high << 4 | low, after)),
-            _ => None,
-        };
-        let (byte, after) = escaped.unwrap_or((*first, tail));
-        out.push(byte);
-        rest = after;
-    }
-    String::from_utf8(out).ok()
-}
-
-const fn hex(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
-/// Whether a field may be added to a request: a token for a name, no control character in the
-/// value, and nothing that the client writes itself.
-/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>
-fn is_header(name: &str, value: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    name.bytes().all(is_token)
-        && !FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name))
-        && !value.bytes().any(|byte| byte.is_ascii_control())
-}
-
-/// Takes a URL apart into the address, the authority, and the target with `path` behind it.
-///
-/// As [`Endpoint`] does, but with port 80 where none is given, as URLs of receivers may be, and
-/// with the path kept as it is, a query included.
-fn endpoint(url: &str, path: &str) -> Result<(SocketAddr, String, String), EndpointError> {
-    let scheme = url.split_once(':');
-    let scheme = scheme.and_then(|(name, rest)| Some((name, rest.strip_prefix("//")?)));
-    let (scheme, rest) = scheme.unwrap_or(("http", url));
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(EndpointError::Scheme);
-    }
-    let end = rest.bytes().position(|byte| b"/?#".contains(&byte));
-    let end = end.unwrap_or(rest.len());
-    let (authority, target) = rest.split_at_checked(end).ok_or(EndpointError::Path)?;
-    let port = authority
-        .rsplit_once(']')
-        .map_or(authority, |(_, port)| port);
-    let has_port = port.contains(':');
-    let port = if has_port || authority.is_empty() {
-        ""
-    } else {
-        ":80"
-    };
-    let endpoint = Endpoint::parse(&[authority, port].concat())?;
-    let is_graphic = target
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    let (target, path) = match path {
-        // A base has no query: the path would become a part of it.
-        "" => (target, path),
-        _ if target.contains('?') => return Err(EndpointError::Path),
-        _ => (target.trim_end_matches('/'), path),
-    };
-    let slash = if target.starts_with('/') || !path.is_empty() {
-        ""
-    } else {
-        "/"
-    };
-    if !is_graphic {
-        return Err(EndpointError::Path);
-    }
-    let target = [slash, target, path].concat();
-    Ok((endpoint.address, authority.to_owned(), target))
-}
-
-/// The names in `BANTAM_EXPORTERS`, but for `none`.
-const EXPORTERS: &[&str; 4] = &["emf", "otlp", "ndjson", "dogstatsd"];
-
-/// Fields that the client writes itself.
-const FIELDS: &[&str] = &[
-    "host",
-    "connection",
-    "content-length",
-    "content-type",
-    "content-encoding",
-    "transfer-encoding",
-    "expect",
-    "te",
-    "trailer",
-    "upgrade",
+/// The names in `BANTAM_EXPORTERS`, but for `none`, and whether this build has the exporter.
+const EXPORTERS: &[(&str, bool); 4] = &[
+    ("emf", cfg!(feature = "emf")),
+    ("otlp", cfg!(feature = "otlp")),
+    ("ndjson", cfg!(feature = "ndjson")),
+    ("dogstatsd", cfg!(feature = "dogstatsd")),
 ];
 
 /// The only folder that can be written.
+#[cfg(feature = "ndjson")]
 const NDJSON_FILE: &str = "/tmp/bantam.ndjson";
 
+#[cfg(feature = "dogstatsd")]
 const DOGSTATSD_PORT: u16 = 8_125;
-
-/// The default of the specification.
-const OTLP_ENDPOINT: &str = "http://localhost:4318";
-
-/// The default of the specification.
-const OTLP_TIMEOUT_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::otlp::Encoding;
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Settings {

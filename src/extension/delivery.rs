@@ -1,0 +1,221 @@
+//! Delivers encoded batches to an OTLP receiver, each over a connection of its own.
+//!
+//! The environment may have been frozen since the last one, and a connection that was kept may be
+//! gone without anybody having been told.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_executor::{LocalExecutor, Task};
+
+use super::driver::{self, Socket};
+use super::export::otlp::{self, Otlp};
+use super::export::queue::{Dropped, Encoded, Queue};
+use super::export::retry::{self, Backoff, Verdict};
+use super::metric::{Batch, Resource};
+use super::{clock, log};
+use crate::shared::blocking::ExchangeError;
+use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
+use crate::shared::limits::ANSWER_BYTES_MAX;
+
+/// What is to be sent, and the task that sends it. Without a receiver, nothing.
+pub(super) struct Delivery {
+    otlp: Cell<Option<&'static Otlp>>,
+    /// Borrowed for as long as one call takes, never across an await.
+    pub(super) outbox: RefCell<Outbox>,
+}
+
+pub(super) struct Outbox {
+    pub(super) queue: Queue,
+    /// The batch that is being sent. The task that sends it may be ended at any time.
+    pub(super) in_flight: Option<Rc<Encoded>>,
+    pub(super) backoff: Backoff,
+    /// Nothing is sent before, in milliseconds since the epoch: a pause goes on through a freeze.
+    not_before_ms: u64,
+    /// Whether it was the receiver that said so.
+    is_told: bool,
+    pub(super) sending: Option<Task<()>>,
+}
+
+impl Delivery {
+    pub(super) fn new(otlp: Option<&'static Otlp>) -> Self {
+        Self {
+            otlp: Cell::new(otlp),
+            outbox: RefCell::new(Outbox::new()),
+        }
+    }
+
+    /// Adds a batch to what is to be sent.
+    pub(super) fn push(&self, resource: &Resource, batch: &Batch) {
+        if let Some(otlp) = self.otlp.get()
+            && let Some(body) = otlp::encode(otlp.encoding, resource, &otlp.attributes, batch)
+        {
+            self.outbox.borrow_mut().queue.push(Encoded {
+                body,
+                points: batch.points.len() as u64,
+            });
+        }
+    }
+
+    /// Forgets what was to be sent when a snapshot was made: it is that of every environment made
+    /// of it, and so are the seed, and a connection that leads nowhere now.
+    pub(super) fn restored(&self) {
+        self.outbox.replace(Outbox::new());
+    }
+
+    /// What was lost since this was last asked.
+    pub(super) fn take_dropped(&self) -> Dropped {
+        self.outbox.borrow_mut().queue.take_dropped()
+    }
+
+    /// Sends what waits, if that is due, in a task of its own.
+    pub(super) fn start(&'static self, executor: &LocalExecutor<'static>) {
+        let outbox = &mut *self.outbox.borrow_mut();
+        let is_free = outbox.sending.as_ref().is_none_or(Task::is_finished);
+        if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
+            outbox.sending = Some(driver::spawn(executor, self.send_all(None)));
+        }
+    }
+
+    /// Sends everything, until `end`. What is not sent then is lost.
+    pub(super) async fn finish(&self, end: Instant) {
+        let left = end.saturating_duration_since(clock::monotonic());
+        let sending = self.outbox.borrow_mut().sending.take();
+        if let Some(sending) = sending {
+            // Its connection may be from before a freeze, and dead.
+            driver::within(left / 4, pin!(sending)).await;
+            self.outbox.borrow_mut().take_back();
+        }
+        {
+            let outbox = &mut *self.outbox.borrow_mut();
+            let left = end.saturating_duration_since(clock::monotonic());
+            if !outbox.is_told && left <= outbox.pause() {
+                outbox.not_before_ms = 0;
+            }
+        }
+        self.send_all(Some(end)).await;
+        self.outbox.borrow_mut().queue.clear();
+    }
+
+    /// Sends what waits, oldest first, until nothing does or the time is over. Without a time, one
+    /// failure ends it: the next invocation after the pause tries again.
+    async fn send_all(&self, end: Option<Instant>) {
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(clock::monotonic()));
+            let pause = self.outbox.borrow().pause();
+            if !pause.is_zero() {
+                if left.is_none_or(|left| left <= pause) {
+                    return;
+                }
+                driver::pause(pause).await;
+                continue;
+            }
+            let Some((otlp, batch)) = self.next() else {
+                return;
+            };
+            let timeout = Duration::from_millis(otlp.timeout_ms);
+            let timeout = left.map_or(timeout, |left| timeout.min(left));
+            let answer = send(otlp, &batch.body, timeout).await;
+            let retry_after = answer.head().field("Retry-After");
+            let verdict = retry::verdict(answer.status(), retry_after, clock::now());
+            self.sent(otlp, verdict, answer.body());
+        }
+    }
+
+    fn next(&self) -> Option<(&'static Otlp, Rc<Encoded>)> {
+        let otlp = self.otlp.get()?;
+        let outbox = &mut *self.outbox.borrow_mut();
+        let batch = outbox.queue.pop()?;
+        outbox.in_flight = Some(Rc::clone(&batch));
+        Some((otlp, batch))
+    }
+
+    /// Does what the verdict says about the batch that was being sent.
+    fn sent(&self, otlp: &Otlp, verdict: Verdict, body: &[u8]) {
+        let outbox = &mut *self.outbox.borrow_mut();
+        let Some(batch) = outbox.in_flight.take() else {
+            return;
+        };
+        match verdict {
+            Verdict::Delivered => {
+                outbox.backoff.succeeded();
+                let rejected = otlp::rejected(otlp.encoding, body).min(batch.points);
+                outbox.queue.rejected(rejected);
+            }
+            Verdict::Retry { after_ms } => {
+                outbox.queue.put_back(batch);
+                let pause_ms = outbox.backoff.failed(after_ms);
+                outbox.not_before_ms = clock::now().0.saturating_add(pause_ms);
+                outbox.is_told = after_ms.is_some();
+            }
+            Verdict::Drop => outbox.queue.drop(&batch),
+            Verdict::Disable => {
+                outbox.queue.drop(&batch);
+                outbox.queue.clear();
+                self.otlp.set(None);
+                log("the OTLP receiver refuses the credentials: nothing more is sent");
+            }
+        }
+    }
+}
+
+impl Outbox {
+    fn new() -> Self {
+        Self {
+            queue: Queue::default(),
+            in_flight: None,
+            backoff: Backoff::new(clock::seed()),
+            not_before_ms: 0,
+            is_told: false,
+            sending: None,
+        }
+    }
+
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_millis(self.not_before_ms.saturating_sub(clock::now().0))
+    }
+
+    /// What was being sent, by a task that is no more, waits again.
+    fn take_back(&mut self) {
+        if let Some(batch) = self.in_flight.take() {
+            self.queue.put_back(batch);
+        }
+    }
+}
+
+/// The answer of a receiver; the reader is empty when there was none in time.
+///
+/// The status alone is an answer: what was taken must not be sent again because of what follows.
+async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
+    let limits = Limits::of_body(ANSWER_BYTES_MAX);
+    let mut answer = Reader::new(Expect::Response, limits);
+    let mut is_whole = false;
+    let exchanged = async { is_whole = exchange(otlp, body, &mut answer).await.is_ok() };
+    driver::within(within, pin!(exchanged)).await;
+    if !is_whole && answer.status().is_none() {
+        answer.reset();
+    }
+    answer
+}
+
+async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> io::Result<()> {
+    let mut head = Vec::with_capacity(256);
+    let mut writer = HeadWriter::request(&mut head, "POST", &[&otlp.target], &otlp.authority)
+        .field("Content-Type", otlp.encoding.content_type().as_bytes())
+        .field("Connection", b"close");
+    for (name, value) in &otlp.headers {
+        writer = writer.field(name, value.as_bytes());
+    }
+    writer.end_with_length(body.len());
+    let stream = Socket::connect(otlp.address).await?;
+    stream.write_all(&head).await?;
+    stream.write_all(body).await?;
+    match driver::read(&stream, answer).await {
+        Ok(()) => Ok(()),
+        Err(ExchangeError::Connect(error) | ExchangeError::Io(error)) => Err(error),
+        Err(ExchangeError::Http(_)) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
