@@ -1,7 +1,5 @@
 //! A typed handler for an API Gateway HTTP API, with the types of `aws_lambda_events`.
 
-use std::process::ExitCode;
-
 use aws_lambda_events::encodings::Body;
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use bantam::Context;
@@ -29,6 +27,6 @@ fn hello(
     Ok(response)
 }
 
-fn main() -> ExitCode {
+fn main() {
     bantam::main(bantam::typed!(hello))
 }

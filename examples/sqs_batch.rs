@@ -2,8 +2,6 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>
 
-use std::process::ExitCode;
-
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use bantam::Context;
 use serde::Deserialize;
@@ -42,6 +40,6 @@ fn fail(response: &mut SqsBatchResponse, message_id: Option<String>, why: &str) 
     response.batch_item_failures.push(failure);
 }
 
-fn main() -> ExitCode {
+fn main() {
     bantam::main(bantam::typed!(batch))
 }

@@ -3,8 +3,6 @@
 //! A function is a `main` that hands a handler to [`main`](crate::main()):
 //!
 //! ```no_run
-//! use std::process::ExitCode;
-//!
 //! use bantam::Context;
 //! use serde::Deserialize;
 //!
@@ -17,7 +15,7 @@
 //!     Ok(format!("hello {}, {:?} left", event.name, context.remaining()))
 //! }
 //!
-//! fn main() -> ExitCode {
+//! fn main() {
 //!     bantam::main(bantam::typed!(greet))
 //! }
 //! ```
@@ -69,15 +67,19 @@ enum Role {
 ///
 /// It ends the process. Text that `print!` holds back, because its line has no end, is lost then.
 pub fn main(init: impl Init) -> ! {
+    other_roles();
+    run(init)
+}
+
+/// Runs the roles that need no handler, and so need not be compiled as part of users' crates.
+/// Returns in the role of the runtime.
+#[inline(never)]
+fn other_roles() {
     let name = std::env::args_os().next().unwrap_or_default();
     match role(&name) {
-        Role::Runtime => run(init),
+        Role::Runtime => {}
         #[cfg(feature = "extension")]
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the environment is read once, there"
-        )]
-        Role::Extension => runtime::exit(extension::run(&name, |name| std::env::var_os(name))),
+        Role::Extension => runtime::exit(extension::run(&name, shared::exec::variable)),
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
             runtime::write_line(WITHOUT_EXTENSION);
@@ -91,11 +93,15 @@ pub fn main(init: impl Init) -> ! {
 }
 
 fn role(name: &OsStr) -> Role {
-    let mut parts = name.as_encoded_bytes().rsplit(|byte| *byte == b'/');
-    match (parts.next(), parts.next()) {
-        (Some(_), Some(b"extensions")) | (Some(b"bantam"), _) => Role::Extension,
-        (Some(b"bootstrap"), _) => Role::Runtime,
-        _ => Role::Unknown,
+    let name = name.as_encoded_bytes();
+    let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
+    let folder = name.strip_suffix(file).unwrap_or_default();
+    if folder == b"extensions/" || folder.ends_with(b"/extensions/") || file == b"bantam" {
+        Role::Extension
+    } else if file == b"bootstrap" {
+        Role::Runtime
+    } else {
+        Role::Unknown
     }
 }
 

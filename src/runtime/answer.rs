@@ -23,14 +23,8 @@ pub struct Answer<'a> {
 /// Proof that an invocation was answered.
 #[derive(Debug)]
 pub struct Answered {
-    pub(super) next: Next,
-}
-
-/// What the loop does after an answer.
-#[derive(Debug)]
-pub(super) enum Next {
-    Continue,
-    Stop(Stop),
+    /// Why the loop ends after this answer, if it does.
+    pub(super) stop: Option<Stop>,
 }
 
 impl<'a> Answer<'a> {
@@ -58,10 +52,11 @@ impl<'a> Answer<'a> {
     }
 
     /// The part of [`Answer::json`] that is the same for every type.
+    #[inline(never)]
     fn serialised(self, body: serde_json::Result<Vec<u8>>) -> Answered {
         match body {
             Ok(body) => self.json_text(&body),
-            Err(error) => self.failure(&Error::of_text("Runtime.MarshalError", error.to_string())),
+            Err(error) => self.failure(Error::of_text("Runtime.MarshalError", error.to_string())),
         }
     }
 
@@ -70,13 +65,14 @@ impl<'a> Answer<'a> {
         self.response("application/json", body)
     }
 
+    #[inline(never)]
     fn response(self, content_type: &str, body: &[u8]) -> Answered {
         if body.len() > PAYLOAD_BYTES_MAX {
             // The platform would refuse it with 413 after failing the invocation by itself. With
             // an error of our own the caller learns both numbers.
             let length = body.len();
             let message = format!("a response of {length} bytes, limit {PAYLOAD_BYTES_MAX}");
-            return self.failure(&Error::of_text("Function.ResponseSizeTooLarge", message));
+            return self.failure(Error::of_text("Function.ResponseSizeTooLarge", message));
         }
         self.send(Post::Response { content_type, body })
     }
@@ -84,23 +80,24 @@ impl<'a> Answer<'a> {
     /// Answers that the invocation failed, and writes that to the log.
     #[must_use]
     pub fn error(self, error: impl Into<Error>) -> Answered {
-        self.failure(&error.into())
+        self.failure(error.into())
     }
 
-    pub(crate) fn failure(self, failure: &Error) -> Answered {
+    #[inline(never)]
+    pub(crate) fn failure(self, failure: Error) -> Answered {
+        self.failed(&failure)
+    }
+
+    #[inline(never)]
+    pub(super) fn failed(self, failure: &Error) -> Answered {
         failure.log(Level::Error);
         self.send(Post::Error(failure))
     }
 
     fn send(self, post: Post<'_>) -> Answered {
         panic::answering();
-        match self.client.answer(self.context, post) {
-            Ok(()) => Answered {
-                next: Next::Continue,
-            },
-            Err(stop) => Answered {
-                next: Next::Stop(stop),
-            },
+        Answered {
+            stop: self.client.answer(self.context, post).err(),
         }
     }
 }

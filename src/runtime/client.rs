@@ -8,7 +8,7 @@ use super::Stop;
 use super::connection::Connection;
 use super::context::{Context, IdentityError};
 use super::error::Error;
-use super::log::Line;
+use super::log;
 use super::protocol::{self, AfterNext, AfterPost, Outcome};
 use crate::shared::blocking::ExchangeError;
 use crate::shared::endpoint::Endpoint;
@@ -67,15 +67,9 @@ impl Client {
 
     /// A client whose reads and writes are bounded, for the last words of a process.
     pub(super) fn with_timeout(api: &'static Endpoint, timeout: Option<Duration>) -> Self {
-        let mut next_request = Vec::with_capacity(256);
-        HeadWriter::request(
-            &mut next_request,
-            "GET",
-            &[&api.prefix, VERSION, "/invocation/next"],
-            &api.authority,
-        )
-        .field("User-Agent", USER_AGENT.as_bytes())
-        .end();
+        let mut next_request = Vec::new();
+        let path = [&api.prefix, VERSION, "/invocation/next"];
+        request(&mut next_request, "GET", &path, api).end();
         let limits = Limits::of_body(ANSWER_BYTES_MAX);
         Self {
             api,
@@ -127,18 +121,16 @@ impl Client {
     pub(super) fn no_identity(&mut self, error: IdentityError) -> Result<(), Stop> {
         self.connection.close();
         self.failures += 1;
-        Line::new(Level::Error, error.as_str()).write();
+        log::line(Level::Error, error.as_str());
         match protocol::after_next(Outcome::Lost(Some(200)), self.failures) {
-            AfterNext::Exit(code) => Err(Stop {
-                code,
-                reason: error.as_str().to_owned(),
-            }),
-            AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => {
-                sleep(pause);
-                Ok(())
+            AfterNext::Exit(code) => {
+                let reason = error.as_str().to_owned();
+                return Err(Stop { code, reason });
             }
-            AfterNext::Invoke => Ok(()),
+            AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => sleep(pause),
+            AfterNext::Invoke => {}
         }
+        Ok(())
     }
 
     /// Answers an invocation.
@@ -212,8 +204,7 @@ impl Client {
         post: Post<'_>,
         length: usize,
     ) {
-        let head = HeadWriter::request(&mut self.head, "POST", path, &self.api.authority)
-            .field("User-Agent", USER_AGENT.as_bytes())
+        let head = request(&mut self.head, "POST", path, self.api)
             .optional_field("Lambda-Runtime-Invocation-Id", invocation_id);
         let head = match post {
             Post::Response { content_type, .. } => {
@@ -221,10 +212,7 @@ impl Client {
             }
             Post::Error(failure) => head
                 .field("Content-Type", b"application/json")
-                .field(
-                    "Lambda-Runtime-Function-Error-Type",
-                    failure.header_type().as_bytes(),
-                )
+                .field("Lambda-Runtime-Function-Error-Type", &failure.header_type())
                 .field(
                     "Lambda-Runtime-Function-XRay-Error-Cause",
                     &failure.xray_cause(),
@@ -232,6 +220,18 @@ impl Client {
         };
         head.end_with_length(length);
     }
+}
+
+/// The head of a request as far as all are the same.
+#[inline(never)]
+fn request<'a>(
+    out: &'a mut Vec<u8>,
+    method: &str,
+    path: &[&str],
+    api: &Endpoint,
+) -> HeadWriter<'a> {
+    HeadWriter::request(out, method, path, &api.authority)
+        .field("User-Agent", USER_AGENT.as_bytes())
 }
 
 fn outcome(exchanged: &Result<(), ExchangeError>, reader: &Reader) -> Outcome {
@@ -248,10 +248,8 @@ fn describe(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) 
     match exchanged {
         Err(error) => format!("{call}: {error}"),
         Ok(()) => {
-            let body = reader
-                .body()
-                .get(..SHOWN_BYTES_MAX)
-                .unwrap_or_else(|| reader.body());
+            let body = reader.body();
+            let body = body.get(..SHOWN_BYTES_MAX).unwrap_or(body);
             let status = reader.status().unwrap_or_default();
             format!(
                 "{call}: the API answered {status} {}",
@@ -263,7 +261,7 @@ fn describe(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) 
 
 #[cold]
 fn warn(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) {
-    Line::new(Level::Warn, &describe(call, exchanged, reader)).write();
+    log::line(Level::Warn, &describe(call, exchanged, reader));
 }
 
 fn sleep(pause: Duration) {

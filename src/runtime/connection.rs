@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::log::Line;
+use super::log;
 use crate::shared::blocking::{self, ExchangeError};
 use crate::shared::http::{Outgoing, Reader};
 use crate::shared::logline::Level;
@@ -48,7 +48,7 @@ impl Connection {
     ) -> Result<(), ExchangeError> {
         let outcome = self.attempt(request, response);
         if let Some(reason) = response.close_reason() {
-            Line::new(Level::Debug, reason.as_str()).write();
+            log::line(Level::Debug, reason.as_str());
             self.close();
         }
         outcome

@@ -7,6 +7,7 @@ use super::os;
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::env::Function;
 use crate::shared::http::Head;
+use crate::shared::text::same;
 
 /// What the platform says about an invocation beside its event.
 ///
@@ -16,15 +17,9 @@ use crate::shared::http::Head;
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
     request_id: &'a str,
-    /// The nonce that goes back with the answer, so that a late answer is not taken for the
-    /// answer to a retry with the same request id.
-    invocation_id: Option<&'a str>,
     deadline: Option<Deadline>,
-    invoked_function_arn: Option<&'a str>,
-    trace_id: Option<&'a str>,
-    client_context: Option<&'a str>,
-    cognito_identity: Option<&'a str>,
-    tenant_id: Option<&'a str>,
+    /// The values of the fields that [`FIELDS`] names, in that order.
+    values: [Option<&'a str>; FIELDS.len()],
     function: &'a Function,
 }
 
@@ -48,42 +43,30 @@ impl IdentityError {
 
 impl<'a> Context<'a> {
     pub(super) fn parse(head: Head<'a>, function: &'a Function) -> Result<Self, IdentityError> {
-        let mut context = Self {
-            request_id: "",
-            invocation_id: None,
-            deadline: None,
-            invoked_function_arn: None,
-            trace_id: None,
-            client_context: None,
-            cognito_identity: None,
-            tenant_id: None,
-            function,
-        };
+        let mut values = [None; FIELDS.len()];
         for (name, value) in head.fields() {
             let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
                 continue;
             };
-            if !prefix.eq_ignore_ascii_case(PREFIX) {
+            if !same(prefix, PREFIX) {
                 continue;
             }
-            let text = str::from_utf8(value).ok().filter(|value| !value.is_empty());
-            match KNOWN
-                .iter()
-                .find(|(known, _)| name.eq_ignore_ascii_case(known))
-            {
-                Some((_, Known::RequestId)) => {
-                    context.request_id = text.unwrap_or(if value.is_empty() { "" } else { "?" });
-                }
-                Some((_, Known::Deadline)) => context.deadline = Deadline::parse(value),
-                Some((_, Known::InvocationId)) => context.invocation_id = text,
-                Some((_, Known::Arn)) => context.invoked_function_arn = text,
-                Some((_, Known::TraceId)) => context.trace_id = text,
-                Some((_, Known::ClientContext)) => context.client_context = text,
-                Some((_, Known::CognitoIdentity)) => context.cognito_identity = text,
-                Some((_, Known::TenantId)) => context.tenant_id = text,
-                None => {}
-            }
+            let known = FIELDS.iter().position(|known| same(name, known));
+            let Some((index, slot)) = known.and_then(|at| Some((at, values.get_mut(at)?))) else {
+                continue;
+            };
+            // What is no text is no id either, but it is not missing.
+            let no_text = if index == REQUEST_ID { "?" } else { "" };
+            let text = str::from_utf8(value).unwrap_or(no_text);
+            *slot = Some(text).filter(|text| !text.is_empty());
         }
+        let deadline = values[DEADLINE];
+        let context = Self {
+            request_id: values[REQUEST_ID].unwrap_or_default(),
+            deadline: deadline.and_then(|deadline| Deadline::parse(deadline.as_bytes())),
+            values,
+            function,
+        };
         let unreserved =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
         if context.request_id.is_empty() {
@@ -107,13 +90,8 @@ impl<'a> Context<'a> {
         let EpochMs(now) = os::now();
         Self {
             request_id,
-            invocation_id: None,
             deadline: Some(Deadline(EpochMs(now.saturating_add(60_000)))),
-            invoked_function_arn: None,
-            trace_id: None,
-            client_context: None,
-            cognito_identity: None,
-            tenant_id: None,
+            values: [None; FIELDS.len()],
             function: NOTHING,
         }
     }
@@ -126,8 +104,10 @@ impl<'a> Context<'a> {
             .then(|| Error::new("Runtime.InvalidDeadline", message))
     }
 
+    /// The nonce that goes back with the answer, so that a late answer is not taken for the answer
+    /// to a retry with the same request id.
     pub(super) const fn invocation_id(&self) -> Option<&'a str> {
-        self.invocation_id
+        self.values[INVOCATION_ID]
     }
 
     /// The id of the invocation, the same for every retry of it.
@@ -154,43 +134,43 @@ impl<'a> Context<'a> {
     /// The ARN that was invoked, with the version or alias if one was named.
     #[must_use]
     pub const fn invoked_function_arn(&self) -> Option<&'a str> {
-        self.invoked_function_arn
+        self.values[ARN]
     }
 
     /// The X-Ray trace header, also in `_X_AMZN_TRACE_ID` while the handler runs.
     #[must_use]
     pub const fn trace_id(&self) -> Option<&'a str> {
-        self.trace_id
+        self.values[TRACE_ID]
     }
 
     /// The client context as the platform sends it: JSON text.
     #[must_use]
     pub const fn client_context(&self) -> Option<&'a str> {
-        self.client_context
+        self.values[CLIENT_CONTEXT]
     }
 
     /// The Cognito identity as the platform sends it: JSON text.
     #[must_use]
     pub const fn cognito_identity(&self) -> Option<&'a str> {
-        self.cognito_identity
+        self.values[COGNITO_IDENTITY]
     }
 
     /// The tenant, for a function in tenant isolation mode.
     #[must_use]
     pub const fn tenant_id(&self) -> Option<&'a str> {
-        self.tenant_id
+        self.values[TENANT_ID]
     }
 
     /// The name of the function, where the environment says it.
     #[must_use]
-    pub fn function_name(&self) -> Option<&'a str> {
-        self.function.name.as_deref()
+    pub const fn function_name(&self) -> Option<&'a str> {
+        self.function.name
     }
 
     /// The version of the function, where the environment says it.
     #[must_use]
-    pub fn function_version(&self) -> Option<&'a str> {
-        self.function.version.as_deref()
+    pub const fn function_version(&self) -> Option<&'a str> {
+        self.function.version
     }
 
     /// The configured memory in MB, where the environment says it.
@@ -200,28 +180,26 @@ impl<'a> Context<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Known {
-    RequestId,
-    Deadline,
-    InvocationId,
-    Arn,
-    TraceId,
-    ClientContext,
-    CognitoIdentity,
-    TenantId,
-}
-
 /// What the names of all these fields start with.
 const PREFIX: &[u8] = b"Lambda-Runtime-";
 
-const KNOWN: [(&[u8], Known); 8] = [
-    (b"Aws-Request-Id", Known::RequestId),
-    (b"Deadline-Ms", Known::Deadline),
-    (b"Invocation-Id", Known::InvocationId),
-    (b"Invoked-Function-Arn", Known::Arn),
-    (b"Trace-Id", Known::TraceId),
-    (b"Client-Context", Known::ClientContext),
-    (b"Cognito-Identity", Known::CognitoIdentity),
-    (b"Aws-Tenant-Id", Known::TenantId),
+/// What follows it in the names, in the order of the places below.
+const FIELDS: [&[u8]; 8] = [
+    b"Aws-Request-Id",
+    b"Deadline-Ms",
+    b"Invocation-Id",
+    b"Invoked-Function-Arn",
+    b"Trace-Id",
+    b"Client-Context",
+    b"Cognito-Identity",
+    b"Aws-Tenant-Id",
 ];
+
+const REQUEST_ID: usize = 0;
+const DEADLINE: usize = 1;
+const INVOCATION_ID: usize = 2;
+const ARN: usize = 3;
+const TRACE_ID: usize = 4;
+const CLIENT_CONTEXT: usize = 5;
+const COGNITO_IDENTITY: usize = 6;
+const TENANT_ID: usize = 7;

@@ -25,7 +25,7 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 /// ```
 ///
 /// It is no [`std::error::Error`] itself, since it could not take all of them then.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Error {
     pub(super) error_type: String,
     pub(super) message: String,

@@ -45,7 +45,7 @@ impl Init for ExecutableInit {
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
         let path = find(env)?;
-        match env.handler_mode.as_deref() {
+        match env.handler_mode {
             None | Some("per-invocation") => Ok(Executable(Mode::PerInvocation(path))),
             Some("persistent") => Persistent::start(path)
                 .map(Mode::Persistent)
@@ -66,7 +66,7 @@ impl Handler for Executable {
         };
         match outcome {
             Ok(body) => answer.json_text(&body),
-            Err(failure) => answer.failure(&failure),
+            Err(failure) => answer.failure(failure),
         }
     }
 }
@@ -154,20 +154,17 @@ pub(super) fn lost(error: &io::Error) -> Error {
 /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
 /// without a slash.
 fn find(env: &Env) -> Result<PathBuf, Error> {
-    let Some(handler) = &env.handler else {
+    let Some(handler) = env.handler else {
         let message = "_HANDLER is not set: it names the executable that handles events";
         return Err(Error::of_text(
             "Runtime.HandlerNotFound",
             message.to_owned(),
         ));
     };
-    let root = env
-        .task_root
-        .as_deref()
-        .unwrap_or_else(|| Path::new(TASK_ROOT));
+    let root = env.task_root.unwrap_or_else(|| Path::new(TASK_ROOT));
     let mut candidates = vec![root.join(handler)];
     if !handler.contains('/') {
-        let path = env.path.as_deref().unwrap_or_default();
+        let path = env.path.unwrap_or_default();
         candidates.extend(std::env::split_paths(path).map(|folder| folder.join(handler)));
     }
     let mut message = format!("handler {handler:?}: looked for");

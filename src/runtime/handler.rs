@@ -74,7 +74,6 @@ impl<H: Handler, F: FnOnce() -> Result<H, Error>> Init for InitFn<F> {
 /// name with [`ErrorType`](crate::ErrorType).
 ///
 /// ```no_run
-/// use std::process::ExitCode;
 /// use bantam::Context;
 /// use serde::{Deserialize, Serialize};
 ///
@@ -89,7 +88,7 @@ impl<H: Handler, F: FnOnce() -> Result<H, Error>> Init for InitFn<F> {
 ///     Ok(Receipt { item: order.item, total })
 /// }
 ///
-/// fn main() -> ExitCode {
+/// fn main() {
 ///     bantam::main(bantam::typed!(order))
 /// }
 /// ```
@@ -126,7 +125,7 @@ macro_rules! typed {
 ///     Ok(event)
 /// }
 ///
-/// fn main() -> std::process::ExitCode {
+/// fn main() {
 ///     bantam::main(bantam::raw!(echo))
 /// }
 /// ```
@@ -162,7 +161,7 @@ macro_rules! raw {
 ///     }))
 /// }
 ///
-/// fn main() -> std::process::ExitCode {
+/// fn main() {
 ///     bantam::main(bantam::init!(setup))
 /// }
 /// ```
@@ -218,6 +217,7 @@ pub mod private {
     }
 
     #[cold]
+    #[inline(never)]
     fn malformed(event: &[u8], error: &serde_json::Error) -> Error {
         let path = json::path_at(event, error.line(), error.column());
         let message = if path.is_empty() {
@@ -351,7 +351,10 @@ pub mod private {
                 (crate::__error!(String::from("m")), "Error"),
             ];
             for (error, error_type) in failures {
-                assert_eq!(error.header_type(), format!("Function.{error_type}"));
+                assert_eq!(
+                    error.header_type(),
+                    format!("Function.{error_type}").as_bytes()
+                );
             }
         }
 

@@ -8,52 +8,34 @@ use super::{os, panic};
 use crate::shared::env::LogConfig;
 use crate::shared::logline::{Format, Level, Record};
 
-/// One line to write.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
-    level: Level,
-    message: &'a str,
-    error_type: Option<&'a str>,
+/// Writes a line if its level is enabled, to standard error. There is nobody to tell when that
+/// fails.
+pub(super) fn line(level: Level, message: &str) {
+    error_line(level, None, message);
 }
 
-impl<'a> Line<'a> {
-    pub(super) const fn new(level: Level, message: &'a str) -> Self {
-        Self {
+/// Writes a line about an error of this type, if its level is enabled.
+pub(super) fn error_line(level: Level, error_type: Option<&str>, message: &str) {
+    if level as u8 <= LEVEL.load(Ordering::Relaxed) {
+        always(level, error_type, message);
+    }
+}
+
+/// Writes a line whatever its level.
+pub(super) fn always(level: Level, error_type: Option<&str>, message: &str) {
+    let mut out = Vec::with_capacity(message.len() + 128);
+    panic::with_ids(|request_id, tenant_id| {
+        let record = Record {
+            time: os::now(),
             level,
+            request_id,
+            tenant_id,
+            error_type,
             message,
-            error_type: None,
-        }
-    }
-
-    pub(super) const fn error_type(mut self, error_type: &'a str) -> Self {
-        self.error_type = Some(error_type);
-        self
-    }
-
-    /// Writes the line if its level is enabled, to standard error. There is nobody to tell when
-    /// that fails.
-    pub(super) fn write(self) {
-        if self.level as u8 <= LEVEL.load(Ordering::Relaxed) {
-            self.always();
-        }
-    }
-
-    /// Writes the line whatever its level.
-    pub(super) fn always(self) {
-        let mut out = Vec::with_capacity(self.message.len() + 128);
-        panic::with_ids(|request_id, tenant_id| {
-            let record = Record {
-                time: os::now(),
-                level: self.level,
-                request_id,
-                tenant_id,
-                error_type: self.error_type,
-                message: self.message,
-            };
-            record.write(format(), &mut out);
-        });
-        write_line(&out);
-    }
+        };
+        record.write(format(), &mut out);
+    });
+    write_line(&out);
 }
 
 /// Writes a line that is complete, with its line end, in one system call.
@@ -98,7 +80,7 @@ static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 mod facade {
     use log::{LevelFilter, Log, Metadata};
 
-    use super::{Level, Line};
+    use super::{Level, line};
 
     struct Facade;
 
@@ -130,8 +112,8 @@ mod facade {
             };
             let message = record.args();
             match message.as_str() {
-                Some(text) => Line::new(level, text).write(),
-                None => Line::new(level, &message.to_string()).write(),
+                Some(text) => line(level, text),
+                None => line(level, &message.to_string()),
             }
         }
 

@@ -19,11 +19,10 @@ mod protocol;
 mod report;
 mod trace;
 
-use self::answer::Next;
 use self::client::{Client, Received};
-use self::log::Line;
 use self::trace::TraceVariable;
 use crate::shared::env::Env;
+use crate::shared::exec;
 use crate::shared::logline::Level;
 
 pub use self::answer::{Answer, Answered};
@@ -48,30 +47,31 @@ struct Stop {
 /// `cargo lambda watch`.
 /// The process ends with 1 if the initialisation or the API failed.
 pub fn run(init: impl Init) -> ! {
-    exit(invoke(init))
+    // What is the same for every handler is compiled once, and not as part of users' crates.
+    let init = move |env: &Env| init.init(env).map(|handler| Box::new(handler) as _);
+    exit(invoke(Box::new(init)))
 }
 
+/// The initialisation, to the handler it makes.
+type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 'h>;
+
 /// The runtime, to its exit code.
-fn invoke(init: impl Init) -> u8 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
-    let env = Env::read(|name| std::env::var_os(name));
-    let env: &'static Env = match env {
-        Ok(env) => Box::leak(Box::new(env)),
+#[inline(never)]
+fn invoke(init: Start<'_>) -> u8 {
+    let env = Env::read(&exec::variable);
+    let env = match &env {
+        Ok(env) => env,
         Err(error) => {
-            Line::new(Level::Fatal, &error.to_string()).write();
+            log::line(Level::Fatal, &error.to_string());
             return 1;
         }
     };
     log::configure(env.log);
-    #[expect(clippy::disallowed_methods, reason = "the environment is read here")]
-    panic::watch(&env.api, std::env::var_os(panic::RESTARTS).as_deref());
-    let mut client = Client::new(&env.api);
-    let stop = match init.init(env) {
+    panic::watch(env.api, exec::variable(panic::RESTARTS).as_deref());
+    let mut client = Client::new(env.api);
+    let stop = match init(env) {
         Ok(mut handler) => {
-            let stop = invocations(env, &mut client, &mut handler);
+            let stop = invocations(env, &mut client, &mut *handler);
             panic::ended();
             stop
         }
@@ -82,7 +82,7 @@ fn invoke(init: impl Init) -> u8 {
     } else {
         Level::Fatal
     };
-    Line::new(level, &stop.reason).write();
+    log::line(level, &stop.reason);
     stop.code
 }
 
@@ -117,21 +117,20 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
         trace.set(context.trace_id());
         let answer = Answer::new(client, &context);
         if let Some(failure) = doomed {
-            let _answered = answer.failure(&failure);
+            let _answered = answer.failed(failure);
             panic::start_over();
         }
         let answered = match received {
             Received::Event => match context.missing_deadline() {
                 None => handler.handle(events.body(), &context, answer),
-                Some(failure) => answer.failure(&failure),
+                Some(failure) => answer.failure(failure),
             },
             Received::TooLarge(error) => {
-                answer.failure(&Error::of_text("Runtime.EventTooLarge", error.to_string()))
+                answer.failure(Error::of_text("Runtime.EventTooLarge", error.to_string()))
             }
         };
-        match answered.next {
-            Next::Continue => {}
-            Next::Stop(stop) => return stop,
+        if let Some(stop) = answered.stop {
+            return stop;
         }
     }
 }

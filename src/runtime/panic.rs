@@ -26,7 +26,7 @@ use std::time::Duration;
 use super::client::{Client, Post};
 use super::context::Context;
 use super::error::Error;
-use super::log::Line;
+use super::log;
 use super::{os, trace};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::exec;
@@ -51,7 +51,7 @@ struct Watch {
     invocation_id: String,
     tenant_id: String,
     /// The panic of another thread that broke no invocation.
-    doomed: Option<Error>,
+    doomed: Option<&'static Error>,
     /// Where to report to; there once the hook is installed.
     api: Option<&'static Endpoint>,
     /// How often the process has started anew since it last answered an invocation.
@@ -78,7 +78,7 @@ pub(super) fn idle() {
 
 /// The handler runs, unless this returns why it must not: the process is doomed, and starting anew
 /// has not helped before. Then the invocation is answered with that.
-pub(super) fn invoking(context: &Context<'_>) -> Option<Error> {
+pub(super) fn invoking(context: &Context<'_>) -> Option<&'static Error> {
     let set = |slot: &mut String, value: Option<&str>| {
         slot.clear();
         slot.push_str(value.unwrap_or_default());
@@ -139,15 +139,17 @@ fn hook(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let mut error = Error::of_text("Function.Panic", format!("panicked at {place}: {message}"));
     error.stack_trace.push(place);
-    let Some((api, ids)) = take_over(&error) else {
+    // A thread that panicked does not come back from here, and what it reports may outlive it.
+    let error: &'static Error = Box::leak(Box::new(error));
+    let Some((api, ids)) = take_over(error) else {
         return;
     };
     let mut client = Client::with_timeout(api, Some(REPORT_TIMEOUT));
     let _answer = match &ids {
-        None => client.init_error(&error),
+        None => client.init_error(error),
         Some((request_id, invocation_id)) => {
             let invocation_id = Some(invocation_id.as_str()).filter(|id| !id.is_empty());
-            client.answer_by_id(request_id, invocation_id, Post::Error(&error))
+            client.answer_by_id(request_id, invocation_id, Post::Error(error))
         }
     };
     error.log(Level::Error);
@@ -160,7 +162,7 @@ fn hook(info: &PanicHookInfo<'_>) {
 /// Makes this thread the one that reports: to where, and the ids of the invocation, or none if it
 /// was the initialisation that broke. `None` if the loop is over. Does not return if it is not for
 /// this thread to report.
-fn take_over(error: &Error) -> Option<(&'static Endpoint, Option<(String, String)>)> {
+fn take_over(error: &'static Error) -> Option<(&'static Endpoint, Option<(String, String)>)> {
     let mut watch = lock();
     let api = watch.api?;
     let ids = match watch.phase {
@@ -170,7 +172,7 @@ fn take_over(error: &Error) -> Option<(&'static Endpoint, Option<(String, String
             wait_for_the_end();
         }
         Phase::Idle | Phase::Answering if !IN_LOOP.get() => {
-            watch.doomed.get_or_insert_with(|| error.clone());
+            watch.doomed.get_or_insert(error);
             drop(watch);
             error.log(Level::Error);
             wait_for_the_end();
@@ -191,7 +193,7 @@ fn start_anew(restarts: u64) -> ! {
     let changes = [(RESTARTS, Some(restarts.as_str())), (trace::NAME, None)];
     let error = exec::again(&changes);
     let message = format!("cannot start anew after a panic: {error}");
-    Line::new(Level::Fatal, &message).write();
+    log::line(Level::Fatal, &message);
     os::exit(1)
 }
 

@@ -3,69 +3,25 @@
 //! One line of JSON in, one line of JSON out; the format is in `docs/executable-handlers.md`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::context::Context;
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
 use super::process::{Driven, Process, Until};
+use crate::shared::json::{self, Charset};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::text::{push, push_decimal};
 
 /// A handler that is started in the init phase, and again after it was lost.
 #[derive(Debug)]
 pub(super) struct Persistent {
     path: PathBuf,
     process: Option<Process>,
-}
-
-/// A line to the process.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Input<'a> {
-    context: InputContext<'a>,
-    event: &'a RawValue,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InputContext<'a> {
-    request_id: &'a str,
-    deadline_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    invoked_function_arn: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_context: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cognito_identity: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<&'a str>,
-}
-
-/// A line from the process: exactly one of the first three.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Output<'a> {
-    ready: Option<bool>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    error: Option<OutputError>,
-    #[serde(borrow)]
-    request_id: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OutputError {
-    error_type: String,
-    error_message: String,
-    #[serde(default)]
-    stack_trace: Vec<String>,
 }
 
 /// What a line from the process says.
@@ -132,20 +88,28 @@ fn start(path: &Path, end: Option<Instant>) -> Result<Process, Error> {
 
 fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let event = super::handler::private::parse::<&RawValue>(event)?;
-    let input = Input {
-        context: InputContext {
-            request_id: context.request_id(),
-            deadline_ms: context.deadline_ms(),
-            invoked_function_arn: context.invoked_function_arn(),
-            trace_id: context.trace_id(),
-            client_context: context.client_context(),
-            cognito_identity: context.cognito_identity(),
-            tenant_id: context.tenant_id(),
-        },
-        event,
-    };
-    let mut line = serde_json::to_vec(&input)
-        .map_err(|error| Error::of_text("Runtime.MarshalError", error.to_string()))?;
+    let mut line = Vec::with_capacity(event.get().len() + 1_024);
+    push(&mut line, "{\"context\":{\"deadlineMs\":");
+    push_decimal(&mut line, context.deadline_ms());
+    let fields = [
+        ("requestId", Some(context.request_id())),
+        ("invokedFunctionArn", context.invoked_function_arn()),
+        ("traceId", context.trace_id()),
+        ("clientContext", context.client_context()),
+        ("cognitoIdentity", context.cognito_identity()),
+        ("tenantId", context.tenant_id()),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            push(&mut line, ",\"");
+            push(&mut line, name);
+            push(&mut line, "\":");
+            json::write_str(value, Charset::Utf8, &mut line);
+        }
+    }
+    push(&mut line, "},\"event\":");
+    push(&mut line, event.get());
+    push(&mut line, "}");
     // Between the tokens of JSON a line end is white space, and inside a string it cannot stand.
     // <https://www.rfc-editor.org/rfc/rfc8259#section-2>
     for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -170,22 +134,70 @@ fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Resul
 
 /// What the line says, and to which request if it names one.
 fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Error> {
-    let output: Output<'_> = serde_json::from_slice(line)
-        .map_err(|error| out_of_step(&format!("its line is not JSON of the form: {error}")))?;
-    let said = match (output.ready, output.response, output.error) {
-        (Some(true), None, None) => Said::Ready,
+    let names = ["ready", "response", "error", "requestId"];
+    let [ready, response, error, request_id] = members(line, names)?;
+    let said = match (ready.map(RawValue::get), response, error) {
+        (Some("true"), None, None) => Said::Ready,
         (None, Some(response), None) => Said::Response(response),
-        (None, None, Some(error)) => {
-            let chosen = Error::new(&error.error_type, &error.error_message)
-                .with_stack_trace(error.stack_trace);
-            Said::Error(chosen)
-        }
+        (None, None, Some(error)) => Said::Error(parse_error(error)?),
         _ => {
             let forms = r#"{"ready":true}, {"response":…}, {"error":…}"#;
-            return Err(out_of_step(&format!("its line is none of {forms}")));
+            return Err(out_of_step(&["its line is none of ", forms].concat()));
         }
     };
-    Ok((said, output.request_id))
+    Ok((said, request_id.map(parse_value).transpose()?))
+}
+
+fn parse_error(value: &RawValue) -> Result<Error, Error> {
+    let names = ["errorType", "errorMessage", "stackTrace"];
+    let [error_type, message, stack_trace] = members(value.get().as_bytes(), names)?;
+    let (Some(error_type), Some(message)) = (error_type, message) else {
+        return Err(malformed(&"an error without errorType or errorMessage"));
+    };
+    let mut error = Error::new(&parse_value(error_type)?, &parse_value(message)?);
+    if let Some(lines) = stack_trace {
+        let lines = serde_json::from_slice::<Vec<String>>(lines.get().as_bytes());
+        error = error.with_stack_trace(lines.map_err(|error| malformed(&error))?);
+    }
+    Ok(error)
+}
+
+/// The members of an object that have these names. One that is null is as good as none.
+fn members<'a, const N: usize>(
+    object: &'a [u8],
+    names: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], Error> {
+    let mut values = [None; N];
+    find_members(object, &names, &mut values)?;
+    Ok(values)
+}
+
+fn find_members<'a>(
+    object: &'a [u8],
+    names: &[&str],
+    values: &mut [Option<&'a RawValue>],
+) -> Result<(), Error> {
+    let mut is_twice = false;
+    let read = json::members(object, &mut |name, value| {
+        for (known, place) in names.iter().zip(values.iter_mut()) {
+            if *known == name && value.get() != "null" {
+                is_twice |= place.replace(value).is_some();
+            }
+        }
+    });
+    match read {
+        Err(error) => Err(malformed(&error)),
+        Ok(()) if is_twice => Err(malformed(&"a member stands twice")),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn parse_value(value: &RawValue) -> Result<Cow<'_, str>, Error> {
+    serde_json::from_slice(value.get().as_bytes()).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &dyn fmt::Display) -> Error {
+    out_of_step(&format!("its line is not JSON of the form: {error}"))
 }
 
 fn out_of_step(what: &str) -> Error {

@@ -15,7 +15,7 @@ use rustix::process::{
 use serde::de::IgnoredAny;
 
 use super::error::Error;
-use super::log::{self, Line};
+use super::log;
 use super::panic;
 use crate::shared::exec::{self, Change};
 use crate::shared::logline::{Format, Level};
@@ -367,7 +367,11 @@ impl ErrorLog {
         if log::format() == Format::Text || is_json() {
             log::write_line(&self.line);
         } else {
-            Line::new(Level::Info, String::from_utf8_lossy(&self.line).trim_end()).always();
+            log::always(
+                Level::Info,
+                None,
+                &String::from_utf8_lossy(self.line.trim_ascii_end()),
+            );
         }
         self.line.clear();
     }

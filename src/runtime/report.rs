@@ -1,12 +1,14 @@
 //! What goes to the platform and to the log when an invocation or the initialisation fails.
 
+use rustix::process::getcwd;
+
 use super::error::Error;
-use super::log::Line;
+use super::log;
 use crate::shared::http;
 use crate::shared::json::{self, Charset};
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, XRAY_CAUSE_BYTES_MAX};
 use crate::shared::logline::Level;
-use crate::shared::text::{push, push_decimal};
+use crate::shared::text::{self, push, push_decimal};
 
 impl Error {
     /// The type, within its limit.
@@ -16,7 +18,7 @@ impl Error {
 
     /// The message, and behind it those of the sources. Some errors repeat their source in their
     /// own message; it is not said twice.
-    fn whole_message(&self) -> String {
+    pub(super) fn whole_message(&self) -> String {
         let mut message = self.message.clone();
         for part in &self.sources {
             if !message.as_bytes().ends_with(part.as_bytes()) {
@@ -34,7 +36,7 @@ impl Error {
     /// The type in the form that the platform keeps: `Function.Name` or `Runtime.Name`, the name
     /// letters only. Any other form would be recorded as `Runtime.Unknown`.
     #[must_use]
-    pub(crate) fn header_type(&self) -> String {
+    pub(crate) fn header_type(&self) -> Vec<u8> {
         let chosen = self.kept_type().as_bytes();
         let runtime = chosen.strip_prefix(b"Runtime.");
         let function = chosen.strip_prefix(b"Function.");
@@ -43,7 +45,8 @@ impl Error {
         } else {
             "Function."
         };
-        let mut header = category.to_owned();
+        let mut header = Vec::new();
+        push(&mut header, category);
         let mut starts_word = true;
         for byte in runtime.or(function).unwrap_or(chosen) {
             if !byte.is_ascii_alphabetic() {
@@ -51,13 +54,13 @@ impl Error {
                 continue;
             }
             let capital = byte.to_ascii_uppercase();
-            header.push(char::from(if starts_word { capital } else { *byte }));
+            header.push(if starts_word { capital } else { *byte });
             starts_word = false;
         }
         // One capital letter and at least one letter behind it.
         if header.len() < category.len() + 2 {
             header.truncate(category.len());
-            header.push_str("Error");
+            push(&mut header, "Error");
         }
         header
     }
@@ -84,7 +87,7 @@ impl Error {
     /// <https://github.com/aws/aws-lambda-go/blob/main/lambda/xray_cause.go>.
     #[must_use]
     pub(crate) fn xray_cause(&self) -> Vec<u8> {
-        let directory = std::env::current_dir().unwrap_or_default();
+        let directory = getcwd(Vec::new()).unwrap_or_default();
         let mut out = Vec::new();
         push(&mut out, "{\"working_directory\":");
         json::write_str(&directory.to_string_lossy(), Charset::Ascii, &mut out);
@@ -105,9 +108,7 @@ impl Error {
 
     /// Writes the failure to the log: the platform does not.
     pub(crate) fn log(&self, level: Level) {
-        Line::new(level, &self.whole_message())
-            .error_type(self.kept_type())
-            .write();
+        log::error_line(level, Some(self.kept_type()), &self.whole_message());
     }
 }
 
@@ -124,13 +125,12 @@ fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<
         if index != 0 {
             out.push(b',');
         }
-        let mut parts = text.split(':');
-        let path = parts.next().unwrap_or_default();
-        let line = parts.next().and_then(|line| http::decimal(line.as_bytes()));
+        let (path, rest) = text::cut(text, b':').unwrap_or((text, ""));
+        let (line, _column) = text::cut(rest, b':').unwrap_or((rest, ""));
         push(out, "{\"path\":");
         json::write_str(cut(path, XRAY_TEXT_BYTES_MAX), Charset::Ascii, out);
         push(out, ",\"line\":");
-        push_decimal(out, line.unwrap_or_default());
+        push_decimal(out, http::decimal(line.as_bytes()).unwrap_or(0));
         push(out, ",\"label\":\"\"}");
     }
     push(out, "]}");
@@ -168,7 +168,7 @@ mod tests {
             ("x", "Function.Error"),
         ];
         for (chosen, header) in table {
-            assert_eq!(Error::new(chosen, "").header_type(), header);
+            assert_eq!(Error::new(chosen, "").header_type(), header.as_bytes());
         }
     }
 

@@ -13,17 +13,16 @@ use crate::shared::limits::TRACE_ID_BYTES_MAX;
 /// The variable, which one thread changes.
 #[derive(Debug)]
 pub(super) struct TraceVariable {
-    /// Two buffers of [`BUFFER_BYTES`] that are never freed.
-    buffers: [*mut u8; 2],
-    /// Which of them the next value goes to; the environment may point to the other.
+    /// Two buffers of [`BUFFER_BYTES`], one behind the other, that are never freed.
+    buffers: *mut u8,
+    /// Where in them the next value goes to; the environment may point to the other one.
     next: usize,
 }
 
 impl TraceVariable {
     pub(super) fn new() -> Self {
-        let buffer = || Box::leak(vec![0; BUFFER_BYTES].into_boxed_slice()).as_mut_ptr();
         Self {
-            buffers: [buffer(), buffer()],
+            buffers: vec![0; 2 * BUFFER_BYTES].leak().as_mut_ptr(),
             next: 0,
         }
     }
@@ -34,7 +33,7 @@ impl TraceVariable {
         reason = "changing the environment is unsafe and is asked for"
     )]
     pub(super) fn set(&mut self, trace_id: Option<&str>) {
-        let fits = |id: &&str| id.len() <= TRACE_ID_BYTES_MAX && !id.contains('\0');
+        let fits = |id: &&str| id.len() <= TRACE_ID_BYTES_MAX && !id.as_bytes().contains(&0);
         let Some(trace_id) = trace_id.filter(fits) else {
             // SAFETY: the name is a string that ends with NUL. The lock of `std::env` is not taken,
             // so no other thread may use the environment meanwhile. The runtime runs on this
@@ -43,11 +42,9 @@ impl TraceVariable {
             unsafe { libc::unsetenv(NAME_C.as_ptr()) };
             return;
         };
-        let [first, second] = self.buffers;
-        let buffer = if self.next == 0 { first } else { second };
-        self.next ^= 1;
         // SAFETY:
-        // - The three writes stay inside the buffer: name, `=`, at most `TRACE_ID_BYTES_MAX` bytes
+        // - `next` is 0 or `BUFFER_BYTES`, so `buffer` is one of the two buffers, and the writes stay
+        //   inside it: name, `=`, at most `TRACE_ID_BYTES_MAX` bytes
         //   and the NUL are at most `BUFFER_BYTES`. No reference to a buffer exists, only the
         //   pointers, and one thread has them, because `Self` is neither `Send` nor `Sync`.
         // - `putenv` wants a string that ends with NUL, holds `=` and lives as long as the
@@ -58,6 +55,8 @@ impl TraceVariable {
         //   does not take the lock of `std::env`, so here no other thread may use the environment
         //   at all; the documentation of the crate asks that of threads that outlive an invocation.
         unsafe {
+            let buffer = self.buffers.add(self.next);
+            self.next = BUFFER_BYTES - self.next;
             let value = buffer.add(NAME.len() + 1);
             NAME.as_ptr().copy_to_nonoverlapping(buffer, NAME.len());
             buffer.add(NAME.len()).write(b'=');

@@ -6,7 +6,8 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
-use rustix::io::{Errno, read as read_bytes, writev};
+use rustix::io::{Errno, writev};
+use rustix::net::{RecvFlags, recv};
 
 use super::http::{HttpError, Outgoing, Progress, Reader};
 
@@ -46,7 +47,7 @@ pub(crate) fn write(stream: BorrowedFd<'_>, mut message: Outgoing<'_>) -> io::Re
 pub(crate) fn read(stream: BorrowedFd<'_>, message: &mut Reader) -> Result<(), ExchangeError> {
     loop {
         let space = message.space().map_err(ExchangeError::Http)?;
-        let progress = match read_bytes(stream, space) {
+        let progress = match recv(stream, space, RecvFlags::empty()).map(|(count, _)| count) {
             Ok(0) => message.eof(),
             Ok(count) => message.filled(count),
             // A freeze can interrupt a system call.

@@ -5,9 +5,10 @@
 //! Local tools set only a few of them, so all but the address of the API may be absent.
 //! An empty variable counts as absent.
 
-use std::ffi::OsString;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::endpoint::{Endpoint, EndpointError};
 use super::http::decimal;
@@ -17,15 +18,15 @@ use super::logline::{Format, Level};
 #[derive(Clone, Debug)]
 pub struct Env {
     /// `AWS_LAMBDA_RUNTIME_API`.
-    pub(crate) api: Endpoint,
+    pub(crate) api: &'static Endpoint,
     /// `_HANDLER`: the handler as configured on the function.
-    pub(crate) handler: Option<String>,
+    pub(crate) handler: Option<&'static str>,
     /// `BANTAM_HANDLER_MODE`: how the stock binary runs an executable handler.
-    pub(crate) handler_mode: Option<String>,
+    pub(crate) handler_mode: Option<&'static str>,
     /// `LAMBDA_TASK_ROOT`: the folder with the function's code.
-    pub(crate) task_root: Option<PathBuf>,
+    pub(crate) task_root: Option<&'static Path>,
     /// `PATH`: where executables are looked for after the task root.
-    pub(crate) path: Option<OsString>,
+    pub(crate) path: Option<&'static OsStr>,
     /// What the function is, as far as the environment knows.
     pub(crate) function: Function,
     /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
@@ -36,9 +37,9 @@ pub struct Env {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Function {
     /// `AWS_LAMBDA_FUNCTION_NAME`.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<&'static str>,
     /// `AWS_LAMBDA_FUNCTION_VERSION`.
-    pub(crate) version: Option<String>,
+    pub(crate) version: Option<&'static str>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MB; absent when it is not a number.
     pub(crate) memory_mb: Option<u32>,
 }
@@ -74,24 +75,23 @@ impl Env {
     /// # Errors
     ///
     /// [`EnvError`] when the address of the API is missing or not an address.
-    pub(crate) fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
-        Self::read_dyn(&lookup)
-    }
-
-    fn read_dyn(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
-        let raw = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+        let raw = |name: &str| raw(lookup, name);
         let text = |name: &str| text(lookup, name);
         let value = text("AWS_LAMBDA_RUNTIME_API").ok_or(EnvError::ApiMissing)?;
-        let api = match Endpoint::parse(&value) {
-            Ok(api) => api,
-            Err(error) => return Err(EnvError::ApiInvalid { value, error }),
+        let api = match Endpoint::parse(value) {
+            Ok(api) => Box::leak(Box::new(api)),
+            Err(error) => {
+                let value = value.to_owned();
+                return Err(EnvError::ApiInvalid { value, error });
+            }
         };
         let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         Ok(Self {
             api,
             handler: text("_HANDLER"),
             handler_mode: text("BANTAM_HANDLER_MODE"),
-            task_root: raw("LAMBDA_TASK_ROOT").map(PathBuf::from),
+            task_root: raw("LAMBDA_TASK_ROOT").map(Path::new),
             path: raw("PATH"),
             function: Function {
                 name: text("AWS_LAMBDA_FUNCTION_NAME"),
@@ -99,18 +99,26 @@ impl Env {
                 memory_mb: memory.and_then(|mb| u32::try_from(decimal(mb.as_bytes())?).ok()),
             },
             log: LogConfig {
-                format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT").as_deref()),
-                level: Level::parse(text("AWS_LAMBDA_LOG_LEVEL").as_deref()),
+                format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT")),
+                level: Level::parse(text("AWS_LAMBDA_LOG_LEVEL")),
             },
         })
     }
 }
 
-/// A variable as text, unless it is empty.
+/// A variable, unless it is empty. It is read once, and kept as long as the process lives.
 #[inline(never)]
-fn text(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<String> {
+fn raw(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'static OsStr> {
     let value = lookup(name).filter(|value| !value.is_empty())?;
-    Some(value.to_string_lossy().into_owned())
+    Some(value.leak())
+}
+
+#[inline(never)]
+fn text(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'static str> {
+    Some(match raw(lookup, name)?.to_string_lossy() {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(text) => text.leak(),
+    })
 }
 
 impl fmt::Display for EnvError {
@@ -133,7 +141,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Env, EnvError> {
-        Env::read(|name| {
+        Env::read(&|name| {
             pairs
                 .iter()
                 .find(|(key, _)| *key == name)
@@ -174,13 +182,13 @@ mod tests {
             ("AWS_LAMBDA_LOG_LEVEL", "debug"),
         ])
         .unwrap();
-        assert_eq!(env.handler.as_deref(), Some("run.sh"));
-        assert_eq!(env.handler_mode.as_deref(), Some("persistent"));
-        assert_eq!(env.task_root, Some(PathBuf::from("/var/task")));
-        assert_eq!(env.path, Some("/bin".into()));
+        assert_eq!(env.handler, Some("run.sh"));
+        assert_eq!(env.handler_mode, Some("persistent"));
+        assert_eq!(env.task_root, Some(Path::new("/var/task")));
+        assert_eq!(env.path, Some(OsStr::new("/bin")));
         let function = Function {
-            name: Some("f".to_owned()),
-            version: Some("$LATEST".to_owned()),
+            name: Some("f"),
+            version: Some("$LATEST"),
             memory_mb: Some(128),
         };
         assert_eq!(env.function, function);

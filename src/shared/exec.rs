@@ -1,17 +1,20 @@
-//! Other programs: this one again in its own process, or another in a new process.
+//! Other programs: this one again in its own process, or another in a new process; and the
+//! environment, which they get.
 //!
 //! `std::process::Command` could do both. It keeps a changed environment in two maps and copies each
 //! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsString, c_char};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::ptr;
 
 use rustix::process::Pid;
+
+use super::text::push;
 
 /// A variable and the value it gets, or `None` if it goes.
 pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
@@ -24,7 +27,7 @@ pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
 pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
     let mut arguments = Vec::new();
     for argument in std::env::args_os() {
-        arguments.push(terminated(argument.as_bytes()));
+        arguments.push(terminated(argument.into_vec()));
     }
     let mut arguments = pointers(&arguments);
     arguments.push(ptr::null());
@@ -57,7 +60,7 @@ pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
     reason = "the standard library starts a program only through `Command`"
 )]
 pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -> io::Result<Pid> {
-    let path = terminated(path.as_os_str().as_bytes());
+    let path = terminated(path.as_os_str().as_bytes().to_vec());
     let arguments: [*const c_char; 2] = [path.as_ptr().cast(), ptr::null()];
     let added = added(changes);
     let environment = environment(changes, &added);
@@ -104,32 +107,52 @@ pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -
 
 /// The environment of this process with the changes, ending with null. `added` is what [`added`]
 /// made of them.
+fn environment(changes: &[Change<'_>], added: &[Vec<u8>]) -> Vec<*const c_char> {
+    let mut environment = pointers(added);
+    each_variable(&mut |variable| {
+        let is_changed = |(name, _): &Change<'_>| value_of(variable, name).is_some();
+        if !changes.iter().any(is_changed) {
+            environment.push(variable.as_ptr());
+        }
+    });
+    environment.push(ptr::null());
+    environment
+}
+
+/// The value of a variable of this process.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    let mut found = None;
+    each_variable(&mut |variable| {
+        if found.is_none() {
+            found = value_of(variable, name).map(|value| OsString::from_vec(value.to_vec()));
+        }
+    });
+    found
+}
+
+/// The value, if the variable has this name.
+fn value_of<'a>(variable: &'a CStr, name: &str) -> Option<&'a [u8]> {
+    let rest = variable.to_bytes().strip_prefix(name.as_bytes())?;
+    rest.strip_prefix(b"=")
+}
+
+/// Shows the variables of this process, `NAME=value`.
 #[expect(
     unsafe_code,
     reason = "the environment without a copy of each variable"
 )]
-fn environment(changes: &[Change<'_>], added: &[Vec<u8>]) -> Vec<*const c_char> {
-    let mut variables = pointers(added);
+fn each_variable(each: &mut dyn FnMut(&CStr)) {
     // SAFETY: `environ` is null or an array of strings that end with NUL, which ends with null; the
-    // walk stops there. Only the runtime changes it, on the thread of the loop and between
+    // walk stops there. Only the role of the runtime changes it, on the thread of the loop and between
     // invocations. This is called on that thread, or while that thread waits for the end; the
     // documentation of the crate asks of users' threads that they leave the environment alone.
     unsafe {
         let mut variable = environ;
         while !variable.is_null() && !(*variable).is_null() {
-            let text = CStr::from_ptr(*variable).to_bytes();
-            let is_changed = changes.iter().any(|(name, _)| {
-                let rest = text.strip_prefix(name.as_bytes());
-                rest.is_some_and(|rest| rest.first() == Some(&b'='))
-            });
-            if !is_changed {
-                variables.push(*variable);
-            }
+            each(CStr::from_ptr(*variable));
             variable = variable.add(1);
         }
     }
-    variables.push(ptr::null());
-    variables
 }
 
 #[expect(unsafe_code, reason = "the standard library shows only copies of it")]
@@ -142,15 +165,20 @@ fn added(changes: &[Change<'_>]) -> Vec<Vec<u8>> {
     let mut added = Vec::new();
     for (name, value) in changes {
         if let Some(value) = value {
-            added.push(terminated([name, "=", value].concat().as_bytes()));
+            let mut text = Vec::new();
+            push(&mut text, name);
+            push(&mut text, "=");
+            push(&mut text, value);
+            added.push(terminated(text));
         }
     }
     added
 }
 
 /// The text with a NUL behind it. One inside it ends it early, as it would for the program.
-fn terminated(text: &[u8]) -> Vec<u8> {
-    [text, &[0]].concat()
+fn terminated(mut text: Vec<u8>) -> Vec<u8> {
+    text.push(0);
+    text
 }
 
 /// Pointers to the strings.

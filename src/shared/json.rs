@@ -1,9 +1,12 @@
-//! The two things about JSON that `serde_json` does not give: strings in plain ASCII for header
-//! values, and the path to the place where a document stopped fitting its type.
+//! What `serde_json` does not give: strings in plain ASCII for header values, the members of any
+//! object by one visitor, and the path to the place where a document stopped fitting its type.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use super::text::push;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::text::{push, push_decimal};
 
 /// Which characters a string is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +24,8 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
     out.push(b'"');
     for c in text.chars() {
         match c {
-            '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+            '"' => push(out, "\\\""),
+            '\\' => push(out, "\\\\"),
             '\n' => push(out, "\\n"),
             '\r' => push(out, "\\r"),
             '\t' => push(out, "\\t"),
@@ -29,15 +33,57 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     push(out, "\\u");
                     for shift in [12, 8, 4, 0] {
-                        let digit = usize::from(*unit >> shift & 0xF);
-                        out.extend(b"0123456789abcdef".get(digit));
+                        let digit = (*unit >> shift & 0xF) as u8;
+                        out.push(digit + if digit < 10 { b'0' } else { b'a' - 10 });
                     }
                 }
             }
-            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            _ => push(out, c.encode_utf8(&mut [0; 4])),
         }
     }
     out.push(b'"');
+}
+
+/// Hands out the members of a JSON object: the name and the value, in the order they stand.
+///
+/// One visitor for all objects: a derived one for each type would be as much code again for each.
+///
+/// # Errors
+///
+/// That the text is not one JSON object. Members before the fault have been handed out.
+pub(crate) fn members<'a>(
+    object: &'a [u8],
+    each: &mut dyn FnMut(&str, &'a RawValue),
+) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(object);
+    json.deserialize_map(Members(each))?;
+    json.end()
+}
+
+struct Members<'f, 'a>(&'f mut dyn FnMut(&str, &'a RawValue));
+
+impl<'a> Visitor<'a> for Members<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
+            // Only a name with escapes is not what stands between its quotes. No member that is
+            // looked for needs any.
+            let name = name.get().as_bytes();
+            let name = name
+                .strip_prefix(b"\"")
+                .and_then(|name| name.strip_suffix(b"\""));
+            (self.0)(
+                str::from_utf8(name.unwrap_or_default()).unwrap_or_default(),
+                value,
+            );
+        }
+        Ok(())
+    }
 }
 
 /// The path from the root of `document` to the value at, or just before, `line` and `column`
@@ -54,7 +100,7 @@ pub(crate) fn path_at(document: &[u8], line: usize, column: usize) -> String {
         string: None,
     };
     for (at, byte) in document.iter().enumerate().take(end) {
-        walker.step(document, at, *byte);
+        walker.step(at, *byte);
     }
     walker.path(document)
 }
@@ -82,77 +128,67 @@ struct Walker {
     string: Option<(usize, bool)>,
 }
 
-enum Frame {
-    Array {
-        /// The index of the element that is being read.
-        index: usize,
-    },
-    Object {
-        /// The text of the last key, as a range of the document.
-        key: (usize, usize),
-        /// Whether the colon after that key has been read.
-        in_value: bool,
-    },
+/// An array or an object that is open.
+struct Frame {
+    is_array: bool,
+    /// Of an array, the index of the element that is being read.
+    index: u64,
+    /// Of an object, the text of the last key, as a range of the document.
+    key: (usize, usize),
+    /// Whether the next string is a value, and not the key of one.
+    in_value: bool,
 }
 
 impl Walker {
-    fn step(&mut self, document: &[u8], at: usize, byte: u8) {
+    fn step(&mut self, at: usize, byte: u8) {
+        let last = self.stack.last_mut();
         if let Some((start, escaped)) = self.string {
             let closes = byte == b'"' && !escaped;
-            if closes
-                && let Some(Frame::Object {
-                    key,
-                    in_value: false,
-                }) = self.stack.last_mut()
-            {
-                *key = (start, at);
+            if closes && let Some(frame) = last.filter(|frame| !frame.in_value) {
+                frame.key = (start, at);
             }
             self.string = (!closes).then_some((start, byte == b'\\' && !escaped));
             return;
         }
-        match (byte, self.stack.last_mut()) {
+        match (byte, last) {
             (b'"', _) => self.string = Some((at + 1, false)),
             // A container that opens is written only once something in it has been read, so that
             // an error at its first byte is an error of the container itself.
-            (b'[', _) => self.stack.push(Frame::Array { index: 0 }),
-            (b'{', _) => self.stack.push(Frame::Object {
+            (b'[' | b'{', _) => self.stack.push(Frame {
+                is_array: byte == b'[',
+                index: 0,
                 key: (0, 0),
-                in_value: false,
+                in_value: byte == b'[',
             }),
             (b']' | b'}', _) => {
                 self.stack.pop();
             }
-            (b':', Some(Frame::Object { in_value, .. })) => *in_value = true,
-            (b',', Some(Frame::Array { index })) => *index += 1,
-            (b',', Some(Frame::Object { in_value, .. })) => *in_value = false,
+            (b':', Some(frame)) => frame.in_value = true,
+            (b',', Some(frame)) => {
+                frame.index += 1;
+                frame.in_value = frame.is_array;
+            }
             _ => {}
         }
-        debug_assert!(at < document.len(), "the walk stays inside the document");
     }
 
     fn path(&self, document: &[u8]) -> String {
-        let mut path = String::new();
-        for frame in &self.stack {
-            match frame {
-                Frame::Array { index } => {
-                    // Writing to a String cannot fail.
-                    let _ = write!(path, "[{index}]");
+        let mut path = Vec::new();
+        for frame in self.stack.iter().filter(|frame| frame.in_value) {
+            if frame.is_array {
+                push(&mut path, "[");
+                push_decimal(&mut path, frame.index);
+                push(&mut path, "]");
+            } else {
+                if !path.is_empty() {
+                    push(&mut path, ".");
                 }
-                Frame::Object {
-                    in_value: false, ..
-                } => {}
-                Frame::Object {
-                    key: (start, end), ..
-                } => {
-                    if !path.is_empty() {
-                        path.push('.');
-                    }
-                    let key = document.get(*start..*end).unwrap_or_default();
-                    path.push_str(&String::from_utf8_lossy(key));
-                }
+                let (start, end) = frame.key;
+                let key = document.get(start..end).unwrap_or_default();
+                push(&mut path, &String::from_utf8_lossy(key));
             }
         }
-        path
+        String::from_utf8(path).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::deadline::EpochMs;
 use super::json;
-use super::text::push;
+use super::text::{push, same};
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Format {
     #[must_use]
     pub(crate) fn parse(value: Option<&str>) -> Self {
         match value {
-            Some(value) if value.eq_ignore_ascii_case("json") => Self::Json,
+            Some(value) if same(value.as_bytes(), b"json") => Self::Json,
             Some(_) | None => Self::Text,
         }
     }
@@ -72,12 +72,14 @@ impl Level {
             Self::Debug,
             Self::Trace,
         ];
-        let named = |level: &Self| value.is_some_and(|v| v.eq_ignore_ascii_case(level.name()));
+        let named =
+            |level: &Self| value.is_some_and(|v| same(v.as_bytes(), level.name().as_bytes()));
         all.into_iter().find(named).unwrap_or(Self::Info)
     }
 
     /// The platform's name for the level.
     #[must_use]
+    #[inline(never)]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Fatal => "FATAL",

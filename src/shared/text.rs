@@ -23,6 +23,23 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(digits.get(DIGITS_MAX - length..).unwrap_or_default());
 }
 
+/// Whether two texts are the same but for the case of ASCII letters.
+#[inline(never)]
+pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len()
+        && left
+            .iter()
+            .zip(right)
+            .all(|(left, right)| left.eq_ignore_ascii_case(right))
+}
+
+/// What stands before the first `byte`, which is ASCII, and what behind it.
+#[inline(never)]
+pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
 

@@ -1,10 +1,8 @@
 //! A function in a crate of its own, with types of its own, as a user would begin.
 
-use std::borrow::Cow;
-use std::process::ExitCode;
-
 use bantam::Context;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 #[derive(Deserialize)]
 struct Greet<'a> {
@@ -23,6 +21,6 @@ fn greet(event: Greet<'_>, _context: &Context<'_>) -> Result<Greeting, bantam::E
     })
 }
 
-fn main() -> ExitCode {
+fn main() {
     bantam::main(bantam::typed!(greet))
 }

@@ -86,40 +86,42 @@ pub(crate) enum HttpError {
 impl fmt::Display for HttpError {
     #[cold]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, limit, actual) = match *self {
-            Self::HeadTooLarge { limit, actual } => ("bytes of head", limit, actual as u64),
-            Self::TooManyFields { limit, actual } => ("fields", limit, actual as u64),
-            Self::TooManyInterim { limit, actual } => ("interim responses", limit, actual as u64),
-            Self::ChunkLineTooLong { limit, actual } => {
-                ("bytes of chunk-size line", limit, actual as u64)
+        let over = |limit, actual| Some((limit, actual));
+        let (what, over) = match *self {
+            Self::HeadTooLarge { limit, actual } => ("bytes of head", over(limit, actual as u64)),
+            Self::TooManyFields { limit, actual } => ("fields", over(limit, actual as u64)),
+            Self::TooManyInterim { limit, actual } => {
+                ("interim responses", over(limit, actual as u64))
             }
-            Self::BodyTooLarge { limit, actual } => ("bytes of body", limit, actual),
+            Self::ChunkLineTooLong { limit, actual } => {
+                ("bytes of chunk-size line", over(limit, actual as u64))
+            }
+            Self::BodyTooLarge { limit, actual } => ("bytes of body", over(limit, actual)),
             Self::NoMemory { bytes } => return write!(f, "no memory for {bytes} bytes"),
             Self::Truncated { received } => {
-                return write!(
-                    f,
-                    "connection closed inside a message, after {received} bytes"
-                );
+                let what = "connection closed inside a message, after";
+                return write!(f, "{what} {received} bytes");
             }
-            Self::LoneCr => return f.write_str("CR without LF"),
-            Self::BareLf => return f.write_str("LF without CR"),
-            Self::StatusLine => return f.write_str("malformed status line"),
-            Self::RequestLine => return f.write_str("malformed request line"),
-            Self::Field => return f.write_str("malformed field line"),
-            Self::FoldedField => return f.write_str("folded field line"),
-            Self::Upgrade => return f.write_str("unexpected switch of protocols"),
-            Self::ContentLength => return f.write_str("Content-Length is not a number"),
-            Self::TwoContentLengths => return f.write_str("two Content-Length fields"),
-            Self::LengthAndChunked => {
-                return f.write_str("Content-Length together with Transfer-Encoding");
-            }
-            Self::TransferCoding => return f.write_str("unsupported Transfer-Encoding"),
-            Self::ChunkSize => return f.write_str("chunk size is not a hexadecimal number"),
-            Self::ChunkSizeOverflow => return f.write_str("chunk size does not fit 64 bits"),
-            Self::ChunkEnd => return f.write_str("chunk data does not end with CRLF"),
-            Self::Closed => return f.write_str("connection closed before a message"),
+            Self::LoneCr => ("CR without LF", None),
+            Self::BareLf => ("LF without CR", None),
+            Self::StatusLine => ("malformed status line", None),
+            Self::RequestLine => ("malformed request line", None),
+            Self::Field => ("malformed field line", None),
+            Self::FoldedField => ("folded field line", None),
+            Self::Upgrade => ("unexpected switch of protocols", None),
+            Self::ContentLength => ("Content-Length is not a number", None),
+            Self::TwoContentLengths => ("two Content-Length fields", None),
+            Self::LengthAndChunked => ("Content-Length together with Transfer-Encoding", None),
+            Self::TransferCoding => ("unsupported Transfer-Encoding", None),
+            Self::ChunkSize => ("chunk size is not a hexadecimal number", None),
+            Self::ChunkSizeOverflow => ("chunk size does not fit 64 bits", None),
+            Self::ChunkEnd => ("chunk data does not end with CRLF", None),
+            Self::Closed => ("connection closed before a message", None),
         };
-        write!(f, "{actual} {what}, limit {limit}")
+        match over {
+            None => f.write_str(what),
+            Some((limit, actual)) => write!(f, "{actual} {what}, limit {limit}"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use super::error::HttpError;
+use crate::shared::text::same;
 
 /// A head whose every line has been checked.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +65,7 @@ impl<'a> Head<'a> {
     pub(crate) fn field(&self, name: &str) -> Option<&'a [u8]> {
         let mut fields = self.fields();
         fields
-            .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
+            .find(|(key, _)| same(key, name.as_bytes()))
             .map(|(_, value)| value)
     }
 }
@@ -166,9 +167,9 @@ fn split_at_space(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn minor_version(text: &[u8]) -> Option<u8> {
-    match text {
-        b"HTTP/1.0" => Some(0),
-        b"HTTP/1.1" => Some(1),
+    match text.strip_prefix(b"HTTP/1.")? {
+        b"0" => Some(0),
+        b"1" => Some(1),
         _ => None,
     }
 }

@@ -49,11 +49,24 @@ pub(crate) use write::{HeadWriter, Outgoing};
 /// Reads decimal digits and nothing else: no sign, no white space, no overflow.
 #[must_use]
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
+    number(text, 10)
+}
+
+/// Reads hexadecimal digits and nothing else, like [`decimal`].
+#[must_use]
+pub(crate) fn hexadecimal(text: &[u8]) -> Option<u64> {
+    number(text, 16)
+}
+
+#[inline(never)]
+fn number(text: &[u8], base: u32) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
     text.iter().try_fold(0_u64, |value, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
+        let digit = char::from(*byte).to_digit(base)?;
+        value
+            .checked_mul(u64::from(base))?
+            .checked_add(u64::from(digit))
     })
 }

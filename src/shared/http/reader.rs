@@ -72,6 +72,10 @@ pub(crate) struct Reader {
     body_start: usize,
     body_end: usize,
     state: State,
+    /// Bytes that are still to come of the body or the chunk.
+    left: u64,
+    /// What is wrong, once `state` says so.
+    error: HttpError,
     /// The start line, once it has been read.
     start: Option<StartLine>,
     /// Fields of this section so far.
@@ -85,19 +89,20 @@ pub(crate) struct Reader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Head,
-    Length { left: u64 },
+    Length,
     UntilClose,
     ChunkSize,
-    ChunkData { left: u64 },
+    ChunkData,
     ChunkEnd,
     Trailer,
     Done,
-    Failed(HttpError),
+    Failed,
 }
 
 impl Reader {
     /// A reader with an empty buffer: nothing is allocated before the first [`Reader::space`].
     #[must_use]
+    #[inline(never)]
     pub(crate) fn new(expect: Expect, limits: Limits) -> Self {
         Self {
             expect,
@@ -112,6 +117,8 @@ impl Reader {
             body_start: 0,
             body_end: 0,
             state: State::Head,
+            left: 0,
+            error: HttpError::Closed,
             start: None,
             fields: 0,
             interim: 0,
@@ -132,26 +139,24 @@ impl Reader {
         self.close_gap();
         let free = self.buf.len() - self.filled;
         let wanted = match self.state {
-            State::Length { left } => usize_of(left),
+            State::Length => usize_of(self.left),
             // With room for the line end after the data and the last chunk behind it.
-            State::ChunkData { left } => usize_of(left).saturating_add(CHUNK_LINE_BYTES_MAX),
+            State::ChunkData => usize_of(self.left).saturating_add(CHUNK_LINE_BYTES_MAX),
             State::Head
             | State::UntilClose
             | State::ChunkSize
             | State::ChunkEnd
             | State::Trailer
             | State::Done
-            | State::Failed(_) => 1,
+            | State::Failed => 1,
         };
         if free < wanted {
             // Nobody announces how many chunks there are, so they get room as lines do.
-            let is_announced = matches!(self.state, State::Length { .. });
+            let is_announced = self.state == State::Length;
             let doubled = if is_announced { 0 } else { self.buf.len() * 2 };
             let length = (self.filled + wanted).max(doubled).max(BUFFER_START_BYTES);
             if !self.resize(length) {
-                let error = HttpError::NoMemory { bytes: length };
-                self.state = State::Failed(error);
-                return Err(error);
+                return Err(self.fail(HttpError::NoMemory { bytes: length }));
             }
         }
         Ok(self.buf.get_mut(self.filled..).unwrap_or_default())
@@ -183,37 +188,36 @@ impl Reader {
                 self.state = State::Done;
                 return Ok(Progress::Complete);
             }
-            State::Failed(error) => error,
+            State::Failed => self.error,
             State::Head if self.filled == 0 => HttpError::Closed,
             State::Head
-            | State::Length { .. }
+            | State::Length
             | State::ChunkSize
-            | State::ChunkData { .. }
+            | State::ChunkData
             | State::ChunkEnd
             | State::Trailer => HttpError::Truncated {
                 received: self.filled,
             },
         };
-        self.state = State::Failed(error);
-        Err(error)
+        Err(self.fail(error))
+    }
+
+    const fn fail(&mut self, error: HttpError) -> HttpError {
+        self.state = State::Failed;
+        self.error = error;
+        error
     }
 
     /// The head of the message; empty before it is complete.
     #[must_use]
     pub(crate) fn head(&self) -> Head<'_> {
-        Head::checked(
-            self.buf
-                .get(self.head_start..self.head_end)
-                .unwrap_or_default(),
-        )
+        Head::checked(part(&self.buf, self.head_start, self.head_end))
     }
 
     /// The body of the message as far as it has arrived.
     #[must_use]
     pub(crate) fn body(&self) -> &[u8] {
-        self.buf
-            .get(self.body_start..self.body_end)
-            .unwrap_or_default()
+        part(&self.buf, self.body_start, self.body_end)
     }
 
     /// The status of the response, known as soon as its status line has been read.
@@ -297,7 +301,7 @@ impl Reader {
         let mut buf = Vec::new();
         let has_room = buf.try_reserve_exact(length).is_ok();
         if has_room {
-            buf.extend_from_slice(self.buf.get(..self.filled).unwrap_or_default());
+            buf.extend_from_slice(part(&self.buf, 0, self.filled));
             buf.resize(length, 0);
             self.buf = buf;
         }
@@ -309,7 +313,7 @@ impl Reader {
     fn close_gap(&mut self) {
         let in_chunks = matches!(
             self.state,
-            State::ChunkSize | State::ChunkData { .. } | State::ChunkEnd | State::Trailer
+            State::ChunkSize | State::ChunkData | State::ChunkEnd | State::Trailer
         );
         let gap = self.section.saturating_sub(self.body_end);
         if in_chunks && gap != 0 {
@@ -327,14 +331,14 @@ impl Reader {
             let before = self.state;
             let step = match before {
                 State::Head => self.head_lines(),
-                State::Length { left } => Ok(self.length_data(left)),
+                State::Length => Ok(self.length_data()),
                 State::UntilClose => self.until_close_data(),
                 State::ChunkSize => self.chunk_size(),
-                State::ChunkData { left } => Ok(self.chunk_data(left)),
+                State::ChunkData => Ok(self.chunk_data()),
                 State::ChunkEnd => self.chunk_end(),
                 State::Trailer => self.trailer_lines(),
                 State::Done => return Ok(Progress::Complete),
-                State::Failed(error) => return Err(error),
+                State::Failed => return Err(self.error),
             };
             match step {
                 Ok(state) if state == before => return Ok(Progress::Partial),
@@ -342,10 +346,7 @@ impl Reader {
                     self.state = state;
                     (self.line, self.section) = (self.at, self.at);
                 }
-                Err(error) => {
-                    self.state = State::Failed(error);
-                    return Err(error);
-                }
+                Err(error) => return Err(self.fail(error)),
             }
         }
     }
@@ -362,7 +363,7 @@ impl Reader {
         too_long: fn(limit: usize, actual: usize) -> HttpError,
     ) -> Result<Option<(usize, usize)>, HttpError> {
         let end = self.filled.min(self.section.saturating_add(limit));
-        let unseen = self.buf.get(self.at..end).unwrap_or_default();
+        let unseen = part(&self.buf, self.at, end);
         let cut_off = end < self.filled;
         let Some(text) = memchr2(b'\r', b'\n', unseen) else {
             self.at = end;
@@ -391,9 +392,9 @@ impl Reader {
     fn head_lines(&mut self) -> Result<State, HttpError> {
         let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
         while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
-            let line = self.buf.get(start..end).unwrap_or_default();
+            let line = part(&self.buf, start, end);
             match self.start {
-                None if self.expect == Expect::Request => {
+                None if SERVES && self.expect == Expect::Request => {
                     self.start = Some(head::request_line(line)?.2);
                 }
                 None => self.start = Some(head::status_line(line)?),
@@ -433,7 +434,8 @@ impl Reader {
             Framing::Empty => Ok(State::Done),
             Framing::Length(left) => {
                 self.check_body(left)?;
-                Ok(State::Length { left })
+                self.left = left;
+                Ok(State::Length)
             }
             Framing::Chunked => Ok(State::ChunkSize),
             Framing::UntilClose => Ok(State::UntilClose),
@@ -463,19 +465,26 @@ impl Reader {
         Ok(())
     }
 
-    fn length_data(&mut self, left: u64) -> State {
-        let count = usize_of(left).min(self.filled - self.at);
-        self.at += count;
-        (self.line, self.body_end) = (self.at, self.at);
-        match left - count as u64 {
-            0 => State::Done,
-            left => State::Length { left },
+    /// How many bytes are here of those that are still to come, which are counted as come.
+    fn data(&mut self) -> usize {
+        let count = usize_of(self.left).min(self.filled - self.at);
+        self.left -= count as u64;
+        count
+    }
+
+    fn length_data(&mut self) -> State {
+        self.at += self.data();
+        (self.line, self.section, self.body_end) = (self.at, self.at, self.at);
+        if self.left == 0 {
+            State::Done
+        } else {
+            State::Length
         }
     }
 
     fn until_close_data(&mut self) -> Result<State, HttpError> {
         self.at = self.filled;
-        (self.line, self.body_end) = (self.at, self.at);
+        (self.line, self.section, self.body_end) = (self.at, self.at, self.at);
         // However much came at once, the error says where the limit was passed.
         self.check_body(self.body().len().min(self.limits.body_bytes_max + 1) as u64)?;
         Ok(State::UntilClose)
@@ -489,9 +498,9 @@ impl Reader {
         let Some((start, end)) = self.take_line(CHUNK_LINE_BYTES_MAX, too_long)? else {
             return Ok(State::ChunkSize);
         };
-        let line = self.buf.get(start..end).unwrap_or_default();
+        let line = part(&self.buf, start, end);
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-        let size = hexadecimal(head::trim(size))?;
+        let size = chunk_length(head::trim(size))?;
         if self.body_start == self.body_end {
             (self.body_start, self.body_end) = (self.at, self.at);
         }
@@ -499,26 +508,28 @@ impl Reader {
             return Ok(State::Trailer);
         }
         self.check_body((self.body().len() as u64).saturating_add(size))?;
-        Ok(State::ChunkData { left: size })
+        self.left = size;
+        Ok(State::ChunkData)
     }
 
-    fn chunk_data(&mut self, left: u64) -> State {
-        let count = usize_of(left).min(self.filled - self.at);
+    fn chunk_data(&mut self) -> State {
+        let count = self.data();
         if self.at != self.body_end {
             self.buf
                 .copy_within(self.at..self.at + count, self.body_end);
         }
         self.at += count;
-        self.line = self.at;
+        (self.line, self.section) = (self.at, self.at);
         self.body_end += count;
-        match left - count as u64 {
-            0 => State::ChunkEnd,
-            left => State::ChunkData { left },
+        if self.left == 0 {
+            State::ChunkEnd
+        } else {
+            State::ChunkData
         }
     }
 
     fn chunk_end(&mut self) -> Result<State, HttpError> {
-        match self.buf.get(self.at..self.filled).unwrap_or_default() {
+        match part(&self.buf, self.at, self.filled) {
             [] | [b'\r'] => Ok(State::ChunkEnd),
             [b'\r', b'\n', ..] => {
                 self.at += 2;
@@ -532,7 +543,7 @@ impl Reader {
     fn trailer_lines(&mut self) -> Result<State, HttpError> {
         let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
         while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
-            let line = self.buf.get(start..end).unwrap_or_default();
+            let line = part(&self.buf, start, end);
             if line.is_empty() {
                 return Ok(State::Done);
             }
@@ -543,20 +554,24 @@ impl Reader {
     }
 }
 
+/// Whether there is a listener, so that requests have to be read.
+const SERVES: bool = cfg!(any(test, feature = "extension"));
+
+/// A part of the buffer; empty if there is no such part.
+#[inline(never)]
+fn part(buf: &[u8], start: usize, end: usize) -> &[u8] {
+    buf.get(start..end).unwrap_or_default()
+}
+
 /// Lengths above what memory can address are bounded by the body limit long before.
 fn usize_of(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-fn hexadecimal(text: &[u8]) -> Result<u64, HttpError> {
-    if text.is_empty() {
+fn chunk_length(text: &[u8]) -> Result<u64, HttpError> {
+    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_hexdigit);
+    if !is_number {
         return Err(HttpError::ChunkSize);
     }
-    text.iter().try_fold(0_u64, |value, byte| {
-        let digit = char::from(*byte).to_digit(16).ok_or(HttpError::ChunkSize)?;
-        if value >> 60 != 0 {
-            return Err(HttpError::ChunkSizeOverflow);
-        }
-        Ok(value << 4 | u64::from(digit))
-    })
+    super::hexadecimal(text).ok_or(HttpError::ChunkSizeOverflow)
 }
