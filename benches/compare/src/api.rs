@@ -16,7 +16,8 @@ use crate::Outcome;
 #[derive(Debug)]
 pub(crate) struct Api {
     listener: TcpListener,
-    connections: Vec<Connection>,
+    /// By number; `None` where one has been closed.
+    connections: Vec<Option<Connection>>,
 }
 
 #[derive(Debug)]
@@ -25,7 +26,6 @@ struct Connection {
     /// The request that is being read, or was read last.
     buffer: Vec<u8>,
     filled: usize,
-    open: bool,
 }
 
 /// A request that has been read whole.
@@ -82,23 +82,31 @@ impl Api {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                self.connections.push(Connection {
+                let connection = Some(Connection {
                     stream,
                     buffer: vec![0; 64 * 1024],
                     filled: 0,
-                    open: true,
                 });
+                // A peer opens hundreds in the course of a run.
+                match self.connections.iter_mut().find(|slot| slot.is_none()) {
+                    Some(slot) => *slot = connection,
+                    None => self.connections.push(connection),
+                }
                 continue;
             };
-            if let Some(connection) = self.connections.get_mut(index)
-                && let Some((call, body)) = connection.read()?
-            {
-                return Ok(Request {
-                    call,
-                    at,
-                    connection: index,
-                    body,
-                });
+            let Some(slot) = self.connections.get_mut(index) else {
+                continue;
+            };
+            match slot.as_mut().map(Connection::read).transpose()?.flatten() {
+                Some((call, body)) => {
+                    return Ok(Request {
+                        call,
+                        at,
+                        connection: index,
+                        body,
+                    });
+                }
+                None => *slot = None,
             }
         }
     }
@@ -118,6 +126,7 @@ impl Api {
         let connection = self.connections.get(request.connection);
         let (from, to) = request.body;
         connection
+            .and_then(Option::as_ref)
             .and_then(|connection| connection.buffer.get(from..to))
             .unwrap_or_default()
     }
@@ -125,6 +134,7 @@ impl Api {
     /// Answers a request with these bytes.
     pub(crate) fn answer(&mut self, request: &Request, parts: &[&[u8]]) -> Outcome<()> {
         let connection = self.connections.get_mut(request.connection);
+        let connection = connection.and_then(Option::as_mut);
         let stream = &mut connection.ok_or("no such connection")?.stream;
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut left = slices.as_mut_slice();
@@ -138,13 +148,13 @@ impl Api {
 
     /// The connection that can be read, or `None` for one that can be accepted.
     fn wait(&self) -> Outcome<Option<usize>> {
-        let mut open: Vec<usize> = (0..self.connections.len()).collect();
-        open.retain(|index| self.connections.get(*index).is_some_and(|c| c.open));
-        let mut waited: Vec<PollFd<'_>> = open
-            .iter()
-            .filter_map(|index| self.connections.get(*index))
-            .map(|connection| PollFd::new(&connection.stream, PollFlags::IN))
-            .collect();
+        let (mut open, mut waited) = (Vec::new(), Vec::new());
+        for (index, connection) in self.connections.iter().enumerate() {
+            if let Some(connection) = connection {
+                open.push(index);
+                waited.push(PollFd::new(&connection.stream, PollFlags::IN));
+            }
+        }
         waited.push(PollFd::new(&self.listener, PollFlags::IN));
         let patience = Timespec {
             tv_sec: i64::try_from(PATIENCE.as_secs())?,
@@ -164,7 +174,6 @@ impl Connection {
         self.filled = 0;
         let head_end = loop {
             if self.fill()? == 0 {
-                self.open = false;
                 return Ok(None);
             }
             let bytes = self.buffer.get(..self.filled).unwrap_or_default();
