@@ -45,6 +45,7 @@ mod runtime;
 mod shared;
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 
 pub use runtime::{
     Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, Init, InitFn,
@@ -75,11 +76,14 @@ pub fn main(init: impl Init) -> ! {
 /// Returns in the role of the runtime.
 #[inline(never)]
 fn other_roles() {
-    let name = std::env::args_os().next().unwrap_or_default();
-    match role(&name) {
+    let name = shared::exec::arguments().into_iter().next();
+    let mut name = name.unwrap_or_default();
+    name.pop();
+    let name = OsStr::from_bytes(&name);
+    match role(name) {
         Role::Runtime => {}
         #[cfg(feature = "extension")]
-        Role::Extension => runtime::exit(extension::run(&name, shared::exec::variable)),
+        Role::Extension => runtime::exit(extension::run(name, shared::exec::variable)),
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
             runtime::write_line(WITHOUT_EXTENSION);

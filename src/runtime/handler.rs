@@ -212,6 +212,17 @@ pub mod private {
 
     pub use crate::shared::env::Env;
 
+    /// What the stock binary's own `main` does first.
+    ///
+    /// # Safety
+    ///
+    /// `arguments` is what the C library handed to `main`.
+    #[expect(unsafe_code, reason = "what the caller promises cannot be checked")]
+    pub unsafe fn started_with(arguments: *const *const std::ffi::c_char) {
+        // SAFETY: that of the caller.
+        unsafe { crate::shared::exec::started_with(arguments) }
+    }
+
     pub fn parse<'a, T: Deserialize<'a>>(event: &'a [u8]) -> Result<T, Error> {
         serde_json::from_slice(event).map_err(|error| malformed(event, &error))
     }

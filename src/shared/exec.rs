@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::process::Pid;
 
@@ -19,16 +20,71 @@ use super::text::push;
 /// A variable and the value it gets, or `None` if it goes.
 pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
 
-/// Executes the program again with its arguments. The process keeps its id and its open sockets. Returns only if that fails.
+/// The arguments of this process, each with a NUL behind it.
+#[expect(
+    unsafe_code,
+    reason = "the standard library has none where it did not make `main`"
+)]
+pub(crate) fn arguments() -> Vec<Vec<u8>> {
+    let mut arguments = Vec::new();
+    let mut argument: *const *const c_char = ARGUMENTS.load(Ordering::Acquire);
+    if argument.is_null() {
+        for argument in std::env::args_os() {
+            arguments.push(terminated(argument.into_vec()));
+        }
+        return arguments;
+    }
+    // SAFETY: whoever set it promised an array of strings that end with NUL, which ends with null
+    // and lives as long as the process. The walk stops there.
+    unsafe {
+        while !(*argument).is_null() {
+            let text = CStr::from_ptr(*argument).to_bytes_with_nul();
+            arguments.push(text.to_vec());
+            argument = argument.add(1);
+        }
+    }
+    arguments
+}
+
+/// What the `main` of the standard library does for its programs, for one that has another: takes
+/// note of the arguments, opens the three standard descriptors where they are closed, so that no
+/// socket becomes one of them, and ignores SIGPIPE, so that a write which nobody reads is an error.
+///
+/// # Safety
+///
+/// `arguments` is what the C library handed to `main`.
+#[expect(unsafe_code, reason = "what the caller promises cannot be checked")]
+pub(crate) unsafe fn started_with(arguments: *const *const c_char) {
+    ARGUMENTS.store(arguments.cast_mut(), Ordering::Release);
+    let mut standard = [0, 1, 2].map(|fd| libc::pollfd {
+        fd,
+        events: 0,
+        revents: 0,
+    });
+    // SAFETY: `poll` reads and writes the three structures it is given; `open` reads a string that
+    // ends with NUL. It takes the lowest number that is free, which is the closed one in this order.
+    // Of signals no handler is installed, only what is done by default is changed.
+    unsafe {
+        libc::poll(standard.as_mut_ptr(), 3, 0);
+        for descriptor in standard {
+            if descriptor.revents & libc::POLLNVAL != 0 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
+static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Executes the program again with its arguments. The process keeps its id and its open sockets. Returns
+/// only if that fails.
 #[expect(
     unsafe_code,
     reason = "the standard library replaces a program only through `Command`"
 )]
 pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
-    let mut arguments = Vec::new();
-    for argument in std::env::args_os() {
-        arguments.push(terminated(argument.into_vec()));
-    }
+    let arguments = arguments();
     let mut arguments = pointers(&arguments);
     arguments.push(ptr::null());
     let added = added(changes);
