@@ -165,49 +165,70 @@ pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -
 /// made of them.
 fn environment(changes: &[Change<'_>], added: &[Vec<u8>]) -> Vec<*const c_char> {
     let mut environment = pointers(added);
-    each_variable(&mut |variable| {
-        let is_changed = |(name, _): &Change<'_>| value_of(variable, name).is_some();
+    for variable in variables() {
+        let is_changed = |(name, _): &Change<'_>| variable.value(name).is_some();
         if !changes.iter().any(is_changed) {
-            environment.push(variable.as_ptr());
+            environment.push(variable.0);
         }
-    });
+    }
     environment.push(ptr::null());
     environment
 }
 
 /// The value of a variable of this process.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
-    let mut found = None;
-    each_variable(&mut |variable| {
-        if found.is_none() {
-            found = value_of(variable, name).map(|value| OsString::from_vec(value.to_vec()));
+    for variable in variables() {
+        if let Some(value) = variable.value(name) {
+            return Some(OsString::from_vec(value.to_bytes().to_vec()));
         }
-    });
-    found
+    }
+    None
 }
 
-/// The value, if the variable has this name.
-fn value_of<'a>(variable: &'a CStr, name: &str) -> Option<&'a [u8]> {
-    let rest = variable.to_bytes().strip_prefix(name.as_bytes())?;
-    rest.strip_prefix(b"=")
+/// A variable of this process: `NAME=value` with a NUL behind it. It is used before anything
+/// changes the environment.
+struct Variable(*const c_char);
+
+impl Variable {
+    /// The value, if the variable has this name.
+    #[expect(unsafe_code, reason = "a look at the name and not at the whole text")]
+    fn value(&self, name: &str) -> Option<&CStr> {
+        let mut text = self.0;
+        for byte in name.as_bytes() {
+            // SAFETY: the text ends with NUL. No byte of it is looked at behind one that is not as
+            // the name, or `=`, says, and a NUL is neither; so none behind the NUL is.
+            unsafe {
+                if *byte == 0 || text.cast::<u8>().read() != *byte {
+                    return None;
+                }
+                text = text.add(1);
+            }
+        }
+        // SAFETY: as above, and what is behind `=` ends with NUL.
+        unsafe { (text.cast::<u8>().read() == b'=').then(|| CStr::from_ptr(text.add(1))) }
+    }
 }
 
-/// Shows the variables of this process, `NAME=value`.
+/// The variables of this process.
 #[expect(
     unsafe_code,
     reason = "the environment without a copy of each variable"
 )]
-fn each_variable(each: &mut dyn FnMut(&CStr)) {
+fn variables() -> impl Iterator<Item = Variable> {
     // SAFETY: `environ` is null or an array of strings that end with NUL, which ends with null; the
-    // walk stops there. Only the role of the runtime changes it, on the thread of the loop and between
-    // invocations. This is called on that thread, or while that thread waits for the end; the
-    // documentation of the crate asks of users' threads that they leave the environment alone.
+    // walk stops there. Only the role of the runtime changes it, on the thread of the loop and
+    // between invocations. This is called on that thread, or while that thread waits for the end;
+    // the documentation of the crate asks of users' threads that they leave the environment alone.
     unsafe {
-        let mut variable = environ;
-        while !variable.is_null() && !(*variable).is_null() {
-            each(CStr::from_ptr(*variable));
-            variable = variable.add(1);
-        }
+        let mut next = environ;
+        std::iter::from_fn(move || {
+            if next.is_null() || (*next).is_null() {
+                return None;
+            }
+            let variable = Variable(*next);
+            next = next.add(1);
+            Some(variable)
+        })
     }
 }
 

@@ -26,11 +26,13 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
 /// Whether two texts are the same but for the case of ASCII letters.
 #[inline(never)]
 pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len()
-        && left
-            .iter()
-            .zip(right)
-            .all(|(left, right)| left.eq_ignore_ascii_case(right))
+    // Most are the same altogether, which is the shorter way to find out.
+    left == right
+        || left.len() == right.len()
+            && left
+                .iter()
+                .zip(right)
+                .all(|(left, right)| left.eq_ignore_ascii_case(right))
 }
 
 /// What stands before the first `byte`, which is ASCII, and what behind it.
