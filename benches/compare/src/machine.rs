@@ -25,7 +25,14 @@ pub(crate) fn line() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let kernel = kernel.map(|release| format!("Linux {}", release.trim()));
     let rustc = version("rustc").map(|version| format!("peers and plain builds with {version}"));
-    let known = [cpu, cores, hypervisor, kernel, rustc];
+    // The run itself is about one of it; what is above that was other work, which makes times longer.
+    let load = fs::read_to_string("/proc/loadavg").ok().and_then(|text| {
+        let minutes = text.split(' ').nth(2)?;
+        Some(format!(
+            "load average of the last 15 minutes {minutes}, 1 of it the run itself"
+        ))
+    });
+    let known = [cpu, cores, hypervisor, kernel, rustc, load];
     format!(
         "Taken on: {}.",
         known.into_iter().flatten().collect::<Vec<_>>().join(", ")
