@@ -448,7 +448,8 @@ impl Accounting {
     /// A delivery of which our answer was lost comes again.
     ///
     /// After a reset the platform may deliver its last records to the port where the next process
-    /// listens. That one has been shut down, and counted what it knew.
+    /// listens. That one has been shut down, and counted what it knew. Both may lie in one
+    /// millisecond, in which nothing of this process can have ended.
     fn own_request<'r>(
         &mut self,
         end: &'r InvocationEnd<'_>,
@@ -458,7 +459,7 @@ impl Accounting {
         if self.invocations.is_over(request_id) {
             return None;
         }
-        let earlier = time.is_some_and(|time| time < self.cold_start.began_at)
+        let earlier = time.is_some_and(|time| time <= self.cold_start.began_at)
             && self.cold_start.origin == Origin::Init;
         if !earlier || !self.invocations.is_foreign(request_id) {
             return Some(request_id);
