@@ -14,7 +14,7 @@ use crate::telemetry::{Platform, head};
 
 const ECHO: &str = r#"{"do":"echo","value":1}"#;
 
-fn listening(file: &Path, protocol: &str) -> Config {
+pub(crate) fn listening(file: &Path, protocol: &str) -> Config {
     let mut config = measured(file);
     config
         .env

@@ -6,12 +6,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 
-use emulator::Config;
 use serde_json::Value;
 
-use crate::kinds::{measured, points, values};
+use crate::deliveries::listening;
+use crate::kinds::{points, values};
 use crate::lifecycle::end;
 use crate::support::{Env, shipped, start};
 use crate::telemetry::{Platform, head};
@@ -152,16 +151,6 @@ fn flood_bytes() -> usize {
     }
 }
 
-fn flooded(file: &Path, protocol: &str) -> Config {
-    let mut config = measured(file);
-    config
-        .env
-        .push(("BANTAM_TELEMETRY_PROTOCOL".to_owned(), protocol.to_owned()));
-    // Deliveries come at any time, also when the emulator would have frozen the extension.
-    config.freeze = false;
-    config
-}
-
 fn peak_memory_kb(env: &Env) -> u64 {
     env.environments()[0].extensions[0]
         .peak_memory_kb()
@@ -176,7 +165,7 @@ const ECHO: &str = r#"{"do":"echo","value":1}"#;
 fn of_batches() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = flooded(&file, "http");
+    let config = listening(&file, "http");
     let env = start(config.clone());
     let mut own = 1;
     assert_eq!(env.respond(ECHO), 1);
@@ -224,7 +213,7 @@ fn of_batches() {
 fn of_lines() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = flooded(&file, "tcp");
+    let config = listening(&file, "tcp");
     let env = start(config.clone());
     assert_eq!(env.respond(ECHO), 1);
     let idle_kb = peak_memory_kb(&env);
@@ -252,7 +241,7 @@ fn of_lines() {
 fn of_exports_that_nobody_takes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let mut config = flooded(&file, "http");
+    let mut config = listening(&file, "http");
     // Nobody accepts: the connection opens, and no answer comes.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", hanging.local_addr().unwrap());
