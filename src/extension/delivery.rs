@@ -4,24 +4,22 @@
 //! gone without anybody having been told.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_executor::{LocalExecutor, Task};
-
-use super::driver::{self, Socket};
+use super::driver::{self, ReadError, Socket, Work};
 use super::export::otlp::{self, Otlp};
 use super::export::queue::{Dropped, Encoded, Queue};
 use super::export::retry::{self, Backoff, Verdict};
 use super::metric::{Batch, Resource};
 use super::{clock, log};
-use crate::shared::blocking::ExchangeError;
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
-/// What is to be sent, and the task that sends it. Without a receiver, nothing.
+/// What is to be sent, and what sends it. Without a receiver, nothing.
 pub(super) struct Delivery {
     otlp: Cell<Option<&'static Otlp>>,
     /// Borrowed for as long as one call takes, never across an await.
@@ -30,14 +28,14 @@ pub(super) struct Delivery {
 
 pub(super) struct Outbox {
     pub(super) queue: Queue,
-    /// The batch that is being sent. The task that sends it may be ended at any time.
+    /// The batch that is being sent. What sends it may be dropped at any time.
     pub(super) in_flight: Option<Rc<Encoded>>,
     pub(super) backoff: Backoff,
     /// Nothing is sent before, in milliseconds since the epoch: a pause goes on through a freeze.
     not_before_ms: u64,
     /// Whether it was the receiver that said so.
     is_told: bool,
-    pub(super) sending: Option<Task<()>>,
+    pub(super) sending: Option<Work<'static>>,
 }
 
 impl Delivery {
@@ -71,22 +69,36 @@ impl Delivery {
         self.outbox.borrow_mut().queue.take_dropped()
     }
 
-    /// Sends what waits, if that is due, in a task of its own.
-    pub(super) fn start(&'static self, executor: &LocalExecutor<'static>) {
+    /// Begins to send what waits, if that is due.
+    pub(super) fn start(&'static self) {
         let outbox = &mut *self.outbox.borrow_mut();
-        let is_free = outbox.sending.as_ref().is_none_or(Task::is_finished);
-        if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
-            outbox.sending = Some(driver::spawn(executor, self.send_all(None)));
+        if outbox.sending.is_none() && !outbox.queue.is_empty() && outbox.pause().is_zero() {
+            outbox.sending = Some(Box::pin(self.send_all(None)));
         }
+    }
+
+    /// Goes on with what [`start`](Self::start) began, for ever.
+    pub(super) async fn send(&self) {
+        future::poll_fn::<(), _>(|context| {
+            // It borrows the outbox itself.
+            let sending = self.outbox.borrow_mut().sending.take();
+            if let Some(mut sending) = sending
+                && sending.as_mut().poll(context).is_pending()
+            {
+                self.outbox.borrow_mut().sending = Some(sending);
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Sends everything, until `end`. What is not sent then is lost.
     pub(super) async fn finish(&self, end: Instant) {
         let left = end.saturating_duration_since(clock::monotonic());
         let sending = self.outbox.borrow_mut().sending.take();
-        if let Some(sending) = sending {
+        if let Some(mut sending) = sending {
             // Its connection may be from before a freeze, and dead.
-            driver::within(left / 4, pin!(sending)).await;
+            driver::within(left / 4, sending.as_mut()).await;
             self.outbox.borrow_mut().take_back();
         }
         {
@@ -178,7 +190,7 @@ impl Outbox {
         Duration::from_millis(self.not_before_ms.saturating_sub(clock::now().0))
     }
 
-    /// What was being sent, by a task that is no more, waits again.
+    /// What was being sent, by what is no more, waits again.
     fn take_back(&mut self) {
         if let Some(batch) = self.in_flight.take() {
             self.queue.put_back(batch);
@@ -201,7 +213,7 @@ async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
     answer
 }
 
-async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> io::Result<()> {
+async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> Result<(), ReadError> {
     let mut head = Vec::with_capacity(256);
     let mut writer = HeadWriter::request(&mut head, "POST", &[&otlp.target], &otlp.authority)
         .field("Content-Type", otlp.encoding.content_type().as_bytes())
@@ -213,9 +225,5 @@ async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> io::Result<(
     let stream = Socket::connect(otlp.address).await?;
     stream.write_all(&head).await?;
     stream.write_all(body).await?;
-    match driver::read(&stream, answer).await {
-        Ok(()) => Ok(()),
-        Err(ExchangeError::Connect(error) | ExchangeError::Io(error)) => Err(error),
-        Err(ExchangeError::Http(_)) => Err(io::ErrorKind::InvalidData.into()),
-    }
+    driver::read(&stream, answer).await
 }

@@ -1,41 +1,65 @@
-//! The async driver: moves bytes between a socket and the HTTP core, and starts tasks.
+//! The async driver: one loop over `poll(2)`, and what moves bytes between a socket and the HTTP core.
 //!
-//! All sockets are of one type here, and all waits with a limit are one future: each other would
+//! There are some ten descriptors at most, so nothing is kept from one wait to the next. A future that
+//! is not ready says in its `poll` what it waits for; the loop waits for all of that at once, and then
+//! polls everything again. There are no wakers, and nothing is registered with the kernel.
+//!
+//! All waits are of one type here, and all work beside other work is boxed: each other type would
 //! bring the code of a future along.
 
+use std::cell::RefCell;
 use std::future::{self, Future};
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use async_executor::{LocalExecutor, Task};
-use async_io::{Async, Timer};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 
-use crate::shared::blocking::ExchangeError;
-use crate::shared::http::{Progress, Reader};
+use super::clock;
+use crate::shared::http::{HttpError, Progress, Reader};
 
-/// Starts a task. All are of one type, or each would bring the code of a task along.
-pub(super) fn spawn(
-    executor: &LocalExecutor<'static>,
-    work: impl Future<Output = ()> + 'static,
-) -> Task<()> {
-    let work: Pin<Box<dyn Future<Output = ()>>> = Box::pin(work);
-    executor.spawn(work)
+/// Something that goes on beside something else.
+pub(super) type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Goes on with `work` until it is done.
+pub(super) fn run(mut work: Pin<&mut dyn Future<Output = ()>>) {
+    let context = &mut Context::from_waker(Waker::noop());
+    while work.as_mut().poll(context).is_pending() {
+        WAITS.with_borrow_mut(Waits::wait);
+    }
+}
+
+/// Goes on with both until one of them is done. `one` comes first: of what it does, `other` knows
+/// before the next wait.
+pub(super) async fn either(
+    mut one: Pin<&mut dyn Future<Output = ()>>,
+    mut other: Pin<&mut dyn Future<Output = ()>>,
+) {
+    future::poll_fn(|context| {
+        if one.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        other.as_mut().poll(context)
+    })
+    .await;
 }
 
 /// Waits for `work`, and no longer than this.
 pub(super) async fn within(limit: Duration, mut work: Pin<&mut dyn Future<Output = ()>>) {
-    let mut over = Timer::after(limit);
+    let end = clock::monotonic() + limit;
     future::poll_fn(|context| {
-        if work.as_mut().poll(context).is_ready() {
+        if work.as_mut().poll(context).is_ready() || end <= clock::monotonic() {
             return Poll::Ready(());
         }
-        Pin::new(&mut over).poll(context).map(|_| ())
+        WAITS.with_borrow_mut(|waits| {
+            waits.end = Some(waits.end.map_or(end, |other| other.min(end)));
+        });
+        Poll::Pending
     })
     .await;
 }
@@ -44,29 +68,77 @@ pub(super) async fn pause(pause: Duration) {
     within(pause, pin!(future::pending())).await;
 }
 
+/// A descriptor that a future waits for, and for what. It may be closed by then.
+type Wait = (Weak<OwnedFd>, PollFlags);
+
+#[derive(Debug)]
+struct Waits {
+    /// What the loop is to wait for.
+    wanted: Vec<Wait>,
+    /// What came of that, until it is taken.
+    came: Vec<Wait>,
+    /// When the loop is to end its wait in any case.
+    end: Option<Instant>,
+}
+
+thread_local! {
+    static WAITS: RefCell<Waits> = const {
+        RefCell::new(Waits {
+            wanted: Vec::new(),
+            came: Vec::new(),
+            end: None,
+        })
+    };
+}
+
+impl Waits {
+    /// Waits until something of what is wanted comes.
+    fn wait(&mut self) {
+        self.came.clear();
+        let mut open = Vec::new();
+        for (descriptor, flags) in self.wanted.drain(..) {
+            open.extend(descriptor.upgrade().map(|descriptor| (descriptor, flags)));
+        }
+        let mut descriptors = Vec::new();
+        for (descriptor, flags) in &open {
+            descriptors.push(PollFd::new(descriptor, *flags));
+        }
+        let end = self.end.take();
+        let left = end.map(|end| end.saturating_duration_since(clock::monotonic()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        // When a signal ends it, nothing has come. It fails in no other way: there is memory for a
+        // few descriptors, and all are open.
+        rustix::event::poll(&mut descriptors, left.as_ref()).ok();
+        for ((descriptor, flags), polled) in open.iter().zip(&descriptors) {
+            if !polled.revents().is_empty() {
+                self.came.push((Rc::downgrade(descriptor), *flags));
+            }
+        }
+    }
+}
+
 /// A socket. One task at a time may wait for it.
 #[derive(Debug)]
-pub(super) struct Socket(Async<OwnedFd>);
+pub(super) struct Socket(Rc<OwnedFd>);
 
 impl Socket {
     /// Takes a descriptor, which becomes non-blocking.
-    pub(super) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        Async::new(descriptor).map(Self)
+    pub(super) fn new(descriptor: OwnedFd) -> Result<Self, Errno> {
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        Ok(Self(Rc::new(descriptor)))
     }
 
     /// Connects.
-    pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
+    pub(super) async fn connect(address: SocketAddr) -> Result<Self, Errno> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let descriptor =
             rustix::net::socket_with(family(address), SocketType::STREAM, flags, None)?;
-        let connecting = rustix::net::connect(&descriptor, &address);
-        if let Err(error) = connecting
-            && error != Errno::INPROGRESS
-        {
-            return Err(error.into());
+        let socket = Self(Rc::new(descriptor));
+        match rustix::net::connect(socket.descriptor(), &address) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::INPROGRESS) => socket.wait(PollFlags::OUT).await,
+            Err(error) => return Err(error),
         }
-        let socket = Self(Async::new_nonblocking(descriptor)?);
-        socket.wait(Async::poll_writable).await?;
         sockopt::socket_error(socket.descriptor())??;
         Ok(socket)
     }
@@ -76,55 +148,66 @@ impl Socket {
     }
 
     /// Waits until there is something to read, or to accept.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.wait(Async::poll_readable).await
+    pub(super) async fn readable(&self) {
+        self.wait(PollFlags::IN).await;
     }
 
     /// Waits for a connection and accepts it.
-    pub(super) async fn accept(&self) -> io::Result<Self> {
+    pub(super) async fn accept(&self) -> Result<Self, Errno> {
         loop {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::accept_with(self.descriptor(), flags) {
-                Ok(descriptor) => return Async::new_nonblocking(descriptor).map(Self),
-                Err(Errno::AGAIN) => self.readable().await?,
+                Ok(descriptor) => return Ok(Self(Rc::new(descriptor))),
+                Err(Errno::AGAIN) => self.readable().await,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Reads what there is, at least a byte; 0 when there will be nothing more.
-    pub(super) async fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub(super) async fn read(&self, space: &mut [u8]) -> Result<usize, Errno> {
         loop {
             match rustix::io::read(self.descriptor(), &mut *space) {
-                Ok(count) => return Ok(count),
-                Err(Errno::AGAIN) => self.readable().await?,
+                Err(Errno::AGAIN) => self.readable().await,
                 // A freeze can interrupt a system call.
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                done => return done,
             }
         }
     }
 
     /// Writes all of it.
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
             match rustix::net::send(self.descriptor(), bytes, SendFlags::NOSIGNAL) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(Errno::AGAIN) => self.wait(Async::poll_writable).await?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT).await,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    async fn wait(&self, poll: PollFd) -> io::Result<()> {
-        future::poll_fn(|context| poll(&self.0, context)).await
+    /// Waits until this can be done, or fails.
+    async fn wait(&self, flags: PollFlags) {
+        future::poll_fn(|_| self.poll(flags)).await;
+    }
+
+    fn poll(&self, flags: PollFlags) -> Poll<()> {
+        WAITS.with_borrow_mut(|waits| {
+            let this = Rc::as_ptr(&self.0);
+            let is_this = |(descriptor, of): &Wait| descriptor.as_ptr() == this && *of == flags;
+            if let Some(at) = waits.came.iter().position(is_this) {
+                waits.came.swap_remove(at);
+                return Poll::Ready(());
+            }
+            waits.wanted.push((Rc::downgrade(&self.0), flags));
+            Poll::Pending
+        })
     }
 }
-
-type PollFd = fn(&Async<OwnedFd>, &mut Context<'_>) -> Poll<io::Result<()>>;
 
 pub(super) const fn family(address: SocketAddr) -> AddressFamily {
     match address {
@@ -133,17 +216,46 @@ pub(super) const fn family(address: SocketAddr) -> AddressFamily {
     }
 }
 
+/// Why a message was not read to its end.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// What came is no such message.
+    Http(HttpError),
+    /// The connection failed, or the time is over.
+    Lost,
+}
+
+impl From<Errno> for ReadError {
+    fn from(_: Errno) -> Self {
+        Self::Lost
+    }
+}
+
 /// Reads a message to its end.
-pub(super) async fn read(socket: &Socket, message: &mut Reader) -> Result<(), ExchangeError> {
+pub(super) async fn read(socket: &Socket, message: &mut Reader) -> Result<(), ReadError> {
     loop {
-        let space = message.space().map_err(ExchangeError::Http)?;
-        let progress = match socket.read(space).await {
-            Ok(0) => message.eof(),
-            Ok(count) => message.filled(count),
-            Err(error) => return Err(ExchangeError::Io(error)),
+        let space = message.space().map_err(ReadError::Http)?;
+        let progress = match socket.read(space).await? {
+            0 => message.eof(),
+            count => message.filled(count),
         };
-        if progress.map_err(ExchangeError::Http)? == Progress::Complete {
+        if progress.map_err(ReadError::Http)? == Progress::Complete {
             return Ok(());
         }
     }
+}
+
+/// Runs `work` with `beside` beside it, for no longer than a test may take.
+#[cfg(test)]
+pub(super) fn run_test<T>(
+    beside: Pin<&mut dyn Future<Output = ()>>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut outcome = None;
+    {
+        let work = pin!(async { outcome = Some(work.await) });
+        let both = pin!(either(work, beside));
+        run(pin!(within(Duration::from_secs(60), both)));
+    }
+    outcome.expect("it ends in time")
 }

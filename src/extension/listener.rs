@@ -5,59 +5,66 @@
 //! A batch is answered with 200 as soon as it has been read. Any other answer would only bring the
 //! same batch again, and while one is unanswered the platform drops what comes behind it.
 
-use std::cell::Cell;
-use std::io;
+use std::cell::{Cell, RefCell};
+use std::future;
 use std::net::TcpListener;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use async_executor::Task;
+use rustix::io::Errno;
 
 use super::config::Protocol;
-use super::driver::{self, Socket};
+use super::driver::{self, ReadError, Socket, Work};
 use super::state::State;
-use crate::shared::blocking::ExchangeError;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever.
-#[expect(clippy::infinite_loop, reason = "it ends with the process")]
 pub(super) async fn listen(state: &'static State, listener: TcpListener, protocol: Protocol) {
     let Ok(listener) = Socket::new(listener.into()) else {
-        return;
+        return future::pending().await;
     };
-    let mut open: Vec<(Rc<Cell<bool>>, Task<()>)> = Vec::new();
-    loop {
-        let Ok(stream) = listener.accept().await else {
-            // Out of descriptors, most likely: others have to end first.
-            driver::pause(ACCEPT_PAUSE).await;
-            continue;
-        };
-        open.retain(|(_, task)| !task.is_finished());
-        if CONNECTIONS_MAX <= open.len() {
-            // A connection may be kept for ever, also by a peer that is gone, as after a restore.
-            // The oldest that is between messages makes room, and the platform opens another if it
-            // was its own.
-            let oldest = open.iter().position(|(is_busy, _)| !is_busy.get());
-            let (is_busy, task) = open.remove(oldest.unwrap_or(0));
-            if is_busy.get() {
-                state.lost_delivery(0);
+    let open = RefCell::new(Vec::new());
+    let serving = future::poll_fn(|context| {
+        let is_pending = |(_, work): &mut Open| work.as_mut().poll(context).is_pending();
+        open.borrow_mut().retain_mut(is_pending);
+        Poll::Pending
+    });
+    let accepting = async {
+        loop {
+            let Ok(stream) = listener.accept().await else {
+                // Out of descriptors, most likely: others have to end first.
+                driver::pause(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let open = &mut *open.borrow_mut();
+            if CONNECTIONS_MAX <= open.len() {
+                make_room(state, open);
             }
-            drop(task);
+            let is_busy = Rc::new(Cell::new(false));
+            let connection = Connection {
+                state,
+                is_busy: Rc::clone(&is_busy),
+                stream,
+            };
+            open.push((is_busy, Box::pin(connection.serve(protocol))));
         }
-        let is_busy = Rc::new(Cell::new(false));
-        let connection = Connection {
-            state,
-            is_busy: Rc::clone(&is_busy),
-            stream,
-        };
-        let task = state.spawn(async move {
-            match protocol {
-                Protocol::Http => connection.serve_http().await,
-                Protocol::Tcp => connection.serve_tcp().await,
-            }
-        });
-        open.push((is_busy, task));
+    };
+    // A connection is begun with as soon as it is accepted.
+    driver::either(pin!(accepting), pin!(serving)).await;
+}
+
+/// A connection: whether a part of a delivery is here, and what is done with it.
+type Open = (Rc<Cell<bool>>, Work<'static>);
+
+/// Closes a connection. It may be kept for ever, also by a peer that is gone, as after a restore. The
+/// oldest that is between messages makes room, and the platform opens another if it was its own.
+fn make_room(state: &State, open: &mut Vec<Open>) {
+    let oldest = open.iter().position(|(is_busy, _)| !is_busy.get());
+    let (is_busy, _) = open.remove(oldest.unwrap_or(0));
+    if is_busy.get() {
+        state.lost_delivery(0);
     }
 }
 
@@ -69,6 +76,13 @@ struct Connection {
 }
 
 impl Connection {
+    async fn serve(self, protocol: Protocol) {
+        match protocol {
+            Protocol::Http => self.serve_http().await,
+            Protocol::Tcp => self.serve_tcp().await,
+        }
+    }
+
     /// Serves one connection until it ends, breaks the protocol or takes too long over a message.
     async fn serve_http(self) {
         let limits = Limits::of_body(BATCH_BYTES_MAX);
@@ -79,9 +93,9 @@ impl Connection {
             if progress == Ok(Progress::Partial) {
                 match self.read_request(&mut request).await {
                     Ok(()) => {}
-                    Err(ExchangeError::Http(HttpError::Closed)) => return,
-                    Err(ExchangeError::Http(error)) => progress = Err(error),
-                    Err(ExchangeError::Connect(_) | ExchangeError::Io(_)) => {
+                    Err(ReadError::Http(HttpError::Closed)) => return,
+                    Err(ReadError::Http(error)) => progress = Err(error),
+                    Err(ReadError::Lost) => {
                         if request.has_bytes() {
                             self.state.lost_delivery(0);
                         }
@@ -111,9 +125,9 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
+    async fn answer(&self, head: &mut Vec<u8>, status: u16) -> Result<(), Errno> {
         HeadWriter::response(head, status).end_with_length(0);
-        let mut outcome = Err(io::ErrorKind::TimedOut.into());
+        let mut outcome = Err(Errno::TIMEDOUT);
         let write = async { outcome = self.stream.write_all(head).await };
         driver::within(MESSAGE_TIMEOUT, pin!(write)).await;
         outcome
@@ -121,13 +135,12 @@ impl Connection {
 
     /// Reads one request. It may take any time to begin, since the environment may be frozen and
     /// the connection is kept, and only so long to end.
-    async fn read_request(&self, request: &mut Reader) -> Result<(), ExchangeError> {
+    async fn read_request(&self, request: &mut Reader) -> Result<(), ReadError> {
         if !request.has_bytes() {
-            let begun = self.stream.readable().await;
-            begun.map_err(ExchangeError::Io)?;
+            self.stream.readable().await;
             self.is_busy.set(true);
         }
-        let mut outcome = Err(ExchangeError::Io(io::ErrorKind::TimedOut.into()));
+        let mut outcome = Err(ReadError::Lost);
         let read = async { outcome = driver::read(&self.stream, request).await };
         driver::within(MESSAGE_TIMEOUT, pin!(read)).await;
         outcome
@@ -215,8 +228,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 mod tests {
     use std::net::SocketAddr;
 
-    use async_io::Timer;
-    use futures_lite::future;
+    use rustix::net::Shutdown;
 
     use super::super::account::Accounting;
     use super::super::clock;
@@ -232,16 +244,8 @@ mod tests {
         let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let limit = async {
-            Timer::after(Duration::from_secs(60)).await;
-            unreachable!("it took too long");
-        };
-        let _listening = state.spawn(listen(state, socket, protocol));
-        let work = future::or(test(address, state), limit);
-        async_io::block_on(future::or(work, async {
-            state.work().await;
-            unreachable!("it works for ever");
-        }))
+        let listening = pin!(listen(state, socket, protocol));
+        driver::run_test(listening, test(address, state))
     }
 
     async fn open(address: SocketAddr, bytes: &[u8]) -> Socket {
@@ -328,19 +332,15 @@ mod tests {
                 .write_all(b"\n{\"type\":\"x\"}\nnonsense\n")
                 .await
                 .unwrap();
-            drop(stream);
-            let mut figures = Vec::new();
-            while !figures.iter().any(|(name, _)| *name == "malformed_records") {
-                figures.extend(state.figures());
-                future::yield_now().await;
-            }
+            rustix::net::shutdown(stream.descriptor(), Shutdown::Write).unwrap();
+            assert_eq!(stream.read(&mut [0]).await, Ok(0));
             let expected = [
                 ("dropped_deliveries", 1.0),
                 ("dropped_bytes", long.len() as f64),
                 ("malformed_records", 1.0),
                 ("unknown_records", 1.0),
             ];
-            assert_eq!(figures, expected);
+            assert_eq!(state.figures(), expected);
         });
     }
 }

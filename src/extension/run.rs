@@ -1,14 +1,15 @@
 //! The loop: events from the platform, for ever, until SHUTDOWN.
 
+use std::future;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_lite::future;
+use rustix::io::Errno;
 
 use super::api::{self, Event};
-use super::driver::Socket;
+use super::driver::{Socket, Work};
 use super::start::Ready;
 use super::state::State;
 use super::{clock, driver, listener, note, resume};
@@ -25,52 +26,55 @@ struct Events<'a> {
 
 /// Runs until the platform, or a signal, says that it is over.
 pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
-    async_io::block_on(async {
-        if let Some((socket, _)) = ready.listener.take() {
-            state
-                .spawn(listener::listen(state, socket, ready.config.protocol))
-                .detach();
-        }
-        if !ready.with_invoke {
-            state
-                .spawn(flush_by_timer(state, ready.config.interval_ms))
-                .detach();
-        }
-        let stream = ready.stream.take();
-        let stream = stream.and_then(|stream| Socket::new(stream.into()).ok());
-        ready.asked &= stream.is_some();
-        let events = Events {
-            ready,
-            stream,
-            failures: 0,
-        };
-        future::or(main(events, state), state.work()).await;
-    });
+    let mut serving: Work<'_> = Box::pin(future::pending());
+    if let Some((socket, _)) = ready.listener.take() {
+        serving = Box::pin(listener::listen(state, socket, ready.config.protocol));
+    }
+    let mut flushing: Work<'_> = Box::pin(future::pending());
+    if !ready.with_invoke {
+        flushing = Box::pin(flush_by_timer(state, ready.config.interval_ms));
+    }
+    let stream = ready.stream.take();
+    let stream = stream.and_then(|stream| Socket::new(stream.into()).ok());
+    ready.asked &= stream.is_some();
+    let events = Events {
+        ready,
+        stream,
+        failures: 0,
+    };
+    let incoming = pin!(driver::either(flushing.as_mut(), serving.as_mut()));
+    let main = pin!(main(events, state));
+    let main = pin!(driver::either(incoming, main));
+    driver::run(pin!(driver::either(main, pin!(state.send()))));
 }
 
 async fn main(mut events: Events<'_>, state: &'static State) {
-    let over = future::or(
-        async {
-            loop {
-                match events.next().await {
-                    Event::Invoke {
-                        request_id,
-                        deadline,
-                        invoked_function_arn,
-                    } => {
-                        // First the answer that the platform waits for, then the figures.
-                        events.ask().await.ok();
-                        state.invoke(&request_id, deadline, invoked_function_arn);
-                        state.export(false);
-                    }
-                    Event::Shutdown { reason, deadline } => return (reason, deadline),
+    // A signal comes with no reason and no deadline.
+    let mut over = ("sigterm".to_owned(), Deadline(EpochMs(0)));
+    let endpoint = events.ready.endpoint;
+    let until_shutdown = async {
+        loop {
+            match events.next().await {
+                Event::Invoke {
+                    request_id,
+                    deadline,
+                    invoked_function_arn,
+                } => {
+                    // First the answer that the platform waits for, then the figures.
+                    events.ask().await.ok();
+                    state.invoke(&request_id, deadline, invoked_function_arn);
+                    state.export(false);
+                }
+                Event::Shutdown { reason, deadline } => {
+                    over = (reason, deadline);
+                    break;
                 }
             }
-        },
-        terminated(),
-    );
-    let (reason, deadline) = over.await;
-    shut_down(state, events.ready.endpoint, &reason, deadline).await;
+        }
+    };
+    driver::either(pin!(until_shutdown), pin!(terminated())).await;
+    let (reason, deadline) = over;
+    shut_down(state, endpoint, &reason, deadline).await;
 }
 
 /// Waits for the last report, exports what is left, and ends.
@@ -94,19 +98,16 @@ async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: D
 }
 
 /// Answers SIGTERM like SHUTDOWN. Lambda sends it to no external extension; local tools do.
-async fn terminated() -> (String, Deadline) {
+async fn terminated() {
     let pipe = || -> io::Result<Socket> {
         let (ours, theirs) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, theirs)?;
-        Socket::new(ours.into())
+        Ok(Socket::new(ours.into())?)
     };
     match pipe() {
-        Ok(pipe) => {
-            pipe.readable().await.ok();
-        }
+        Ok(pipe) => pipe.readable().await,
         Err(_without) => future::pending().await,
     }
-    ("sigterm".to_owned(), Deadline(EpochMs(0)))
 }
 
 /// On Managed Instances there are no INVOKE events to export on.
@@ -126,7 +127,7 @@ impl Events<'_> {
             let asked = self.ask().await.is_ok();
             let answered = match &self.stream {
                 Some(stream) if asked => {
-                    stream.readable().await.ok();
+                    stream.readable().await;
                     // From here on bytes of the answer may be nowhere but in this program.
                     resume::answered();
                     driver::read(stream, &mut self.ready.answer).await.is_ok()
@@ -148,7 +149,7 @@ impl Events<'_> {
     }
 
     /// Puts `event/next` on the wire unless it is there already.
-    async fn ask(&mut self) -> io::Result<()> {
+    async fn ask(&mut self) -> Result<(), Errno> {
         if self.ready.asked {
             return Ok(());
         }
@@ -158,7 +159,7 @@ impl Events<'_> {
             self.set_stream(Some(stream));
         }
         let Some(stream) = &self.stream else {
-            return Err(io::ErrorKind::NotConnected.into());
+            return Err(Errno::NOTCONN);
         };
         let written = stream.write_all(&self.ready.next.head).await;
         match written {
@@ -211,7 +212,7 @@ mod tests {
                 Accounting::new(super::super::config::InitType::OnDemand, clock::now());
             let state = State::new(accounting, Resource::default(), Settings::default(), 0);
             let deadline = Deadline(EpochMs(deadline));
-            async_io::block_on(shut_down(state, &endpoint, "spindown", deadline));
+            driver::run(pin!(shut_down(state, &endpoint, "spindown", deadline)));
             let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");
             // It was exported, so it is not there any more.
             assert!(!ended);

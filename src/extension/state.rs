@@ -12,10 +12,8 @@
 
 use std::cell::RefCell;
 use std::future;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
-
-use async_executor::{LocalExecutor, Task};
 
 use super::account::{self, Accounting, Predecessor};
 #[cfg(feature = "otlp")]
@@ -24,15 +22,12 @@ use super::event::{self, Malformed, NotABatch, Record};
 use super::export::settings::Settings;
 use super::metric::{Batch, Resource};
 use super::sink::Sink;
-use super::{clock, cost, driver};
+use super::{clock, cost};
 use crate::shared::deadline::{Deadline, EpochMs};
 
 /// Shared by all tasks.
 pub(super) struct State {
-    executor: LocalExecutor<'static>,
     inner: RefCell<Inner>,
-    /// Wakes who waits for the last report.
-    waiting: RefCell<Option<Waker>>,
 }
 
 /// Borrowed for as long as one call takes, never across an await.
@@ -61,7 +56,6 @@ impl State {
         // They last as long as the process.
         let settings: &Settings = Box::leak(Box::new(settings));
         Box::leak(Box::new(Self {
-            executor: LocalExecutor::new(),
             inner: RefCell::new(Inner {
                 accounting,
                 resource,
@@ -74,21 +68,18 @@ impl State {
                 file: Sink::default(),
                 lost: (0, 0),
             }),
-            waiting: RefCell::new(None),
         }))
     }
 
-    /// Starts a task.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + 'static) -> Task<()> {
-        driver::spawn(&self.executor, work)
-    }
-
-    /// Runs the tasks, for ever.
-    #[expect(clippy::infinite_loop, reason = "it ends with the process")]
-    pub(super) async fn work(&self) {
-        loop {
-            self.executor.tick().await;
+    /// Sends what exporters have to send, for ever.
+    pub(super) async fn send(&self) {
+        #[cfg(feature = "otlp")]
+        {
+            let delivery = self.inner.borrow().delivery;
+            delivery.send().await;
         }
+        #[cfg(not(feature = "otlp"))]
+        future::pending::<()>().await;
     }
 
     /// An INVOKE event came.
@@ -111,8 +102,6 @@ impl State {
             Err(NotABatch) => inner.accounting.lost_delivery(body.len() as u64),
         }
         inner.after_restore();
-        drop(inner);
-        self.wake();
     }
 
     /// Lines of telemetry came.
@@ -121,8 +110,6 @@ impl State {
         let counts = event::records_ndjson(lines, &mut |record| inner.take(record));
         inner.accounting.batch(&counts);
         inner.after_restore();
-        drop(inner);
-        self.wake();
     }
 
     /// A delivery was lost: refused, malformed, or cut off. How much was in it is known or 0.
@@ -145,7 +132,7 @@ impl State {
             inner.export_interval(end);
         }
         #[cfg(feature = "otlp")]
-        inner.delivery.start(&self.executor);
+        inner.delivery.start();
     }
 
     /// Exports everything, until `end`. What is not sent then is lost.
@@ -190,20 +177,14 @@ impl State {
 
     /// Waits until every invocation has its report.
     pub(super) async fn last_report(&self) {
-        future::poll_fn(|context| {
-            if !self.inner.borrow().accounting.awaits_report() {
-                return Poll::Ready(());
+        future::poll_fn(|_| {
+            if self.inner.borrow().accounting.awaits_report() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
             }
-            *self.waiting.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
         })
         .await;
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waiting.borrow_mut().take() {
-            waker.wake();
-        }
     }
 }
 
@@ -320,6 +301,7 @@ impl Inner {
     fn write_dogstatsd(&mut self, batch: &Batch) {
         use rustix::net::{self, SendFlags, SocketFlags, SocketType};
 
+        use super::driver;
         use super::export::dogstatsd;
 
         if let Some(address) = self.settings.dogstatsd {
@@ -380,10 +362,10 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
     use std::os::unix::fs::OpenOptionsExt as _;
-
-    use async_io::Timer;
+    use std::pin::pin;
 
     use super::super::config::InitType;
+    use super::super::driver::{self, Socket};
     use super::super::export::otlp::{Encoding, Otlp};
     use super::*;
 
@@ -449,11 +431,7 @@ mod tests {
     }
 
     fn run<T>(state: &State, work: impl Future<Output = T>) -> T {
-        let limit = async {
-            Timer::after(Duration::from_secs(60)).await;
-            unreachable!("it took too long");
-        };
-        async_io::block_on(state.executor.run(futures_lite::future::or(work, limit)))
+        driver::run_test(pin!(state.send()), work)
     }
 
     async fn sent(state: &State) {
@@ -536,9 +514,9 @@ mod tests {
             state.lost_delivery(1);
             state.export(true);
             // Taken, and never answered.
-            let accepted = async_io::Async::new(listener).unwrap();
+            let accepted = Socket::new(listener.into()).unwrap();
             let hanging = accepted.accept().await.unwrap();
-            let listener = accepted.into_inner().unwrap();
+            let listener = TcpListener::from(accepted.descriptor().try_clone_to_owned().unwrap());
             listener.set_nonblocking(false).unwrap();
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             let answers: &[&str] = Box::leak(vec![answer; 2].into());
@@ -565,8 +543,8 @@ mod tests {
         run(state, async {
             state.lost_delivery(1);
             state.export(true);
-            let accepted = async_io::Async::new(listener).unwrap();
-            let (mut hanging, _) = accepted.accept().await.unwrap();
+            let accepted = Socket::new(listener.into()).unwrap();
+            let hanging = accepted.accept().await.unwrap();
             state.lost_delivery(1);
             state.export(true);
             let seed = format!(
@@ -582,13 +560,14 @@ mod tests {
                 assert_ne!(format!("{:?}", outbox.backoff), seed);
             }
             // The connection is closed, not kept: what it carries ends.
-            let mut rest = Vec::new();
-            futures_lite::AsyncReadExt::read_to_end(&mut hanging, &mut rest)
+            while hanging
+                .read(&mut [0; 1_024])
                 .await
-                .ok();
+                .is_ok_and(|count| count != 0)
+            {}
             state.lost_delivery(1);
             state.export(true);
-            let (_next, _) = accepted.accept().await.unwrap();
+            let _next = accepted.accept().await.unwrap();
         });
     }
 
