@@ -7,16 +7,17 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_executor::{LocalExecutor, Task};
 
+use super::clock::{self, Instant};
 use super::driver::{self, Socket};
 use super::export::otlp::{self, Otlp};
 use super::export::queue::{Dropped, Encoded, Queue};
 use super::export::retry::{self, Backoff, Verdict};
+use super::log;
 use super::metric::{Batch, Resource};
-use super::{clock, log};
 use crate::shared::blocking::ExchangeError;
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
@@ -215,7 +216,7 @@ async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> io::Result<(
     stream.write_all(body).await?;
     match driver::read(&stream, answer).await {
         Ok(()) => Ok(()),
-        Err(ExchangeError::Connect(error) | ExchangeError::Io(error)) => Err(error),
+        Err(ExchangeError::Connect(error) | ExchangeError::Io(error)) => Err(error.into()),
         Err(ExchangeError::Http(_)) => Err(io::ErrorKind::InvalidData.into()),
     }
 }

@@ -140,7 +140,11 @@ pub(super) async fn read(socket: &Socket, message: &mut Reader) -> Result<(), Ex
         let progress = match socket.read(space).await {
             Ok(0) => message.eof(),
             Ok(count) => message.filled(count),
-            Err(error) => return Err(ExchangeError::Io(error)),
+            Err(error) => {
+                return Err(ExchangeError::Io(
+                    Errno::from_io_error(&error).unwrap_or(Errno::IO),
+                ));
+            }
         };
         if progress.map_err(ExchangeError::Http)? == Progress::Complete {
             return Ok(());

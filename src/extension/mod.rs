@@ -23,7 +23,7 @@ mod state;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::account::Accounting;
 use self::config::{Config, InitType};
@@ -74,7 +74,8 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     resource.service_name.clone_from(&settings.service_name);
     let mut accounting = Accounting::new(init_type, started_at);
     if ready.panics == 0 {
-        let since_exec = |at: Instant| Some(at.duration_since(started).as_secs_f64() * 1e3);
+        let since_exec =
+            |at: clock::Instant| Some(at.saturating_duration_since(started).as_secs_f64() * 1e3);
         accounting.own_cost(account::OwnCost {
             exec_to_register_ms: since_exec(ready.registered_at),
             exec_to_ready_ms: since_exec(ready.ready_at),

@@ -7,12 +7,12 @@
 //! A line of up to that many is written at once and whole.
 
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::clock;
+use super::clock::{self, Instant};
 
 /// What is known of a reader.
 #[derive(Debug, Default)]

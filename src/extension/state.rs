@@ -13,18 +13,19 @@
 use std::cell::RefCell;
 use std::future;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_executor::{LocalExecutor, Task};
 
 use super::account::{self, Accounting, Predecessor};
+use super::clock::{self, Instant};
 #[cfg(feature = "otlp")]
 use super::delivery::Delivery;
 use super::event::{self, Malformed, NotABatch, Record};
 use super::export::settings::Settings;
 use super::metric::{Batch, Resource};
 use super::sink::Sink;
-use super::{clock, cost, driver};
+use super::{cost, driver};
 use crate::shared::deadline::{Deadline, EpochMs};
 
 /// Shared by all tasks.

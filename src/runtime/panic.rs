@@ -27,11 +27,12 @@ use super::client::{Client, Post};
 use super::context::Context;
 use super::error::Error;
 use super::log;
-use super::{os, trace};
+use super::trace;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::exec;
 use crate::shared::http;
 use crate::shared::logline::Level;
+use crate::shared::os;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -191,7 +192,7 @@ fn start_anew(restarts: u64) -> ! {
     let restarts = restarts.to_string();
     // The initialisation of the fresh program belongs to no invocation.
     let changes = [(RESTARTS, Some(restarts.as_str())), (trace::NAME, None)];
-    let error = exec::again(&changes);
+    let error = os::error_text(exec::again(&changes));
     let message = format!("cannot start anew after a panic: {error}");
     log::line(Level::Fatal, &message);
     os::exit(1)
