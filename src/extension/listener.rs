@@ -7,10 +7,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use async_executor::Task;
 
@@ -22,8 +24,8 @@ use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reade
 
 /// Serves the listener for ever.
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
-pub(super) async fn listen(state: &'static State, listener: TcpListener, protocol: Protocol) {
-    let Ok(listener) = Socket::new(listener.into()) else {
+pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: Protocol) {
+    let Ok(listener) = Socket::new(listener) else {
         return;
     };
     let mut open: Vec<(Rc<Cell<bool>>, Task<()>)> = Vec::new();
@@ -124,10 +126,10 @@ impl Connection {
     async fn read_request(&self, request: &mut Reader) -> Result<(), ExchangeError> {
         if !request.has_bytes() {
             let begun = self.stream.readable().await;
-            begun.map_err(ExchangeError::Io)?;
+            begun.map_err(|_lost| ExchangeError::Io(Errno::IO))?;
             self.is_busy.set(true);
         }
-        let mut outcome = Err(ExchangeError::Io(io::ErrorKind::TimedOut.into()));
+        let mut outcome = Err(ExchangeError::Io(Errno::TIMEDOUT));
         let read = async { outcome = driver::read(&self.stream, request).await };
         driver::within(MESSAGE_TIMEOUT, pin!(read)).await;
         outcome
@@ -213,7 +215,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{SocketAddr, TcpListener};
 
     use async_io::Timer;
     use futures_lite::future;
@@ -236,7 +238,7 @@ mod tests {
             Timer::after(Duration::from_secs(60)).await;
             unreachable!("it took too long");
         };
-        let _listening = state.spawn(listen(state, socket, protocol));
+        let _listening = state.spawn(listen(state, socket.into(), protocol));
         let work = future::or(test(address, state), limit);
         async_io::block_on(future::or(work, async {
             state.work().await;

@@ -37,7 +37,7 @@ pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
                 .detach();
         }
         let stream = ready.stream.take();
-        let stream = stream.and_then(|stream| Socket::new(stream.into()).ok());
+        let stream = stream.and_then(|stream| Socket::new(stream).ok());
         ready.asked &= stream.is_some();
         let events = Events {
             ready,

@@ -3,22 +3,25 @@
 //! The event is its standard input, its standard output is the response, and what it writes to
 //! standard error goes to the log. The format is in `docs/executable-handlers.md`.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::fs::{FileType, stat};
+use rustix::io::Errno;
 
 use super::answer::{Answer, Answered};
 use super::context::Context;
 use super::error::Error;
 use super::handler::{Handler, Init};
+use super::panic;
 use super::persistent::Persistent;
 use super::process::{Driven, Process, Until};
 use crate::shared::env::Env;
 use crate::shared::exec::Change;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::os::{self, Instant};
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
 #[must_use]
@@ -75,13 +78,13 @@ impl Handler for Executable {
 fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let deadline = context.deadline_ms().to_string();
     let started = Process::spawn(path, &variables(context, &deadline));
-    let mut process = started.map_err(|error| not_started(path, &error))?;
+    let mut process = started.map_err(|error| not_started(path, error))?;
     let end = kill_at(context);
     match process
         .drive(event, Until::Exit, end, PAYLOAD_BYTES_MAX)
-        .map_err(|error| lost(&error))?
+        .map_err(lost)?
     {
-        Driven::Exited(status) if status.success() => Ok(process.take_output()),
+        Driven::Exited(status) if status.exit_status() == Some(0) => Ok(process.take_output()),
         Driven::Exited(status) => Err(process.failure(status)),
         Driven::TimedOut => Err(timed_out(&mut process)),
         Driven::TooLarge | Driven::Line => Err(too_large()),
@@ -90,7 +93,7 @@ fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
 
 /// The context as variables: each header of `next`, in upper case with underscores. One that an
 /// earlier invocation had and this has not must not be seen.
-fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 6] {
+fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 7] {
     [
         ("LAMBDA_RUNTIME_AWS_REQUEST_ID", Some(context.request_id())),
         ("LAMBDA_RUNTIME_DEADLINE_MS", Some(deadline_ms)),
@@ -104,6 +107,7 @@ fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 6]
             context.cognito_identity(),
         ),
         ("LAMBDA_RUNTIME_AWS_TENANT_ID", context.tenant_id()),
+        (panic::RESTARTS, None),
     ]
 }
 
@@ -115,11 +119,7 @@ pub(super) fn kill_at(context: &Context<'_>) -> Option<Instant> {
         return None;
     }
     let margin = KILL_MARGIN.min(remaining / 2);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the clock of children is read here"
-    )]
-    Instant::now().checked_add(remaining.checked_sub(margin).unwrap_or_default())
+    Some(Instant::now() + remaining.saturating_sub(margin))
 }
 
 pub(super) fn timed_out(process: &mut Process) -> Error {
@@ -137,18 +137,21 @@ pub(super) fn too_large() -> Error {
     Error::of_text("Function.ResponseSizeTooLarge", message)
 }
 
-pub(super) fn not_started(path: &Path, error: &io::Error) -> Error {
-    let hint = match error.raw_os_error() {
-        Some(ENOEXEC) => " (a script needs a first line like #!/bin/sh)",
-        _ if error.kind() == io::ErrorKind::NotFound => " (its interpreter may be missing)",
+pub(super) fn not_started(path: &Path, error: Errno) -> Error {
+    let hint = match error {
+        // Neither a program for this machine nor a script that names one.
+        Errno::NOEXEC => " (a script needs a first line like #!/bin/sh)",
+        Errno::NOENT => " (its interpreter may be missing)",
         _ => "",
     };
-    let message = format!("cannot start {}: {error}{hint}", path.display());
+    let (path, error) = (path.to_string_lossy(), os::error_text(error));
+    let message = ["cannot start ", &path, ": ", &error, hint].concat();
     Error::of_text("Runtime.HandlerNotStarted", message)
 }
 
-pub(super) fn lost(error: &io::Error) -> Error {
-    Error::of_text("Runtime.HandlerLost", format!("lost the handler: {error}"))
+pub(super) fn lost(error: Errno) -> Error {
+    let message = ["lost the handler: ", &os::error_text(error)].concat();
+    Error::of_text("Runtime.HandlerLost", message)
 }
 
 /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
@@ -162,23 +165,28 @@ fn find(env: &Env) -> Result<PathBuf, Error> {
         ));
     };
     let root = env.task_root.unwrap_or_else(|| Path::new(TASK_ROOT));
-    let mut candidates = vec![root.join(handler)];
-    if !handler.contains('/') {
-        let path = env.path.unwrap_or_default();
-        candidates.extend(std::env::split_paths(path).map(|folder| folder.join(handler)));
-    }
     let mut message = format!("handler {handler:?}: looked for");
-    for (index, candidate) in candidates.iter().enumerate() {
-        let verdict = match fs::metadata(candidate) {
-            Ok(found) if found.is_dir() => "a folder",
-            Ok(found) if found.permissions().mode() & 0o111 == 0 => "not executable",
-            Ok(_) => return Ok(candidate.clone()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "not found",
+    let mut folders = vec![root];
+    if !handler.contains('/') {
+        let path = env.path.unwrap_or_default().as_bytes();
+        folders.extend(
+            path.split(|byte| *byte == b':')
+                .map(|folder| Path::new(OsStr::from_bytes(folder))),
+        );
+    }
+    for (index, folder) in folders.into_iter().enumerate() {
+        let candidate = folder.join(handler);
+        let verdict = match stat(&candidate) {
+            Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => "a folder",
+            Ok(found) if found.st_mode & 0o111 == 0 => "not executable",
+            Ok(_) => return Ok(candidate),
+            Err(Errno::NOENT) => "not found",
             Err(_) => "not accessible",
         };
-        let comma = if index == 0 { "" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(message, "{comma} {} ({verdict})", candidate.display());
+        let comma = if index == 0 { " " } else { ", " };
+        for part in [comma, &candidate.to_string_lossy(), " (", verdict, ")"] {
+            message.push_str(part);
+        }
     }
     Err(Error::of_text("Runtime.HandlerNotFound", message))
 }
@@ -188,6 +196,3 @@ const TASK_ROOT: &str = "/var/task";
 
 /// How long before the deadline a child is killed, or half of what is left if that is less.
 const KILL_MARGIN: Duration = Duration::from_millis(100);
-
-/// "Exec format error": neither a program for this machine nor a script that names one.
-const ENOEXEC: i32 = 8;

@@ -5,16 +5,17 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::value::RawValue;
 
 use super::context::Context;
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
+use super::panic;
 use super::process::{Driven, Process, Until};
 use crate::shared::json::{self, Charset};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::os::Instant;
 use crate::shared::text::{push, push_decimal};
 
 /// A handler that is started in the init phase, and again after it was lost.
@@ -76,8 +77,8 @@ impl Persistent {
 }
 
 fn start(path: &Path, end: Option<Instant>) -> Result<Process, Error> {
-    let started = Process::spawn(path, &[]);
-    let mut process = started.map_err(|error| not_started(path, &error))?;
+    let started = Process::spawn(path, &[(panic::RESTARTS, None)]);
+    let mut process = started.map_err(|error| not_started(path, error))?;
     let line = read_line(&mut process, b"", end)?;
     match parse(&line)?.0 {
         Said::Ready => Ok(process),
@@ -123,7 +124,7 @@ fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Resul
     let limit = PAYLOAD_BYTES_MAX + ENVELOPE_BYTES_MAX;
     match process
         .drive(input, Until::Line, end, limit)
-        .map_err(|error| lost(&error))?
+        .map_err(lost)?
     {
         Driven::Line => Ok(process.take_line()),
         Driven::Exited(status) => Err(process.failure(status)),

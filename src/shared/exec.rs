@@ -5,7 +5,6 @@
 //! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
 use std::ffi::{CStr, OsString, c_char};
-use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -13,8 +12,10 @@ use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::os;
 use super::text::push;
 
 /// A variable and the value it gets, or `None` if it goes.
@@ -83,7 +84,7 @@ static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
     unsafe_code,
     reason = "the standard library replaces a program only through `Command`"
 )]
-pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
+pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
     let arguments = arguments();
     let mut arguments = pointers(&arguments);
     arguments.push(ptr::null());
@@ -102,7 +103,7 @@ pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
             environment.as_ptr(),
         );
     }
-    io::Error::last_os_error()
+    os::last_error()
 }
 
 /// Starts a program without arguments, in a process group of its own, with these three descriptors
@@ -115,7 +116,11 @@ pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
     unsafe_code,
     reason = "the standard library starts a program only through `Command`"
 )]
-pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -> io::Result<Pid> {
+pub(crate) fn spawn(
+    path: &Path,
+    changes: &[Change<'_>],
+    pipes: &[OwnedFd; 3],
+) -> Result<Pid, Errno> {
     let path = terminated(path.as_os_str().as_bytes().to_vec());
     let arguments: [*const c_char; 2] = [path.as_ptr().cast(), ptr::null()];
     let added = added(changes);
@@ -157,7 +162,7 @@ pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -
     };
     match Pid::from_raw(pid) {
         Some(pid) if error == 0 => Ok(pid),
-        _ => Err(io::Error::from_raw_os_error(error)),
+        _ => Err(Errno::from_raw_os_error(error)),
     }
 }
 
