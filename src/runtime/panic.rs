@@ -139,7 +139,7 @@ fn hook(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("a value that is not text");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let mut error = Error::of_text("Function.Panic", format!("panicked at {place}: {message}"));
-    error.stack_trace.push(place);
+    error.0.stack_trace.push(place);
     // A thread that panicked does not come back from here, and what it reports may outlive it.
     let error: &'static Error = Box::leak(Box::new(error));
     let Some((api, ids)) = take_over(error) else {
