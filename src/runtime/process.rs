@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -17,7 +17,7 @@ use super::error::Error;
 use super::log;
 use crate::shared::exec::{self, Change};
 use crate::shared::logline::{Format, Level};
-use crate::shared::os::Instant;
+use crate::shared::os::{self, Instant};
 
 /// A child in a process group of its own, so that it goes with all it has started.
 #[derive(Debug)]
@@ -144,11 +144,7 @@ impl Process {
     /// Whether the child has exited, or closed its output.
     pub(super) fn is_over(&self) -> bool {
         let mut exited = [PollFd::new(&self.exited, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        self.output.is_none() || poll(&mut exited, Some(&now)) != Ok(0)
+        self.output.is_none() || os::poll(&mut exited, Some(Duration::ZERO)) != Ok(0)
     }
 
     fn has_line(&mut self) -> bool {
@@ -251,8 +247,7 @@ impl Process {
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-            match poll(&mut fds, timeout.as_ref()) {
+            match os::poll(&mut fds, left) {
                 Ok(0) if end.is_some() => return Ok(None),
                 Ok(_) => break,
                 Err(Errno::INTR) => {}

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::ops::Add;
 use std::time::Duration;
 
-use rustix::event::{Timespec, poll};
+use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
 
 use super::deadline::EpochMs;
@@ -83,11 +83,21 @@ impl Add<Duration> for Instant {
     }
 }
 
+/// Waits for as long as `left`, or for ever; how many of the descriptors have something to say.
+///
+/// # Errors
+///
+/// Those of `poll`: above all that a signal has cut it short.
+#[inline(never)]
+pub(crate) fn poll(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<usize, Errno> {
+    // A time that is too long to be said is for ever.
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    rustix::event::poll(fds, left.as_ref())
+}
+
 /// Pauses. A signal cuts it short, which does no harm where it is used.
 pub(crate) fn sleep(pause: Duration) {
-    if let Ok(pause) = Timespec::try_from(pause) {
-        poll(&mut [], Some(&pause)).ok();
-    }
+    poll(&mut [], Some(pause)).ok();
 }
 
 /// The error of the last call of a C function that failed on this thread.
