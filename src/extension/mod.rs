@@ -31,8 +31,7 @@ use self::export::settings::Settings;
 use self::start::Ready;
 use self::state::State;
 use crate::shared::deadline::EpochMs;
-use crate::shared::endpoint::Endpoint;
-use crate::shared::env::EnvError;
+use crate::shared::env;
 use crate::shared::logline::{Format, Level, Record};
 
 /// Runs the extension until SHUTDOWN, and says the exit code. `argv0` is the name that the process was started under.
@@ -42,10 +41,11 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let started_at = clock::now();
     let started = clock::monotonic();
     let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
-    let endpoint = match endpoint(text("AWS_LAMBDA_RUNTIME_API")) {
+    // The other variables are read once the platform has been reached.
+    let endpoint = match env::api(text(env::API).as_deref()) {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            log(&error.to_string());
+            log(&error);
             return 1;
         }
     };
@@ -94,14 +94,6 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let state = State::new(accounting, resource, settings, interval_ms);
     run::run(&mut ready, state);
     0
-}
-
-/// Where the platform is. The other variables are read once it has been reached.
-fn endpoint(value: Option<String>) -> Result<Endpoint, EnvError> {
-    let value = value
-        .filter(|value| !value.is_empty())
-        .ok_or(EnvError::ApiMissing)?;
-    Endpoint::parse(&value).map_err(|error| EnvError::ApiInvalid { value, error })
 }
 
 /// Writes a line to standard error, which goes to the function's log, unless nobody reads it.

@@ -61,7 +61,7 @@ fn invoke(init: Start<'_>) -> u8 {
     let env = match &env {
         Ok(env) => env,
         Err(error) => {
-            log::line(Level::Fatal, &error.to_string());
+            log::line(Level::Fatal, error);
             return 1;
         }
     };

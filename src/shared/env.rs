@@ -7,10 +7,9 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::Path;
 
-use super::endpoint::{Endpoint, EndpointError};
+use super::endpoint::Endpoint;
 use super::http::decimal;
 use super::logline::{Format, Level};
 
@@ -55,40 +54,19 @@ pub(crate) struct LogConfig {
     pub(crate) level: Level,
 }
 
-/// Why the environment cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EnvError {
-    /// `AWS_LAMBDA_RUNTIME_API` is not set: this is not an execution environment.
-    ApiMissing,
-    /// `AWS_LAMBDA_RUNTIME_API` is not an address.
-    ApiInvalid {
-        /// The value found.
-        value: String,
-        /// What is wrong with it.
-        error: EndpointError,
-    },
-}
-
 impl Env {
     /// Reads the environment through `lookup`, which answers a name with its value.
     ///
     /// # Errors
     ///
-    /// [`EnvError`] when the address of the API is missing or not an address.
-    pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+    /// What to tell when the address of the API is missing or not an address.
+    pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
         let raw = |name: &str| raw(lookup, name);
         let text = |name: &str| text(lookup, name);
-        let value = text("AWS_LAMBDA_RUNTIME_API").ok_or(EnvError::ApiMissing)?;
-        let api = match Endpoint::parse(value) {
-            Ok(api) => Box::leak(Box::new(api)),
-            Err(error) => {
-                let value = value.to_owned();
-                return Err(EnvError::ApiInvalid { value, error });
-            }
-        };
+        let api = api(text(API))?;
         let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         Ok(Self {
-            api,
+            api: Box::leak(Box::new(api)),
             handler: text("_HANDLER"),
             handler_mode: text("BANTAM_HANDLER_MODE"),
             task_root: raw("LAMBDA_TASK_ROOT").map(Path::new),
@@ -106,6 +84,22 @@ impl Env {
     }
 }
 
+/// The address of the API, from the value of [`API`].
+///
+/// # Errors
+///
+/// What to tell when there is none.
+pub(crate) fn api(value: Option<&str>) -> Result<Endpoint, String> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        let hint = "is not set: start this on Lambda or under an emulator";
+        return Err(format!("{API} {hint}"));
+    };
+    Endpoint::parse(value).map_err(|error| format!("{API} is {value:?}: {}", error.as_str()))
+}
+
+/// The variable that says where the API is.
+pub(crate) const API: &str = "AWS_LAMBDA_RUNTIME_API";
+
 /// A variable, unless it is empty. It is read once, and kept as long as the process lives.
 #[inline(never)]
 fn raw(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'static OsStr> {
@@ -121,26 +115,11 @@ fn text(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'stati
     })
 }
 
-impl fmt::Display for EnvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ApiMissing => f.write_str(
-                "AWS_LAMBDA_RUNTIME_API is not set: start this on Lambda or under an emulator",
-            ),
-            Self::ApiInvalid { value, error } => {
-                write!(f, "AWS_LAMBDA_RUNTIME_API is {value:?}: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for EnvError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Env, EnvError> {
+    fn read(pairs: &[(&str, &str)]) -> Result<Env, String> {
         Env::read(&|name| {
             pairs
                 .iter()
@@ -203,10 +182,13 @@ mod tests {
 
     #[test]
     fn a_missing_or_bad_api_is_named() {
-        assert_eq!(read(&[]).unwrap_err(), EnvError::ApiMissing);
+        assert_eq!(
+            read(&[]).unwrap_err(),
+            "AWS_LAMBDA_RUNTIME_API is not set: start this on Lambda or under an emulator"
+        );
         let error = read(&[("AWS_LAMBDA_RUNTIME_API", "nowhere")]).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error,
             "AWS_LAMBDA_RUNTIME_API is \"nowhere\": expected host:port with a port from 1 to 65535"
         );
     }
