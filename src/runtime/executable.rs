@@ -3,9 +3,9 @@
 //! The event is its standard input, its standard output is the response, and what it writes to
 //! standard error goes to the log. The format is in `docs/executable-handlers.md`.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
+use std::iter;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FileType, stat};
@@ -22,6 +22,7 @@ use crate::shared::env::Env;
 use crate::shared::exec::Change;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os::{self, Instant};
+use crate::shared::text::push;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
 #[must_use]
@@ -39,7 +40,7 @@ pub struct Executable(Mode);
 
 #[derive(Debug)]
 enum Mode {
-    PerInvocation(PathBuf),
+    PerInvocation(CString),
     Persistent(Persistent),
 }
 
@@ -75,7 +76,7 @@ impl Handler for Executable {
 }
 
 /// Runs one process for one event.
-fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let deadline = context.deadline_ms().to_string();
     let started = Process::spawn(path, &variables(context, &deadline));
     let mut process = started.map_err(|error| not_started(path, error))?;
@@ -137,7 +138,7 @@ pub(super) fn too_large() -> Error {
     Error::of_text("Function.ResponseSizeTooLarge", message)
 }
 
-pub(super) fn not_started(path: &Path, error: Errno) -> Error {
+pub(super) fn not_started(path: &CStr, error: Errno) -> Error {
     let hint = match error {
         // Neither a program for this machine nor a script that names one.
         Errno::NOEXEC => " (a script needs a first line like #!/bin/sh)",
@@ -156,43 +157,51 @@ pub(super) fn lost(error: Errno) -> Error {
 
 /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
 /// without a slash.
-fn find(env: &Env) -> Result<PathBuf, Error> {
+fn find(env: &Env) -> Result<CString, Error> {
+    let not_found = |message| Error::of_text("Runtime.HandlerNotFound", message);
     let Some(handler) = env.handler else {
         let message = "_HANDLER is not set: it names the executable that handles events";
-        return Err(Error::of_text(
-            "Runtime.HandlerNotFound",
-            message.to_owned(),
-        ));
+        return Err(not_found(message.to_owned()));
     };
-    let root = env.task_root.unwrap_or_else(|| Path::new(TASK_ROOT));
     let mut message = format!("handler {handler:?}: looked for");
-    let mut folders = vec![root];
-    if !handler.contains('/') {
-        let path = env.path.unwrap_or_default().as_bytes();
-        folders.extend(
-            path.split(|byte| *byte == b':')
-                .map(|folder| Path::new(OsStr::from_bytes(folder))),
-        );
-    }
-    for (index, folder) in folders.into_iter().enumerate() {
-        let candidate = folder.join(handler);
-        let verdict = match stat(&candidate) {
+    let root = env.task_root.map_or(TASK_ROOT, OsStr::as_bytes);
+    let path = env.path.unwrap_or_default().as_bytes();
+    let path = (!handler.contains('/')).then(|| path.split(|byte| *byte == b':'));
+    let mut comma = " ";
+    for folder in iter::once(root).chain(path.into_iter().flatten()) {
+        let candidate = in_folder(folder, handler);
+        let verdict = match stat(&*candidate) {
             Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => "a folder",
             Ok(found) if found.st_mode & 0o111 == 0 => "not executable",
             Ok(_) => return Ok(candidate),
             Err(Errno::NOENT) => "not found",
             Err(_) => "not accessible",
         };
-        let comma = if index == 0 { " " } else { ", " };
         for part in [comma, &candidate.to_string_lossy(), " (", verdict, ")"] {
             message.push_str(part);
         }
+        comma = ", ";
     }
-    Err(Error::of_text("Runtime.HandlerNotFound", message))
+    Err(not_found(message))
+}
+
+/// The path of `name` in a folder. No folder is the one that the process is in, and an absolute name
+/// is a path by itself.
+fn in_folder(folder: &[u8], name: &str) -> CString {
+    let mut path = Vec::new();
+    if !name.starts_with('/') && !folder.is_empty() {
+        path.extend_from_slice(folder);
+        if !folder.ends_with(b"/") {
+            path.push(b'/');
+        }
+    }
+    push(&mut path, name);
+    // Variables hold no NUL.
+    CString::new(path).unwrap_or_default()
 }
 
 /// Where Lambda unpacks the function's code.
-const TASK_ROOT: &str = "/var/task";
+const TASK_ROOT: &[u8] = b"/var/task";
 
 /// How long before the deadline a child is killed, or half of what is left if that is less.
 const KILL_MARGIN: Duration = Duration::from_millis(100);

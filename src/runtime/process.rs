@@ -1,7 +1,7 @@
 //! A child process with its three pipes, driven from one thread and never beyond a deadline.
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -61,7 +61,7 @@ pub(super) enum Driven {
 
 impl Process {
     /// Starts a program with pipes for its input, output and errors.
-    pub(super) fn spawn(path: &Path, changes: &[Change<'_>]) -> Result<Self, Errno> {
+    pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Self, Errno> {
         let (child_input, input) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output, child_output) = pipe_with(PipeFlags::CLOEXEC)?;
         let (errors, child_errors) = pipe_with(PipeFlags::CLOEXEC)?;

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 use super::endpoint::Endpoint;
 use super::http::decimal;
@@ -23,7 +22,7 @@ pub struct Env {
     /// `BANTAM_HANDLER_MODE`: how the stock binary runs an executable handler.
     pub(crate) handler_mode: Option<&'static str>,
     /// `LAMBDA_TASK_ROOT`: the folder with the function's code.
-    pub(crate) task_root: Option<&'static Path>,
+    pub(crate) task_root: Option<&'static OsStr>,
     /// `PATH`: where executables are looked for after the task root.
     pub(crate) path: Option<&'static OsStr>,
     /// What the function is, as far as the environment knows.
@@ -69,7 +68,7 @@ impl Env {
             api: Box::leak(Box::new(api)),
             handler: text("_HANDLER"),
             handler_mode: text("BANTAM_HANDLER_MODE"),
-            task_root: raw("LAMBDA_TASK_ROOT").map(Path::new),
+            task_root: raw("LAMBDA_TASK_ROOT"),
             path: raw("PATH"),
             function: Function {
                 name: text("AWS_LAMBDA_FUNCTION_NAME"),
@@ -163,7 +162,7 @@ mod tests {
         .unwrap();
         assert_eq!(env.handler, Some("run.sh"));
         assert_eq!(env.handler_mode, Some("persistent"));
-        assert_eq!(env.task_root, Some(Path::new("/var/task")));
+        assert_eq!(env.task_root, Some(OsStr::new("/var/task")));
         assert_eq!(env.path, Some(OsStr::new("/bin")));
         let function = Function {
             name: Some("f"),

@@ -7,8 +7,7 @@
 use std::ffi::{CStr, OsString, c_char};
 use std::mem;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -117,12 +116,11 @@ pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
     reason = "the standard library starts a program only through `Command`"
 )]
 pub(crate) fn spawn(
-    path: &Path,
+    path: &CStr,
     changes: &[Change<'_>],
     pipes: &[OwnedFd; 3],
 ) -> Result<Pid, Errno> {
-    let path = terminated(path.as_os_str().as_bytes().to_vec());
-    let arguments: [*const c_char; 2] = [path.as_ptr().cast(), ptr::null()];
+    let arguments: [*const c_char; 2] = [path.as_ptr(), ptr::null()];
     let added = added(changes);
     let environment = environment(changes, &added);
     let mut pid = 0;
@@ -150,7 +148,7 @@ pub(crate) fn spawn(
         libc::posix_spawnattr_setflags(&raw mut attributes, SPAWN_FLAGS);
         let error = libc::posix_spawn(
             &raw mut pid,
-            path.as_ptr().cast(),
+            path.as_ptr(),
             &raw const actions,
             &raw const attributes,
             arguments.as_ptr().cast(),
