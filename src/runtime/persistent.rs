@@ -21,7 +21,7 @@ use crate::shared::text::{push, push_decimal};
 #[derive(Debug)]
 pub(super) struct Persistent {
     path: CString,
-    process: Option<Process>,
+    process: Option<Box<Process>>,
 }
 
 /// What a line from the process says.
@@ -75,7 +75,7 @@ impl Persistent {
     }
 }
 
-fn start(path: &CStr, end: Option<Instant>) -> Result<Process, Error> {
+fn start(path: &CStr, end: Option<Instant>) -> Result<Box<Process>, Error> {
     let started = Process::spawn(path, &[(panic::RESTARTS, None)]);
     let mut process = started.map_err(|error| not_started(path, error))?;
     let line = read_line(&mut process, b"", end)?;

@@ -61,7 +61,7 @@ pub(super) enum Driven {
 
 impl Process {
     /// Starts a program with pipes for its input, output and errors.
-    pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Self, Errno> {
+    pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Box<Self>, Errno> {
         let (child_input, input) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output, child_output) = pipe_with(PipeFlags::CLOEXEC)?;
         let (errors, child_errors) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -76,7 +76,7 @@ impl Process {
                 return Err(error);
             }
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             id,
             exited,
             reaped: false,
@@ -86,7 +86,7 @@ impl Process {
             read: Vec::new(),
             searched: 0,
             log: ErrorLog::default(),
-        })
+        }))
     }
 
     /// Writes `input` to the child and takes its output until the goal is reached, or until `end`,
