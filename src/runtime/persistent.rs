@@ -46,16 +46,16 @@ impl Persistent {
     pub(super) fn call(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
         let line = input_line(event, context)?;
         let end = kill_at(context);
+        // It exited between invocations, or wrote a line that nobody asked for, which must not
+        // become the answer to this event. Nothing of this event has reached it.
+        let is_lost = |process: &mut Box<Process>| process.has_output() || process.is_over();
+        if self.process.as_mut().is_some_and(is_lost) {
+            self.process = None;
+        }
         // Taken out, so that a process which fails in any way is dropped, and with that killed.
-        let waiting = self
-            .process
-            .take()
-            .map(|mut process| (process.has_output(), process));
-        let mut process = match waiting {
-            Some((false, process)) if !process.is_over() => process,
-            // It exited between invocations, or wrote a line that nobody asked for, which must not
-            // become the answer to this event. Nothing of this event has reached it.
-            Some(_) | None => start(&self.path, end)?,
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => start(&self.path, end)?,
         };
         let line = read_line(&mut process, &line, end)?;
         let (said, request_id) = parse(&line)?;
