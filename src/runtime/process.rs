@@ -302,8 +302,9 @@ impl ErrorLog {
         if !self.line.ends_with(b"\n") {
             self.line.push(b'\n');
         }
-        let is_json =
-            || self.line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(&self.line).is_ok();
+        let is_json = || {
+            self.line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(&self.line).is_ok()
+        };
         if log::format() == Format::Text || is_json() {
             log::write_line(&self.line);
         } else {

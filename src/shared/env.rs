@@ -45,7 +45,7 @@ pub(crate) struct Function {
 /// How log lines look and which are written.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     /// Text unless the platform asks for JSON.
     pub(crate) format: Format,
@@ -62,24 +62,28 @@ impl Env {
     pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
         let raw = |name: &str| raw(lookup, name);
         let text = |name: &str| text(lookup, name);
-        let api = api(text(API))?;
-        let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
-        Ok(Self {
-            api: Box::leak(Box::new(api)),
-            handler: text("_HANDLER"),
-            handler_mode: text("BANTAM_HANDLER_MODE"),
-            task_root: raw("LAMBDA_TASK_ROOT"),
-            path: raw("PATH"),
-            function: Function {
-                name: text("AWS_LAMBDA_FUNCTION_NAME"),
-                version: text("AWS_LAMBDA_FUNCTION_VERSION"),
-                memory_mb: memory.and_then(|mb| u32::try_from(decimal(mb.as_bytes())?).ok()),
-            },
-            log: LogConfig {
-                format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT")),
-                level: Level::parse(text("AWS_LAMBDA_LOG_LEVEL")),
-            },
-        })
+        let mut env = Self {
+            api: Box::leak(api(text(API))?),
+            handler: None,
+            handler_mode: None,
+            task_root: None,
+            path: None,
+            function: Function::default(),
+            log: LogConfig::default(),
+        };
+        // One by one, because the values of a literal are all kept until the last is there.
+        env.handler = text("_HANDLER");
+        env.handler_mode = text("BANTAM_HANDLER_MODE");
+        env.task_root = raw("LAMBDA_TASK_ROOT");
+        env.path = raw("PATH");
+        env.function.name = text("AWS_LAMBDA_FUNCTION_NAME");
+        env.function.version = text("AWS_LAMBDA_FUNCTION_VERSION");
+        let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").unwrap_or_default();
+        let memory = decimal(memory.as_bytes());
+        env.function.memory_mb = memory.and_then(|mb| u32::try_from(mb).ok());
+        env.log.format = Format::parse(text("AWS_LAMBDA_LOG_FORMAT"));
+        env.log.level = Level::parse(text("AWS_LAMBDA_LOG_LEVEL"));
+        Ok(env)
     }
 }
 
@@ -88,12 +92,13 @@ impl Env {
 /// # Errors
 ///
 /// What to tell when there is none.
-pub(crate) fn api(value: Option<&str>) -> Result<Endpoint, String> {
+pub(crate) fn api(value: Option<&str>) -> Result<Box<Endpoint>, String> {
     let Some(value) = value.filter(|value| !value.is_empty()) else {
         let hint = "is not set: start this on Lambda or under an emulator";
         return Err(format!("{API} {hint}"));
     };
-    Endpoint::parse(value).map_err(|error| format!("{API} is {value:?}: {}", error.as_str()))
+    let endpoint = Endpoint::parse(value).map(Box::new);
+    endpoint.map_err(|error| format!("{API} is {value:?}: {}", error.as_str()))
 }
 
 /// The variable that says where the API is.
