@@ -180,7 +180,7 @@ impl Process {
     pub(super) fn failure(&mut self, status: WaitStatus) -> Error {
         let killed = status.terminating_signal();
         let (error_type, what, number) = match killed {
-            Some(signal) => ("Function.Killed", "killed by signal", signal),
+            Some(signal) => ("Function.Killed", "was killed by signal", signal),
             None => {
                 let code = status.exit_status().unwrap_or_default();
                 ("Function.ExitStatus", "exited with status", code)
