@@ -35,7 +35,8 @@ pub(super) struct Client {
 pub(super) enum Received {
     /// An event, in the reader.
     Event,
-    /// An event over the limit: its head is in the reader, its body is not.
+    /// An event over the limit, or that there is no memory for: its head is in the reader, its body is
+    /// not.
     TooLarge(HttpError),
 }
 
@@ -85,7 +86,11 @@ impl Client {
         loop {
             let request = Outgoing::new(&self.next_request, b"");
             let exchanged = self.connection.exchange(request, events);
-            if let Err(ExchangeError::Http(error @ HttpError::BodyTooLarge { .. })) = exchanged
+            if let Err(ExchangeError::Http(error)) = exchanged
+                && matches!(
+                    error,
+                    HttpError::BodyTooLarge { .. } | HttpError::NoMemory { .. }
+                )
                 && events.status() == Some(200)
             {
                 return Ok(Received::TooLarge(error));
