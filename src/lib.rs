@@ -83,15 +83,15 @@ fn other_roles() {
     match role(name) {
         Role::Runtime => {}
         #[cfg(feature = "extension")]
-        Role::Extension => runtime::exit(extension::run(name, shared::exec::variable)),
+        Role::Extension => shared::os::exit(extension::run(name, shared::exec::variable)),
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
             runtime::write_line(WITHOUT_EXTENSION);
-            runtime::exit(1)
+            shared::os::exit(1)
         }
         Role::Unknown => {
             runtime::write_line(USAGE);
-            runtime::exit(2)
+            shared::os::exit(2)
         }
     }
 }

@@ -1,18 +1,14 @@
 //! What this process costs so far, as the kernel counts it.
 
-use std::fs::File;
-use std::io::Read as _;
-
-use rustix::time::{ClockId, clock_gettime};
+use rustix::fs::{Mode, OFlags};
 
 use super::account::OwnCost;
 use crate::shared::http;
+use crate::shared::os::Clock;
 
 /// Processor time of all threads, and the most memory that was resident.
 pub(super) fn so_far() -> OwnCost {
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let cpu_ms = cpu.tv_sec as f64 * 1e3 + cpu.tv_nsec as f64 / 1e6;
+    let cpu_ms = super::account::float(Clock::Processor.ns()) / 1e6;
     OwnCost {
         exec_to_register_ms: None,
         exec_to_ready_ms: None,
@@ -25,8 +21,9 @@ pub(super) fn so_far() -> OwnCost {
 fn peak_memory_bytes() -> Option<f64> {
     // It has some 1,500 bytes, and the line is in the first third.
     let mut status = [0; 4_096];
-    let mut file = File::open("/proc/self/status").ok()?;
-    let count = file.read(&mut status).ok()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(c"/proc/self/status", flags, Mode::empty()).ok()?;
+    let count = rustix::io::read(&file, &mut status).ok()?;
     let mut lines = status.get(..count)?.split(|byte| *byte == b'\n');
     let line = lines.find_map(|line| line.strip_prefix(b"VmHWM:"))?;
     let kib = line.strip_suffix(b"kB")?.trim_ascii();

@@ -8,14 +8,15 @@ use std::future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::clock::{self, Instant};
 use super::driver::{self, ReadError, Socket, Work};
 use super::export::otlp::{self, Otlp};
 use super::export::queue::{Dropped, Encoded, Queue};
 use super::export::retry::{self, Backoff, Verdict};
+use super::log;
 use super::metric::{Batch, Resource};
-use super::{clock, log};
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 

@@ -14,14 +14,15 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 
-use super::clock;
+use super::clock::{self, Instant};
 use crate::shared::http::{HttpError, Progress, Reader};
+use crate::shared::os;
 
 /// Something that goes on beside something else.
 pub(super) type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -105,10 +106,9 @@ impl Waits {
         }
         let end = self.end.take();
         let left = end.map(|end| end.saturating_duration_since(clock::monotonic()));
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
         // When a signal ends it, nothing has come. It fails in no other way: there is memory for a
         // few descriptors, and all are open.
-        rustix::event::poll(&mut descriptors, left.as_ref()).ok();
+        os::poll(&mut descriptors, left).ok();
         for ((descriptor, flags), polled) in open.iter().zip(&descriptors) {
             if !polled.revents().is_empty() {
                 self.came.push((Rc::downgrade(descriptor), *flags));

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future;
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -21,8 +21,8 @@ use super::state::State;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever.
-pub(super) async fn listen(state: &'static State, listener: TcpListener, protocol: Protocol) {
-    let Ok(listener) = Socket::new(listener.into()) else {
+pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: Protocol) {
+    let Ok(listener) = Socket::new(listener) else {
         return future::pending().await;
     };
     let open = RefCell::new(Vec::new());
@@ -226,7 +226,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{SocketAddr, TcpListener};
 
     use rustix::net::Shutdown;
 
@@ -244,7 +244,7 @@ mod tests {
         let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let listening = pin!(listen(state, socket, protocol));
+        let listening = pin!(listen(state, socket.into(), protocol));
         driver::run_test(listening, test(address, state))
     }
 

@@ -23,7 +23,7 @@ mod state;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::account::Accounting;
 use self::config::{Config, InitType};
@@ -31,8 +31,7 @@ use self::export::settings::Settings;
 use self::start::Ready;
 use self::state::State;
 use crate::shared::deadline::EpochMs;
-use crate::shared::endpoint::Endpoint;
-use crate::shared::env::EnvError;
+use crate::shared::env;
 use crate::shared::logline::{Format, Level, Record};
 
 /// Runs the extension until SHUTDOWN, and says the exit code. `argv0` is the name that the process was started under.
@@ -42,10 +41,11 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let started_at = clock::now();
     let started = clock::monotonic();
     let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
-    let endpoint = match endpoint(text("AWS_LAMBDA_RUNTIME_API")) {
+    // The other variables are read once the platform has been reached.
+    let endpoint = match env::api(text(env::API).as_deref()) {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            log(&error.to_string());
+            log(&error);
             return 1;
         }
     };
@@ -74,7 +74,8 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     resource.service_name.clone_from(&settings.service_name);
     let mut accounting = Accounting::new(init_type, started_at);
     if ready.panics == 0 {
-        let since_exec = |at: Instant| Some(at.duration_since(started).as_secs_f64() * 1e3);
+        let since_exec =
+            |at: clock::Instant| Some(at.saturating_duration_since(started).as_secs_f64() * 1e3);
         accounting.own_cost(account::OwnCost {
             exec_to_register_ms: since_exec(ready.registered_at),
             exec_to_ready_ms: since_exec(ready.ready_at),
@@ -93,14 +94,6 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let state = State::new(accounting, resource, settings, interval_ms);
     run::run(&mut ready, state);
     0
-}
-
-/// Where the platform is. The other variables are read once it has been reached.
-fn endpoint(value: Option<String>) -> Result<Endpoint, EnvError> {
-    let value = value
-        .filter(|value| !value.is_empty())
-        .ok_or(EnvError::ApiMissing)?;
-    Endpoint::parse(&value).map_err(|error| EnvError::ApiInvalid { value, error })
 }
 
 /// Writes a line to standard error, which goes to the function's log, unless nobody reads it.

@@ -5,15 +5,15 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-invoke-with-errors>.
 //! Directories, because making and removing one is atomic and cannot block.
 
-use std::fs;
-use std::os::unix::process::parent_id;
+use rustix::fs::{Mode, mkdir, rmdir};
+use rustix::process::{Pid, getppid};
 
 use super::account::Predecessor;
 
 /// Leaves a note, if there is anything to tell.
 pub(super) fn leave(api_port: u16, predecessor: Option<Predecessor>) {
     if let Some(predecessor) = predecessor {
-        fs::create_dir(path(api_port, predecessor)).ok();
+        mkdir(path(api_port, predecessor), Mode::RWXU).ok();
     }
 }
 
@@ -25,13 +25,14 @@ pub(super) fn take(api_port: u16) -> Option<Predecessor> {
         Predecessor::Crash,
     ]
     .into_iter();
-    kinds.find(|kind| fs::remove_dir(path(api_port, *kind)).is_ok())
+    kinds.find(|kind| rmdir(path(api_port, *kind)).is_ok())
 }
 
 /// The platform's process and port tell environments apart that share a machine, as in local tools.
 fn path(api_port: u16, predecessor: Predecessor) -> String {
     let kind = predecessor as u8;
-    format!("/tmp/.bantam-{}-{api_port}-{kind}", parent_id())
+    let parent = getppid().map_or(0, Pid::as_raw_pid);
+    format!("/tmp/.bantam-{parent}-{api_port}-{kind}")
 }
 
 #[cfg(test)]

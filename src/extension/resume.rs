@@ -4,15 +4,17 @@
 //! The hook executes the program again in place and hands it the identifier and the socket with
 //! the open `event/next`, so that no event is lost. What was measured so far is lost, and counted.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::getpeername;
 
 use crate::shared::exec;
 use crate::shared::http::decimal;
+use crate::shared::os;
 
 /// What the fresh program needs. Kept up to date by the loop.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ struct Handover {
 pub(super) struct Resumed {
     pub(super) identifier: String,
     /// The socket with the open `event/next`, if it is still good.
-    pub(super) stream: Option<TcpStream>,
+    pub(super) stream: Option<OwnedFd>,
     /// Whether `event/next` is on the wire there, and unanswered.
     pub(super) asked: bool,
     /// Where telemetry is delivered to, or 0.
@@ -116,9 +118,9 @@ pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) 
         // into the environment of this process alone. That program kept the descriptor open across
         // the exec, and this runs once, before anything else is opened or takes a descriptor by
         // number; so it is open and has no other owner.
-        unsafe { TcpStream::from_raw_fd(descriptor) }
+        unsafe { OwnedFd::from_raw_fd(descriptor) }
     });
-    let stream = stream.filter(|stream| stream.peer_addr().is_ok_and(|peer| peer == api));
+    let stream = stream.filter(|stream| getpeername(stream) == Ok(Some(api.into())));
     if let Some(stream) = &stream {
         fcntl_setfd(stream.as_fd(), FdFlags::CLOEXEC).ok();
     }
@@ -134,19 +136,14 @@ pub(super) fn resumed(lookup: &dyn Fn(&str) -> Option<String>, api: SocketAddr) 
 fn start_anew() -> ! {
     let panics = lock().as_ref().map_or(0, |handover| handover.panics);
     // One panic after another must not become a spin.
-    #[expect(clippy::disallowed_methods, reason = "the pause is the point")]
-    std::thread::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
+    os::sleep(PAUSE.saturating_mul(panics).min(PAUSE_MAX));
     // Held until the end: what is handed over stays true, because the loop, which may be another
     // thread, tells of each step here before it takes it. Another thread that panics waits here.
     let held = lock();
     if let Some(handover) = held.as_ref() {
         if handover.is_ending {
-            #[expect(
-                clippy::exit,
-                clippy::disallowed_methods,
-                reason = "the exit that SHUTDOWN asks for, without what was left to export"
-            )]
-            std::process::exit(0);
+            // The exit that SHUTDOWN asks for, without what was left to export.
+            os::exit(0);
         }
         let stream = handover.stream.as_ref().filter(|_| !handover.is_answered);
         let kept = stream.filter(|stream| fcntl_setfd(stream.as_fd(), FdFlags::empty()).is_ok());
@@ -159,13 +156,16 @@ fn start_anew() -> ! {
             handover.identifier,
         );
         let error = exec::again(&[(VARIABLE, Some(&value))]);
-        super::log(&format!("cannot start anew after a panic: {error}"));
+        super::log(&format!(
+            "cannot start anew after a panic: {}",
+            os::error_text(error)
+        ));
     }
     drop(held);
     // To exit is to fail the function; to stay is to hold up its next invocation. Staying is the
     // lesser harm: the platform ends the environment by itself when it times out.
     loop {
-        std::thread::park();
+        rustix::event::pause();
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
         flushing = Box::pin(flush_by_timer(state, ready.config.interval_ms));
     }
     let stream = ready.stream.take();
-    let stream = stream.and_then(|stream| Socket::new(stream.into()).ok());
+    let stream = stream.and_then(|stream| Socket::new(stream).ok());
     ready.asked &= stream.is_some();
     let events = Events {
         ready,

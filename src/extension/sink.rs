@@ -7,12 +7,13 @@
 //! A line of up to that many is written at once and whole.
 
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::clock;
+use super::clock::{self, Instant};
+use crate::shared::os;
 
 /// What is known of a reader.
 #[derive(Debug, Default)]
@@ -47,12 +48,9 @@ impl Sink {
             if self.is_stuck {
                 left = Duration::ZERO;
             }
-            let left = Timespec::try_from(left).ok();
             // An error shows as readiness, and is then that of the write.
-            match poll(
-                &mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)],
-                left.as_ref(),
-            ) {
+            let mut room = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
+            match os::poll(&mut room, Some(left)) {
                 Ok(0) => {
                     self.is_stuck = true;
                     break;

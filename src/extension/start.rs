@@ -5,11 +5,12 @@
 //! initialisation, and neither a reactor nor a thread exists before the first `event/next` is out.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 
-use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 
 use super::api::{self, AfterRegister, AfterSubscribe, Registered, Request};
 use super::config::{Config, InitType};
@@ -18,6 +19,7 @@ use crate::shared::blocking::{self, ExchangeError};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
+use crate::shared::os::{self, Instant};
 
 /// An extension that is ready: its first `event/next` is on the wire.
 ///
@@ -31,13 +33,13 @@ pub(super) struct Ready<'a> {
     /// Whether INVOKE events will come.
     pub(super) with_invoke: bool,
     /// The connection with the open `event/next`; `None` when it was lost on the way.
-    pub(super) stream: Option<TcpStream>,
+    pub(super) stream: Option<OwnedFd>,
     /// Whether `event/next` is on the wire there, and unanswered.
     pub(super) asked: bool,
     /// Reads the answers on that connection.
     pub(super) answer: Reader,
     /// Where telemetry comes in, and its port; `None` when none will come.
-    pub(super) listener: Option<(TcpListener, u16)>,
+    pub(super) listener: Option<(OwnedFd, u16)>,
     /// The request that asks for the next event.
     pub(super) next: Request,
     pub(super) registered_at: Instant,
@@ -82,17 +84,13 @@ impl<'a> Ready<'a> {
                 Ok(AfterRegister::ShutdownOnly) => self.with_invoke = false,
                 Ok(AfterRegister::Retry) | Err(_) => {
                     failures += 1;
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "the pause is part of the protocol"
-                    )]
-                    thread::sleep(api::back_off(failures));
+                    os::sleep(api::back_off(failures));
                 }
             }
         };
         self.registered_at = now();
         self.config = read_config();
-        if let Ok((listener, port)) = bind(self.config.port)
+        if let Some((listener, port)) = bind(self.config.port)
             && self.subscribe(port)
         {
             self.listener = Some((listener, port));
@@ -153,7 +151,7 @@ impl<'a> Ready<'a> {
     /// there is no identifier, and an event takes as long as it takes.
     fn exchange_soon(&mut self, request: &Request) -> Result<(), ExchangeError> {
         if let Ok(stream) = self.open() {
-            stream.set_read_timeout(Some(SUBSCRIBE_TIMEOUT)).ok();
+            set_socket_timeout(stream, Timeout::Recv, Some(SUBSCRIBE_TIMEOUT)).ok();
         }
         self.exchange(request)
     }
@@ -171,23 +169,24 @@ impl<'a> Ready<'a> {
         outcome
     }
 
-    fn write(&mut self, request: &Request) -> io::Result<()> {
-        let stream = self.open()?.as_fd();
+    fn write(&mut self, request: &Request) -> Result<(), Errno> {
+        let stream = self.open()?;
         blocking::write(stream, Outgoing::new(&request.head, &request.body))
     }
 
-    fn open(&mut self) -> io::Result<&TcpStream> {
+    fn open(&mut self) -> Result<BorrowedFd<'_>, Errno> {
         let stream = match self.stream.take() {
             Some(stream) => stream,
-            None => TcpStream::connect(self.endpoint.address)?,
+            None => blocking::connect(self.endpoint.address, None)?,
         };
-        Ok(self.stream.insert(stream))
+        let stream: &OwnedFd = self.stream.insert(stream);
+        Ok(stream.as_fd())
     }
 }
 
-fn is_timeout(error: &ExchangeError) -> bool {
-    // The kind that a blocking socket gives.
-    matches!(error, ExchangeError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+const fn is_timeout(error: &ExchangeError) -> bool {
+    // The error that a blocking socket gives.
+    matches!(error, ExchangeError::Io(Errno::AGAIN))
 }
 
 /// Listens on the port, on one of the next if it is taken, or on any.
@@ -195,27 +194,25 @@ fn is_timeout(error: &ExchangeError) -> bool {
 /// On all addresses: the platform delivers to a link-local one on Lambda and to the loopback one
 /// in local emulators. A port that stays the same is preferred, because after a reset the platform
 /// may go on delivering to where the extension listened before.
-fn bind(port: u16) -> io::Result<(TcpListener, u16)> {
-    let tries = (port..=port.saturating_add(PORTS_TRIED)).chain([0]);
-    let mut last = io::ErrorKind::AddrInUse.into();
-    for port in tries {
-        match listen(port) {
-            Ok(listening) => return Ok(listening),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+fn bind(port: u16) -> Option<(OwnedFd, u16)> {
+    let mut tries = (port..=port.saturating_add(PORTS_TRIED)).chain([0]);
+    tries.find_map(|port| listen(port).ok())
 }
 
 /// Listens on this port, or on any if it is 0.
-fn listen(port: u16) -> io::Result<(TcpListener, u16)> {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
-    let port = match port {
-        0 => listener.local_addr()?.port(),
-        port => port,
-    };
-    Ok((listener, port))
+fn listen(port: u16) -> Result<(OwnedFd, u16), Errno> {
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let listener = blocking::socket(address)?;
+    // Connections of the process before may still be closing.
+    set_socket_reuseaddr(&listener, true)?;
+    rustix::net::bind(&listener, &address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&listener)?)?;
+    Ok((listener, bound.port()))
 }
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// How long an answer to the subscription may take. The platform needs under a millisecond.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);

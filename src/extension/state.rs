@@ -13,16 +13,17 @@
 use std::cell::RefCell;
 use std::future;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::account::{self, Accounting, Predecessor};
+use super::clock::{self, Instant};
+use super::cost;
 #[cfg(feature = "otlp")]
 use super::delivery::Delivery;
 use super::event::{self, Malformed, NotABatch, Record};
 use super::export::settings::Settings;
 use super::metric::{Batch, Resource};
 use super::sink::Sink;
-use super::{clock, cost};
 use crate::shared::deadline::{Deadline, EpochMs};
 
 /// Shared by all tasks.

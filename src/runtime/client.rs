@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::event::{Timespec, poll};
-
 use super::Stop;
 use super::connection::Connection;
 use super::context::{Context, IdentityError};
@@ -15,6 +13,7 @@ use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Outgoing, Reader};
 use crate::shared::limits::{ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::shared::logline::Level;
+use crate::shared::os;
 
 /// A client of one Runtime API.
 #[derive(Debug)]
@@ -36,7 +35,8 @@ pub(super) struct Client {
 pub(super) enum Received {
     /// An event, in the reader.
     Event,
-    /// An event over the limit: its head is in the reader, its body is not.
+    /// An event over the limit, or that there is no memory for: its head is in the reader, its body is
+    /// not.
     TooLarge(HttpError),
 }
 
@@ -86,7 +86,11 @@ impl Client {
         loop {
             let request = Outgoing::new(&self.next_request, b"");
             let exchanged = self.connection.exchange(request, events);
-            if let Err(ExchangeError::Http(error @ HttpError::BodyTooLarge { .. })) = exchanged
+            if let Err(ExchangeError::Http(error)) = exchanged
+                && matches!(
+                    error,
+                    HttpError::BodyTooLarge { .. } | HttpError::NoMemory { .. }
+                )
                 && events.status() == Some(200)
             {
                 return Ok(Received::TooLarge(error));
@@ -98,11 +102,11 @@ impl Client {
                 AfterNext::Invoke => return Ok(Received::Event),
                 AfterNext::AskAgain(pause) => {
                     self.failures = 0;
-                    sleep(pause);
+                    os::sleep(pause);
                 }
                 AfterNext::Retry(pause) => {
                     warn("asking for the next invocation", &exchanged, events);
-                    sleep(pause);
+                    os::sleep(pause);
                 }
                 AfterNext::Exit(code) => {
                     let reason = describe("asking for the next invocation", &exchanged, events);
@@ -127,7 +131,7 @@ impl Client {
                 let reason = error.as_str().to_owned();
                 return Err(Stop { code, reason });
             }
-            AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => sleep(pause),
+            AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => os::sleep(pause),
             AfterNext::Invoke => {}
         }
         Ok(())
@@ -188,7 +192,7 @@ impl Client {
                     return Ok(());
                 }
                 AfterPost::Resend => resent = true,
-                AfterPost::Retry(pause) => sleep(pause),
+                AfterPost::Retry(pause) => os::sleep(pause),
                 AfterPost::Exit(code) => {
                     let reason = describe("answering", &exchanged, &self.answer);
                     return Err(Stop { code, reason });
@@ -262,13 +266,6 @@ fn describe(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) 
 #[cold]
 fn warn(call: &str, exchanged: &Result<(), ExchangeError>, reader: &Reader) {
     log::line(Level::Warn, &describe(call, exchanged, reader));
-}
-
-fn sleep(pause: Duration) {
-    if let Ok(pause) = Timespec::try_from(pause) {
-        // A signal cuts it short, which does no harm.
-        poll(&mut [], Some(&pause)).ok();
-    }
 }
 
 const VERSION: &str = "/2018-06-01/runtime";

@@ -5,8 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::sockopt::set_tcp_nodelay;
 
 use super::log;
 use crate::shared::blocking::{self, ExchangeError};
@@ -61,9 +60,7 @@ impl Connection {
     ) -> Result<(), ExchangeError> {
         // First, so that a connection which cannot be opened leaves no earlier answer to be seen.
         response.reset();
-        let stream = self
-            .open()
-            .map_err(|error| ExchangeError::Connect(error.into()))?;
+        let stream = self.open().map_err(ExchangeError::Connect)?;
         let written = blocking::write(stream, request);
         match (blocking::read(stream, response), written) {
             (Ok(()), Ok(())) => Ok(()),
@@ -79,27 +76,14 @@ impl Connection {
     fn open(&mut self) -> Result<BorrowedFd<'_>, Errno> {
         let stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(self.address, self.timeout)?,
+            None => {
+                let stream = blocking::connect(self.address, self.timeout)?;
+                // The end of a large message must not wait for an acknowledgement.
+                set_tcp_nodelay(&stream, true)?;
+                stream
+            }
         };
         let stream: &OwnedFd = self.stream.insert(stream);
         Ok(stream.as_fd())
     }
-}
-
-/// Opens a connection, without the 2 KB that the sockets of the standard library are. With a timeout that is how long connecting may take, and each read and
-/// write: <https://man7.org/linux/man-pages/man7/socket.7.html>, `SO_SNDTIMEO`.
-fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<OwnedFd, Errno> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let stream = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    if timeout.is_some() {
-        set_socket_timeout(&stream, Timeout::Send, timeout)?;
-        set_socket_timeout(&stream, Timeout::Recv, timeout)?;
-    }
-    rustix::net::connect(&stream, &address)?;
-    // The end of a large message must not wait for an acknowledgement.
-    set_tcp_nodelay(&stream, true)?;
-    Ok(stream)
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::error::Error;
-use super::os;
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::env::Function;
 use crate::shared::http::Head;
+use crate::shared::os;
 use crate::shared::text::same;
 
 /// What the platform says about an invocation beside its event.

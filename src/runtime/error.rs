@@ -26,7 +26,11 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 ///
 /// It is no [`std::error::Error`] itself, since it could not take all of them then.
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(pub(super) Box<Parts>);
+
+/// What an [`Error`] says. Behind a pointer, because every result of a handler has room for one.
+#[derive(Debug)]
+pub(super) struct Parts {
     pub(super) error_type: String,
     pub(super) message: String,
     /// The messages of the sources, outermost first.
@@ -74,12 +78,12 @@ impl Error {
 
     /// An error of type `error_type`, which takes over its message.
     pub(crate) fn of_text(error_type: &str, message: String) -> Self {
-        Self {
+        Self(Box::new(Parts {
             error_type: error_type.to_owned(),
             message,
             sources: Vec::new(),
             stack_trace: Vec::new(),
-        }
+        }))
     }
 
     pub(super) fn of(error_type: &str, error: &(dyn StdError + 'static)) -> Self {
@@ -94,8 +98,8 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: &(dyn StdError + 'static)) -> Self {
         let mut next = Some(source);
-        while let Some(source) = next.filter(|_| self.sources.len() < CHAIN_LENGTH_MAX) {
-            self.sources.push(source.to_string());
+        while let Some(source) = next.filter(|_| self.0.sources.len() < CHAIN_LENGTH_MAX) {
+            self.0.sources.push(source.to_string());
             next = source.source();
         }
         self
@@ -104,7 +108,7 @@ impl Error {
     /// Adds a stack trace, innermost line first.
     #[must_use]
     pub fn with_stack_trace<L: Into<String>>(mut self, lines: impl IntoIterator<Item = L>) -> Self {
-        self.stack_trace = lines
+        self.0.stack_trace = lines
             .into_iter()
             .take(CHAIN_LENGTH_MAX)
             .map(Into::into)
@@ -115,7 +119,7 @@ impl Error {
     /// The type as it was chosen.
     #[must_use]
     pub fn error_type(&self) -> &str {
-        &self.error_type
+        &self.0.error_type
     }
 }
 
@@ -127,7 +131,7 @@ impl<E: StdError + 'static> From<E> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 

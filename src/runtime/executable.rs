@@ -3,22 +3,26 @@
 //! The event is its standard input, its standard output is the response, and what it writes to
 //! standard error goes to the log. The format is in `docs/executable-handlers.md`.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::ffi::{CStr, CString, OsStr};
+use std::iter;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use rustix::fs::{FileType, stat};
+use rustix::io::Errno;
 
 use super::answer::{Answer, Answered};
 use super::context::Context;
 use super::error::Error;
 use super::handler::{Handler, Init};
+use super::panic;
 use super::persistent::Persistent;
 use super::process::{Driven, Process, Until};
 use crate::shared::env::Env;
 use crate::shared::exec::Change;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::os::{self, Instant};
+use crate::shared::text::push;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
 #[must_use]
@@ -36,7 +40,7 @@ pub struct Executable(Mode);
 
 #[derive(Debug)]
 enum Mode {
-    PerInvocation(PathBuf),
+    PerInvocation(CString),
     Persistent(Persistent),
 }
 
@@ -72,16 +76,16 @@ impl Handler for Executable {
 }
 
 /// Runs one process for one event.
-fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let deadline = context.deadline_ms().to_string();
     let started = Process::spawn(path, &variables(context, &deadline));
-    let mut process = started.map_err(|error| not_started(path, &error))?;
+    let mut process = started.map_err(|error| not_started(path, error))?;
     let end = kill_at(context);
     match process
         .drive(event, Until::Exit, end, PAYLOAD_BYTES_MAX)
-        .map_err(|error| lost(&error))?
+        .map_err(lost)?
     {
-        Driven::Exited(status) if status.success() => Ok(process.take_output()),
+        Driven::Exited(status) if status.exit_status() == Some(0) => Ok(process.take_output()),
         Driven::Exited(status) => Err(process.failure(status)),
         Driven::TimedOut => Err(timed_out(&mut process)),
         Driven::TooLarge | Driven::Line => Err(too_large()),
@@ -90,7 +94,7 @@ fn run(path: &Path, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
 
 /// The context as variables: each header of `next`, in upper case with underscores. One that an
 /// earlier invocation had and this has not must not be seen.
-fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 6] {
+fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 7] {
     [
         ("LAMBDA_RUNTIME_AWS_REQUEST_ID", Some(context.request_id())),
         ("LAMBDA_RUNTIME_DEADLINE_MS", Some(deadline_ms)),
@@ -104,6 +108,7 @@ fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 6]
             context.cognito_identity(),
         ),
         ("LAMBDA_RUNTIME_AWS_TENANT_ID", context.tenant_id()),
+        (panic::RESTARTS, None),
     ]
 }
 
@@ -115,11 +120,7 @@ pub(super) fn kill_at(context: &Context<'_>) -> Option<Instant> {
         return None;
     }
     let margin = KILL_MARGIN.min(remaining / 2);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the clock of children is read here"
-    )]
-    Instant::now().checked_add(remaining.checked_sub(margin).unwrap_or_default())
+    Some(Instant::now() + remaining.saturating_sub(margin))
 }
 
 pub(super) fn timed_out(process: &mut Process) -> Error {
@@ -137,57 +138,70 @@ pub(super) fn too_large() -> Error {
     Error::of_text("Function.ResponseSizeTooLarge", message)
 }
 
-pub(super) fn not_started(path: &Path, error: &io::Error) -> Error {
-    let hint = match error.raw_os_error() {
-        Some(ENOEXEC) => " (a script needs a first line like #!/bin/sh)",
-        _ if error.kind() == io::ErrorKind::NotFound => " (its interpreter may be missing)",
+pub(super) fn not_started(path: &CStr, error: Errno) -> Error {
+    let hint = match error {
+        // Neither a program for this machine nor a script that names one.
+        Errno::NOEXEC => " (a script needs a first line like #!/bin/sh)",
+        Errno::NOENT => " (its interpreter may be missing)",
         _ => "",
     };
-    let message = format!("cannot start {}: {error}{hint}", path.display());
+    let (path, error) = (path.to_string_lossy(), os::error_text(error));
+    let message = ["cannot start ", &path, ": ", &error, hint].concat();
     Error::of_text("Runtime.HandlerNotStarted", message)
 }
 
-pub(super) fn lost(error: &io::Error) -> Error {
-    Error::of_text("Runtime.HandlerLost", format!("lost the handler: {error}"))
+pub(super) fn lost(error: Errno) -> Error {
+    let message = ["lost the handler: ", &os::error_text(error)].concat();
+    Error::of_text("Runtime.HandlerLost", message)
 }
 
 /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
 /// without a slash.
-fn find(env: &Env) -> Result<PathBuf, Error> {
+fn find(env: &Env) -> Result<CString, Error> {
+    let not_found = |message| Error::of_text("Runtime.HandlerNotFound", message);
     let Some(handler) = env.handler else {
         let message = "_HANDLER is not set: it names the executable that handles events";
-        return Err(Error::of_text(
-            "Runtime.HandlerNotFound",
-            message.to_owned(),
-        ));
+        return Err(not_found(message.to_owned()));
     };
-    let root = env.task_root.unwrap_or_else(|| Path::new(TASK_ROOT));
-    let mut candidates = vec![root.join(handler)];
-    if !handler.contains('/') {
-        let path = env.path.unwrap_or_default();
-        candidates.extend(std::env::split_paths(path).map(|folder| folder.join(handler)));
-    }
     let mut message = format!("handler {handler:?}: looked for");
-    for (index, candidate) in candidates.iter().enumerate() {
-        let verdict = match fs::metadata(candidate) {
-            Ok(found) if found.is_dir() => "a folder",
-            Ok(found) if found.permissions().mode() & 0o111 == 0 => "not executable",
-            Ok(_) => return Ok(candidate.clone()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "not found",
+    let root = env.task_root.map_or(TASK_ROOT, OsStr::as_bytes);
+    let path = env.path.unwrap_or_default().as_bytes();
+    let path = (!handler.contains('/')).then(|| path.split(|byte| *byte == b':'));
+    let mut comma = " ";
+    for folder in iter::once(root).chain(path.into_iter().flatten()) {
+        let candidate = in_folder(folder, handler);
+        let verdict = match stat(&*candidate) {
+            Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => "a folder",
+            Ok(found) if found.st_mode & 0o111 == 0 => "not executable",
+            Ok(_) => return Ok(candidate),
+            Err(Errno::NOENT) => "not found",
             Err(_) => "not accessible",
         };
-        let comma = if index == 0 { "" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(message, "{comma} {} ({verdict})", candidate.display());
+        for part in [comma, &candidate.to_string_lossy(), " (", verdict, ")"] {
+            message.push_str(part);
+        }
+        comma = ", ";
     }
-    Err(Error::of_text("Runtime.HandlerNotFound", message))
+    Err(not_found(message))
+}
+
+/// The path of `name` in a folder. No folder is the one that the process is in, and an absolute name
+/// is a path by itself.
+fn in_folder(folder: &[u8], name: &str) -> CString {
+    let mut path = Vec::new();
+    if !name.starts_with('/') && !folder.is_empty() {
+        path.extend_from_slice(folder);
+        if !folder.ends_with(b"/") {
+            path.push(b'/');
+        }
+    }
+    push(&mut path, name);
+    // Variables hold no NUL.
+    CString::new(path).unwrap_or_default()
 }
 
 /// Where Lambda unpacks the function's code.
-const TASK_ROOT: &str = "/var/task";
+const TASK_ROOT: &[u8] = b"/var/task";
 
 /// How long before the deadline a child is killed, or half of what is left if that is less.
 const KILL_MARGIN: Duration = Duration::from_millis(100);
-
-/// "Exec format error": neither a program for this machine nor a script that names one.
-const ENOEXEC: i32 = 8;

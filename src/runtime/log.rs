@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
-use super::{os, panic};
+use super::panic;
 use crate::shared::env::LogConfig;
 use crate::shared::logline::{Format, Level, Record};
+use crate::shared::os;
 
 /// Writes a line if its level is enabled, to standard error. There is nobody to tell when that
 /// fails.

@@ -11,7 +11,6 @@ mod error;
 mod executable;
 mod handler;
 mod log;
-mod os;
 mod panic;
 mod persistent;
 mod process;
@@ -24,6 +23,7 @@ use self::trace::TraceVariable;
 use crate::shared::env::Env;
 use crate::shared::exec;
 use crate::shared::logline::Level;
+use crate::shared::os;
 
 pub use self::answer::{Answer, Answered};
 pub use self::context::Context;
@@ -32,7 +32,6 @@ pub use self::executable::{Executable, ExecutableInit, executable};
 pub use self::handler::{Handler, Init, InitFn, private};
 
 pub(crate) use self::log::write_line;
-pub(crate) use self::os::exit;
 
 /// Why the process ends, in words for the log.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ struct Stop {
 pub fn run(init: impl Init) -> ! {
     // What is the same for every handler is compiled once, and not as part of users' crates.
     let init = move |env: &Env| init.init(env).map(|handler| Box::new(handler) as _);
-    exit(invoke(Box::new(init)))
+    os::exit(invoke(Box::new(init)))
 }
 
 /// The initialisation, to the handler it makes.
@@ -62,7 +61,7 @@ fn invoke(init: Start<'_>) -> u8 {
     let env = match &env {
         Ok(env) => env,
         Err(error) => {
-            log::line(Level::Fatal, &error.to_string());
+            log::line(Level::Fatal, error);
             return 1;
         }
     };

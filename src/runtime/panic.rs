@@ -27,11 +27,12 @@ use super::client::{Client, Post};
 use super::context::Context;
 use super::error::Error;
 use super::log;
-use super::{os, trace};
+use super::trace;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::exec;
 use crate::shared::http;
 use crate::shared::logline::Level;
+use crate::shared::os;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -138,7 +139,7 @@ fn hook(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("a value that is not text");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let mut error = Error::of_text("Function.Panic", format!("panicked at {place}: {message}"));
-    error.stack_trace.push(place);
+    error.0.stack_trace.push(place);
     // A thread that panicked does not come back from here, and what it reports may outlive it.
     let error: &'static Error = Box::leak(Box::new(error));
     let Some((api, ids)) = take_over(error) else {
@@ -191,7 +192,7 @@ fn start_anew(restarts: u64) -> ! {
     let restarts = restarts.to_string();
     // The initialisation of the fresh program belongs to no invocation.
     let changes = [(RESTARTS, Some(restarts.as_str())), (trace::NAME, None)];
-    let error = exec::again(&changes);
+    let error = os::error_text(exec::again(&changes));
     let message = format!("cannot start anew after a panic: {error}");
     log::line(Level::Fatal, &message);
     os::exit(1)

@@ -2,26 +2,26 @@
 //!
 //! One line of JSON in, one line of JSON out; the format is in `docs/executable-handlers.md`.
 
-use std::borrow::Cow;
+use std::ffi::{CStr, CString};
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::value::RawValue;
 
 use super::context::Context;
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
+use super::panic;
 use super::process::{Driven, Process, Until};
 use crate::shared::json::{self, Charset};
-use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
+use crate::shared::os::Instant;
 use crate::shared::text::{push, push_decimal};
 
 /// A handler that is started in the init phase, and again after it was lost.
 #[derive(Debug)]
 pub(super) struct Persistent {
-    path: PathBuf,
-    process: Option<Process>,
+    path: CString,
+    process: Option<Box<Process>>,
 }
 
 /// What a line from the process says.
@@ -34,7 +34,7 @@ enum Said<'a> {
 impl Persistent {
     /// Starts the process and waits until it says that it is ready. The init phase bounds the
     /// wait: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
-    pub(super) fn start(path: PathBuf) -> Result<Self, Error> {
+    pub(super) fn start(path: CString) -> Result<Self, Error> {
         let process = start(&path, None)?;
         Ok(Self {
             path,
@@ -46,16 +46,16 @@ impl Persistent {
     pub(super) fn call(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
         let line = input_line(event, context)?;
         let end = kill_at(context);
+        // It exited between invocations, or wrote a line that nobody asked for, which must not
+        // become the answer to this event. Nothing of this event has reached it.
+        let is_lost = |process: &mut Box<Process>| process.has_output() || process.is_over();
+        if self.process.as_mut().is_some_and(is_lost) {
+            self.process = None;
+        }
         // Taken out, so that a process which fails in any way is dropped, and with that killed.
-        let waiting = self
-            .process
-            .take()
-            .map(|mut process| (process.has_output(), process));
-        let mut process = match waiting {
-            Some((false, process)) if !process.is_over() => process,
-            // It exited between invocations, or wrote a line that nobody asked for, which must not
-            // become the answer to this event. Nothing of this event has reached it.
-            Some(_) | None => start(&self.path, end)?,
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => start(&self.path, end)?,
         };
         let line = read_line(&mut process, &line, end)?;
         let (said, request_id) = parse(&line)?;
@@ -75,9 +75,9 @@ impl Persistent {
     }
 }
 
-fn start(path: &Path, end: Option<Instant>) -> Result<Process, Error> {
-    let started = Process::spawn(path, &[]);
-    let mut process = started.map_err(|error| not_started(path, &error))?;
+fn start(path: &CStr, end: Option<Instant>) -> Result<Box<Process>, Error> {
+    let started = Process::spawn(path, &[(panic::RESTARTS, None)]);
+    let mut process = started.map_err(|error| not_started(path, error))?;
     let line = read_line(&mut process, b"", end)?;
     match parse(&line)?.0 {
         Said::Ready => Ok(process),
@@ -123,7 +123,7 @@ fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Resul
     let limit = PAYLOAD_BYTES_MAX + ENVELOPE_BYTES_MAX;
     match process
         .drive(input, Until::Line, end, limit)
-        .map_err(|error| lost(&error))?
+        .map_err(lost)?
     {
         Driven::Line => Ok(process.take_line()),
         Driven::Exited(status) => Err(process.failure(status)),
@@ -133,7 +133,7 @@ fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Resul
 }
 
 /// What the line says, and to which request if it names one.
-fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Error> {
+fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), Error> {
     let names = ["ready", "response", "error", "requestId"];
     let [ready, response, error, request_id] = members(line, names)?;
     let said = match (ready.map(RawValue::get), response, error) {
@@ -145,7 +145,7 @@ fn parse(line: &[u8]) -> Result<(Said<'_>, Option<Cow<'_, str>>), Error> {
             return Err(out_of_step(&["its line is none of ", forms].concat()));
         }
     };
-    Ok((said, request_id.map(parse_value).transpose()?))
+    Ok((said, request_id.map(parse_text).transpose()?))
 }
 
 fn parse_error(value: &RawValue) -> Result<Error, Error> {
@@ -154,10 +154,16 @@ fn parse_error(value: &RawValue) -> Result<Error, Error> {
     let (Some(error_type), Some(message)) = (error_type, message) else {
         return Err(malformed(&"an error without errorType or errorMessage"));
     };
-    let mut error = Error::new(&parse_value(error_type)?, &parse_value(message)?);
+    let mut error = Error::new(&parse_text(error_type)?, &parse_text(message)?);
     if let Some(lines) = stack_trace {
-        let lines = serde_json::from_slice::<Vec<String>>(lines.get().as_bytes());
-        error = error.with_stack_trace(lines.map_err(|error| malformed(&error))?);
+        let stack_trace = &mut error.0.stack_trace;
+        let mut outcome = Ok(());
+        let read = json::elements(lines.get().as_bytes(), &mut |line| match parse_text(line) {
+            Ok(line) => stack_trace.push(line),
+            Err(error) => outcome = Err(error),
+        });
+        read.map_err(|error| malformed(&error)).and(outcome)?;
+        stack_trace.truncate(CHAIN_LENGTH_MAX);
     }
     Ok(error)
 }
@@ -192,7 +198,8 @@ fn find_members<'a>(
     }
 }
 
-fn parse_value(value: &RawValue) -> Result<Cow<'_, str>, Error> {
+#[inline(never)]
+fn parse_text(value: &RawValue) -> Result<String, Error> {
     serde_json::from_slice(value.get().as_bytes()).map_err(|error| malformed(&error))
 }
 

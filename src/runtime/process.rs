@@ -1,24 +1,23 @@
 //! A child process with its three pipes, driven from one thread and never beyond a deadline.
 
-use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, waitpid,
 };
 use serde::de::IgnoredAny;
 
 use super::error::Error;
 use super::log;
-use super::panic;
 use crate::shared::exec::{self, Change};
 use crate::shared::logline::{Format, Level};
+use crate::shared::os::{self, Instant};
 
 /// A child in a process group of its own, so that it goes with all it has started.
 #[derive(Debug)]
@@ -28,9 +27,9 @@ pub(super) struct Process {
     exited: OwnedFd,
     /// The child has been waited for, so its process id may be another's by now.
     reaped: bool,
-    input: Option<PipeWriter>,
-    output: Option<PipeReader>,
-    errors: Option<PipeReader>,
+    input: Option<OwnedFd>,
+    output: Option<OwnedFd>,
+    errors: Option<OwnedFd>,
     /// What the child has written and nobody has taken.
     read: Vec<u8>,
     /// How much of that is known to hold no line end.
@@ -48,12 +47,12 @@ pub(super) enum Until {
 }
 
 /// Why driving a child came to its end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Driven {
     /// There is a line.
     Line,
     /// The child exited.
-    Exited(ExitStatus),
+    Exited(WaitStatus),
     /// Time ran out.
     TimedOut,
     /// The output passed its limit.
@@ -62,28 +61,22 @@ pub(super) enum Driven {
 
 impl Process {
     /// Starts a program with pipes for its input, output and errors.
-    pub(super) fn spawn(path: &Path, changes: &[Change<'_>]) -> io::Result<Self> {
-        let (child_input, input) = io::pipe()?;
-        let (output, child_output) = io::pipe()?;
-        let (errors, child_errors) = io::pipe()?;
-        for pipe in [input.as_fd(), output.as_fd(), errors.as_fd()] {
+    pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Box<Self>, Errno> {
+        let (child_input, input) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (output, child_output) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (errors, child_errors) = pipe_with(PipeFlags::CLOEXEC)?;
+        for pipe in [&input, &output, &errors] {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
-        let changes: Vec<_> = changes
-            .iter()
-            .copied()
-            .chain([(panic::RESTARTS, None)])
-            .collect();
-        let ends = [child_input.into(), child_output.into(), child_errors.into()];
-        let id = exec::spawn(path, &changes, &ends)?;
+        let id = exec::spawn(path, changes, &[child_input, child_output, child_errors])?;
         let exited = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(exited) => exited,
             Err(error) => {
                 end(id).ok();
-                return Err(error.into());
+                return Err(error);
             }
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             id,
             exited,
             reaped: false,
@@ -93,19 +86,23 @@ impl Process {
             read: Vec::new(),
             searched: 0,
             log: ErrorLog::default(),
-        })
+        }))
     }
 
     /// Writes `input` to the child and takes its output until the goal is reached, or until `end`,
     /// or until there is more output than `output_bytes_max`. With the goal [`Until::Exit`] the
     /// input ends behind its last byte.
+    ///
+    /// When the child exits, what it wrote is in the pipes; what its own children may still write is
+    /// not waited for.
     pub(super) fn drive(
         &mut self,
         mut input: &[u8],
         until: Until,
         end: Option<Instant>,
         output_bytes_max: usize,
-    ) -> io::Result<Driven> {
+    ) -> Result<Driven, Errno> {
+        let mut has_exited = false;
         loop {
             if until == Until::Line && self.has_line() {
                 return Ok(Driven::Line);
@@ -113,28 +110,27 @@ impl Process {
             if self.read.len() > output_bytes_max {
                 return Ok(Driven::TooLarge);
             }
-            if self.output.is_none() && self.errors.is_none() {
-                // Nothing more can come; what is left is the exit.
-                return self.wait(end);
+            if has_exited {
+                return self.reap().map(Driven::Exited);
             }
-            if until == Until::Exit && input.is_empty() {
+            // Without its output nothing is left to come but its exit.
+            let is_closed = self.output.is_none() && self.errors.is_none();
+            if is_closed || until == Until::Exit && input.is_empty() {
                 self.input = None;
             }
-            let Some(ready) = self.poll(!input.is_empty(), end)? else {
+            let ready = self.poll(!input.is_empty(), end)?;
+            let Some([can_write, has_output, has_errors, exited]) = ready else {
                 return Ok(Driven::TimedOut);
             };
-            if ready.input {
+            has_exited = exited;
+            if can_write {
                 self.write(&mut input);
             }
-            if ready.output {
-                let limit = output_bytes_max + 1 - self.read.len();
-                read_some(&mut self.output, &mut self.read, limit);
+            if has_output || has_exited {
+                read_some(&mut self.output, &mut self.read, output_bytes_max + 1);
             }
-            if ready.errors {
+            if has_errors || has_exited {
                 self.read_errors();
-            }
-            if ready.exited {
-                return self.last_bytes(until, output_bytes_max);
             }
         }
     }
@@ -148,11 +144,7 @@ impl Process {
     /// Whether the child has exited, or closed its output.
     pub(super) fn is_over(&self) -> bool {
         let mut exited = [PollFd::new(&self.exited, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        self.output.is_none() || poll(&mut exited, Some(&now)) != Ok(0)
+        self.output.is_none() || os::poll(&mut exited, Some(Duration::ZERO)) != Ok(0)
     }
 
     fn has_line(&mut self) -> bool {
@@ -185,36 +177,36 @@ impl Process {
 
     /// The failure of a child that exited with `status`: the end of what it wrote to its standard
     /// error says why.
-    pub(super) fn failure(&mut self, status: ExitStatus) -> Error {
-        let (error_type, what) = match status.signal() {
-            Some(signal) => (
-                "Function.Killed",
-                format!("the handler was killed by signal {signal}"),
-            ),
+    pub(super) fn failure(&mut self, status: WaitStatus) -> Error {
+        let killed = status.terminating_signal();
+        let (error_type, what, number) = match killed {
+            Some(signal) => ("Function.Killed", "was killed by signal", signal),
             None => {
-                let code = status.code().unwrap_or_default();
-                (
-                    "Function.ExitStatus",
-                    format!("the handler exited with status {code}"),
-                )
+                let code = status.exit_status().unwrap_or_default();
+                ("Function.ExitStatus", "exited with status", code)
             }
         };
         let tail = self.errors_tail();
-        Error::of_text(error_type, if tail.is_empty() { what } else { tail })
+        let message = if tail.is_empty() {
+            format!("the handler {what} {number}")
+        } else {
+            tail
+        };
+        Error::of_text(error_type, message)
     }
 
     /// The end of what the child wrote to its standard error.
     pub(super) fn errors_tail(&mut self) -> String {
         self.read_errors();
         self.log.flush();
-        String::from_utf8_lossy(&self.log.tail).trim().to_owned()
+        String::from_utf8_lossy(self.log.tail.trim_ascii()).into_owned()
     }
 
     fn write(&mut self, input: &mut &[u8]) {
-        let Some(pipe) = &mut self.input else { return };
-        match pipe.write(input) {
+        let Some(pipe) = &self.input else { return };
+        match rustix::io::write(pipe, input) {
             Ok(count) => *input = input.get(count..).unwrap_or_default(),
-            Err(error) if is_transient(&error) => {}
+            Err(Errno::AGAIN | Errno::INTR) => {}
             // A child need not read its input.
             Err(_closed) => {
                 self.input = None;
@@ -229,83 +221,44 @@ impl Process {
         self.log.add(&bytes);
     }
 
-    /// The child has exited. What it wrote is in the pipes; what its own children may still write
-    /// is not waited for.
-    fn last_bytes(&mut self, until: Until, output_bytes_max: usize) -> io::Result<Driven> {
-        let limit = (output_bytes_max + 1).saturating_sub(self.read.len());
-        read_some(&mut self.output, &mut self.read, limit);
-        self.read_errors();
-        if until == Until::Line && self.has_line() {
-            return Ok(Driven::Line);
-        }
-        if self.read.len() > output_bytes_max {
-            return Ok(Driven::TooLarge);
-        }
-        self.reap().map(Driven::Exited)
-    }
-
-    /// Waits for the exit of a child that has closed its output.
-    fn wait(&mut self, end: Option<Instant>) -> io::Result<Driven> {
-        self.input = None;
-        match self.poll(false, end)? {
-            Some(_) => self.reap().map(Driven::Exited),
-            None => Ok(Driven::TimedOut),
-        }
-    }
-
     /// Ends what is left of the process group and collects the child.
     ///
     /// Nothing that an invocation started outlives it, or it would run, frozen and thawed, in the
     /// time of others.
-    fn reap(&mut self) -> io::Result<ExitStatus> {
+    fn reap(&mut self) -> Result<WaitStatus, Errno> {
         self.reaped = true;
         end(self.id)
     }
 
-    fn poll(&self, unwritten: bool, end: Option<Instant>) -> io::Result<Option<Ready>> {
-        let sources: [Option<(BorrowedFd<'_>, PollFlags)>; 4] = [
-            self.input
-                .as_ref()
-                .filter(|_| unwritten)
-                .map(|pipe| (pipe.as_fd(), PollFlags::OUT)),
-            self.output
-                .as_ref()
-                .map(|pipe| (pipe.as_fd(), PollFlags::IN)),
-            self.errors
-                .as_ref()
-                .map(|pipe| (pipe.as_fd(), PollFlags::IN)),
-            Some((self.exited.as_fd(), PollFlags::IN)),
-        ];
+    /// Waits for the child to take input, to have output or errors, or to have exited: which of the
+    /// four it does, or `None` when time runs out.
+    fn poll(&self, unwritten: bool, end: Option<Instant>) -> Result<Option<[bool; 4]>, Errno> {
+        let input = self.input.as_ref().filter(|_| unwritten);
+        let output = self.output.as_ref();
+        let sources = [input, output, self.errors.as_ref(), Some(&self.exited)];
         // A source that is not there is polled as the child's exit, and its answer not used.
-        let mut fds = sources.each_ref().map(|source| match source {
-            Some((fd, flags)) => PollFd::from_borrowed_fd(*fd, *flags),
-            None => PollFd::new(&self.exited, PollFlags::empty()),
-        });
+        let mut fds =
+            sources.map(|source| PollFd::new(source.unwrap_or(&self.exited), PollFlags::IN));
+        if let Some(input) = input {
+            fds[0] = PollFd::new(input, PollFlags::OUT);
+        }
         loop {
-            let left = end.map(time_left);
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-            match poll(&mut fds, timeout.as_ref()) {
+            match os::poll(&mut fds, left) {
                 Ok(0) if end.is_some() => return Ok(None),
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
-        let mut index = 0;
-        let [input, output, errors, exited] = sources.map(|source| {
-            let ready = fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            index += 1;
-            source.is_some() && ready
-        });
-        Ok(Some(Ready {
-            input,
-            output,
-            errors,
-            exited,
-        }))
+        let mut ready = [false; 4];
+        for ((ready, source), fd) in ready.iter_mut().zip(sources).zip(fds) {
+            *ready = source.is_some() && !fd.revents().is_empty();
+        }
+        Ok(Some(ready))
     }
 }
 
@@ -316,18 +269,6 @@ impl Drop for Process {
         }
         self.errors_tail();
     }
-}
-
-/// Which of the four sources have something to say.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "one for each source, and all may be set"
-)]
-struct Ready {
-    input: bool,
-    output: bool,
-    errors: bool,
-    exited: bool,
 }
 
 /// Standard error of a child on its way to the log, line by line, with its end kept.
@@ -378,43 +319,31 @@ impl ErrorLog {
 }
 
 /// Kills a process group and waits for the process that leads it.
-fn end(id: Pid) -> io::Result<ExitStatus> {
+fn end(id: Pid) -> Result<WaitStatus, Errno> {
     kill_process_group(id, Signal::KILL).ok();
     loop {
         match waitpid(Some(id), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            Ok(Some((_, status))) => return Ok(status),
             // Without WNOHANG there is a status, or an error.
             Ok(None) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Reads what is there, at most `limit` bytes; closes the pipe at its end.
-fn read_some(pipe: &mut Option<PipeReader>, into: &mut Vec<u8>, limit: usize) {
-    let Some(reader) = pipe else { return };
-    match reader.take(limit as u64).read_to_end(into) {
-        // The limit was reached, or the pipe has ended.
-        Ok(count) if count < limit => *pipe = None,
-        Ok(_) => {}
-        Err(error) if is_transient(&error) => {}
-        Err(_lost) => *pipe = None,
+/// Reads what is there, until `into` has at least `limit` bytes; closes the pipe at its end.
+fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
+    while let Some(reader) = pipe
+        && into.len() < limit
+    {
+        into.reserve(READ_BYTES_MIN);
+        match rustix::io::read(reader, spare_capacity(into)) {
+            Ok(1..) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return,
+            // It has ended, or is lost.
+            Ok(_) | Err(_) => *pipe = None,
+        }
     }
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
-}
-
-fn time_left(end: Instant) -> Duration {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the clock of children is read here"
-    )]
-    end.saturating_duration_since(Instant::now())
 }
 
 /// Bytes of standard error that are reported when a child fails.
@@ -425,6 +354,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of output that are looked at before there is an input.
 const READ_AHEAD_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes that there is room for in a read, at least.
+const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// Bytes of standard error taken at once.
 const ERRORS_READ_BYTES_MAX: usize = 64 * 1024;

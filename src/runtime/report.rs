@@ -13,14 +13,14 @@ use crate::shared::text::{self, push, push_decimal};
 impl Error {
     /// The type, within its limit.
     fn kept_type(&self) -> &str {
-        cut(&self.error_type, ERROR_TYPE_BYTES_MAX)
+        cut(&self.0.error_type, ERROR_TYPE_BYTES_MAX)
     }
 
     /// The message, and behind it those of the sources. Some errors repeat their source in their
     /// own message; it is not said twice.
     pub(super) fn whole_message(&self) -> String {
-        let mut message = self.message.clone();
-        for part in &self.sources {
+        let mut message = self.0.message.clone();
+        for part in &self.0.sources {
             if !message.as_bytes().ends_with(part.as_bytes()) {
                 if !message.is_empty() {
                     message.push_str(": ");
@@ -73,7 +73,7 @@ impl Error {
         push(out, ",\"errorType\":");
         json::write_str(self.kept_type(), Charset::Utf8, out);
         push(out, ",\"stackTrace\":[");
-        for (index, line) in self.stack_trace.iter().enumerate() {
+        for (index, line) in self.0.stack_trace.iter().enumerate() {
             if index != 0 {
                 out.push(b',');
             }
@@ -92,8 +92,13 @@ impl Error {
         push(&mut out, "{\"working_directory\":");
         json::write_str(&directory.to_string_lossy(), Charset::Ascii, &mut out);
         push(&mut out, ",\"exceptions\":[{\"type\":");
-        write_cause(self.kept_type(), &self.message, &self.stack_trace, &mut out);
-        for source in &self.sources {
+        write_cause(
+            self.kept_type(),
+            &self.0.message,
+            &self.0.stack_trace,
+            &mut out,
+        );
+        for source in &self.0.sources {
             let end = out.len();
             push(&mut out, ",{\"type\":");
             write_cause("Error", source, &[], &mut out);

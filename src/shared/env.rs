@@ -7,10 +7,8 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::path::Path;
 
-use super::endpoint::{Endpoint, EndpointError};
+use super::endpoint::Endpoint;
 use super::http::decimal;
 use super::logline::{Format, Level};
 
@@ -24,7 +22,7 @@ pub struct Env {
     /// `BANTAM_HANDLER_MODE`: how the stock binary runs an executable handler.
     pub(crate) handler_mode: Option<&'static str>,
     /// `LAMBDA_TASK_ROOT`: the folder with the function's code.
-    pub(crate) task_root: Option<&'static Path>,
+    pub(crate) task_root: Option<&'static OsStr>,
     /// `PATH`: where executables are looked for after the task root.
     pub(crate) path: Option<&'static OsStr>,
     /// What the function is, as far as the environment knows.
@@ -47,7 +45,7 @@ pub(crate) struct Function {
 /// How log lines look and which are written.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     /// Text unless the platform asks for JSON.
     pub(crate) format: Format,
@@ -55,56 +53,56 @@ pub(crate) struct LogConfig {
     pub(crate) level: Level,
 }
 
-/// Why the environment cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EnvError {
-    /// `AWS_LAMBDA_RUNTIME_API` is not set: this is not an execution environment.
-    ApiMissing,
-    /// `AWS_LAMBDA_RUNTIME_API` is not an address.
-    ApiInvalid {
-        /// The value found.
-        value: String,
-        /// What is wrong with it.
-        error: EndpointError,
-    },
-}
-
 impl Env {
     /// Reads the environment through `lookup`, which answers a name with its value.
     ///
     /// # Errors
     ///
-    /// [`EnvError`] when the address of the API is missing or not an address.
-    pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+    /// What to tell when the address of the API is missing or not an address.
+    pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
         let raw = |name: &str| raw(lookup, name);
         let text = |name: &str| text(lookup, name);
-        let value = text("AWS_LAMBDA_RUNTIME_API").ok_or(EnvError::ApiMissing)?;
-        let api = match Endpoint::parse(value) {
-            Ok(api) => Box::leak(Box::new(api)),
-            Err(error) => {
-                let value = value.to_owned();
-                return Err(EnvError::ApiInvalid { value, error });
-            }
+        let mut env = Self {
+            api: Box::leak(api(text(API))?),
+            handler: None,
+            handler_mode: None,
+            task_root: None,
+            path: None,
+            function: Function::default(),
+            log: LogConfig::default(),
         };
-        let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
-        Ok(Self {
-            api,
-            handler: text("_HANDLER"),
-            handler_mode: text("BANTAM_HANDLER_MODE"),
-            task_root: raw("LAMBDA_TASK_ROOT").map(Path::new),
-            path: raw("PATH"),
-            function: Function {
-                name: text("AWS_LAMBDA_FUNCTION_NAME"),
-                version: text("AWS_LAMBDA_FUNCTION_VERSION"),
-                memory_mb: memory.and_then(|mb| u32::try_from(decimal(mb.as_bytes())?).ok()),
-            },
-            log: LogConfig {
-                format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT")),
-                level: Level::parse(text("AWS_LAMBDA_LOG_LEVEL")),
-            },
-        })
+        // One by one, because the values of a literal are all kept until the last is there.
+        env.handler = text("_HANDLER");
+        env.handler_mode = text("BANTAM_HANDLER_MODE");
+        env.task_root = raw("LAMBDA_TASK_ROOT");
+        env.path = raw("PATH");
+        env.function.name = text("AWS_LAMBDA_FUNCTION_NAME");
+        env.function.version = text("AWS_LAMBDA_FUNCTION_VERSION");
+        let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").unwrap_or_default();
+        let memory = decimal(memory.as_bytes());
+        env.function.memory_mb = memory.and_then(|mb| u32::try_from(mb).ok());
+        env.log.format = Format::parse(text("AWS_LAMBDA_LOG_FORMAT"));
+        env.log.level = Level::parse(text("AWS_LAMBDA_LOG_LEVEL"));
+        Ok(env)
     }
 }
+
+/// The address of the API, from the value of [`API`].
+///
+/// # Errors
+///
+/// What to tell when there is none.
+pub(crate) fn api(value: Option<&str>) -> Result<Box<Endpoint>, String> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        let hint = "is not set: start this on Lambda or under an emulator";
+        return Err(format!("{API} {hint}"));
+    };
+    let endpoint = Endpoint::parse(value).map(Box::new);
+    endpoint.map_err(|error| format!("{API} is {value:?}: {}", error.as_str()))
+}
+
+/// The variable that says where the API is.
+pub(crate) const API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// A variable, unless it is empty. It is read once, and kept as long as the process lives.
 #[inline(never)]
@@ -121,26 +119,11 @@ fn text(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'stati
     })
 }
 
-impl fmt::Display for EnvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ApiMissing => f.write_str(
-                "AWS_LAMBDA_RUNTIME_API is not set: start this on Lambda or under an emulator",
-            ),
-            Self::ApiInvalid { value, error } => {
-                write!(f, "AWS_LAMBDA_RUNTIME_API is {value:?}: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for EnvError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Env, EnvError> {
+    fn read(pairs: &[(&str, &str)]) -> Result<Env, String> {
         Env::read(&|name| {
             pairs
                 .iter()
@@ -184,7 +167,7 @@ mod tests {
         .unwrap();
         assert_eq!(env.handler, Some("run.sh"));
         assert_eq!(env.handler_mode, Some("persistent"));
-        assert_eq!(env.task_root, Some(Path::new("/var/task")));
+        assert_eq!(env.task_root, Some(OsStr::new("/var/task")));
         assert_eq!(env.path, Some(OsStr::new("/bin")));
         let function = Function {
             name: Some("f"),
@@ -203,10 +186,13 @@ mod tests {
 
     #[test]
     fn a_missing_or_bad_api_is_named() {
-        assert_eq!(read(&[]).unwrap_err(), EnvError::ApiMissing);
+        assert_eq!(
+            read(&[]).unwrap_err(),
+            "AWS_LAMBDA_RUNTIME_API is not set: start this on Lambda or under an emulator"
+        );
         let error = read(&[("AWS_LAMBDA_RUNTIME_API", "nowhere")]).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error,
             "AWS_LAMBDA_RUNTIME_API is \"nowhere\": expected host:port with a port from 1 to 65535"
         );
     }

@@ -5,16 +5,16 @@
 //! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
 use std::ffi::{CStr, OsString, c_char};
-use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::os;
 use super::text::push;
 
 /// A variable and the value it gets, or `None` if it goes.
@@ -83,7 +83,7 @@ static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
     unsafe_code,
     reason = "the standard library replaces a program only through `Command`"
 )]
-pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
+pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
     let arguments = arguments();
     let mut arguments = pointers(&arguments);
     arguments.push(ptr::null());
@@ -102,7 +102,7 @@ pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
             environment.as_ptr(),
         );
     }
-    io::Error::last_os_error()
+    os::last_error()
 }
 
 /// Starts a program without arguments, in a process group of its own, with these three descriptors
@@ -115,9 +115,12 @@ pub(crate) fn again(changes: &[Change<'_>]) -> io::Error {
     unsafe_code,
     reason = "the standard library starts a program only through `Command`"
 )]
-pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -> io::Result<Pid> {
-    let path = terminated(path.as_os_str().as_bytes().to_vec());
-    let arguments: [*const c_char; 2] = [path.as_ptr().cast(), ptr::null()];
+pub(crate) fn spawn(
+    path: &CStr,
+    changes: &[Change<'_>],
+    pipes: &[OwnedFd; 3],
+) -> Result<Pid, Errno> {
+    let arguments: [*const c_char; 2] = [path.as_ptr(), ptr::null()];
     let added = added(changes);
     let environment = environment(changes, &added);
     let mut pid = 0;
@@ -145,7 +148,7 @@ pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -
         libc::posix_spawnattr_setflags(&raw mut attributes, SPAWN_FLAGS);
         let error = libc::posix_spawn(
             &raw mut pid,
-            path.as_ptr().cast(),
+            path.as_ptr(),
             &raw const actions,
             &raw const attributes,
             arguments.as_ptr().cast(),
@@ -157,7 +160,7 @@ pub(crate) fn spawn(path: &Path, changes: &[Change<'_>], pipes: &[OwnedFd; 3]) -
     };
     match Pid::from_raw(pid) {
         Some(pid) if error == 0 => Ok(pid),
-        _ => Err(io::Error::from_raw_os_error(error)),
+        _ => Err(Errno::from_raw_os_error(error)),
     }
 }
 

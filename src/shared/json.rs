@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::text::{push, push_decimal};
@@ -46,7 +46,8 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
 
 /// Hands out the members of a JSON object: the name and the value, in the order they stand.
 ///
-/// One visitor for all objects: a derived one for each type would be as much code again for each.
+/// One visitor for all objects and arrays: a derived one for each type would be as much code again
+/// for each.
 ///
 /// # Errors
 ///
@@ -60,6 +61,20 @@ pub(crate) fn members<'a>(
     json.end()
 }
 
+/// Hands out the elements of a JSON array.
+///
+/// # Errors
+///
+/// That the text is not one JSON array. Elements before the fault have been handed out.
+pub(crate) fn elements<'a>(
+    array: &'a [u8],
+    each: &mut dyn FnMut(&'a RawValue),
+) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(array);
+    json.deserialize_seq(Members(&mut |_, value| each(value)))?;
+    json.end()
+}
+
 struct Members<'f, 'a>(&'f mut dyn FnMut(&str, &'a RawValue));
 
 impl<'a> Visitor<'a> for Members<'_, 'a> {
@@ -67,6 +82,13 @@ impl<'a> Visitor<'a> for Members<'_, 'a> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(value) = array.next_element()? {
+            (self.0)("", value);
+        }
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {

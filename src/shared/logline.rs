@@ -8,16 +8,17 @@ use super::json;
 use super::text::{push, same};
 
 /// The form of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Time, request id, level and message, separated by tabs.
+    #[default]
     Text,
     /// One JSON object.
     Json,
 }
 
 /// Severity, most severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// The process cannot go on.
     Fatal,
@@ -26,6 +27,7 @@ pub(crate) enum Level {
     /// Something unexpected that was handled.
     Warn,
     /// Normal events.
+    #[default]
     Info,
     /// For finding faults.
     Debug,

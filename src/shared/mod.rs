@@ -1,8 +1,8 @@
 //! The core that both roles use: HTTP/1.1 as a state machine, the environment,
 //! deadlines, limits, and the text of log lines.
 //!
-//! Nothing here touches a clock, a file or the process environment, nor a socket but the one that
-//! `blocking` is given: bytes, time and variables come in as arguments.
+//! `blocking`, `exec` and `os` ask the system; nothing else here touches a clock, a file, a socket or
+//! the process environment: bytes, time and variables come in as arguments.
 //! `runtime` and `extension` import from here and never from each other.
 
 pub(crate) mod blocking;
@@ -14,4 +14,5 @@ pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod logline;
+pub(crate) mod os;
 pub(crate) mod text;

@@ -8,9 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
-
-use crate::support::{example_path, named_pipe, stock};
+use crate::support::{example_path, leave_memory, named_pipe, stock};
 
 /// How long anything may take.
 const WAIT: Duration = Duration::from_secs(30);
@@ -293,17 +291,8 @@ fn no_memory_for_a_delivery_costs_the_delivery() {
     });
     let mut connection = platform.ready("200 OK");
     assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
-    let pid = i32::try_from(platform.extension.id()).unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
-    let size = size.unwrap().trim().strip_suffix(" kB").unwrap();
-    let size: u64 = size.parse().unwrap();
     // Room for what it does anyway, and not for a delivery of the largest size.
-    let limit = Rlimit {
-        current: Some((size + 512) * 1_024),
-        maximum: None,
-    };
-    prlimit(Pid::from_raw(pid), Resource::As, limit).unwrap();
+    leave_memory(platform.extension.id(), 512);
     assert_eq!(platform.deliver("Content-Length: 1048576", "["), 503);
     assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
     connection.shut_down("SpinDown");

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::example_path;
+use crate::support::{example_path, leave_memory};
 
 fn bootstrap(api: &str) -> Child {
     let mut command = Command::new(example_path("raw"));
@@ -146,21 +146,31 @@ fn other_names_are_other_roles() {
 #[test]
 fn an_event_that_cannot_be_taken_is_answered_with_an_error() {
     let head = b"Lambda-Runtime-Aws-Request-Id: id-1\r\n";
-    let table: [(&[u8], &str); 2] = [
+    let table: [(&[u8], &str, &str); 3] = [
         (
             b"Lambda-Runtime-Deadline-Ms: 1\r\nContent-Length: 6291557\r\n\r\n",
             "Runtime.EventTooLarge",
+            "6291557 bytes of body, limit 6291556",
+        ),
+        (
+            b"Lambda-Runtime-Deadline-Ms: 1\r\nContent-Length: 6291556\r\n\r\n",
+            "Runtime.EventTooLarge",
+            "no memory for 6291",
         ),
         (
             b"Lambda-Runtime-Deadline-Ms: soon\r\nContent-Length: 2\r\n\r\n{}",
             "Runtime.InvalidDeadline",
+            "without a valid Lambda-Runtime-Deadline-Ms",
         ),
     ];
-    for (fields, error_type) in table {
+    for (fields, error_type, message) in table {
         let (listener, address) = listener();
         let child = bootstrap(&address.to_string());
         let (mut stream, _) = listener.accept().unwrap();
         read_request(&mut stream);
+        if message.starts_with("no memory") {
+            leave_memory(child.id(), 512);
+        }
         stream
             .write_all(&[b"HTTP/1.1 200 OK\r\n", &head[..], fields].concat())
             .unwrap();
@@ -176,6 +186,7 @@ fn an_event_that_cannot_be_taken_is_answered_with_an_error() {
         assert!(request.contains(&format!(
             "Lambda-Runtime-Function-Error-Type: {error_type}\r\n"
         )));
+        assert!(request.contains(message), "{request}");
         stream
             .write_all(b"HTTP/1.1 202 \r\nContent-Length: 0\r\n\r\n")
             .unwrap();

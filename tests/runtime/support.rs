@@ -7,6 +7,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use emulator::{Config, Emulator, Entry, LogLine, Outcome, Report, What};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 /// An emulator that prints what it saw if the test fails.
@@ -176,4 +177,18 @@ impl Drop for Env {
             }
         }
     }
+}
+
+/// Leaves a process so much memory to take beside what it has.
+pub fn leave_memory(pid: u32, kib: u64) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let size = size.unwrap().trim().strip_suffix(" kB").unwrap();
+    let size: u64 = size.parse().unwrap();
+    let limit = Rlimit {
+        current: Some((size + kib) * 1_024),
+        maximum: None,
+    };
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    prlimit(pid, Resource::As, limit).unwrap();
 }

@@ -302,7 +302,12 @@ impl Reader {
         let has_room = buf.try_reserve_exact(length).is_ok();
         if has_room {
             buf.extend_from_slice(part(&self.buf, 0, self.filled));
-            buf.resize(length, 0);
+            // A block at a time: `Vec::resize` takes single bytes when it is compiled for size.
+            let zeroes = [0; 512];
+            while buf.len() < length {
+                let left = length - buf.len();
+                buf.extend_from_slice(zeroes.get(..left).unwrap_or(&zeroes));
+            }
             self.buf = buf;
         }
         has_room

@@ -1,0 +1,152 @@
+//! What is asked of the C library directly, because the way through the standard library costs
+//! kilobytes: each of these can fail there, and would panic with the names of all errors.
+
+use std::ffi::CStr;
+use std::ops::Add;
+use std::time::Duration;
+
+use rustix::event::{PollFd, Timespec};
+use rustix::io::Errno;
+
+use super::deadline::EpochMs;
+use super::text::{push, push_decimal};
+
+/// Ends the process.
+///
+/// `std::process::exit` would first write out what `print!` holds back while its line has no end,
+/// and with that come 6 KB: the code that tears down the standard library.
+#[expect(unsafe_code, reason = "the standard library's exit is 6 KB")]
+pub(crate) fn exit(code: u8) -> ! {
+    // SAFETY: it asks for nothing, and does not come back.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// A clock of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The wall clock, since 1970.
+    Wall,
+    /// The one that stands still while the environment is frozen, or may.
+    Monotonic,
+    /// The processor time of this process, all threads together.
+    #[cfg(feature = "extension")]
+    Processor,
+}
+
+impl Clock {
+    /// What it shows, in nanoseconds.
+    #[expect(unsafe_code, reason = "the standard library's clocks are 4 KB")]
+    pub(crate) fn ns(self) -> u64 {
+        let clock = match self {
+            Self::Wall => libc::CLOCK_REALTIME,
+            Self::Monotonic => libc::CLOCK_MONOTONIC,
+            #[cfg(feature = "extension")]
+            Self::Processor => libc::CLOCK_PROCESS_CPUTIME_ID,
+        };
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: it writes the one structure that it is given. It cannot fail: every Linux has
+        // these clocks.
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        u64::try_from(time.tv_sec.saturating_mul(1_000_000_000) + time.tv_nsec).unwrap_or(0)
+    }
+}
+
+/// The time by the wall clock.
+pub(crate) fn now() -> EpochMs {
+    EpochMs(Clock::Wall.ns() / 1_000_000)
+}
+
+/// A point in time by [`Clock::Monotonic`]. That of the standard library reads the clock with all
+/// that comes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instant(Duration);
+
+impl Instant {
+    pub(crate) fn now() -> Self {
+        Self(Duration::from_nanos(Clock::Monotonic.ns()))
+    }
+
+    /// The time since `earlier`; none if it is later.
+    pub(crate) const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
+    }
+}
+
+/// Waits for as long as `left`, or for ever; how many of the descriptors have something to say.
+///
+/// # Errors
+///
+/// Those of `poll`: above all that a signal has cut it short.
+#[inline(never)]
+pub(crate) fn poll(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<usize, Errno> {
+    // A time that is too long to be said is for ever.
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    rustix::event::poll(fds, left.as_ref())
+}
+
+/// Pauses. A signal cuts it short, which does no harm where it is used.
+pub(crate) fn sleep(pause: Duration) {
+    poll(&mut [], Some(pause)).ok();
+}
+
+/// The error of the last call of a C function that failed on this thread.
+pub(crate) fn last_error() -> Errno {
+    let error = std::io::Error::last_os_error();
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+/// What an error number means, in the words that the standard library has for it.
+#[expect(
+    unsafe_code,
+    reason = "the standard library's text of one number comes with the names of all kinds of error"
+)]
+pub(crate) fn error_text(error: Errno) -> String {
+    let number = error.raw_os_error();
+    let mut text = [0; 128];
+    // SAFETY: it writes no more bytes than it is told there are, and ends them with NUL. Should it
+    // not know the number and write none, the NUL is that of the array.
+    let text = unsafe {
+        libc::strerror_r(number, text.as_mut_ptr(), text.len());
+        CStr::from_ptr(text.as_ptr())
+    };
+    let mut out = text.to_bytes().to_vec();
+    push(&mut out, " (os error ");
+    push_decimal(&mut out, u64::from(number.unsigned_abs()));
+    push(&mut out, ")");
+    String::from_utf8(out).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_as_those_of_the_standard_library() {
+        for error in [Errno::NOENT, Errno::NOEXEC, Errno::CONNREFUSED] {
+            let expected = std::io::Error::from(error).to_string();
+            assert_eq!(error_text(error), expected);
+        }
+    }
+
+    #[test]
+    fn clocks_go_forward() {
+        let start = Instant::now();
+        let later = Instant::now() + Duration::from_millis(1);
+        assert!(start < later);
+        assert!(Duration::ZERO < later.saturating_duration_since(start));
+        assert_eq!(start.saturating_duration_since(later), Duration::ZERO);
+        // 2020 and 2100.
+        assert!((1_577_836_800_000..4_102_444_800_000).contains(&now().0));
+    }
+}
