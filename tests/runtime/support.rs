@@ -180,7 +180,7 @@ impl Drop for Env {
 }
 
 /// Leaves a process so much memory to take beside what it has.
-pub fn leave_memory(pid: u32, kib: u64) {
+pub(crate) fn leave_memory(pid: u32, kib: u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
     let size = size.unwrap().trim().strip_suffix(" kB").unwrap();
