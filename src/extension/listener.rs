@@ -337,8 +337,8 @@ mod tests {
             let expected = [
                 ("dropped_deliveries", 1.0),
                 ("dropped_bytes", long.len() as f64),
-                ("malformed_records", 1.0),
                 ("unknown_records", 1.0),
+                ("malformed_records", 1.0),
             ];
             assert_eq!(state.figures(), expected);
         });

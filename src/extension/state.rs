@@ -15,12 +15,12 @@ use std::future;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::account::{self, Accounting, Predecessor};
+use super::account::{Accounting, Predecessor};
 use super::clock::{self, Instant};
 use super::cost;
 #[cfg(feature = "otlp")]
 use super::delivery::Delivery;
-use super::event::{self, Malformed, NotABatch, Record};
+use super::event;
 use super::export::settings::Settings;
 use super::metric::{Batch, Resource};
 use super::sink::Sink;
@@ -98,9 +98,10 @@ impl State {
     /// A batch of telemetry came, as a JSON array.
     pub(super) fn batch(&self, body: &[u8]) {
         let mut inner = self.inner.borrow_mut();
-        match event::records(body, &mut |record| inner.take(record)) {
-            Ok(counts) => inner.accounting.batch(&counts),
-            Err(NotABatch) => inner.accounting.lost_delivery(body.len() as u64),
+        let now = clock::now();
+        let read = event::records(body, &mut |record| inner.accounting.record(record, now));
+        if read.is_err() {
+            inner.accounting.lost_delivery(body.len() as u64);
         }
         inner.after_restore();
     }
@@ -108,8 +109,8 @@ impl State {
     /// Lines of telemetry came.
     pub(super) fn lines(&self, lines: &[u8]) {
         let mut inner = self.inner.borrow_mut();
-        let counts = event::records_ndjson(lines, &mut |record| inner.take(record));
-        inner.accounting.batch(&counts);
+        let now = clock::now();
+        event::records_ndjson(lines, &mut |record| inner.accounting.record(record, now));
         inner.after_restore();
     }
 
@@ -190,13 +191,6 @@ impl State {
 }
 
 impl Inner {
-    /// Malformed records are in the counts of their batch.
-    fn take(&mut self, record: Result<Record<'_>, Malformed>) {
-        if let Ok(record) = record {
-            self.accounting.record(&record, clock::now());
-        }
-    }
-
     /// What was counted when the snapshot was made is that of every environment made of it.
     fn after_restore(&mut self) {
         if self.accounting.take_restored() {
@@ -212,8 +206,8 @@ impl Inner {
     fn export_cold_start(&mut self, end: Instant) {
         if let Some(batch) = self.accounting.take_cold_start(clock::now()) {
             let resource = &mut self.resource;
-            account::note(self.accounting.instance_id(), &mut resource.instance_id);
-            account::note(self.accounting.function_arn(), &mut resource.function_arn);
+            note(self.accounting.instance_id(), &mut resource.instance_id);
+            note(self.accounting.function_arn(), &mut resource.function_arn);
             let memory_mb = self
                 .accounting
                 .memory_bytes()
@@ -317,6 +311,13 @@ impl Inner {
                 count(&mut self.lost, sent.is_ok(), datagram);
             });
         }
+    }
+}
+
+/// Takes what is known in place of what was.
+fn note(new: Option<&str>, old: &mut Option<String>) {
+    if let Some(new) = new {
+        *old = Some(new.to_owned());
     }
 }
 

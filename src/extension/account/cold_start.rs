@@ -14,10 +14,11 @@
 //! one that was killed before it heard anything, the kind is `init_retried_in_invoke`.
 
 use super::super::config::InitType;
-use super::super::event::{Metrics, PhaseEnd, PhaseStart, Status};
+use super::super::event::{self, Field, Record};
 use super::super::metric::Metric;
-use super::cut;
 use super::metrics as m;
+use super::outcome::{Outcome, Status};
+use super::{cut, string};
 use crate::shared::deadline::EpochMs;
 
 /// The kinds of starts.
@@ -163,7 +164,17 @@ pub(super) struct First {
     pub(super) invoked_at: Option<EpochMs>,
     /// Of `runtimeDone`.
     pub(super) duration_ms: Option<f64>,
-    pub(super) report: Option<Metrics>,
+    pub(super) report: Option<InvocationReport>,
+}
+
+/// What a report says about the first invocation and what it waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InvocationReport {
+    duration_ms: Option<f64>,
+    billed_duration_ms: Option<f64>,
+    init_duration_ms: Option<f64>,
+    restore_duration_ms: Option<f64>,
+    billed_restore_duration_ms: Option<f64>,
 }
 
 /// What is already told of a start.
@@ -183,6 +194,18 @@ pub(super) struct Start {
     pub(super) source: Option<Source>,
     pub(super) figures: Vec<(&'static Metric, f64)>,
     pub(super) failure: Option<String>,
+}
+
+impl InvocationReport {
+    fn of(record: &Record<'_>) -> Self {
+        Self {
+            duration_ms: record.number(Field::DurationMs),
+            billed_duration_ms: record.number(Field::BilledDurationMs),
+            init_duration_ms: record.number(Field::InitDurationMs),
+            restore_duration_ms: record.number(Field::RestoreDurationMs),
+            billed_restore_duration_ms: record.number(Field::BilledRestoreDurationMs),
+        }
+    }
 }
 
 impl ColdStart {
@@ -218,7 +241,8 @@ impl ColdStart {
     }
 
     /// `initStart`, or `restoreStart`.
-    pub(super) fn start(&mut self, time: Option<EpochMs>, start: &PhaseStart<'_>) {
+    pub(super) fn start(&mut self, record: &Record<'_>) {
+        let time = record.time();
         // A delivery of which our answer was lost comes again.
         if time.is_some() && time == self.started_at {
             return;
@@ -230,54 +254,71 @@ impl ColdStart {
         self.failure = None;
         self.runtime_done_at = None;
         self.started_at = time;
-        self.runtime_version = start.runtime_version.as_deref().map(cut);
-        self.phase(start.initialization_type.as_deref(), start.phase.as_deref());
+        self.runtime_version = string(record, Field::RuntimeVersion);
+        self.phase(record);
     }
 
-    /// `initRuntimeDone`, or `restoreRuntimeDone`.
-    pub(super) fn runtime_done(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
-        if self.is_of_predecessor(time, end) {
-            return;
-        }
-        self.phase(end.initialization_type.as_deref(), end.phase.as_deref());
-        self.runtime_done_at = time;
-        self.failure = failure(end);
-    }
-
-    /// `initReport`, or `restoreReport`.
-    pub(super) fn report(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
-        if self.is_of_predecessor(time, end) {
-            return;
-        }
-        self.phase(end.initialization_type.as_deref(), end.phase.as_deref());
-        self.report = Some(Report {
-            time,
-            duration_ms: end.metrics.duration_ms,
-        });
-        // RAPID's own report has no status; what the runtime's end said then stands.
-        if end.status.is_some() || end.error_type.is_some() {
-            self.failure = failure(end);
-        }
-    }
-
-    /// No phase ends before this process begins, so one that did was of the process before.
-    fn is_of_predecessor(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) -> bool {
+    /// `initRuntimeDone` or `initReport`, or those of a restore.
+    pub(super) fn ended(&mut self, record: &Record<'_>) {
+        let time = record.time();
+        let outcome = Outcome::of(record);
+        let is_told = outcome.is_some();
+        let failure = outcome.filter(|outcome| outcome.status != Status::Success);
+        let failure = failure.map(|outcome| outcome.error_type);
+        // No phase ends before this process begins, so one that did was of the process before.
         let earlier = time.is_some_and(|time| time < self.began_at) && self.origin == Origin::Init;
-        if earlier && failure(end).is_some() {
-            self.predecessor = Some(Predecessor::FailedInit);
+        if earlier {
+            if failure.is_some() {
+                self.predecessor = Some(Predecessor::FailedInit);
+            }
+            return;
         }
-        earlier
+        self.phase(record);
+        let is_report = matches!(
+            record.kind,
+            event::Kind::InitReport | event::Kind::RestoreReport
+        );
+        if is_report {
+            let duration_ms = record.number(Field::DurationMs);
+            self.report = Some(Report { time, duration_ms });
+        } else {
+            self.runtime_done_at = time;
+        }
+        // RAPID's own report has no status; what the runtime's end said then stands.
+        if is_told || !is_report {
+            self.failure = failure;
+        }
     }
 
-    fn phase(&mut self, init_type: Option<&str>, phase: Option<&str>) {
+    fn phase(&mut self, record: &Record<'_>) {
         if self.origin == Origin::Restore {
             return;
         }
+        let init_type = record.text(Field::InitializationType);
         if init_type.is_some() {
-            self.init_type = InitType::parse(init_type);
+            self.init_type = InitType::parse(init_type.as_deref());
         }
-        if let Some(phase) = phase {
+        if let Some(phase) = record.text(Field::Phase) {
             self.in_invoke = phase == "invoke";
+        }
+    }
+
+    /// The end of an invocation, for the runtime or for all.
+    pub(super) fn invocation_ended(&mut self, request_id: &str, record: &Record<'_>) {
+        if !self.is_first(request_id) {
+            return;
+        }
+        if record.kind == event::Kind::Report {
+            self.first.report = Some(InvocationReport::of(record));
+        } else {
+            self.first.duration_ms = record.number(Field::DurationMs);
+        }
+    }
+
+    /// What an invocation is part of.
+    pub(super) fn trace(&mut self, request_id: &str, record: &Record<'_>) {
+        if self.is_first(request_id) && self.first.trace_id.is_none() {
+            self.first.trace_id = string(record, Field::TraceId);
         }
     }
 
@@ -301,7 +342,7 @@ impl ColdStart {
         matches!(self.init_type, InitType::SnapStart)
     }
 
-    pub(super) fn is_first(&self, request_id: &str) -> bool {
+    fn is_first(&self, request_id: &str) -> bool {
         self.first.request_id.as_deref() == Some(request_id)
     }
 
@@ -521,21 +562,9 @@ impl ColdStart {
     }
 }
 
-/// The type of error, if this end is a failure.
-fn failure(end: &PhaseEnd<'_>) -> Option<String> {
-    let status = match end.status.as_ref()? {
-        Status::Success => return None,
-        Status::Failure => "failure",
-        Status::Error => "error",
-        Status::Timeout => "timeout",
-        Status::Other(status) => status,
-    };
-    Some(cut(end.error_type.as_deref().unwrap_or(status)))
-}
-
 /// The billed duration holds init since that is billed; what is above the invocation's own is it.
 /// <https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/>
-fn billed_init_ms(report: &Metrics) -> Option<f64> {
+fn billed_init_ms(report: &InvocationReport) -> Option<f64> {
     report.init_duration_ms?;
     let rest = report.billed_duration_ms? - report.duration_ms?.ceil();
     Some(rest).filter(|rest| 0.0 < *rest)

@@ -1,20 +1,11 @@
 //! Invocations that have no report yet, and how they end.
 
-use super::super::event::Text;
 use super::cold_start::UNKNOWN;
 use super::cut;
 use super::metrics as m;
+use super::outcome::{Outcome, Status};
 use super::series::Series;
 use crate::shared::deadline::{Deadline, EpochMs};
-
-/// How an invocation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome<'a> {
-    Success,
-    /// The type of error.
-    Error(&'a str),
-    Timeout,
-}
 
 /// The invocations of an environment that are not over for us.
 #[derive(Debug, Default)]
@@ -37,18 +28,12 @@ struct InFlight {
     request_id: String,
     deadline: Option<Deadline>,
     /// What was counted as its outcome.
-    settled: Option<Settled>,
+    settled: Option<Status>,
     out_of_memory: bool,
     /// Whether there was a `runtimeDone`.
     ended: bool,
     /// Of `runtimeDone`, in case there is never a report.
     duration_ms: Option<f64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settled {
-    Success,
-    Failed,
 }
 
 #[derive(Debug)]
@@ -116,20 +101,20 @@ impl Invocations {
 
     /// Counts the outcome, once. A failure after a success is one more fact: the runtime answered,
     /// and then an extension took too long or exited.
-    pub(super) fn settle(&mut self, request_id: &str, outcome: &Outcome<'_>, series: &mut Series) {
+    pub(super) fn settle(&mut self, request_id: &str, outcome: &Outcome, series: &mut Series) {
         let entry = self.entry(request_id, series);
-        let settled = match outcome {
-            Outcome::Success => Settled::Success,
-            Outcome::Error(_) | Outcome::Timeout => Settled::Failed,
-        };
-        if entry.settled == Some(Settled::Failed) || entry.settled == Some(settled) {
+        let is_success = outcome.status == Status::Success;
+        if entry
+            .settled
+            .is_some_and(|settled| settled != Status::Success || is_success)
+        {
             return;
         }
-        entry.settled = Some(settled);
-        match outcome {
-            Outcome::Success => series.count(&m::INVOCATIONS, &[]),
-            Outcome::Timeout => series.count(&m::TIMEOUTS, &[]),
-            Outcome::Error(error_type) => count_error(error_type, series),
+        entry.settled = Some(outcome.status);
+        match outcome.status {
+            Status::Success => series.count(&m::INVOCATIONS, &[]),
+            Status::Timeout => series.count(&m::TIMEOUTS, &[]),
+            Status::Error => count_error(&outcome.error_type, series),
         }
     }
 
@@ -200,11 +185,15 @@ impl Invocations {
             && entry.settled.is_none()
         {
             let is_over = entry.deadline.is_none_or(|deadline| deadline.0 <= now);
-            let request_id: Text<'_> = entry.request_id.clone().into();
-            match reason {
-                "timeout" if is_over => self.settle(&request_id, &Outcome::Timeout, series),
-                "failure" => self.settle(&request_id, &Outcome::Error(UNKNOWN), series),
-                _ => {}
+            let status = match reason {
+                "timeout" if is_over => Some(Status::Timeout),
+                "failure" => Some(Status::Error),
+                _ => None,
+            };
+            if let Some(status) = status {
+                let request_id = entry.request_id.clone();
+                let error_type = UNKNOWN.to_owned();
+                self.settle(&request_id, &Outcome { status, error_type }, series);
             }
         }
         self.give_up(series);

@@ -15,17 +15,16 @@
 mod cold_start;
 mod invocations;
 mod metrics;
+mod outcome;
 mod series;
 
 use self::cold_start::{ColdStart, Origin};
-use self::invocations::{Invocations, Outcome};
+use self::invocations::Invocations;
 use self::metrics as m;
+use self::outcome::{Outcome, Status};
 use self::series::Series;
 use super::config::InitType;
-use super::event::{
-    BatchCounts, Content, InvocationEnd, InvocationStart, LogsDropped, Metrics, PhaseStart, Record,
-    Span, Status,
-};
+use super::event::{Field, Kind, Record};
 use super::metric::{Batch, Metric};
 use crate::shared::deadline::{Deadline, EpochMs};
 
@@ -140,23 +139,22 @@ impl Accounting {
 
     /// Takes note of a record. `now` stands in for a time stamp it lacks.
     pub(super) fn record(&mut self, record: &Record<'_>, now: EpochMs) {
-        let time = record.time;
-        match &record.content {
-            Content::InitStart(start) => {
-                self.environment(start);
+        match record.kind {
+            Kind::InitStart => {
+                self.environment(record);
                 if self.cold_start.origin == Origin::Init {
-                    self.cold_start.start(time, start);
+                    self.cold_start.start(record);
                 }
             }
-            Content::InitRuntimeDone(end) if self.cold_start.origin == Origin::Init => {
-                self.cold_start.runtime_done(time, end);
-            }
-            Content::InitReport(end) if self.cold_start.origin == Origin::Init => {
-                self.cold_start.report(time, end);
-            }
             // Of the init that the snapshot is made of, held back until after the restore.
-            Content::InitRuntimeDone(_) | Content::InitReport(_) => {}
-            Content::RestoreStart(start) => {
+            Kind::InitRuntimeDone | Kind::InitReport
+                if self.cold_start.origin == Origin::Restore => {}
+            Kind::InitRuntimeDone
+            | Kind::InitReport
+            | Kind::RestoreRuntimeDone
+            | Kind::RestoreReport => self.cold_start.ended(record),
+            Kind::RestoreStart => {
+                let time = record.time();
                 let is_restored = self.cold_start.origin == Origin::Restore;
                 let is_told = self.cold_start.started_at.is_some();
                 if is_restored && is_told && self.cold_start.started_at == time {
@@ -166,30 +164,23 @@ impl Accounting {
                 if !is_restored || is_told {
                     self.restored(time.unwrap_or(now));
                 }
-                self.environment(start);
-                self.cold_start.start(time, start);
+                self.environment(record);
+                self.cold_start.start(record);
             }
-            Content::RestoreRuntimeDone(end) => self.cold_start.runtime_done(time, end),
-            Content::RestoreReport(end) => self.cold_start.report(time, end),
-            Content::Start(start) => self.start(start),
-            Content::RuntimeDone(end) => self.runtime_done(end, time),
-            Content::Report(end) => self.report(end, time),
-            Content::LogsDropped(dropped) => self.platform_dropped(dropped),
-            Content::Function { bytes } => self.log("function", *bytes),
-            Content::ExtensionLog { bytes } => self.log("extension", *bytes),
-            Content::End(_)
-            | Content::Fault(_)
-            | Content::Extension(_)
-            | Content::TelemetrySubscription(_)
-            | Content::Unknown(_) => {}
+            Kind::Start => self.start(record),
+            Kind::RuntimeDone | Kind::Report => self.ended(record),
+            Kind::LogsDropped => {
+                let [records, bytes] = [Field::DroppedRecords, Field::DroppedBytes]
+                    .map(|field| record.number(field).unwrap_or(0.0));
+                self.drops("platform", records, bytes);
+            }
+            Kind::Function => self.log("function", record),
+            Kind::Extension => self.log("extension", record),
+            Kind::Malformed => self.series.count(&m::MALFORMED_RECORDS, &[]),
+            Kind::Unknown => self.series.count(&m::UNKNOWN_RECORDS, &[]),
+            Kind::Other => {}
         }
         self.settle_first();
-    }
-
-    /// Takes note of what a batch could not tell.
-    pub(super) fn batch(&mut self, counts: &BatchCounts) {
-        self.add_count(&m::MALFORMED_RECORDS, counts.malformed);
-        self.add_count(&m::UNKNOWN_RECORDS, counts.unknown);
     }
 
     /// Takes note of an INVOKE event.
@@ -373,74 +364,57 @@ impl Accounting {
 }
 
 impl Accounting {
-    fn environment(&mut self, start: &PhaseStart<'_>) {
-        note(start.instance_id.as_deref(), &mut self.instance_id);
-        note(start.function_arn.as_deref(), &mut self.function_arn);
-        self.memory_bytes = start.instance_max_memory_bytes.or(self.memory_bytes);
+    fn environment(&mut self, record: &Record<'_>) {
+        note(string(record, Field::InstanceId), &mut self.instance_id);
+        note(string(record, Field::FunctionArn), &mut self.function_arn);
+        note(record.memory_bytes(), &mut self.memory_bytes);
     }
 
-    fn start(&mut self, start: &InvocationStart<'_>) {
-        let Some(request_id) = start.request_id.as_deref().map(crop) else {
+    fn start(&mut self, record: &Record<'_>) {
+        let Some(request_id) = string(record, Field::RequestId) else {
             return;
         };
         // There are no INVOKE events.
-        if self.cold_start.is_managed() && self.invocations.is_new(request_id) {
-            self.cold_start.invoke(request_id, None);
-            self.invocations.expect(request_id, &mut self.series);
+        if self.cold_start.is_managed() && self.invocations.is_new(&request_id) {
+            self.cold_start.invoke(&request_id, None);
+            self.invocations.expect(&request_id, &mut self.series);
         }
-        self.first_trace(request_id, start.tracing.value.as_deref());
+        self.cold_start.trace(&request_id, record);
         if self.function_arn.is_none() {
-            self.function_arn = start.function_arn.as_deref().map(cut);
+            self.function_arn = string(record, Field::FunctionArn);
         }
     }
 
-    fn first_trace(&mut self, request_id: &str, trace_id: Option<&str>) {
-        let first = &mut self.cold_start.first;
-        if first.request_id.as_deref() == Some(request_id) && first.trace_id.is_none() {
-            first.trace_id = trace_id.map(cut);
-        }
-    }
-
-    fn runtime_done(&mut self, end: &InvocationEnd<'_>, time: Option<EpochMs>) {
-        let Some(request_id) = self.own_request(end, time) else {
+    /// For the runtime or, in a report, for all.
+    fn ended(&mut self, record: &Record<'_>) {
+        let outcome = Outcome::of(record);
+        let Some(request_id) = self.own_request(record, outcome.as_ref()) else {
             return;
         };
-        let duration_ms = end.metrics.duration_ms;
-        let series = &mut self.series;
-        if !self
-            .invocations
-            .ended(request_id, time, duration_ms, series)
-        {
+        let is_report = record.kind == Kind::Report;
+        let duration_ms = record.number(Field::DurationMs);
+        let (invocations, series) = (&mut self.invocations, &mut self.series);
+        if !is_report && !invocations.ended(&request_id, record.time(), duration_ms, series) {
             return;
         }
-        self.first_trace(request_id, end.tracing.value.as_deref());
-        if self.cold_start.is_first(request_id) {
-            self.cold_start.first.duration_ms = duration_ms;
+        self.cold_start.trace(&request_id, record);
+        self.cold_start.invocation_ended(&request_id, record);
+        if let Some(outcome) = &outcome {
+            invocations.settle(&request_id, outcome, series);
         }
-        if let Some(outcome) = outcome(end) {
-            self.invocations
-                .settle(request_id, &outcome, &mut self.series);
+        if is_report {
+            // One that does not say tells nothing of a failure.
+            invocations.settle(&request_id, &Outcome::SUCCESS, series);
+            if out_of_memory(record, outcome.as_ref()) {
+                invocations.out_of_memory(&request_id, series);
+            }
+            invocations.reported(&request_id, duration_ms, series);
         }
-        self.parts(end);
-    }
-
-    fn report(&mut self, end: &InvocationEnd<'_>, time: Option<EpochMs>) {
-        let Some(request_id) = self.own_request(end, time) else {
-            return;
-        };
-        self.first_trace(request_id, end.tracing.value.as_deref());
-        if self.cold_start.is_first(request_id) {
-            self.cold_start.first.report = Some(end.metrics);
+        for (metric, field, unit) in FIGURES {
+            if let Some(number) = record.number(field) {
+                series.add(metric, &[], number * unit);
+            }
         }
-        let outcome = outcome(end).unwrap_or(Outcome::Success);
-        self.invocations
-            .settle(request_id, &outcome, &mut self.series);
-        if out_of_memory(end, &outcome) {
-            self.invocations.out_of_memory(request_id, &mut self.series);
-        }
-        self.invocations
-            .reported(request_id, end.metrics.duration_ms, &mut self.series);
-        self.parts(end);
     }
 
     /// The request, unless it is over, or the record is of a process that was here before.
@@ -450,49 +424,25 @@ impl Accounting {
     /// After a reset the platform may deliver its last records to the port where the next process
     /// listens. That one has been shut down, and counted what it knew. Both may lie in one
     /// millisecond, in which nothing of this process can have ended.
-    fn own_request<'r>(
-        &mut self,
-        end: &'r InvocationEnd<'_>,
-        time: Option<EpochMs>,
-    ) -> Option<&'r str> {
-        let request_id = crop(end.request_id.as_deref()?);
-        if self.invocations.is_over(request_id) {
+    fn own_request(&mut self, record: &Record<'_>, outcome: Option<&Outcome>) -> Option<String> {
+        let request_id = string(record, Field::RequestId)?;
+        if self.invocations.is_over(&request_id) {
             return None;
         }
-        let earlier = time.is_some_and(|time| time <= self.cold_start.began_at)
+        let began_at = self.cold_start.began_at;
+        let earlier = record.time().is_some_and(|time| time <= began_at)
             && self.cold_start.origin == Origin::Init;
-        if !earlier || !self.invocations.is_foreign(request_id) {
+        if !earlier || !self.invocations.is_foreign(&request_id) {
             return Some(request_id);
         }
-        match outcome(end) {
-            Some(Outcome::Timeout) => self.cold_start.predecessor = Some(Predecessor::Timeout),
-            Some(Outcome::Error(error)) if ends_environment(error) => {
+        if let Some(Outcome { status, error_type }) = outcome {
+            if *status == Status::Timeout {
+                self.cold_start.predecessor = Some(Predecessor::Timeout);
+            } else if *status == Status::Error && ends_environment(error_type) {
                 self.cold_start.predecessor = Some(Predecessor::Crash);
             }
-            Some(Outcome::Error(_) | Outcome::Success) | None => {}
         }
         None
-    }
-
-    /// The figures of a record that are counted as they are.
-    fn parts(&mut self, end: &InvocationEnd<'_>) {
-        let Metrics {
-            billed_duration_ms,
-            memory_size_mb,
-            max_memory_used_mb,
-            produced_bytes,
-            ..
-        } = end.metrics;
-        let series = &mut self.series;
-        series.add_known(&m::BILLED_DURATION, billed_duration_ms);
-        series.add_known(&m::MEMORY_SIZE, memory_size_mb.map(|mb| mb * MIB));
-        series.add_known(&m::MEMORY_USED, max_memory_used_mb.map(|mb| mb * MIB));
-        series.add_known(&m::PRODUCED_BYTES, produced_bytes);
-        for span in &end.spans {
-            if let Some(metric) = metric_of(span) {
-                series.add_known(metric, span.duration_ms);
-            }
-        }
     }
 
     /// Adds what the first invocation tells about a start that was exported before.
@@ -505,11 +455,6 @@ impl Accounting {
         }
     }
 
-    fn platform_dropped(&mut self, dropped: &LogsDropped<'_>) {
-        let (records, bytes) = (dropped.records, dropped.bytes);
-        self.drops("platform", records.unwrap_or(0.0), bytes.unwrap_or(0.0));
-    }
-
     fn drops(&mut self, by: &str, records: f64, bytes: f64) {
         for (metric, value) in [(&m::DROPPED_RECORDS, records), (&m::DROPPED_BYTES, bytes)] {
             if 0.0 < value {
@@ -518,44 +463,26 @@ impl Accounting {
         }
     }
 
-    fn log(&mut self, source: &str, bytes: usize) {
+    fn log(&mut self, source: &str, record: &Record<'_>) {
         let attributes = [("log_source", source)];
         self.series.count(&m::LOG_RECORDS, &attributes);
         self.series
-            .add(&m::LOG_BYTES, &attributes, float(bytes as u64));
+            .add(&m::LOG_BYTES, &attributes, float(record.bytes() as u64));
     }
-
-    fn add_count(&mut self, metric: &'static Metric, count: usize) {
-        if 0 < count {
-            self.series.add(metric, &[], float(count as u64));
-        }
-    }
-}
-
-/// How an invocation ended, if the record says.
-fn outcome<'r>(end: &'r InvocationEnd<'_>) -> Option<Outcome<'r>> {
-    let error_type = end.error_type.as_deref();
-    Some(match (end.status.as_ref(), error_type) {
-        (Some(Status::Success), _) => Outcome::Success,
-        (Some(Status::Timeout), _) => Outcome::Timeout,
-        (None, None) => return None,
-        (_, Some(error_type)) => Outcome::Error(error_type),
-        (Some(Status::Failure), None) => Outcome::Error("failure"),
-        (Some(Status::Error), None) => Outcome::Error("error"),
-        (Some(Status::Other(status)), None) => Outcome::Error(status),
-    })
 }
 
 /// Some runtimes say that memory ran out; others only exit, with all of it used.
-fn out_of_memory(end: &InvocationEnd<'_>, outcome: &Outcome<'_>) -> bool {
-    let Outcome::Error(error_type) = *outcome else {
+fn out_of_memory(record: &Record<'_>, outcome: Option<&Outcome>) -> bool {
+    let Some(Outcome {
+        status: Status::Error,
+        error_type,
+    }) = outcome
+    else {
         return false;
     };
-    let used = end
-        .metrics
-        .max_memory_used_mb
-        .zip(end.metrics.memory_size_mb);
-    let is_full = used.is_some_and(|(used, size)| size <= used);
+    let used = record.number(Field::MaxMemoryUsedMb);
+    let size = record.number(Field::MemorySizeMb);
+    let is_full = used.zip(size).is_some_and(|(used, size)| size <= used);
     error_type.ends_with("OutOfMemory") || (error_type == "Runtime.ExitError" && is_full)
 }
 
@@ -567,15 +494,17 @@ fn ends_environment(error_type: &str) -> bool {
         .any(|category| error_type.starts_with(category))
 }
 
-fn metric_of(span: &Span<'_>) -> Option<&'static Metric> {
-    Some(match span.name.as_deref()? {
-        "responseLatency" => &m::RESPONSE_LATENCY,
-        "responseDuration" => &m::RESPONSE_DURATION,
-        "runtimeOverhead" => &m::RUNTIME_OVERHEAD,
-        "extensionOverhead" => &m::EXTENSION_OVERHEAD,
-        _ => return None,
-    })
-}
+/// The figures of an invocation that are counted as they are, and the unit that they are in.
+const FIGURES: [(&Metric, Field, f64); 8] = [
+    (&m::BILLED_DURATION, Field::BilledDurationMs, 1.0),
+    (&m::MEMORY_SIZE, Field::MemorySizeMb, MIB),
+    (&m::MEMORY_USED, Field::MaxMemoryUsedMb, MIB),
+    (&m::PRODUCED_BYTES, Field::ProducedBytes, 1.0),
+    (&m::RESPONSE_LATENCY, Field::ResponseLatency, 1.0),
+    (&m::RESPONSE_DURATION, Field::ResponseDuration, 1.0),
+    (&m::RUNTIME_OVERHEAD, Field::RuntimeOverhead, 1.0),
+    (&m::EXTENSION_OVERHEAD, Field::ExtensionOverhead, 1.0),
+];
 
 /// As much of a text from outside as is kept.
 fn crop(text: &str) -> &str {
@@ -584,11 +513,14 @@ fn crop(text: &str) -> &str {
 }
 
 /// Takes what is known in place of what was.
-#[inline(never)]
-pub(super) fn note(new: Option<&str>, old: &mut Option<String>) {
-    if let Some(new) = new {
-        *old = Some(cut(new));
+fn note<T>(new: Option<T>, old: &mut Option<T>) {
+    if new.is_some() {
+        *old = new;
     }
+}
+
+fn string(record: &Record<'_>, field: Field) -> Option<String> {
+    record.text(field).as_deref().map(cut)
 }
 
 fn cut(text: &str) -> String {

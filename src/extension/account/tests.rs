@@ -94,12 +94,9 @@ impl Script {
     /// A batch of telemetry that arrives at `ms`.
     fn batch(&mut self, ms: u64, records: &[String]) -> &mut Self {
         let body = format!("[{}]", records.join(","));
-        let counts = event::records(body.as_bytes(), &mut |record| {
-            if let Ok(record) = record {
-                self.account.record(&record, at(ms));
-            }
-        });
-        self.account.batch(&counts.unwrap());
+        let account = &mut self.account;
+        let mut each = |record: &Record<'_>| account.record(record, at(ms));
+        event::records(body.as_bytes(), &mut each).unwrap();
         self.ask(ms)
     }
 
@@ -577,6 +574,18 @@ fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
             ],
         );
         assert_eq!(script.rest_of_start(9_000), rest);
+    }
+}
+
+#[test]
+fn a_record_of_the_millisecond_of_the_start_is_of_the_process_before() {
+    let timed_out = r#""requestId":"old","status":"timeout""#;
+    let own = ["timeouts{}=1"].map(ToOwned::to_owned);
+    // The process started at 100.
+    for (ms, expected) in [(99, &own[..0]), (100, &own[..0]), (101, &own[..])] {
+        let mut script = Script::new(InitType::OnDemand);
+        script.batch(440, &[record(ms, "runtimeDone", timed_out)]);
+        assert_eq!(script.interval(500), expected, "{ms}");
     }
 }
 
@@ -1087,8 +1096,8 @@ fn losses_logs_and_costs_are_counted() {
             "log_bytes{log_source=function}=20",
             "log_records{log_source=extension}=1",
             "log_bytes{log_source=extension}=10",
-            "malformed_records{}=1",
             "unknown_records{}=1",
+            "malformed_records{}=1",
             "extension_cpu_time{}=8",
             "extension_memory{}=700",
         ]

@@ -1,0 +1,53 @@
+//! What a JSON value says.
+
+use std::borrow::Cow;
+
+use crate::shared::json;
+
+/// The text of a JSON value, which is well formed, or empty for none.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Value<'a>(pub(super) &'a str);
+
+impl<'a> Value<'a> {
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        let inner = self.0.strip_prefix('"')?;
+        let inner = inner.get(..inner.len().checked_sub(1)?)?;
+        if inner.as_bytes().contains(&b'\\') {
+            let text = serde_json::from_slice(self.0.as_bytes()).ok();
+            return text.map(Cow::Owned);
+        }
+        Some(Cow::Borrowed(inner))
+    }
+
+    /// Like [`Self::text`], for what outlives the buffer.
+    #[inline(never)]
+    pub(in super::super) fn string(self) -> Option<String> {
+        self.text().map(Cow::into_owned)
+    }
+
+    /// A number that is not negative, whole or not, in quotes or not. One that is too large to be
+    /// counted with is none, so that sums and times made of it stay numbers.
+    pub(in super::super) fn number(self) -> Option<f64> {
+        let digits = self.0.trim_matches('"');
+        let number: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
+        Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
+    }
+
+    /// Hands out the members of an object. What is none has none.
+    pub(in super::super) fn members(self, each: &mut dyn FnMut(&str, Self)) {
+        members(self.0, each).ok();
+    }
+}
+
+/// Hands out the members of a JSON object. Of members with the same name, the last is to count.
+pub(in super::super) fn members<'a>(
+    object: &'a str,
+    each: &mut dyn FnMut(&str, Value<'a>),
+) -> Result<(), serde_json::Error> {
+    json::members(object.as_bytes(), &mut |name, value| {
+        each(name, Value(value.get()));
+    })
+}
+
+/// 2^53, up to which a double has every whole number.
+const NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
