@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::future::{self, Future};
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
@@ -31,7 +32,7 @@ pub(super) type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 pub(super) fn run(mut work: Pin<&mut dyn Future<Output = ()>>) {
     let context = &mut Context::from_waker(Waker::noop());
     while work.as_mut().poll(context).is_pending() {
-        WAITS.with_borrow_mut(Waits::wait);
+        WAITS.with(|waits| waits.borrow_mut().wait());
     }
 }
 
@@ -57,7 +58,8 @@ pub(super) async fn within(limit: Duration, mut work: Pin<&mut dyn Future<Output
         if work.as_mut().poll(context).is_ready() || end <= clock::monotonic() {
             return Poll::Ready(());
         }
-        WAITS.with_borrow_mut(|waits| {
+        WAITS.with(|waits| {
+            let waits = &mut *waits.borrow_mut();
             waits.end = Some(waits.end.map_or(end, |other| other.min(end)));
         });
         Poll::Pending
@@ -83,12 +85,13 @@ struct Waits {
 }
 
 thread_local! {
-    static WAITS: RefCell<Waits> = const {
-        RefCell::new(Waits {
+    /// Never dropped: it lasts as long as its thread, and what runs at the end of one is 1 KB.
+    static WAITS: ManuallyDrop<RefCell<Waits>> = const {
+        ManuallyDrop::new(RefCell::new(Waits {
             wanted: Vec::new(),
             came: Vec::new(),
             end: None,
-        })
+        }))
     };
 }
 
@@ -196,7 +199,8 @@ impl Socket {
     }
 
     fn poll(&self, flags: PollFlags) -> Poll<()> {
-        WAITS.with_borrow_mut(|waits| {
+        WAITS.with(|waits| {
+            let waits = &mut *waits.borrow_mut();
             let this = Rc::as_ptr(&self.0);
             let is_this = |(descriptor, of): &Wait| descriptor.as_ptr() == this && *of == flags;
             if let Some(at) = waits.came.iter().position(is_this) {

@@ -17,6 +17,7 @@ mod metric;
 mod note;
 mod resume;
 mod run;
+mod signal;
 mod sink;
 mod start;
 mod state;

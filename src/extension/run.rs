@@ -1,8 +1,6 @@
 //! The loop: events from the platform, for ever, until SHUTDOWN.
 
 use std::future;
-use std::io;
-use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use super::api::{self, Event};
 use super::driver::{Socket, Work};
 use super::start::Ready;
 use super::state::State;
-use super::{clock, driver, listener, note, resume};
+use super::{clock, driver, listener, note, resume, signal};
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::endpoint::Endpoint;
 
@@ -97,16 +95,11 @@ async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: D
     state.export_all(end).await;
 }
 
-/// Answers SIGTERM like SHUTDOWN. Lambda sends it to no external extension; local tools do.
+/// Waits for SIGTERM, which is answered like SHUTDOWN.
 async fn terminated() {
-    let pipe = || -> io::Result<Socket> {
-        let (ours, theirs) = UnixStream::pair()?;
-        signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, theirs)?;
-        Ok(Socket::new(ours.into())?)
-    };
-    match pipe() {
-        Ok(pipe) => pipe.readable().await,
-        Err(_without) => future::pending().await,
+    match signal::terminations().and_then(|signals| Socket::new(signals).ok()) {
+        Some(signals) => signals.readable().await,
+        None => future::pending().await,
     }
 }
 
