@@ -26,15 +26,21 @@ pub(super) fn parse(text: &[u8]) -> Option<EpochMs> {
             scale /= 10;
         }
     }
-    let mut offset_min = 0;
-    if let Some(sign @ (b'+' | b'-')) = rest.first().copied() {
-        offset_min = part(&mut rest, sign, 23)? * 60 + part(&mut rest, b':', 59)?;
-        if sign == b'-' {
-            offset_min = -offset_min;
+    let offset_min = match rest.first()? {
+        b'Z' | b'z' if rest.len() == 1 => {
+            rest = &[];
+            0
         }
-    } else {
-        rest = rest.strip_prefix(b"Z").or(rest.strip_prefix(b"z"))?;
-    }
+        sign @ (b'+' | b'-') => {
+            let offset_min = part(&mut rest, *sign, 23)? * 60 + part(&mut rest, b':', 59)?;
+            if *sign == b'+' {
+                offset_min
+            } else {
+                -offset_min
+            }
+        }
+        _ => return None,
+    };
     let days = days_since_1970(year, month, day);
     let is_day = day != 0 && month != 0 && days < days_since_1970(year, month + 1, 1);
     let ms = (((days * 24 + hour) * 60 + minute - offset_min) * 60 + second) * 1_000 + fraction_ms;
