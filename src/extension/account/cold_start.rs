@@ -15,10 +15,11 @@
 
 use super::super::config::InitType;
 use super::super::event::{self, Field, Record};
-use super::super::metric::Metric;
+use super::invocations::Request;
 use super::metrics as m;
 use super::outcome::{Outcome, Status};
-use super::{cut, string};
+use super::series::Figure;
+use super::{cut, float, string};
 use crate::shared::deadline::EpochMs;
 
 /// The kinds of starts.
@@ -96,29 +97,8 @@ pub(super) enum Origin {
     Restore,
 }
 
-/// Where a duration is from, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// `initReport` or `restoreReport`.
-    PhaseReport,
-    /// The report of the first invocation.
-    InvocationReport,
-    /// The time stamps of records.
-    Stamps,
-    /// Our own clock.
-    Clock,
-}
-
-impl Source {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::PhaseReport => "phase_report",
-            Self::InvocationReport => "invocation_report",
-            Self::Stamps => "stamps",
-            Self::Clock => "clock",
-        }
-    }
-}
+/// The source of a duration when nothing but our own clock tells.
+pub(super) const CLOCK: &str = "clock";
 
 /// One start of an environment.
 #[derive(Debug)]
@@ -159,23 +139,25 @@ struct Report {
 /// The first invocation.
 #[derive(Debug, Default)]
 pub(super) struct First {
+    request: Option<Request>,
     pub(super) request_id: Option<String>,
     pub(super) trace_id: Option<String>,
     pub(super) invoked_at: Option<EpochMs>,
     /// Of `runtimeDone`.
     pub(super) duration_ms: Option<f64>,
-    pub(super) report: Option<InvocationReport>,
+    pub(super) report: Option<Reported>,
 }
 
-/// What a report says about the first invocation and what it waited for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InvocationReport {
-    duration_ms: Option<f64>,
-    billed_duration_ms: Option<f64>,
-    init_duration_ms: Option<f64>,
-    restore_duration_ms: Option<f64>,
-    billed_restore_duration_ms: Option<f64>,
-}
+/// What is kept of the report of the first invocation.
+const REPORTED: [Field; 5] = [
+    Field::DurationMs,
+    Field::BilledDurationMs,
+    Field::InitDurationMs,
+    Field::RestoreDurationMs,
+    Field::BilledRestoreDurationMs,
+];
+
+type Reported = [Option<f64>; REPORTED.len()];
 
 /// What is already told of a start.
 #[derive(Clone, Copy, Debug)]
@@ -185,27 +167,6 @@ struct Told {
     duration_ms: Option<f64>,
     first: bool,
     billed: bool,
-}
-
-/// What is told when a start is known.
-#[derive(Debug)]
-pub(super) struct Start {
-    pub(super) kind: Kind,
-    pub(super) source: Option<Source>,
-    pub(super) figures: Vec<(&'static Metric, f64)>,
-    pub(super) failure: Option<String>,
-}
-
-impl InvocationReport {
-    fn of(record: &Record<'_>) -> Self {
-        Self {
-            duration_ms: record.number(Field::DurationMs),
-            billed_duration_ms: record.number(Field::BilledDurationMs),
-            init_duration_ms: record.number(Field::InitDurationMs),
-            restore_duration_ms: record.number(Field::RestoreDurationMs),
-            billed_restore_duration_ms: record.number(Field::BilledRestoreDurationMs),
-        }
-    }
 }
 
 impl ColdStart {
@@ -304,20 +265,20 @@ impl ColdStart {
     }
 
     /// The end of an invocation, for the runtime or for all.
-    pub(super) fn invocation_ended(&mut self, request_id: &str, record: &Record<'_>) {
-        if !self.is_first(request_id) {
+    pub(super) fn invocation_ended(&mut self, request: Request, record: &Record<'_>) {
+        if !self.is_first(request) {
             return;
         }
         if record.kind == event::Kind::Report {
-            self.first.report = Some(InvocationReport::of(record));
+            self.first.report = Some(REPORTED.map(|field| record.number(field)));
         } else {
             self.first.duration_ms = record.number(Field::DurationMs);
         }
     }
 
     /// What an invocation is part of.
-    pub(super) fn trace(&mut self, request_id: &str, record: &Record<'_>) {
-        if self.is_first(request_id) && self.first.trace_id.is_none() {
+    pub(super) fn trace(&mut self, request: Request, record: &Record<'_>) {
+        if self.is_first(request) && self.first.trace_id.is_none() {
             self.first.trace_id = string(record, Field::TraceId);
         }
     }
@@ -325,6 +286,7 @@ impl ColdStart {
     pub(super) fn invoke(&mut self, request_id: &str, now: Option<EpochMs>) {
         self.invocations += 1;
         if self.invocations == 1 {
+            self.first.request = Some(Request::of(request_id));
             self.first.request_id = Some(cut(request_id));
             self.first.invoked_at = now;
         }
@@ -342,8 +304,8 @@ impl ColdStart {
         matches!(self.init_type, InitType::SnapStart)
     }
 
-    fn is_first(&self, request_id: &str) -> bool {
-        self.first.request_id.as_deref() == Some(request_id)
+    fn is_first(&self, request: Request) -> bool {
+        self.first.request == Some(request)
     }
 
     /// Whether this start is yet to be told, and the platform yet to say how long it took.
@@ -380,64 +342,93 @@ impl ColdStart {
         }
     }
 
-    /// What this start was, once, as soon as it is known.
-    pub(super) fn take(&mut self, now: EpochMs) -> Option<Start> {
+    /// Decides what this start was, once, as soon as it is known, and says where its duration is
+    /// from.
+    pub(super) fn tell(&mut self, now: EpochMs) -> Option<Option<&'static str>> {
         if !self.is_known(now) {
             return None;
         }
         let kind = self.kind();
         let duration = self.duration(kind);
-        let duration_ms = duration.map(|(ms, _)| ms);
         self.told = Some(Told {
             kind,
-            duration_ms,
+            duration_ms: duration.map(|(_, ms)| ms),
             first: false,
             billed: false,
         });
-        let mut figures = vec![(&m::ENVIRONMENT_STARTS, 1.0)];
-        if kind.is_user_facing() {
-            figures.push((&m::COLD_STARTS, 1.0));
-        }
-        let whole = match self.origin {
-            Origin::Init => &m::INIT_DURATION,
-            Origin::Restore => &m::RESTORE_DURATION,
-        };
-        figures.extend(duration_ms.map(|ms| (whole, ms)));
-        if self.origin == Origin::Init {
-            self.parts(&mut figures);
-        }
-        let failure = (kind == Kind::InitFailure)
-            .then(|| self.failure.clone().unwrap_or_else(|| UNKNOWN.to_owned()));
-        Some(Start {
-            kind,
-            source: duration.map(|(_, source)| source),
-            figures,
-            failure,
-        })
+        Some(duration.map(|(source, _)| source))
     }
 
-    /// What the first invocation and its bill add to a start that has been told.
-    pub(super) fn take_first(&mut self) -> Option<(Kind, Vec<(&'static Metric, f64)>)> {
-        let mut told = self.told?;
-        let mut figures = Vec::new();
+    pub(super) fn kind_told(&self) -> Option<Kind> {
+        self.told.map(|told| told.kind)
+    }
+
+    /// The type of error of a start that is told as one that failed.
+    pub(super) fn failure_told(&self) -> Option<&str> {
+        let is_failure = self.kind_told() == Some(Kind::InitFailure);
+        is_failure.then(|| self.failure.as_deref().unwrap_or(UNKNOWN))
+    }
+
+    /// What is known of a start that is told, but for its first invocation.
+    ///
+    /// The runtime is started when all extensions are registered, which nothing tells. Our own
+    /// registration is the last moment before it that we know of.
+    pub(super) fn figures(&self) -> [Figure; 6] {
+        let is_user_facing = self.kind_told().is_some_and(Kind::is_user_facing);
+        let is_init = self.origin == Origin::Init;
+        let whole = if is_init {
+            &m::INIT_DURATION
+        } else {
+            &m::RESTORE_DURATION
+        };
+        let part = |from: Option<EpochMs>, to: Option<EpochMs>| {
+            // Stamps are rounded, and one part ends where the next begins.
+            let ms = float(to?.0.saturating_sub(from?.0));
+            is_init.then_some(ms)
+        };
+        let ready = self.report.and_then(|_| self.ended_at());
+        let (registered, runtime_done) = (self.registered_at, self.runtime_done_at);
+        [
+            (&m::ENVIRONMENT_STARTS, Some(1.0)),
+            (&m::COLD_STARTS, is_user_facing.then_some(1.0)),
+            (whole, self.told.and_then(|told| told.duration_ms)),
+            (
+                &m::INIT_BEFORE_RUNTIME_DURATION,
+                part(self.started_at, registered),
+            ),
+            (&m::INIT_RUNTIME_DURATION, part(registered, runtime_done)),
+            (&m::INIT_EXTENSIONS_DURATION, part(runtime_done, ready)),
+        ]
+    }
+
+    /// What the first invocation and its bill add to a start that has been told, once.
+    pub(super) fn take_first(&mut self) -> [Figure; 4] {
+        let mut figures = [
+            (&m::FIRST_INVOCATION_DURATION, None),
+            (&m::COLD_START_DURATION, None),
+            (&m::BILLED_INIT_DURATION, None),
+            (&m::BILLED_RESTORE_DURATION, None),
+        ];
+        let Some(mut told) = self.told else {
+            return figures;
+        };
         if !told.first
             && let Some((first_ms, whole_ms)) = self.first_durations(told)
         {
             told.first = true;
-            figures.push((&m::FIRST_INVOCATION_DURATION, first_ms));
-            let whole_ms = whole_ms.filter(|_| told.kind.is_user_facing());
-            figures.extend(whole_ms.map(|ms| (&m::COLD_START_DURATION, ms)));
+            figures[0].1 = Some(first_ms);
+            figures[1].1 = whole_ms.filter(|_| told.kind.is_user_facing());
         }
         if !told.billed
             && let Some(report) = self.first.report
         {
+            let [.., billed_restore_ms] = report;
             told.billed = true;
-            figures.extend(billed_init_ms(&report).map(|ms| (&m::BILLED_INIT_DURATION, ms)));
-            let restore = report.billed_restore_duration_ms;
-            figures.extend(restore.map(|ms| (&m::BILLED_RESTORE_DURATION, ms)));
+            figures[2].1 = billed_init_ms(report);
+            figures[3].1 = billed_restore_ms;
         }
         self.told = Some(told);
-        (!figures.is_empty()).then_some((told.kind, figures))
+        figures
     }
 
     /// How long the first invocation took, and how long together with what it waited for.
@@ -445,7 +436,7 @@ impl ColdStart {
         if self.is_managed() {
             return None;
         }
-        let report_ms = self.first.report.and_then(|report| report.duration_ms);
+        let report_ms = self.first.report.and_then(|[duration_ms, ..]| duration_ms);
         if self.in_invoke && self.origin == Origin::Init {
             // The report of an invocation that waited for an init has that in its duration.
             let whole_ms = report_ms?;
@@ -516,67 +507,44 @@ impl ColdStart {
             .or(self.runtime_done_at)
     }
 
-    /// The duration of init or restore, from the best source there is.
-    fn duration(&self, kind: Kind) -> Option<(f64, Source)> {
-        let invocation = self.first.report.and_then(|report| match self.origin {
-            Origin::Init => report.init_duration_ms,
-            Origin::Restore => report.restore_duration_ms,
+    /// The duration of init or restore, from the best source there is, and which that is.
+    fn duration(&self, kind: Kind) -> Option<(&'static str, f64)> {
+        let invocation = self.first.report.and_then(|report| {
+            let [_, _, init_ms, restore_ms, _] = report;
+            match self.origin {
+                Origin::Init => init_ms,
+                Origin::Restore => restore_ms,
+            }
         });
-        let report = self.report.and_then(|report| report.duration_ms);
-        let from = |ms: f64, source: Source| (ms, source);
-        let stamps = || between(self.started_at?, self.runtime_done_at?);
-        let clock = || {
-            // The first event says when it was over only if somebody waited for it.
-            let waited = kind.is_user_facing();
-            let start = self.started_at.unwrap_or(self.began_at);
-            between(start, self.first.invoked_at.filter(|_| waited)?)
-        };
-        report
-            .map(|ms| from(ms, Source::PhaseReport))
-            .or_else(|| invocation.map(|ms| from(ms, Source::InvocationReport)))
-            .or_else(|| stamps().map(|ms| from(ms, Source::Stamps)))
-            .or_else(|| clock().map(|ms| from(ms, Source::Clock)))
-    }
-
-    /// The parts of init, as far as they are known.
-    ///
-    /// The runtime is started when all extensions are registered, which nothing tells. Our own
-    /// registration is the last moment before it that we know of.
-    fn parts(&self, figures: &mut Vec<(&'static Metric, f64)>) {
-        let mut part = |metric: &'static Metric, from: Option<EpochMs>, to: Option<EpochMs>| {
-            // Stamps are rounded, and one part ends where the next begins.
-            let ms = from
-                .zip(to)
-                .map(|(from, to)| between(from, to).unwrap_or(0.0));
-            figures.extend(ms.map(|ms| (metric, ms)));
-        };
-        let ready = self.report.and_then(|_| self.ended_at());
-        let (registered, runtime_done) = (self.registered_at, self.runtime_done_at);
-        part(
-            &m::INIT_BEFORE_RUNTIME_DURATION,
-            self.started_at,
-            registered,
-        );
-        part(&m::INIT_RUNTIME_DURATION, registered, runtime_done);
-        part(&m::INIT_EXTENSIONS_DURATION, runtime_done, ready);
+        // The first event says when it was over only if somebody waited for it.
+        let invoked_at = self.first.invoked_at.filter(|_| kind.is_user_facing());
+        let began_at = self.started_at.or(Some(self.began_at));
+        let sources = [
+            (
+                "phase_report",
+                self.report.and_then(|report| report.duration_ms),
+            ),
+            ("invocation_report", invocation),
+            ("stamps", between(self.started_at, self.runtime_done_at)),
+            (CLOCK, between(began_at, invoked_at)),
+        ];
+        sources
+            .into_iter()
+            .find_map(|(source, ms)| Some((source, ms?)))
     }
 }
 
 /// The billed duration holds init since that is billed; what is above the invocation's own is it.
 /// <https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/>
-fn billed_init_ms(report: &InvocationReport) -> Option<f64> {
-    report.init_duration_ms?;
-    let rest = report.billed_duration_ms? - report.duration_ms?.ceil();
+fn billed_init_ms([duration_ms, billed_ms, init_ms, ..]: Reported) -> Option<f64> {
+    init_ms?;
+    let rest = billed_ms? - duration_ms?.ceil();
     Some(rest).filter(|rest| 0.0 < *rest)
 }
 
 /// Milliseconds from one time to another that is not before it.
-fn between(from: EpochMs, to: EpochMs) -> Option<f64> {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "durations are far below 2^53 ms"
-    )]
-    to.0.checked_sub(from.0).map(|ms| ms as f64)
+fn between(from: Option<EpochMs>, to: Option<EpochMs>) -> Option<f64> {
+    to?.0.checked_sub(from?.0).map(float)
 }
 
 /// A gap between the end of init and the first invocation above which nobody waited: the limit of

@@ -7,6 +7,18 @@ use super::outcome::{Outcome, Status};
 use super::series::Series;
 use crate::shared::deadline::{Deadline, EpochMs};
 
+/// A request, told apart from others by a hash of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request(u64);
+
+impl Request {
+    /// FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>.
+    pub(super) fn of(id: &str) -> Self {
+        let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(id.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+}
+
 /// The invocations of an environment that are not over for us.
 #[derive(Debug, Default)]
 pub(super) struct Invocations {
@@ -15,17 +27,17 @@ pub(super) struct Invocations {
     /// The last INVOKE event and what is known of its end, for the gap until the next.
     last: Option<Last>,
     /// A gap of which only the end is known: after which request, and when.
-    open_gap: Option<(String, EpochMs)>,
+    open_gap: Option<(Request, EpochMs)>,
     /// Whether requests from before this process may be its own.
     keeps_earlier: bool,
-    /// Hashes of the requests that had their report last, as a ring, and where it goes on.
-    over: Vec<u64>,
+    /// The requests that had their report last, as a ring, and where it goes on.
+    over: Vec<Request>,
     next_over: usize,
 }
 
 #[derive(Debug)]
-struct InFlight {
-    request_id: String,
+pub(super) struct InFlight {
+    request: Request,
     deadline: Option<Deadline>,
     /// What was counted as its outcome.
     settled: Option<Status>,
@@ -38,7 +50,7 @@ struct InFlight {
 
 #[derive(Debug)]
 struct Last {
-    request_id: String,
+    request: Request,
     ended_at: Option<EpochMs>,
 }
 
@@ -48,19 +60,19 @@ impl Invocations {
     }
 
     /// Whether nothing was heard of the request before.
-    pub(super) fn is_foreign(&self, request_id: &str) -> bool {
-        !self.keeps_earlier && self.is_new(request_id)
+    pub(super) fn is_foreign(&self, request: Request) -> bool {
+        !self.keeps_earlier && self.is_new(request)
     }
 
     /// Whether the request had its report, which is the last that is told of it.
-    pub(super) fn is_over(&self, request_id: &str) -> bool {
-        self.over.contains(&hash(request_id))
+    pub(super) fn is_over(&self, request: Request) -> bool {
+        self.over.contains(&request)
     }
 
     /// Whether nothing was heard of the request in this process.
-    pub(super) fn is_new(&self, request_id: &str) -> bool {
-        let same = |entry: &InFlight| entry.request_id == request_id;
-        !self.in_flight.iter().any(same) && !self.is_over(request_id)
+    pub(super) fn is_new(&self, request: Request) -> bool {
+        let same = |entry: &InFlight| entry.request == request;
+        !self.in_flight.iter().any(same) && !self.is_over(request)
     }
 
     pub(super) fn awaits_report(&self) -> bool {
@@ -70,70 +82,34 @@ impl Invocations {
     /// An INVOKE event.
     pub(super) fn invoke(
         &mut self,
-        request_id: &str,
+        request: Request,
         deadline: Option<Deadline>,
         now: EpochMs,
         series: &mut Series,
     ) {
-        let request_id = cut(request_id);
-        if let Some(Last {
-            request_id,
-            ended_at,
-        }) = self.last.take()
-        {
-            match ended_at {
+        if let Some(last) = self.last.take() {
+            match last.ended_at {
                 Some(ended_at) => idle(ended_at, now, series),
                 // Its end is told in telemetry that the freeze held back.
-                None => self.open_gap = Some((request_id, now)),
+                None => self.open_gap = Some((last.request, now)),
             }
         }
-        self.entry(&request_id, series).deadline = deadline;
+        self.entry(request, series).deadline = deadline;
         self.last = Some(Last {
-            request_id,
+            request,
             ended_at: None,
         });
-    }
-
-    /// An invocation of which no INVOKE event will tell.
-    pub(super) fn expect(&mut self, request_id: &str, series: &mut Series) {
-        self.entry(&cut(request_id), series);
-    }
-
-    /// Counts the outcome, once. A failure after a success is one more fact: the runtime answered,
-    /// and then an extension took too long or exited.
-    pub(super) fn settle(&mut self, request_id: &str, outcome: &Outcome, series: &mut Series) {
-        let entry = self.entry(request_id, series);
-        let is_success = outcome.status == Status::Success;
-        if entry
-            .settled
-            .is_some_and(|settled| settled != Status::Success || is_success)
-        {
-            return;
-        }
-        entry.settled = Some(outcome.status);
-        match outcome.status {
-            Status::Success => series.count(&m::INVOCATIONS, &[]),
-            Status::Timeout => series.count(&m::TIMEOUTS, &[]),
-            Status::Error => count_error(&outcome.error_type, series),
-        }
-    }
-
-    pub(super) fn out_of_memory(&mut self, request_id: &str, series: &mut Series) {
-        let entry = self.entry(request_id, series);
-        if !std::mem::replace(&mut entry.out_of_memory, true) {
-            series.count(&m::OUT_OF_MEMORY, &[]);
-        }
     }
 
     /// `runtimeDone`. Whether it is the first of the request.
     pub(super) fn ended(
         &mut self,
-        request_id: &str,
+        request: Request,
         time: Option<EpochMs>,
         duration_ms: Option<f64>,
         series: &mut Series,
     ) -> bool {
-        let entry = self.entry(request_id, series);
+        let entry = self.entry(request, series);
         if std::mem::replace(&mut entry.ended, true) {
             return false;
         }
@@ -142,11 +118,11 @@ impl Invocations {
             return true;
         };
         if let Some(last) = &mut self.last
-            && last.request_id == request_id
+            && last.request == request
         {
             last.ended_at = Some(time);
         }
-        if let Some((_, until)) = self.open_gap.take_if(|(id, _)| id == request_id) {
+        if let Some((_, until)) = self.open_gap.take_if(|(of, _)| *of == request) {
             idle(time, until, series);
         }
         true
@@ -155,18 +131,16 @@ impl Invocations {
     /// `report`: the last that is told of an invocation.
     pub(super) fn reported(
         &mut self,
-        request_id: &str,
+        request: Request,
         duration_ms: Option<f64>,
         series: &mut Series,
     ) {
-        let duration_ms = duration_ms.or_else(|| self.entry(request_id, series).duration_ms);
-        series.add_known(&m::DURATION, duration_ms);
-        self.in_flight
-            .retain(|entry| entry.request_id != request_id);
-        let hash = hash(request_id);
+        let duration_ms = duration_ms.or_else(|| self.entry(request, series).duration_ms);
+        series.add_known(&m::DURATION, &[], duration_ms);
+        self.in_flight.retain(|entry| entry.request != request);
         match self.over.get_mut(self.next_over) {
-            Some(oldest) => *oldest = hash,
-            None => self.over.push(hash),
+            Some(oldest) => *oldest = request,
+            None => self.over.push(request),
         }
         self.next_over = (self.next_over + 1) % OVER_KEPT;
     }
@@ -191,34 +165,24 @@ impl Invocations {
                 _ => None,
             };
             if let Some(status) = status {
-                let request_id = entry.request_id.clone();
                 let error_type = UNKNOWN.to_owned();
-                self.settle(&request_id, &Outcome { status, error_type }, series);
+                entry.settle(&Outcome { status, error_type }, series);
             }
         }
         self.give_up(series);
     }
 
-    /// Bytes of what is known of requests.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.in_flight
-            .iter()
-            .map(|entry| entry.request_id.len())
-            .sum()
-    }
-
     /// What is known of the request. If there are too many, the oldest is given up.
-    fn entry(&mut self, request_id: &str, series: &mut Series) -> &mut InFlight {
+    pub(super) fn entry(&mut self, request: Request, series: &mut Series) -> &mut InFlight {
         let found = self
             .in_flight
             .iter()
-            .position(|entry| entry.request_id == request_id);
+            .position(|entry| entry.request == request);
         let at = found.unwrap_or_else(|| {
             if IN_FLIGHT_MAX <= self.in_flight.len() {
                 abandon(&self.in_flight.remove(0), series);
             }
-            self.in_flight.push(InFlight::new(request_id));
+            self.in_flight.push(InFlight::new(request));
             self.in_flight.len() - 1
         });
         &mut self.in_flight[at]
@@ -226,14 +190,38 @@ impl Invocations {
 }
 
 impl InFlight {
-    fn new(request_id: &str) -> Self {
+    fn new(request: Request) -> Self {
         Self {
-            request_id: request_id.to_owned(),
+            request,
             deadline: None,
             settled: None,
             out_of_memory: false,
             ended: false,
             duration_ms: None,
+        }
+    }
+
+    /// Counts the outcome, once. A failure after a success is one more fact: the runtime answered,
+    /// and then an extension took too long or exited.
+    pub(super) fn settle(&mut self, outcome: &Outcome, series: &mut Series) {
+        let is_success = outcome.status == Status::Success;
+        if self
+            .settled
+            .is_some_and(|settled| settled != Status::Success || is_success)
+        {
+            return;
+        }
+        self.settled = Some(outcome.status);
+        match outcome.status {
+            Status::Success => series.count(&m::INVOCATIONS, &[]),
+            Status::Timeout => series.count(&m::TIMEOUTS, &[]),
+            Status::Error => count_error(&outcome.error_type, series),
+        }
+    }
+
+    pub(super) fn out_of_memory(&mut self, series: &mut Series) {
+        if !std::mem::replace(&mut self.out_of_memory, true) {
+            series.count(&m::OUT_OF_MEMORY, &[]);
         }
     }
 }
@@ -243,7 +231,7 @@ fn abandon(entry: &InFlight, series: &mut Series) {
     if entry.settled.is_none() {
         series.count(&m::UNKNOWN_OUTCOMES, &[]);
     }
-    series.add_known(&m::DURATION, entry.duration_ms);
+    series.add_known(&m::DURATION, &[], entry.duration_ms);
 }
 
 /// Counts an error by its type. Functions choose types freely, so only so many are told apart.
@@ -257,12 +245,6 @@ fn count_error(error_type: &str, series: &mut Series) {
     let fits = is_known || types < ERROR_TYPES_MAX;
     let shown = if fits { &*error_type } else { "other" };
     series.count(&m::ERRORS, &[("error_type", shown)]);
-}
-
-/// FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>.
-fn hash(text: &str) -> u64 {
-    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 fn idle(from: EpochMs, to: EpochMs, series: &mut Series) {

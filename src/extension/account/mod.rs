@@ -19,7 +19,7 @@ mod outcome;
 mod series;
 
 use self::cold_start::{ColdStart, Origin};
-use self::invocations::Invocations;
+use self::invocations::{Invocations, Request};
 use self::metrics as m;
 use self::outcome::{Outcome, Status};
 use self::series::Series;
@@ -40,7 +40,9 @@ pub(super) struct Accounting {
     instance_id: Option<String>,
     function_arn: Option<String>,
     memory_bytes: Option<u64>,
-    own_cost: OwnCost,
+    /// From the start of this process until it was registered, and until it was ready.
+    exec_to_register_ms: Option<f64>,
+    exec_to_ready_ms: Option<f64>,
     /// Processor time that has been added to the series; `None` when what there is by now was that
     /// of a snapshot.
     cpu_counted_ms: Option<f64>,
@@ -71,7 +73,8 @@ impl Accounting {
             instance_id: None,
             function_arn: None,
             memory_bytes: None,
-            own_cost: OwnCost::default(),
+            exec_to_register_ms: None,
+            exec_to_ready_ms: None,
             cpu_counted_ms: Some(0.0),
             is_restored: false,
             start_cost_is_due: false,
@@ -111,7 +114,8 @@ impl Accounting {
         self.cold_start.without_telemetry = before.cold_start.without_telemetry;
         self.function_arn = before.function_arn;
         self.memory_bytes = before.memory_bytes;
-        self.own_cost = before.own_cost;
+        self.exec_to_register_ms = before.exec_to_register_ms;
+        self.exec_to_ready_ms = before.exec_to_ready_ms;
         self.cpu_counted_ms = None;
         self.is_restored = true;
     }
@@ -194,7 +198,7 @@ impl Accounting {
             self.invocations.give_up(&mut self.series);
         }
         self.invocations
-            .invoke(request_id, deadline, now, &mut self.series);
+            .invoke(Request::of(request_id), deadline, now, &mut self.series);
     }
 
     /// Takes note of the SHUTDOWN event, after the last telemetry that was waited for. `reason` is
@@ -234,7 +238,7 @@ impl Accounting {
     /// Takes note of what this extension has cost so far.
     pub(super) fn own_cost(&mut self, cost: OwnCost) {
         let known = cost.exec_to_register_ms.is_some() || cost.exec_to_ready_ms.is_some();
-        let is_new = self.own_cost.exec_to_ready_ms.is_none();
+        let is_new = self.exec_to_ready_ms.is_none();
         self.start_cost_is_due |= known && is_new && self.cold_start.origin == Origin::Init;
         if let Some(cpu_ms) = cost.cpu_ms {
             let more_ms = cpu_ms - self.cpu_counted_ms.unwrap_or(cpu_ms);
@@ -244,7 +248,7 @@ impl Accounting {
             self.cpu_counted_ms = Some(self.cpu_counted_ms.map_or(cpu_ms, |ms| ms.max(cpu_ms)));
         }
         self.series
-            .add_known(&m::EXTENSION_MEMORY, cost.peak_memory_bytes);
+            .add_known(&m::EXTENSION_MEMORY, &[], cost.peak_memory_bytes);
         if let Some(ms) = cost.exec_to_register_ms
             && self.cold_start.origin == Origin::Init
         {
@@ -257,69 +261,48 @@ impl Accounting {
             let registered = began.saturating_add(ms as u64);
             self.cold_start.registered_at = Some(EpochMs(registered));
         }
-        let earlier = self.own_cost;
-        self.own_cost = OwnCost {
-            exec_to_register_ms: cost.exec_to_register_ms.or(earlier.exec_to_register_ms),
-            exec_to_ready_ms: cost.exec_to_ready_ms.or(earlier.exec_to_ready_ms),
-            cpu_ms: cost.cpu_ms.or(earlier.cpu_ms),
-            peak_memory_bytes: cost.peak_memory_bytes.or(earlier.peak_memory_bytes),
-        };
+        note(cost.exec_to_register_ms, &mut self.exec_to_register_ms);
+        note(cost.exec_to_ready_ms, &mut self.exec_to_ready_ms);
     }
 
     /// The start of this environment, once, as soon as its kind and duration are known.
     pub(super) fn take_cold_start(&mut self, now: EpochMs) -> Option<Batch> {
-        let start = self.cold_start.take(now)?;
-        let source = start.source.map(cold_start::Source::name);
-        let kind = start.kind.name();
-        let is_estimated = start.source == Some(cold_start::Source::Clock);
+        let source = self.cold_start.tell(now)?;
+        let start = &self.cold_start;
+        let kind = start.kind_told()?;
+        let kind = ("cold_start_kind", kind.name());
         let mut series = Series::default();
-        let attributes = [("cold_start_kind", kind), ("estimated", "true")];
-        let (certain, _) = attributes.split_at(1);
-        let of_kind = if is_estimated {
-            &attributes[..]
-        } else {
-            certain
-        };
-        for (metric, value) in start.figures {
-            series.add(metric, of_kind, value);
-        }
-        if let Some((_, figures)) = self.cold_start.take_first() {
-            for (metric, value) in figures {
-                series.add(metric, of_kind, value);
-            }
-        }
-        if let Some(failure) = &start.failure {
-            let attributes = [("cold_start_kind", kind), ("error_type", failure)];
-            series.count(&m::INIT_FAILURES, &attributes);
+        let attributes = [kind, ("estimated", "true")];
+        let is_estimated = source == Some(cold_start::CLOCK);
+        let (of_kind, _) = attributes.split_at(1 + usize::from(is_estimated));
+        series.add_all(&start.figures(), of_kind);
+        series.add_all(&self.cold_start.take_first(), of_kind);
+        if let Some(failure) = self.cold_start.failure_told() {
+            series.count(&m::INIT_FAILURES, &[kind, ("error_type", failure)]);
         }
         if std::mem::take(&mut self.start_cost_is_due) {
-            series.add_known(
-                &m::EXTENSION_REGISTER_DURATION,
-                self.own_cost.exec_to_register_ms,
-            );
-            series.add_known(&m::EXTENSION_READY_DURATION, self.own_cost.exec_to_ready_ms);
+            let figures = [
+                (&m::EXTENSION_REGISTER_DURATION, self.exec_to_register_ms),
+                (&m::EXTENSION_READY_DURATION, self.exec_to_ready_ms),
+            ];
+            series.add_all(&figures, &[]);
         }
-        let first = &self.cold_start.first;
+        let start = &self.cold_start;
+        let source = source.map(ToOwned::to_owned);
         let known = [
-            ("request_id", first.request_id.as_deref()),
-            ("trace_id", first.trace_id.as_deref()),
-            ("instance_id", self.instance_id.as_deref()),
-            (
-                "runtime_version",
-                self.cold_start.runtime_version.as_deref(),
-            ),
-            ("duration_source", source),
+            ("request_id", &start.first.request_id),
+            ("trace_id", &start.first.trace_id),
+            ("instance_id", &self.instance_id),
+            ("runtime_version", &start.runtime_version),
+            ("duration_source", &source),
         ];
         let mut properties = Vec::new();
-        for (name, value) in &known {
+        for (name, value) in known {
             if let Some(value) = value {
-                properties.push((*name, (*value).to_owned()));
+                properties.push((name, value.clone()));
             }
         }
-        let began = self
-            .cold_start
-            .started_at
-            .unwrap_or(self.cold_start.began_at);
+        let began = start.started_at.unwrap_or(start.began_at);
         Some(Batch {
             start_ms: began.0.min(now.0),
             end_ms: now.0,
@@ -371,15 +354,16 @@ impl Accounting {
     }
 
     fn start(&mut self, record: &Record<'_>) {
-        let Some(request_id) = string(record, Field::RequestId) else {
+        let Some(request_id) = record.text(Field::RequestId) else {
             return;
         };
+        let request = Request::of(&request_id);
         // There are no INVOKE events.
-        if self.cold_start.is_managed() && self.invocations.is_new(&request_id) {
+        if self.cold_start.is_managed() && self.invocations.is_new(request) {
             self.cold_start.invoke(&request_id, None);
-            self.invocations.expect(&request_id, &mut self.series);
+            self.invocations.entry(request, &mut self.series);
         }
-        self.cold_start.trace(&request_id, record);
+        self.cold_start.trace(request, record);
         if self.function_arn.is_none() {
             self.function_arn = string(record, Field::FunctionArn);
         }
@@ -388,32 +372,32 @@ impl Accounting {
     /// For the runtime or, in a report, for all.
     fn ended(&mut self, record: &Record<'_>) {
         let outcome = Outcome::of(record);
-        let Some(request_id) = self.own_request(record, outcome.as_ref()) else {
+        let Some(request) = self.own_request(record, outcome.as_ref()) else {
             return;
         };
         let is_report = record.kind == Kind::Report;
         let duration_ms = record.number(Field::DurationMs);
         let (invocations, series) = (&mut self.invocations, &mut self.series);
-        if !is_report && !invocations.ended(&request_id, record.time(), duration_ms, series) {
+        if !is_report && !invocations.ended(request, record.time(), duration_ms, series) {
             return;
         }
-        self.cold_start.trace(&request_id, record);
-        self.cold_start.invocation_ended(&request_id, record);
+        self.cold_start.trace(request, record);
+        self.cold_start.invocation_ended(request, record);
+        let entry = invocations.entry(request, series);
         if let Some(outcome) = &outcome {
-            invocations.settle(&request_id, outcome, series);
+            entry.settle(outcome, series);
         }
         if is_report {
             // One that does not say tells nothing of a failure.
-            invocations.settle(&request_id, &Outcome::SUCCESS, series);
+            entry.settle(&Outcome::SUCCESS, series);
             if out_of_memory(record, outcome.as_ref()) {
-                invocations.out_of_memory(&request_id, series);
+                entry.out_of_memory(series);
             }
-            invocations.reported(&request_id, duration_ms, series);
+            invocations.reported(request, duration_ms, series);
         }
-        for (metric, field, unit) in FIGURES {
-            if let Some(number) = record.number(field) {
-                series.add(metric, &[], number * unit);
-            }
+        for (metric, field, unit) in &FIGURES {
+            let number = record.number(*field);
+            series.add_known(metric, &[], number.map(|number| number * unit));
         }
     }
 
@@ -424,16 +408,16 @@ impl Accounting {
     /// After a reset the platform may deliver its last records to the port where the next process
     /// listens. That one has been shut down, and counted what it knew. Both may lie in one
     /// millisecond, in which nothing of this process can have ended.
-    fn own_request(&mut self, record: &Record<'_>, outcome: Option<&Outcome>) -> Option<String> {
-        let request_id = string(record, Field::RequestId)?;
-        if self.invocations.is_over(&request_id) {
+    fn own_request(&mut self, record: &Record<'_>, outcome: Option<&Outcome>) -> Option<Request> {
+        let request = Request::of(&record.text(Field::RequestId)?);
+        if self.invocations.is_over(request) {
             return None;
         }
         let began_at = self.cold_start.began_at;
         let earlier = record.time().is_some_and(|time| time <= began_at)
             && self.cold_start.origin == Origin::Init;
-        if !earlier || !self.invocations.is_foreign(&request_id) {
-            return Some(request_id);
+        if !earlier || !self.invocations.is_foreign(request) {
+            return Some(request);
         }
         if let Some(Outcome { status, error_type }) = outcome {
             if *status == Status::Timeout {
@@ -447,11 +431,10 @@ impl Accounting {
 
     /// Adds what the first invocation tells about a start that was exported before.
     fn settle_first(&mut self) {
-        if let Some((kind, figures)) = self.cold_start.take_first() {
-            for (metric, value) in figures {
-                self.series
-                    .add(metric, &[("cold_start_kind", kind.name())], value);
-            }
+        if let Some(kind) = self.cold_start.kind_told() {
+            let figures = self.cold_start.take_first();
+            self.series
+                .add_all(&figures, &[("cold_start_kind", kind.name())]);
         }
     }
 
@@ -488,14 +471,14 @@ fn out_of_memory(record: &Record<'_>, outcome: Option<&Outcome>) -> bool {
 
 /// Whether an error of this type is the end of the processes, and not only of the invocation.
 fn ends_environment(error_type: &str) -> bool {
-    let categories = ["Runtime.", "Extension.", "Sandbox."];
-    categories
+    const CATEGORIES: &[&str] = &["Runtime.", "Extension.", "Sandbox."];
+    CATEGORIES
         .iter()
         .any(|category| error_type.starts_with(category))
 }
 
 /// The figures of an invocation that are counted as they are, and the unit that they are in.
-const FIGURES: [(&Metric, Field, f64); 8] = [
+static FIGURES: [(&Metric, Field, f64); 8] = [
     (&m::BILLED_DURATION, Field::BilledDurationMs, 1.0),
     (&m::MEMORY_SIZE, Field::MemorySizeMb, MIB),
     (&m::MEMORY_USED, Field::MaxMemoryUsedMb, MIB),

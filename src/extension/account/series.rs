@@ -6,6 +6,9 @@ use super::metrics::DROPPED_VALUES;
 /// Name and value of an attribute.
 pub(super) type Attribute<'a> = (&'static str, &'a str);
 
+/// A metric and its value, if that is known.
+pub(super) type Figure = (&'static Metric, Option<f64>);
+
 /// Points that grow until they are taken.
 #[derive(Debug, Default)]
 pub(super) struct Series {
@@ -57,9 +60,20 @@ impl Series {
     }
 
     /// Adds a value that may not be known.
-    pub(super) fn add_known(&mut self, metric: &'static Metric, value: Option<f64>) {
+    pub(super) fn add_known(
+        &mut self,
+        metric: &'static Metric,
+        attributes: &[Attribute<'_>],
+        value: Option<f64>,
+    ) {
         if let Some(value) = value {
-            self.add(metric, &[], value);
+            self.add(metric, attributes, value);
+        }
+    }
+
+    pub(super) fn add_all(&mut self, figures: &[Figure], attributes: &[Attribute<'_>]) {
+        for (metric, value) in figures {
+            self.add_known(metric, attributes, *value);
         }
     }
 

@@ -10,35 +10,61 @@ use crate::shared::deadline::EpochMs;
 pub(super) fn parse(text: &[u8]) -> Option<EpochMs> {
     let mut rest = text;
     let year = digits(&mut rest, 4)?;
-    one_of(&mut rest, b"-")?;
-    let month = digits(&mut rest, 2)?;
-    one_of(&mut rest, b"-")?;
-    let day = digits(&mut rest, 2)?;
-    one_of(&mut rest, b"Tt ")?;
-    let hour = digits(&mut rest, 2)?;
-    one_of(&mut rest, b":")?;
-    let minute = digits(&mut rest, 2)?;
-    one_of(&mut rest, b":")?;
-    let second = digits(&mut rest, 2)?;
-    let fraction_ms = match rest.first()? {
-        b'.' | b':' => fraction_ms(&mut rest)?,
-        _ => 0,
-    };
-    let offset_min = offset_min(&mut rest)?;
-    let valid = 1970 <= year
-        && (1..=12).contains(&month)
-        && (1..=days_of(year, month)).contains(&day)
-        && hour < 24
-        && minute < 60
-        // A leap second: the first of the next minute for a clock that has none.
-        && second <= 60
-        && rest.is_empty();
-    if !valid {
-        return None;
+    let mut numbers = [0; PARTS.len()];
+    for (number, (mark, most)) in numbers.iter_mut().zip(PARTS) {
+        *number = part(&mut rest, mark, most)?;
     }
-    let minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute - offset_min;
-    let ms = (minutes * 60 + second) * 1_000 + fraction_ms;
-    u64::try_from(ms).ok().map(EpochMs)
+    let [month, day, hour, minute, second] = numbers;
+    let mut fraction_ms = 0;
+    if let [b'.' | b':', fraction @ ..] = rest {
+        rest = fraction;
+        fraction_ms = digits(&mut rest, 1)? * 100;
+        // What is less than a millisecond is cut.
+        let mut scale = 10;
+        while let Some(digit) = digits(&mut rest, 1) {
+            fraction_ms += digit * scale;
+            scale /= 10;
+        }
+    }
+    let offset_min = match rest.first()? {
+        b'Z' | b'z' if rest.len() == 1 => {
+            rest = &[];
+            0
+        }
+        sign @ (b'+' | b'-') => {
+            let offset_min = part(&mut rest, *sign, 23)? * 60 + part(&mut rest, b':', 59)?;
+            if *sign == b'+' {
+                offset_min
+            } else {
+                -offset_min
+            }
+        }
+        _ => return None,
+    };
+    let days = days_since_1970(year, month, day);
+    let is_day = day != 0 && month != 0 && days < days_since_1970(year, month + 1, 1);
+    let ms = (((days * 24 + hour) * 60 + minute - offset_min) * 60 + second) * 1_000 + fraction_ms;
+    let ms = u64::try_from(ms).ok()?;
+    (is_day && rest.is_empty()).then_some(EpochMs(ms))
+}
+
+/// The parts of a stamp after the year: the mark before it, and the most that it may be.
+const PARTS: [(u8, i64); 5] = [
+    (b'-', 12),
+    (b'-', 31),
+    // In lower case as well, and a space by agreement.
+    (b'T', 23),
+    (b':', 59),
+    // A leap second: the first of the next minute for a clock that has none.
+    (b':', 60),
+];
+
+/// A number of two digits behind a mark.
+fn part(rest: &mut &[u8], mark: u8, most: i64) -> Option<i64> {
+    let (found, after) = rest.split_first()?;
+    let is_mark = found.to_ascii_uppercase() == mark || (mark == b'T' && *found == b' ');
+    *rest = after;
+    digits(rest, 2).filter(|number| is_mark && *number <= most)
 }
 
 fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
@@ -51,59 +77,16 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     Some(value)
 }
 
-fn one_of(rest: &mut &[u8], allowed: &[u8]) -> Option<u8> {
-    let (first, after) = rest.split_first()?;
-    *rest = after;
-    allowed.contains(first).then_some(*first)
-}
-
-/// The fraction of a second, with the mark before it; what is less than a millisecond is cut.
-fn fraction_ms(rest: &mut &[u8]) -> Option<i64> {
-    let (_mark, after) = rest.split_first()?;
-    let length = after.iter().take_while(|byte| byte.is_ascii_digit());
-    let (mut number, after) = after.split_at_checked(length.count())?;
-    *rest = after;
-    let mut ms = 0;
-    // Before the first digit is known to be there, there may be none.
-    let mut scale = if number.is_empty() { return None } else { 100 };
-    while 0 < scale && !number.is_empty() {
-        ms += digits(&mut number, 1)? * scale;
-        scale /= 10;
-    }
-    Some(ms)
-}
-
-fn offset_min(rest: &mut &[u8]) -> Option<i64> {
-    let sign = match one_of(rest, b"Zz+-")? {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return Some(0),
-    };
-    let hours = digits(rest, 2)?;
-    one_of(rest, b":")?;
-    let minutes = digits(rest, 2)?;
-    Some(sign * (hours * 60 + minutes)).filter(|_| hours < 24 && minutes < 60)
-}
-
-const fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-const fn days_of(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let before = year - 1;
-    // 719,162 days lie between the first days of the years 1 and 1970.
-    let years = before * 365 + before / 4 - before / 100 + before / 400 - 719_162;
-    let months: i64 = (1..month).map(|month| days_of(year, month)).sum();
-    years + months + day - 1
+/// Month 13 is the first of the next year.
+///
+/// <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
+const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // A year that begins in March has its leap day at the end.
+    let year = if month <= 2 { year - 1 } else { year };
+    let years = year * 365 + year / 4 - year / 100 + year / 400;
+    let months = ((month + 9) % 12 * 153 + 2) / 5;
+    // 719,468 days lie between the first of March of the year 0 and 1970.
+    years + months + day - 1 - 719_468
 }
 
 #[cfg(test)]
@@ -162,16 +145,16 @@ mod tests {
     fn every_day_is_a_day_after_the_last() {
         let mut days = 0;
         for year in 1970..2105 {
-            for month in 1..=12 {
-                for day in 1..=days_of(year, month) {
-                    assert_eq!(
-                        days_since_1970(year, month, day),
-                        days,
-                        "{year}-{month}-{day}"
-                    );
-                    days += 1;
+            for month in 0..=13 {
+                for day in 0..=32 {
+                    let stamp = format!("{year}-{month:02}-{day:02}T00:00:00Z");
+                    if let Some(EpochMs(ms)) = parse(stamp.as_bytes()) {
+                        assert_eq!(ms, days * 86_400_000, "{stamp}");
+                        days += 1;
+                    }
                 }
             }
         }
+        assert_eq!(days, 135 * 365 + 33);
     }
 }

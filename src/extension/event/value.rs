@@ -10,13 +10,16 @@ pub(in super::super) struct Value<'a>(pub(super) &'a str);
 
 impl<'a> Value<'a> {
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
-        let inner = self.0.strip_prefix('"')?;
-        let inner = inner.get(..inner.len().checked_sub(1)?)?;
-        if inner.as_bytes().contains(&b'\\') {
+        let text = self.quoted()?;
+        if text.as_bytes().contains(&b'\\') {
             let text = serde_json::from_slice(self.0.as_bytes()).ok();
             return text.map(Cow::Owned);
         }
-        Some(Cow::Borrowed(inner))
+        Some(Cow::Borrowed(text))
+    }
+
+    fn quoted(self) -> Option<&'a str> {
+        self.0.strip_prefix("\"")?.strip_suffix("\"")
     }
 
     /// Like [`Self::text`], for what outlives the buffer.
@@ -28,7 +31,7 @@ impl<'a> Value<'a> {
     /// A number that is not negative, whole or not, in quotes or not. One that is too large to be
     /// counted with is none, so that sums and times made of it stay numbers.
     pub(in super::super) fn number(self) -> Option<f64> {
-        let digits = self.0.trim_matches('"');
+        let digits = self.quoted().unwrap_or(self.0);
         let number: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
         Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
     }
