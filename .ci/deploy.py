@@ -291,6 +291,20 @@ def terraform(endpoint):
     say("terraform apply: three functions invoked, and no changes after it")
 
 
+def cargo_lambda(endpoint):
+    aws = Aws(endpoint, "eu-west-2")
+    options = ("--endpoint-url", endpoint, "--role", "arn:aws:iam::000000000000:role/hello")
+    binary = ZIPS / "x86_64/hello"
+    variables = aws.variables | {"HOME": os.environ["HOME"]}
+    run("cargo-lambda", "lambda", "deploy", "--binary-path", binary, *options, "hello", **variables)
+    event = SCRATCH / "event.json"
+    event.write_text('{"name":"cargo-lambda"}')
+    equal("hello", aws.invoke("hello", event), {"message": "hello cargo-lambda"})
+    told = aws("lambda", "get-function-configuration", "--function-name", "hello")
+    equal("runtime of hello", told["Runtime"], "provided.al2023")
+    say("cargo lambda deploy: a function invoked")
+
+
 def deploy():
     port = free_port()
     home = SCRATCH / "ministack"
@@ -307,7 +321,7 @@ def deploy():
     with server([MINISTACK], port, SCRATCH / "ministack.log", cwd=home, env=environment):
         endpoint = f"http://127.0.0.1:{port}"
         check_layer(endpoint)
-        for route in (sam, cdk, terraform):
+        for route in (sam, cdk, terraform, cargo_lambda):
             route(endpoint)
 
 
