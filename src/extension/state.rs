@@ -199,8 +199,13 @@ impl Inner {
             self.lost = (0, 0);
             self.resource.instance_id = None;
             self.exported_at_ms = clock::now().0;
-            self.accounting.own_cost(cost::so_far());
+            self.own_cost();
         }
+    }
+
+    fn own_cost(&mut self) {
+        let (cpu_ms, peak_memory_bytes) = cost::so_far();
+        self.accounting.own_cost(cpu_ms, peak_memory_bytes);
     }
 
     fn export_cold_start(&mut self, end: Instant) {
@@ -221,7 +226,7 @@ impl Inner {
     fn export_interval(&mut self, end: Instant) {
         let now = clock::now();
         self.exported_at_ms = now.0;
-        self.accounting.own_cost(cost::so_far());
+        self.own_cost();
         let (points, encoded) = self.undelivered();
         let (lines, bytes) = std::mem::take(&mut self.lost);
         self.accounting
