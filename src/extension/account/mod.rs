@@ -25,7 +25,7 @@ use self::outcome::{Outcome, Status};
 use self::series::Series;
 use super::config::InitType;
 use super::event::{Field, Kind, Record};
-use super::metric::{Batch, Metric};
+use super::metric::{Batch, Metric, Resource};
 use crate::shared::deadline::{Deadline, EpochMs};
 
 pub(super) use self::cold_start::Predecessor;
@@ -37,9 +37,8 @@ pub(super) struct Accounting {
     invocations: Invocations,
     series: Series,
     interval_start: EpochMs,
-    instance_id: Option<String>,
-    function_arn: Option<String>,
-    memory_bytes: Option<u64>,
+    /// What the figures belong to, as far as it is known.
+    pub(super) resource: Resource,
     /// From the start of this process until it was registered, and until it was ready, unless that
     /// is exported.
     start_cost_ms: Option<[f64; 2]>,
@@ -58,9 +57,7 @@ impl Accounting {
             invocations: Invocations::default(),
             series: Series::default(),
             interval_start: started_at,
-            instance_id: None,
-            function_arn: None,
-            memory_bytes: None,
+            resource: Resource::default(),
             start_cost_ms: None,
             cpu_counted_ms: Some(0.0),
             is_restored: false,
@@ -99,7 +96,7 @@ impl Accounting {
         self.invocations = Invocations::default();
         self.series = Series::default();
         self.interval_start = now;
-        self.instance_id = None;
+        self.resource.instance_id = None;
         self.cpu_counted_ms = None;
         self.is_restored = true;
         self.start_cost_ms = None;
@@ -269,7 +266,7 @@ impl Accounting {
         let known = [
             ("request_id", &start.first.request_id),
             ("trace_id", &start.first.trace_id),
-            ("instance_id", &self.instance_id),
+            ("instance_id", &self.resource.instance_id),
             ("runtime_version", &start.runtime_version),
             ("duration_source", &source),
         ];
@@ -306,28 +303,17 @@ impl Accounting {
     pub(super) const fn interval_is_full(&self) -> bool {
         self.series.is_full()
     }
-
-    /// The environment's name, as the platform tells it.
-    pub(super) fn instance_id(&self) -> Option<&str> {
-        self.instance_id.as_deref()
-    }
-
-    /// The function's ARN, as the platform tells it.
-    pub(super) fn function_arn(&self) -> Option<&str> {
-        self.function_arn.as_deref()
-    }
-
-    /// The memory that is configured, as the platform tells it.
-    pub(super) const fn memory_bytes(&self) -> Option<u64> {
-        self.memory_bytes
-    }
 }
 
 impl Accounting {
     fn environment(&mut self, record: &Record<'_>) {
-        note(string(record, Field::InstanceId), &mut self.instance_id);
-        note(string(record, Field::FunctionArn), &mut self.function_arn);
-        note(record.memory_bytes(), &mut self.memory_bytes);
+        let resource = &mut self.resource;
+        note(string(record, Field::InstanceId), &mut resource.instance_id);
+        note(
+            string(record, Field::FunctionArn),
+            &mut resource.function_arn,
+        );
+        resource.memory_mb = resource.memory_mb.or_else(|| record.memory_mb());
     }
 
     fn start(&mut self, record: &Record<'_>) {
@@ -341,8 +327,8 @@ impl Accounting {
             self.invocations.entry(request, &mut self.series);
         }
         self.cold_start.trace(request, record);
-        if self.function_arn.is_none() {
-            self.function_arn = string(record, Field::FunctionArn);
+        if self.resource.function_arn.is_none() {
+            self.resource.function_arn = string(record, Field::FunctionArn);
         }
     }
 
@@ -472,7 +458,7 @@ fn crop(text: &str) -> &str {
 }
 
 /// Takes what is known in place of what was.
-fn note<T>(new: Option<T>, old: &mut Option<T>) {
+fn note(new: Option<String>, old: &mut Option<String>) {
     if new.is_some() {
         *old = new;
     }

@@ -216,9 +216,10 @@ fn an_on_demand_start_has_all_its_parts() {
     assert_eq!(property(batch, "instance_id"), Some("i-1"));
     assert_eq!(property(batch, "runtime_version"), Some("r:1"));
     assert_eq!(property(batch, "duration_source"), Some("phase_report"));
-    assert_eq!(script.account.instance_id(), Some("i-1"));
-    assert_eq!(script.account.memory_bytes(), Some(268_435_456));
-    assert_eq!(script.account.function_arn(), None);
+    let resource = &script.account.resource;
+    assert_eq!(resource.instance_id.as_deref(), Some("i-1"));
+    assert_eq!(resource.memory_mb, Some(256));
+    assert_eq!(resource.function_arn, None);
 
     script.batch(700, &[runtime_done(690, "a", 200.5)]);
     script.batch(
