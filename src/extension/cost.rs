@@ -2,19 +2,13 @@
 
 use rustix::fs::{Mode, OFlags};
 
-use super::account::OwnCost;
 use crate::shared::http;
 use crate::shared::os::Clock;
 
-/// Processor time of all threads, and the most memory that was resident.
-pub(super) fn so_far() -> OwnCost {
+/// Milliseconds of processor time of all threads, and the most bytes of memory that were resident.
+pub(super) fn so_far() -> (f64, Option<f64>) {
     let cpu_ms = super::account::float(Clock::Processor.ns()) / 1e6;
-    OwnCost {
-        exec_to_register_ms: None,
-        exec_to_ready_ms: None,
-        cpu_ms: Some(cpu_ms),
-        peak_memory_bytes: peak_memory_bytes(),
-    }
+    (cpu_ms, peak_memory_bytes())
 }
 
 /// `VmHWM` of <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>, which is in KiB.
@@ -36,8 +30,8 @@ mod tests {
 
     #[test]
     fn this_process_has_taken_time_and_memory() {
-        let cost = so_far();
-        assert!(0.0 < cost.cpu_ms.unwrap());
-        assert!(100_000.0 < cost.peak_memory_bytes.unwrap());
+        let (cpu_ms, peak_memory_bytes) = so_far();
+        assert!(0.0 < cpu_ms);
+        assert!(100_000.0 < peak_memory_bytes.unwrap());
     }
 }

@@ -76,12 +76,8 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let mut accounting = Accounting::new(init_type, started_at);
     if ready.panics == 0 {
         let since_exec =
-            |at: clock::Instant| Some(at.saturating_duration_since(started).as_secs_f64() * 1e3);
-        accounting.own_cost(account::OwnCost {
-            exec_to_register_ms: since_exec(ready.registered_at),
-            exec_to_ready_ms: since_exec(ready.ready_at),
-            ..account::OwnCost::default()
-        });
+            |at: clock::Instant| at.saturating_duration_since(started).as_secs_f64() * 1e3;
+        accounting.started(since_exec(ready.registered_at), since_exec(ready.ready_at));
         if let Some(predecessor) = note::take(endpoint.address.port()) {
             accounting.follows(predecessor);
         }

@@ -34,7 +34,6 @@ pub(super) struct State {
 /// Borrowed for as long as one call takes, never across an await.
 struct Inner {
     accounting: Accounting,
-    resource: Resource,
     settings: &'static Settings,
     interval_ms: u64,
     /// When warm figures were exported last, in milliseconds since the epoch.
@@ -49,17 +48,17 @@ struct Inner {
 
 impl State {
     pub(super) fn new(
-        accounting: Accounting,
+        mut accounting: Accounting,
         resource: Resource,
         settings: Settings,
         interval_ms: u64,
     ) -> &'static Self {
+        accounting.resource = resource;
         // They last as long as the process.
         let settings: &Settings = Box::leak(Box::new(settings));
         Box::leak(Box::new(Self {
             inner: RefCell::new(Inner {
                 accounting,
-                resource,
                 #[cfg(feature = "otlp")]
                 delivery: Box::leak(Box::new(Delivery::new(settings.otlp.as_ref()))),
                 settings,
@@ -90,8 +89,9 @@ impl State {
         let deadline = Some(deadline).filter(|deadline| deadline.0 != EpochMs(0));
         inner.accounting.invoke(request_id, deadline, clock::now());
         inner.after_restore();
-        if inner.resource.function_arn.is_none() {
-            inner.resource.function_arn = arn;
+        let resource = &mut inner.accounting.resource;
+        if resource.function_arn.is_none() {
+            resource.function_arn = arn;
         }
     }
 
@@ -197,23 +197,18 @@ impl Inner {
             #[cfg(feature = "otlp")]
             self.delivery.restored();
             self.lost = (0, 0);
-            self.resource.instance_id = None;
             self.exported_at_ms = clock::now().0;
-            self.accounting.own_cost(cost::so_far());
+            self.own_cost();
         }
+    }
+
+    fn own_cost(&mut self) {
+        let (cpu_ms, peak_memory_bytes) = cost::so_far();
+        self.accounting.own_cost(cpu_ms, peak_memory_bytes);
     }
 
     fn export_cold_start(&mut self, end: Instant) {
         if let Some(batch) = self.accounting.take_cold_start(clock::now()) {
-            let resource = &mut self.resource;
-            note(self.accounting.instance_id(), &mut resource.instance_id);
-            note(self.accounting.function_arn(), &mut resource.function_arn);
-            let memory_mb = self
-                .accounting
-                .memory_bytes()
-                .map(|bytes| bytes / (1024 * 1024));
-            let memory_mb = memory_mb.and_then(|mb| u32::try_from(mb).ok());
-            self.resource.memory_mb = self.resource.memory_mb.or(memory_mb);
             self.write(&batch, end);
         }
     }
@@ -221,7 +216,7 @@ impl Inner {
     fn export_interval(&mut self, end: Instant) {
         let now = clock::now();
         self.exported_at_ms = now.0;
-        self.accounting.own_cost(cost::so_far());
+        self.own_cost();
         let (points, encoded) = self.undelivered();
         let (lines, bytes) = std::mem::take(&mut self.lost);
         self.accounting
@@ -257,7 +252,7 @@ impl Inner {
         #[cfg(feature = "dogstatsd")]
         self.write_dogstatsd(batch);
         #[cfg(feature = "otlp")]
-        self.delivery.push(&self.resource, batch);
+        self.delivery.push(&self.accounting.resource, batch);
     }
 
     #[cfg(feature = "emf")]
@@ -265,10 +260,16 @@ impl Inner {
         use super::export::emf;
 
         if let Some(emf) = &self.settings.emf {
-            emf::lines(&self.resource, batch, emf, clock::now(), &mut |line| {
-                let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
-                count(&mut self.lost, is_written, line);
-            });
+            emf::lines(
+                &self.accounting.resource,
+                batch,
+                emf,
+                clock::now(),
+                &mut |line| {
+                    let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
+                    count(&mut self.lost, is_written, line);
+                },
+            );
         }
     }
 
@@ -282,7 +283,7 @@ impl Inner {
 
         if let Some(path) = &self.settings.ndjson {
             let mut line = Vec::new();
-            ndjson::line(&self.resource, batch, &mut line);
+            ndjson::line(&self.accounting.resource, batch, &mut line);
             // Should it be a named pipe, nobody has to read from it.
             let mut options = OpenOptions::new();
             options.create(true).append(true);
@@ -303,7 +304,7 @@ impl Inner {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let family = driver::family(address);
             let socket = net::socket_with(family, SocketType::DGRAM, flags, None);
-            dogstatsd::datagrams(&self.resource, batch, &mut |datagram| {
+            dogstatsd::datagrams(&self.accounting.resource, batch, &mut |datagram| {
                 let sent = match &socket {
                     Ok(socket) => net::sendto(socket, datagram, SendFlags::empty(), &address),
                     Err(error) => Err(*error),
@@ -311,13 +312,6 @@ impl Inner {
                 count(&mut self.lost, sent.is_ok(), datagram);
             });
         }
-    }
-}
-
-/// Takes what is known in place of what was.
-fn note(new: Option<&str>, old: &mut Option<String>) {
-    if let Some(new) = new {
-        *old = Some(new.to_owned());
     }
 }
 

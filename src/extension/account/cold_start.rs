@@ -18,7 +18,7 @@ use super::super::event::{self, Field, Record};
 use super::invocations::Request;
 use super::metrics as m;
 use super::outcome::{Outcome, Status};
-use super::series::Figure;
+use super::series::{Attribute, Series};
 use super::{cut, float, string};
 use crate::shared::deadline::EpochMs;
 
@@ -119,8 +119,8 @@ pub(super) struct ColdStart {
     report: Option<Report>,
     /// The type of error with which init or restore failed.
     failure: Option<String>,
-    /// The reason, once the environment ends.
-    shutdown: Option<String>,
+    /// Once the environment ends, whether that is because of something that went wrong.
+    cut_short: Option<bool>,
     pub(super) without_telemetry: bool,
     /// INVOKE events, or on Managed Instances starts of invocations.
     pub(super) invocations: u64,
@@ -183,11 +183,20 @@ impl ColdStart {
             runtime_done_at: None,
             report: None,
             failure: None,
-            shutdown: None,
+            cut_short: None,
             without_telemetry: false,
             invocations: 0,
             first: First::default(),
             told: None,
+        }
+    }
+
+    /// The start that a restore at `now` is.
+    pub(super) fn restored(&self, now: EpochMs) -> Self {
+        Self {
+            origin: Origin::Restore,
+            without_telemetry: self.without_telemetry,
+            ..Self::new(InitType::SnapStart, now)
         }
     }
 
@@ -293,7 +302,7 @@ impl ColdStart {
     }
 
     pub(super) fn shutdown(&mut self, reason: &str) {
-        self.shutdown = Some(cut(reason));
+        self.cut_short = Some(matches!(reason, "failure" | "timeout"));
     }
 
     pub(super) const fn is_managed(&self) -> bool {
@@ -323,7 +332,7 @@ impl ColdStart {
         let unawaited =
             self.origin == Origin::Init && !self.in_invoke && self.init_type != InitType::OnDemand;
         let waited = |since: EpochMs| REPORT_WAIT_MS <= now.0.saturating_sub(since.0);
-        if self.shutdown.is_some() || (self.report.is_some() && (failed || unawaited)) {
+        if self.cut_short.is_some() || (self.report.is_some() && (failed || unawaited)) {
             return true;
         }
         match self.invocations {
@@ -369,66 +378,62 @@ impl ColdStart {
         is_failure.then(|| self.failure.as_deref().unwrap_or(UNKNOWN))
     }
 
-    /// What is known of a start that is told, but for its first invocation.
+    /// Adds what is known of a start that is told, but for its first invocation.
     ///
     /// The runtime is started when all extensions are registered, which nothing tells. Our own
     /// registration is the last moment before it that we know of.
-    pub(super) fn figures(&self) -> [Figure; 6] {
-        let is_user_facing = self.kind_told().is_some_and(Kind::is_user_facing);
-        let is_init = self.origin == Origin::Init;
-        let whole = if is_init {
-            &m::INIT_DURATION
-        } else {
-            &m::RESTORE_DURATION
+    pub(super) fn add(&self, attributes: &[Attribute<'_>], series: &mut Series) {
+        let Some(told) = self.told else {
+            return;
         };
-        let part = |from: Option<EpochMs>, to: Option<EpochMs>| {
-            // Stamps are rounded, and one part ends where the next begins.
-            let ms = float(to?.0.saturating_sub(from?.0));
-            is_init.then_some(ms)
+        series.count(&m::ENVIRONMENT_STARTS, attributes);
+        if told.kind.is_user_facing() {
+            series.count(&m::COLD_STARTS, attributes);
+        }
+        if self.origin == Origin::Restore {
+            series.add_known(&m::RESTORE_DURATION, attributes, told.duration_ms);
+            return;
+        }
+        series.add_known(&m::INIT_DURATION, attributes, told.duration_ms);
+        let mut part = |metric, from: Option<EpochMs>, to: Option<EpochMs>| {
+            if let (Some(from), Some(to)) = (from, to) {
+                // Stamps are rounded, and one part ends where the next begins.
+                series.add(metric, attributes, float(to.0.saturating_sub(from.0)));
+            }
         };
         let ready = self.report.and_then(|_| self.ended_at());
         let (registered, runtime_done) = (self.registered_at, self.runtime_done_at);
-        [
-            (&m::ENVIRONMENT_STARTS, Some(1.0)),
-            (&m::COLD_STARTS, is_user_facing.then_some(1.0)),
-            (whole, self.told.and_then(|told| told.duration_ms)),
-            (
-                &m::INIT_BEFORE_RUNTIME_DURATION,
-                part(self.started_at, registered),
-            ),
-            (&m::INIT_RUNTIME_DURATION, part(registered, runtime_done)),
-            (&m::INIT_EXTENSIONS_DURATION, part(runtime_done, ready)),
-        ]
+        part(
+            &m::INIT_BEFORE_RUNTIME_DURATION,
+            self.started_at,
+            registered,
+        );
+        part(&m::INIT_RUNTIME_DURATION, registered, runtime_done);
+        part(&m::INIT_EXTENSIONS_DURATION, runtime_done, ready);
     }
 
-    /// What the first invocation and its bill add to a start that has been told, once.
-    pub(super) fn take_first(&mut self) -> [Figure; 4] {
-        let mut figures = [
-            (&m::FIRST_INVOCATION_DURATION, None),
-            (&m::COLD_START_DURATION, None),
-            (&m::BILLED_INIT_DURATION, None),
-            (&m::BILLED_RESTORE_DURATION, None),
-        ];
+    /// Adds what the first invocation and its bill tell about a start that has been told, once.
+    pub(super) fn add_first(&mut self, attributes: &[Attribute<'_>], series: &mut Series) {
         let Some(mut told) = self.told else {
-            return figures;
+            return;
         };
         if !told.first
             && let Some((first_ms, whole_ms)) = self.first_durations(told)
         {
             told.first = true;
-            figures[0].1 = Some(first_ms);
-            figures[1].1 = whole_ms.filter(|_| told.kind.is_user_facing());
+            series.add(&m::FIRST_INVOCATION_DURATION, attributes, first_ms);
+            let whole_ms = whole_ms.filter(|_| told.kind.is_user_facing());
+            series.add_known(&m::COLD_START_DURATION, attributes, whole_ms);
         }
         if !told.billed
             && let Some(report) = self.first.report
         {
-            let [.., billed_restore_ms] = report;
             told.billed = true;
-            figures[2].1 = billed_init_ms(report);
-            figures[3].1 = billed_restore_ms;
+            let [.., restore_ms] = report;
+            series.add_known(&m::BILLED_INIT_DURATION, attributes, billed_init_ms(report));
+            series.add_known(&m::BILLED_RESTORE_DURATION, attributes, restore_ms);
         }
         self.told = Some(told);
-        figures
     }
 
     /// How long the first invocation took, and how long together with what it waited for.
@@ -450,9 +455,8 @@ impl ColdStart {
 
     fn kind(&self) -> Kind {
         let never_invoked = self.invocations == 0;
-        // Reasons such as `failure` and `timeout`, with no word of an init that succeeded.
-        let ended = self.shutdown.as_deref();
-        let cut_short = self.report.is_none() && matches!(ended, Some("failure" | "timeout"));
+        // With no word of an init that succeeded.
+        let cut_short = self.report.is_none() && self.cut_short == Some(true);
         if never_invoked && (self.failure.is_some() || cut_short) && !self.is_managed() {
             return Kind::InitFailure;
         }
@@ -464,14 +468,15 @@ impl ColdStart {
                 Kind::SnapStartRestore
             };
         }
-        match (self.init_type, self.predecessor) {
-            (InitType::ManagedInstances, _) if self.failure.is_some() => Kind::InitFailure,
-            (InitType::ManagedInstances, _) => Kind::ManagedInstances,
-            (InitType::ProvisionedConcurrency, _) if !self.in_invoke => {
-                Kind::ProvisionedConcurrency
-            }
-            (InitType::SnapStart, _) if !self.in_invoke => Kind::SnapStartInit,
-            (InitType::OnDemand, _) if !self.in_invoke && ahead => Kind::Proactive,
+        let unforced = match self.init_type {
+            InitType::ManagedInstances if self.failure.is_some() => return Kind::InitFailure,
+            InitType::ManagedInstances => return Kind::ManagedInstances,
+            InitType::ProvisionedConcurrency => Some(Kind::ProvisionedConcurrency),
+            InitType::SnapStart => Some(Kind::SnapStartInit),
+            InitType::OnDemand => ahead.then_some(Kind::Proactive),
+        };
+        match (unforced, self.predecessor) {
+            (Some(kind), _) if !self.in_invoke => kind,
             (_, Some(Predecessor::Timeout)) => Kind::ResetAfterTimeout,
             (_, Some(Predecessor::Crash)) => Kind::ResetAfterCrash,
             (_, Some(Predecessor::FailedInit) | None) if self.in_invoke => {

@@ -25,7 +25,7 @@ use self::outcome::{Outcome, Status};
 use self::series::Series;
 use super::config::InitType;
 use super::event::{Field, Kind, Record};
-use super::metric::{Batch, Metric};
+use super::metric::{Batch, Metric, Resource};
 use crate::shared::deadline::{Deadline, EpochMs};
 
 pub(super) use self::cold_start::Predecessor;
@@ -37,29 +37,16 @@ pub(super) struct Accounting {
     invocations: Invocations,
     series: Series,
     interval_start: EpochMs,
-    instance_id: Option<String>,
-    function_arn: Option<String>,
-    memory_bytes: Option<u64>,
-    /// From the start of this process until it was registered, and until it was ready.
-    exec_to_register_ms: Option<f64>,
-    exec_to_ready_ms: Option<f64>,
+    /// What the figures belong to, as far as it is known.
+    pub(super) resource: Resource,
+    /// From the start of this process until it was registered, and until it was ready, unless that
+    /// is exported.
+    start_cost_ms: Option<[f64; 2]>,
     /// Processor time that has been added to the series; `None` when what there is by now was that
     /// of a snapshot.
     cpu_counted_ms: Option<f64>,
     /// Whether a restore was noticed and not yet asked for.
     is_restored: bool,
-    /// Whether the times until registered and ready still have to be exported.
-    start_cost_is_due: bool,
-}
-
-/// What this extension costs. What is not known is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct OwnCost {
-    pub(super) exec_to_register_ms: Option<f64>,
-    pub(super) exec_to_ready_ms: Option<f64>,
-    /// Since the start of the process.
-    pub(super) cpu_ms: Option<f64>,
-    pub(super) peak_memory_bytes: Option<f64>,
 }
 
 impl Accounting {
@@ -70,14 +57,10 @@ impl Accounting {
             invocations: Invocations::default(),
             series: Series::default(),
             interval_start: started_at,
-            instance_id: None,
-            function_arn: None,
-            memory_bytes: None,
-            exec_to_register_ms: None,
-            exec_to_ready_ms: None,
+            resource: Resource::default(),
+            start_cost_ms: None,
             cpu_counted_ms: Some(0.0),
             is_restored: false,
-            start_cost_is_due: false,
         }
     }
 
@@ -109,15 +92,14 @@ impl Accounting {
         if again {
             return;
         }
-        let before = std::mem::replace(self, Self::new(InitType::SnapStart, now));
-        self.cold_start.origin = Origin::Restore;
-        self.cold_start.without_telemetry = before.cold_start.without_telemetry;
-        self.function_arn = before.function_arn;
-        self.memory_bytes = before.memory_bytes;
-        self.exec_to_register_ms = before.exec_to_register_ms;
-        self.exec_to_ready_ms = before.exec_to_ready_ms;
+        self.cold_start = self.cold_start.restored(now);
+        self.invocations = Invocations::default();
+        self.series = Series::default();
+        self.interval_start = now;
+        self.resource.instance_id = None;
         self.cpu_counted_ms = None;
         self.is_restored = true;
+        self.start_cost_ms = None;
     }
 
     /// Whether this process was restored since this was last asked.
@@ -235,34 +217,29 @@ impl Accounting {
         self.drops("exporter", float(records), float(bytes));
     }
 
+    /// Takes note of how long this process took until it was registered, and until it was ready.
+    pub(super) fn started(&mut self, to_register_ms: f64, to_ready_ms: f64) {
+        self.start_cost_ms = Some([to_register_ms, to_ready_ms]);
+        let began = self.cold_start.began_at.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a duration is not negative"
+        )]
+        let registered = began.saturating_add(to_register_ms as u64);
+        self.cold_start.registered_at = Some(EpochMs(registered));
+    }
+
     /// Takes note of what this extension has cost so far.
-    pub(super) fn own_cost(&mut self, cost: OwnCost) {
-        let known = cost.exec_to_register_ms.is_some() || cost.exec_to_ready_ms.is_some();
-        let is_new = self.exec_to_ready_ms.is_none();
-        self.start_cost_is_due |= known && is_new && self.cold_start.origin == Origin::Init;
-        if let Some(cpu_ms) = cost.cpu_ms {
-            let more_ms = cpu_ms - self.cpu_counted_ms.unwrap_or(cpu_ms);
-            if 0.0 < more_ms {
-                self.series.add(&m::EXTENSION_CPU_TIME, &[], more_ms);
-            }
-            self.cpu_counted_ms = Some(self.cpu_counted_ms.map_or(cpu_ms, |ms| ms.max(cpu_ms)));
+    pub(super) fn own_cost(&mut self, cpu_ms: f64, peak_memory_bytes: Option<f64>) {
+        let counted_ms = self.cpu_counted_ms.unwrap_or(cpu_ms);
+        if counted_ms < cpu_ms {
+            self.series
+                .add(&m::EXTENSION_CPU_TIME, &[], cpu_ms - counted_ms);
         }
+        self.cpu_counted_ms = Some(counted_ms.max(cpu_ms));
         self.series
-            .add_known(&m::EXTENSION_MEMORY, &[], cost.peak_memory_bytes);
-        if let Some(ms) = cost.exec_to_register_ms
-            && self.cold_start.origin == Origin::Init
-        {
-            let began = self.cold_start.began_at.0;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a duration is not negative"
-            )]
-            let registered = began.saturating_add(ms as u64);
-            self.cold_start.registered_at = Some(EpochMs(registered));
-        }
-        note(cost.exec_to_register_ms, &mut self.exec_to_register_ms);
-        note(cost.exec_to_ready_ms, &mut self.exec_to_ready_ms);
+            .add_known(&m::EXTENSION_MEMORY, &[], peak_memory_bytes);
     }
 
     /// The start of this environment, once, as soon as its kind and duration are known.
@@ -275,24 +252,21 @@ impl Accounting {
         let attributes = [kind, ("estimated", "true")];
         let is_estimated = source == Some(cold_start::CLOCK);
         let (of_kind, _) = attributes.split_at(1 + usize::from(is_estimated));
-        series.add_all(&start.figures(), of_kind);
-        series.add_all(&self.cold_start.take_first(), of_kind);
+        start.add(of_kind, &mut series);
+        self.cold_start.add_first(of_kind, &mut series);
         if let Some(failure) = self.cold_start.failure_told() {
             series.count(&m::INIT_FAILURES, &[kind, ("error_type", failure)]);
         }
-        if std::mem::take(&mut self.start_cost_is_due) {
-            let figures = [
-                (&m::EXTENSION_REGISTER_DURATION, self.exec_to_register_ms),
-                (&m::EXTENSION_READY_DURATION, self.exec_to_ready_ms),
-            ];
-            series.add_all(&figures, &[]);
+        if let Some([to_register_ms, to_ready_ms]) = self.start_cost_ms.take() {
+            series.add(&m::EXTENSION_REGISTER_DURATION, &[], to_register_ms);
+            series.add(&m::EXTENSION_READY_DURATION, &[], to_ready_ms);
         }
         let start = &self.cold_start;
         let source = source.map(ToOwned::to_owned);
         let known = [
             ("request_id", &start.first.request_id),
             ("trace_id", &start.first.trace_id),
-            ("instance_id", &self.instance_id),
+            ("instance_id", &self.resource.instance_id),
             ("runtime_version", &start.runtime_version),
             ("duration_source", &source),
         ];
@@ -329,28 +303,17 @@ impl Accounting {
     pub(super) const fn interval_is_full(&self) -> bool {
         self.series.is_full()
     }
-
-    /// The environment's name, as the platform tells it.
-    pub(super) fn instance_id(&self) -> Option<&str> {
-        self.instance_id.as_deref()
-    }
-
-    /// The function's ARN, as the platform tells it.
-    pub(super) fn function_arn(&self) -> Option<&str> {
-        self.function_arn.as_deref()
-    }
-
-    /// The memory that is configured, as the platform tells it.
-    pub(super) const fn memory_bytes(&self) -> Option<u64> {
-        self.memory_bytes
-    }
 }
 
 impl Accounting {
     fn environment(&mut self, record: &Record<'_>) {
-        note(string(record, Field::InstanceId), &mut self.instance_id);
-        note(string(record, Field::FunctionArn), &mut self.function_arn);
-        note(record.memory_bytes(), &mut self.memory_bytes);
+        let resource = &mut self.resource;
+        note(string(record, Field::InstanceId), &mut resource.instance_id);
+        note(
+            string(record, Field::FunctionArn),
+            &mut resource.function_arn,
+        );
+        resource.memory_mb = resource.memory_mb.or_else(|| record.memory_mb());
     }
 
     fn start(&mut self, record: &Record<'_>) {
@@ -364,8 +327,8 @@ impl Accounting {
             self.invocations.entry(request, &mut self.series);
         }
         self.cold_start.trace(request, record);
-        if self.function_arn.is_none() {
-            self.function_arn = string(record, Field::FunctionArn);
+        if self.resource.function_arn.is_none() {
+            self.resource.function_arn = string(record, Field::FunctionArn);
         }
     }
 
@@ -432,9 +395,8 @@ impl Accounting {
     /// Adds what the first invocation tells about a start that was exported before.
     fn settle_first(&mut self) {
         if let Some(kind) = self.cold_start.kind_told() {
-            let figures = self.cold_start.take_first();
-            self.series
-                .add_all(&figures, &[("cold_start_kind", kind.name())]);
+            let attributes = [("cold_start_kind", kind.name())];
+            self.cold_start.add_first(&attributes, &mut self.series);
         }
     }
 
@@ -496,7 +458,7 @@ fn crop(text: &str) -> &str {
 }
 
 /// Takes what is known in place of what was.
-fn note<T>(new: Option<T>, old: &mut Option<T>) {
+fn note(new: Option<String>, old: &mut Option<String>) {
     if new.is_some() {
         *old = new;
     }
@@ -514,6 +476,7 @@ fn cut(text: &str) -> String {
     clippy::cast_precision_loss,
     reason = "counts and durations here are far below 2^53"
 )]
+#[inline(never)]
 pub(super) const fn float(number: u64) -> f64 {
     number as f64
 }

@@ -6,15 +6,14 @@ use super::metrics::DROPPED_VALUES;
 /// Name and value of an attribute.
 pub(super) type Attribute<'a> = (&'static str, &'a str);
 
-/// A metric and its value, if that is known.
-pub(super) type Figure = (&'static Metric, Option<f64>);
-
 /// Points that grow until they are taken.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     points: Vec<Point>,
     /// Whether a distribution has as many values as are to be exported at once.
     full: bool,
+    /// Values that had no room.
+    dropped: f64,
 }
 
 impl Series {
@@ -29,28 +28,38 @@ impl Series {
         if !value.is_finite() {
             return;
         }
-        let same = |point: &&mut Point| {
-            point.metric.name == metric.name
-                && point.attributes.len() == attributes.len()
-                && point
-                    .attributes
-                    .iter()
-                    .zip(attributes)
-                    .all(|(a, b)| (a.0, a.1.as_str()) == *b)
+        let same = |point: &Point| {
+            let known = point.attributes.iter();
+            let known = known.map(|(name, value)| (*name, value.as_str()));
+            std::ptr::eq(point.metric, metric) && known.eq(attributes.iter().copied())
         };
         // A search through some tens of points is smaller than a map, and no slower.
-        let Some(point) = self.points.iter_mut().find(same) else {
-            self.insert(metric, attributes, value);
+        let at = self.points.iter().position(same);
+        let at = at.unwrap_or(self.points.len());
+        if at == POINTS_MAX && !std::ptr::eq(metric, &DROPPED_VALUES) {
+            self.dropped += 1.0;
             return;
-        };
-        match (metric.kind, point.values.as_mut_slice()) {
+        }
+        if at == self.points.len() {
+            let mut owned = Vec::new();
+            for (name, value) in attributes {
+                owned.push((*name, (*value).to_owned()));
+            }
+            self.points.push(Point {
+                metric,
+                attributes: owned,
+                values: Vec::new(),
+            });
+        }
+        let values = &mut self.points[at].values;
+        match (metric.kind, values.as_mut_slice()) {
             (Kind::Counter, [sum, ..]) => *sum += value,
             (Kind::Gauge, [last, ..]) => *last = value,
-            (_, values) if values.len() < VALUES_KEPT_MAX => {
-                point.values.push(value);
-                self.full |= VALUES_MAX <= point.values.len();
+            (_, known) if known.len() < VALUES_KEPT_MAX => {
+                values.push(value);
+                self.full |= VALUES_MAX <= values.len();
             }
-            (_, _) => self.add(&DROPPED_VALUES, &[], 1.0),
+            (_, _) => self.dropped += 1.0,
         }
     }
 
@@ -71,27 +80,6 @@ impl Series {
         }
     }
 
-    pub(super) fn add_all(&mut self, figures: &[Figure], attributes: &[Attribute<'_>]) {
-        for (metric, value) in figures {
-            self.add_known(metric, attributes, *value);
-        }
-    }
-
-    fn insert(&mut self, metric: &'static Metric, attributes: &[Attribute<'_>], value: f64) {
-        if POINTS_MAX <= self.points.len() && metric.name != DROPPED_VALUES.name {
-            self.add(&DROPPED_VALUES, &[], 1.0);
-            return;
-        }
-        self.points.push(Point {
-            metric,
-            attributes: attributes
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
-            values: vec![value],
-        });
-    }
-
     /// Hands out the values of one attribute that the points of a metric have.
     pub(super) fn values_of(&self, metric: &Metric, attribute: &str, each: &mut dyn FnMut(&str)) {
         for point in &self.points {
@@ -108,6 +96,10 @@ impl Series {
     }
 
     pub(super) fn take(&mut self) -> Vec<Point> {
+        if self.dropped != 0.0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            self.add(&DROPPED_VALUES, &[], dropped);
+        }
         self.full = false;
         std::mem::take(&mut self.points)
     }
@@ -122,5 +114,5 @@ pub(super) const VALUES_MAX: usize = 100;
 /// records, all of which may be reports.
 pub(super) const VALUES_KEPT_MAX: usize = 1_100;
 
-/// Points of an interval. There are some forty metrics, of which few have several.
+/// Points of an interval, but for that of dropped values. There are some forty metrics, of which few have several.
 pub(super) const POINTS_MAX: usize = 128;

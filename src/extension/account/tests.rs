@@ -185,12 +185,8 @@ fn property<'b>(batch: &'b Batch, name: &str) -> Option<&'b str> {
 #[test]
 fn an_on_demand_start_has_all_its_parts() {
     let mut script = Script::new(InitType::OnDemand);
-    script.account.own_cost(OwnCost {
-        exec_to_register_ms: Some(4.5),
-        exec_to_ready_ms: Some(6.25),
-        cpu_ms: Some(3.0),
-        peak_memory_bytes: Some(1_500_000.0),
-    });
+    script.account.started(4.5, 6.25);
+    script.account.own_cost(3.0, Some(1_500_000.0));
     script.batch(
         440,
         &[init_start(64, "on-demand", "init"), init_runtime_done(401)],
@@ -220,9 +216,10 @@ fn an_on_demand_start_has_all_its_parts() {
     assert_eq!(property(batch, "instance_id"), Some("i-1"));
     assert_eq!(property(batch, "runtime_version"), Some("r:1"));
     assert_eq!(property(batch, "duration_source"), Some("phase_report"));
-    assert_eq!(script.account.instance_id(), Some("i-1"));
-    assert_eq!(script.account.memory_bytes(), Some(268_435_456));
-    assert_eq!(script.account.function_arn(), None);
+    let resource = &script.account.resource;
+    assert_eq!(resource.instance_id.as_deref(), Some("i-1"));
+    assert_eq!(resource.memory_mb, Some(256));
+    assert_eq!(resource.function_arn, None);
 
     script.batch(700, &[runtime_done(690, "a", 200.5)]);
     script.batch(
@@ -1078,11 +1075,7 @@ fn losses_logs_and_costs_are_counted() {
         ],
     );
     for cpu_ms in [5.0, 8.0, 7.0] {
-        script.account.own_cost(OwnCost {
-            cpu_ms: Some(cpu_ms),
-            peak_memory_bytes: Some(cpu_ms * 100.0),
-            ..OwnCost::default()
-        });
+        script.account.own_cost(cpu_ms, Some(cpu_ms * 100.0));
     }
     assert_eq!(
         script.interval(2_000),
@@ -1318,14 +1311,10 @@ fn the_end_says_what_the_next_process_follows() {
 #[test]
 fn the_cost_of_a_snapshot_is_not_that_of_its_restores() {
     let mut script = Script::new(InitType::SnapStart);
-    let cost = |cpu_ms| OwnCost {
-        cpu_ms: Some(cpu_ms),
-        ..OwnCost::default()
-    };
-    script.account.own_cost(cost(5.0));
+    script.account.own_cost(5.0, None);
     script.invoke(9_000, "a");
     for cpu_ms in [8.0, 10.0, 9.0, 11.5] {
-        script.account.own_cost(cost(cpu_ms));
+        script.account.own_cost(cpu_ms, None);
     }
     let points = script.interval(10_000);
     assert!(

@@ -188,15 +188,15 @@ impl<'a> Record<'a> {
 
     /// The memory that is configured. The pages give megabytes as an integer and as a string; real
     /// captures hold bytes. No function has a million megabytes, and none has less than a megabyte.
-    pub(in super::super) fn memory_bytes(&self) -> Option<u64> {
+    pub(in super::super) fn memory_mb(&self) -> Option<u32> {
         let number = self.number(Field::InstanceMaxMemory)?;
-        let bytes = if number < MIB { number * MIB } else { number };
+        let mb = if number < MIB { number } else { number / MIB };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "between 0 and 2^53"
+            reason = "not negative, and one that is too large becomes the largest"
         )]
-        Some(bytes as u64)
+        Some(mb as u32)
     }
 
     pub(in super::super) fn time(&self) -> Option<EpochMs> {
