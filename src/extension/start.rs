@@ -207,8 +207,11 @@ fn listen(port: u16) -> Result<(OwnedFd, u16), Errno> {
     set_socket_reuseaddr(&listener, true)?;
     rustix::net::bind(&listener, &address)?;
     rustix::net::listen(&listener, BACKLOG)?;
-    let bound = SocketAddr::try_from(rustix::net::getsockname(&listener)?)?;
-    Ok((listener, bound.port()))
+    let port = match port {
+        0 => SocketAddr::try_from(rustix::net::getsockname(&listener)?)?.port(),
+        port => port,
+    };
+    Ok((listener, port))
 }
 
 /// Connections that wait to be accepted.

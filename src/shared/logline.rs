@@ -5,7 +5,7 @@
 
 use super::deadline::EpochMs;
 use super::json;
-use super::text::{push, same};
+use super::text::{push, push_padded, same};
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,28 +170,17 @@ pub(crate) fn timestamp(time: EpochMs, out: &mut Vec<u8>) {
         (month - 9, 1)
     };
     let year = era * 400 + year + carry;
-    let parts = [
-        (year, 4, b'-'),
-        (month, 2, b'-'),
-        (day, 2, b'T'),
-        (ms / 3_600_000, 2, b':'),
-        (ms / 60_000 % 60, 2, b':'),
-        (ms / 1_000 % 60, 2, b'.'),
-        (ms % 1_000, 3, b'Z'),
-    ];
-    for (value, width, end) in parts {
-        let start = out.len();
-        out.resize(start + width, b'0');
-        let mut rest = value;
-        for digit in out.iter_mut().skip(start).rev() {
-            *digit = b"0123456789"
-                .get((rest % 10) as usize)
-                .copied()
-                .unwrap_or(b'0');
-            rest /= 10;
-        }
+    let mut part = |value, width, end| {
+        push_padded(out, value, width);
         out.push(end);
-    }
+    };
+    part(year, 4, b'-');
+    part(month, 2, b'-');
+    part(day, 2, b'T');
+    part(ms / 3_600_000, 2, b':');
+    part(ms / 60_000 % 60, 2, b':');
+    part(ms / 1_000 % 60, 2, b'.');
+    part(ms % 1_000, 3, b'Z');
 }
 
 #[cfg(test)]

@@ -8,15 +8,20 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends a number in decimal digits.
+pub(crate) fn push_decimal(out: &mut Vec<u8>, value: u64) {
+    push_padded(out, value, 1);
+}
+
+/// Appends a number in at least `width` decimal digits.
 #[inline(never)]
-pub(crate) fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
     let mut digits = [b'0'; DIGITS_MAX];
     let mut length = 0;
     for digit in digits.iter_mut().rev() {
         *digit += (value % 10) as u8;
         value /= 10;
         length += 1;
-        if value == 0 {
+        if value == 0 && width <= length {
             break;
         }
     }
