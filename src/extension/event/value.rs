@@ -37,6 +37,7 @@ impl<'a> Value<'a> {
     }
 
     /// Hands out the members of an object. What is none has none.
+    #[cfg(feature = "otlp")]
     pub(in super::super) fn members(self, each: &mut dyn FnMut(&str, Self)) {
         members(self.0, each).ok();
     }
