@@ -22,9 +22,10 @@ use super::cost;
 use super::delivery::Delivery;
 use super::event;
 use super::export::settings::Settings;
-use super::metric::{Batch, Resource};
+use super::metric::{Batch, Key, Resource};
 use super::sink::Sink;
 use crate::shared::deadline::{Deadline, EpochMs};
+use crate::shared::text::decimal_text;
 
 /// Shared by all tasks.
 pub(super) struct State {
@@ -90,8 +91,9 @@ impl State {
         let deadline = Some(deadline).filter(|deadline| deadline.0 != EpochMs(0));
         inner.accounting.invoke(request_id, deadline, clock::now());
         inner.after_restore();
-        if inner.resource.function_arn.is_none() {
-            inner.resource.function_arn = arn;
+        if inner.resource.get(Key::FunctionArn).is_empty() {
+            let arn = arn.unwrap_or_default();
+            inner.resource.set(Key::FunctionArn, &arn);
         }
     }
 
@@ -197,7 +199,7 @@ impl Inner {
             #[cfg(feature = "otlp")]
             self.delivery.restored();
             self.lost = (0, 0);
-            self.resource.instance_id = None;
+            self.resource.set(Key::InstanceId, "");
             self.exported_at_ms = clock::now().0;
             self.accounting.own_cost(cost::so_far());
         }
@@ -205,15 +207,21 @@ impl Inner {
 
     fn export_cold_start(&mut self, end: Instant) {
         if let Some(batch) = self.accounting.take_cold_start(clock::now()) {
-            let resource = &mut self.resource;
-            note(self.accounting.instance_id(), &mut resource.instance_id);
-            note(self.accounting.function_arn(), &mut resource.function_arn);
-            let memory_mb = self
-                .accounting
-                .memory_bytes()
-                .map(|bytes| bytes / (1024 * 1024));
-            let memory_mb = memory_mb.and_then(|mb| u32::try_from(mb).ok());
-            self.resource.memory_mb = self.resource.memory_mb.or(memory_mb);
+            let told = [
+                (Key::InstanceId, self.accounting.instance_id()),
+                (Key::FunctionArn, self.accounting.function_arn()),
+            ];
+            for (key, value) in told {
+                if let Some(value) = value {
+                    self.resource.set(key, value);
+                }
+            }
+            if self.resource.get(Key::MemoryMb).is_empty()
+                && let Some(bytes) = self.accounting.memory_bytes()
+            {
+                let memory_mb = decimal_text(bytes / (1024 * 1024));
+                self.resource.set(Key::MemoryMb, &memory_mb);
+            }
             self.write(&batch, end);
         }
     }
@@ -265,7 +273,7 @@ impl Inner {
         use super::export::emf;
 
         if let Some(emf) = &self.settings.emf {
-            emf::lines(&self.resource, batch, emf, clock::now(), &mut |line| {
+            emf::lines(&self.resource, batch, *emf, clock::now(), &mut |line| {
                 let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
                 count(&mut self.lost, is_written, line);
             });
@@ -274,19 +282,19 @@ impl Inner {
 
     #[cfg(feature = "ndjson")]
     fn write_ndjson(&mut self, batch: &Batch, end: Instant) {
-        use std::fs::OpenOptions;
         use std::os::fd::AsFd as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
+
+        use rustix::fs::{Mode, OFlags};
 
         use super::export::ndjson;
 
-        if let Some(path) = &self.settings.ndjson {
+        if let Some(path) = self.settings.ndjson {
             let mut line = Vec::new();
             ndjson::line(&self.resource, batch, &mut line);
             // Should it be a named pipe, nobody has to read from it.
-            let mut options = OpenOptions::new();
-            options.create(true).append(true);
-            let file = options.custom_flags(libc::O_NONBLOCK).open(path);
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK;
+            let mode = Mode::from_raw_mode(0o666);
+            let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, mode);
             let is_written = file.is_ok_and(|file| self.file.write(file.as_fd(), &line, end));
             count(&mut self.lost, is_written, &line);
         }
@@ -311,13 +319,6 @@ impl Inner {
                 count(&mut self.lost, sent.is_ok(), datagram);
             });
         }
-    }
-}
-
-/// Takes what is known in place of what was.
-fn note(new: Option<&str>, old: &mut Option<String>) {
-    if let Some(new) = new {
-        *old = Some(new.to_owned());
     }
 }
 
@@ -373,10 +374,7 @@ mod tests {
 
     fn state(settings: Settings) -> &'static State {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
-        let resource = Resource {
-            function_name: "f".to_owned(),
-            ..Resource::default()
-        };
+        let resource = Resource::of(&[(Key::FunctionName, "f")]);
         State::new(accounting, resource, settings, 60_000)
     }
 
@@ -385,8 +383,8 @@ mod tests {
         Settings {
             otlp: Some(Otlp {
                 address,
-                authority: address.to_string(),
-                target: "/v1/metrics".to_owned(),
+                authority: address.to_string().leak(),
+                target: ["/v1/metrics", "", ""],
                 encoding: Encoding::Json,
                 headers: Vec::new(),
                 timeout_ms: 60_000,
@@ -398,7 +396,7 @@ mod tests {
 
     fn ndjson_to(path: &str) -> Settings {
         Settings {
-            ndjson: Some(path.into()),
+            ndjson: Some(path.to_owned().leak()),
             ..Settings::default()
         }
     }
@@ -583,10 +581,7 @@ mod tests {
         assert!(100 < bytes);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
-        state.inner.borrow_mut().settings = Box::leak(Box::new(Settings {
-            ndjson: Some(file.clone()),
-            ..Settings::default()
-        }));
+        state.inner.borrow_mut().settings = Box::leak(Box::new(ndjson_to(file.to_str().unwrap())));
         state.export(true);
         let written = std::fs::read_to_string(&file).unwrap();
         for (name, value) in [("dropped_records", 1), ("dropped_bytes", bytes)] {
