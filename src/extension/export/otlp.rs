@@ -204,12 +204,8 @@ fn data_point(point: &Point, batch: &Batch, values: &mut [f64], out: &mut Docume
         }
     }
     out.open(1, "dataPoints", Group::Message);
-    for (number, name, ms) in [
-        (2, "startTimeUnixNano", batch.start_ms),
-        (3, "timeUnixNano", batch.end_ms),
-    ] {
-        out.integer(number, name, Width::Fixed, ms.saturating_mul(1_000_000));
-    }
+    time(2, "startTimeUnixNano", batch.start_ms, out);
+    time(3, "timeUnixNano", batch.end_ms, out);
     if metric.kind == Kind::Distribution {
         histogram(metric, values, out);
     } else {
@@ -223,13 +219,18 @@ fn data_point(point: &Point, batch: &Batch, values: &mut [f64], out: &mut Docume
     for (name, value) in &point.attributes {
         // The convention's name where there is one, else one in our own namespace:
         // <https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/>
-        match *name {
-            "error_type" => attribute(attributes, "error.type", value, out),
-            name => attribute(attributes, &["bantam.", name].concat(), value, out),
-        }
+        let name = match *name {
+            "error_type" => ["error.", "type"],
+            name => ["bantam.", name],
+        };
+        attribute(attributes, &name.concat(), value, out);
     }
     out.close();
     out.close();
+}
+
+fn time(field: u8, name: &str, ms: u64, out: &mut Document) {
+    out.integer(field, name, Width::Fixed, ms.saturating_mul(1_000_000));
 }
 
 fn histogram(metric: &Metric, values: &[f64], out: &mut Document) {

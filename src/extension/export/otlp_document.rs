@@ -42,23 +42,25 @@ pub(super) enum Width {
 
 impl Document {
     pub(super) fn new(encoding: Encoding) -> Self {
-        let mut document = Self {
-            encoding,
-            bytes: Vec::new(),
-            open: Vec::new(),
+        let start: &[u8] = match encoding {
+            Encoding::Json => b"{",
+            // The outermost message has no frame.
+            Encoding::Protobuf => b"",
         };
-        // The outermost message of protobuf has no frame.
-        if encoding == Encoding::Json {
-            push(&mut document.bytes, "{");
-            document.open.push((Group::Message, 1));
+        Self {
+            encoding,
+            bytes: start.to_vec(),
+            open: Vec::new(),
         }
-        document
     }
 
     /// Ends what is open. The bytes of the document.
     pub(super) fn finish(mut self) -> Vec<u8> {
         while !self.open.is_empty() {
             self.close();
+        }
+        if self.encoding == Encoding::Json {
+            push(&mut self.bytes, "}");
         }
         self.bytes
     }
