@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::config::Protocol;
 use super::event::{self, Value};
-use super::metric::Resource;
+use super::metric::{Key, Resource};
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, Reader};
@@ -32,14 +32,17 @@ pub(super) struct Registered {
 
 impl Registered {
     /// What the platform says of the function counts more than what the environment says.
-    pub(super) fn fill(&mut self, resource: &mut Resource) {
-        if let Some(name) = self.function_name.take() {
-            resource.function_name = name;
+    pub(super) fn fill(&self, resource: &mut Resource) {
+        let told = [
+            (Key::FunctionName, &self.function_name),
+            (Key::FunctionVersion, &self.function_version),
+            (Key::AccountId, &self.account_id),
+        ];
+        for (key, value) in told {
+            if let Some(value) = value {
+                resource.set(key, value);
+            }
         }
-        if let Some(version) = self.function_version.take() {
-            resource.function_version = version;
-        }
-        resource.account_id = self.account_id.take();
     }
 }
 

@@ -4,10 +4,11 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-extensions-api-lifecycle>.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
 
-use super::metric::Resource;
+use super::metric::{Key, Resource};
 use crate::shared::http::decimal;
+use crate::shared::text::same;
 
 /// How the environment came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,56 +56,118 @@ impl InitType {
 
 impl Config {
     /// Reads the settings through `lookup`. A bad value falls back to its default.
-    pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        let text = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let mut warnings = Vec::new();
-        // What `parse` makes of a value, or of the default.
-        let mut read = |name: &str, default: &str, parse: fn(&str) -> Option<u64>| {
-            let value = text(name);
-            let parsed = value.as_deref().and_then(parse);
-            if let (Some(value), None) = (&value, parsed) {
-                warnings.push(format!("{name} is {value:?}, using {default}"));
-            }
-            parsed.or_else(|| parse(default)).unwrap_or_default()
-        };
-        let port = read("BANTAM_TELEMETRY_PORT", PORT, |value| {
-            let port = decimal(value.as_bytes());
-            port.filter(|port| (1..=65_535).contains(port) && *port != RUNTIME_API_PORT)
+    #[inline(never)]
+    pub(super) fn read(lookup: Lookup<'_>) -> Self {
+        let mut reader = Reader::new(lookup);
+        let port = reader.quoted("BANTAM_TELEMETRY_PORT", PORT, |value| {
+            let port = decimal(value.as_bytes()).unwrap_or_default();
+            (1..=65_535).contains(&port) && port != RUNTIME_API_PORT
         });
-        let is_tcp = read("BANTAM_TELEMETRY_PROTOCOL", "http", |value| {
-            let is_tcp = value.eq_ignore_ascii_case("tcp");
-            (is_tcp || value.eq_ignore_ascii_case("http")).then_some(is_tcp.into())
+        let protocol = reader.quoted("BANTAM_TELEMETRY_PROTOCOL", "http", |value| {
+            is_tcp(value) || same(value.as_bytes(), b"http")
         });
-        let interval_ms = read("BANTAM_INTERVAL_MS", INTERVAL_MS, |value| {
-            decimal(value.as_bytes()).filter(|ms| *ms <= INTERVAL_MS_MAX)
+        let interval_ms = reader.quoted("BANTAM_INTERVAL_MS", INTERVAL_MS, |value| {
+            decimal(value.as_bytes()).is_some_and(|ms| ms <= INTERVAL_MS_MAX)
         });
-        let resource = Resource {
-            function_name: text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
-            function_version: text("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_default(),
-            region: text("AWS_REGION"),
-            memory_mb: text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-                .and_then(|mb| u32::try_from(decimal(mb.as_bytes())?).ok()),
-            ..Resource::default()
-        };
-        Self {
-            port: u16::try_from(port).unwrap_or_default(),
-            protocol: match is_tcp {
-                0 => Protocol::Http,
-                _ => Protocol::Tcp,
-            },
-            interval_ms,
-            resource,
-            warnings,
+        let mut resource = Resource::default();
+        for (key, name) in VARIABLES {
+            resource.set(key, reader.text(name).unwrap_or_default());
         }
+        if decimal(resource.get(Key::MemoryMb).as_bytes()).is_none() {
+            resource.set(Key::MemoryMb, "");
+        }
+        let number = |text: &str| decimal(text.as_bytes()).unwrap_or_default();
+        Self {
+            port: u16::try_from(number(port)).unwrap_or_default(),
+            protocol: match is_tcp(protocol) {
+                true => Protocol::Tcp,
+                false => Protocol::Http,
+            },
+            interval_ms: number(interval_ms),
+            resource,
+            warnings: reader.warnings,
+        }
+    }
+}
+
+fn is_tcp(protocol: &str) -> bool {
+    same(protocol.as_bytes(), b"tcp")
+}
+
+/// Answers the name of a variable with its value, which is kept as long as the process lives.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
+
+/// Reads variables and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    lookup: Lookup<'a>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(lookup: Lookup<'a>) -> Self {
+        Self {
+            lookup,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The value of a variable, trimmed; an empty one counts as absent.
+    pub(super) fn text(&self, name: &str) -> Option<&'static str> {
+        let value = (self.lookup)(name)?.trim_ascii();
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// The value of a variable. Instead of one that is not good, its default, and a warning: the
+    /// name and `why`.
+    pub(super) fn value(
+        &mut self,
+        name: &str,
+        default: &'static str,
+        is_good: fn(&str) -> bool,
+        why: &[&str],
+    ) -> &'static str {
+        match self.text(name) {
+            Some(value) if is_good(value) => value,
+            Some(_) => {
+                self.warn(&[name, &why.concat()]);
+                default
+            }
+            None => default,
+        }
+    }
+
+    /// The value of a variable that holds no secret: the warning says it.
+    #[inline(never)]
+    fn quoted(
+        &mut self,
+        name: &str,
+        default: &'static str,
+        is_good: fn(&str) -> bool,
+    ) -> &'static str {
+        let value = self.text(name).unwrap_or_default();
+        let why = [" is \"", value, "\", using ", default];
+        self.value(name, default, is_good, &why)
+    }
+
+    pub(super) fn warn(&mut self, parts: &[&str]) {
+        self.warnings.push(parts.concat());
     }
 }
 
 /// The name to register under: the base name of the file, exactly, or the platform takes the
 /// caller for another extension and waits for this one until the init phase fails.
 pub(super) fn name(argv0: &OsStr) -> String {
-    let name = Path::new(argv0).file_name().unwrap_or(argv0);
-    name.to_string_lossy().into_owned()
+    let mut parts = argv0.as_bytes().rsplit(|byte| *byte == b'/');
+    String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned()
 }
+
+/// What the environment says of the function.
+const VARIABLES: [(Key, &str); 4] = [
+    (Key::FunctionName, "AWS_LAMBDA_FUNCTION_NAME"),
+    (Key::FunctionVersion, "AWS_LAMBDA_FUNCTION_VERSION"),
+    (Key::Region, "AWS_REGION"),
+    (Key::MemoryMb, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
+];
 
 /// A port that no known extension, sidecar or local tool uses.
 const PORT: &str = "4243";
@@ -126,7 +189,7 @@ mod tests {
             pairs
                 .iter()
                 .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+                .map(|(_, value)| &*(*value).to_owned().leak())
         })
     }
 
@@ -159,8 +222,8 @@ mod tests {
             (config.port, config.protocol, config.interval_ms),
             (5_000, Protocol::Tcp, 0)
         );
-        assert_eq!(config.resource.function_name, "f");
-        assert_eq!(config.resource.memory_mb, Some(128));
+        assert_eq!(config.resource.get(Key::FunctionName), "f");
+        assert_eq!(config.resource.get(Key::MemoryMb), "128");
         assert!(config.warnings.is_empty());
     }
 

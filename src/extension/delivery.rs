@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::clock::{self, Instant};
 use super::driver::{self, ReadError, Socket, Work};
 use super::export::otlp::{self, Otlp};
+use super::export::otlp_answer;
 use super::export::queue::{Dropped, Encoded, Queue};
 use super::export::retry::{self, Backoff, Verdict};
 use super::log;
@@ -155,7 +156,7 @@ impl Delivery {
         match verdict {
             Verdict::Delivered => {
                 outbox.backoff.succeeded();
-                let rejected = otlp::rejected(otlp.encoding, body).min(batch.points);
+                let rejected = otlp_answer::rejected(otlp.encoding, body).min(batch.points);
                 outbox.queue.rejected(rejected);
             }
             Verdict::Retry { after_ms } => {
@@ -216,7 +217,7 @@ async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
 
 async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> Result<(), ReadError> {
     let mut head = Vec::with_capacity(256);
-    let mut writer = HeadWriter::request(&mut head, "POST", &[&otlp.target], &otlp.authority)
+    let mut writer = HeadWriter::request(&mut head, "POST", &otlp.target, otlp.authority)
         .field("Content-Type", otlp.encoding.content_type().as_bytes())
         .field("Connection", b"close");
     for (name, value) in &otlp.headers {

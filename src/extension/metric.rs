@@ -34,6 +34,18 @@ pub(super) struct Metric {
     pub(super) description: &'static str,
 }
 
+/// Whether all exporters can write a name as it is.
+pub(super) const fn is_name(name: &str) -> bool {
+    let mut rest = name.as_bytes();
+    while let [first, behind @ ..] = rest {
+        if !matches!(first, b'a'..=b'z' | b'_') {
+            return false;
+        }
+        rest = behind;
+    }
+    !name.is_empty() && name.len() <= 200
+}
+
 /// Values of one metric under one set of attributes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Point {
@@ -56,16 +68,62 @@ pub(super) struct Batch {
     pub(super) properties: Vec<(&'static str, String)>,
 }
 
-/// What the points belong to.
+/// What the points belong to: a value for each [`Key`], empty where it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Resource {
-    pub(super) function_name: String,
-    pub(super) function_version: String,
-    pub(super) function_arn: Option<String>,
-    pub(super) account_id: Option<String>,
-    pub(super) region: Option<String>,
-    pub(super) memory_mb: Option<u32>,
+pub(super) struct Resource([String; KEYS.len()]);
+
+/// What can be known of a function and its environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    FunctionName,
+    FunctionVersion,
+    FunctionArn,
+    AccountId,
+    Region,
+    MemoryMb,
     /// The environment: `instanceId` of `platform.initStart` where it is known.
-    pub(super) instance_id: Option<String>,
-    pub(super) service_name: Option<String>,
+    InstanceId,
+    ServiceName,
+}
+
+impl Resource {
+    pub(super) fn get(&self, key: Key) -> &str {
+        &self.0[key as usize]
+    }
+
+    pub(super) fn set(&mut self, key: Key, value: &str) {
+        value.clone_into(&mut self.0[key as usize]);
+    }
+
+    /// The value by the name of its key; empty if there is none.
+    #[cfg(feature = "emf")]
+    pub(super) fn named(&self, name: &str) -> &str {
+        let mut values = KEYS.iter().zip(&self.0);
+        values
+            .find(|(key, _)| **key == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+/// The names of the keys.
+const KEYS: [&str; 8] = [
+    "function_name",
+    "function_version",
+    "function_arn",
+    "account_id",
+    "region",
+    "memory_mb",
+    "instance_id",
+    "service_name",
+];
+
+#[cfg(test)]
+impl Resource {
+    pub(super) fn of(values: &[(Key, &str)]) -> Self {
+        let mut resource = Self::default();
+        for (key, value) in values {
+            resource.set(*key, value);
+        }
+        resource
+    }
 }

@@ -29,6 +29,7 @@ use std::time::Duration;
 use self::account::Accounting;
 use self::config::{Config, InitType};
 use self::export::settings::Settings;
+use self::metric::Key;
 use self::start::Ready;
 use self::state::State;
 use crate::shared::deadline::EpochMs;
@@ -51,7 +52,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         }
     };
     let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
-    let read_config = || Config::read(&text);
+    // They are read once, and kept as long as the process lives.
+    let setting = |name: &str| Some(&*text(name)?.leak());
+    let read_config = || Config::read(&setting);
     let name = config::name(argv0);
     let resumed = resume::resumed(&text, endpoint.address);
     let mut ready = Ready::new(&endpoint, init_type, started);
@@ -63,7 +66,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     resume::watch(&ready.registered.identifier, port, ready.panics);
     resume::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
     resume::asked(ready.asked);
-    let settings = Settings::read(&text);
+    let settings = Settings::read(&setting);
     for warning in ready.config.warnings.iter().chain(&settings.warnings) {
         log(warning);
     }
@@ -72,7 +75,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     }
     let mut resource = std::mem::take(&mut ready.config.resource);
     ready.registered.fill(&mut resource);
-    resource.service_name.clone_from(&settings.service_name);
+    resource.set(Key::ServiceName, settings.service_name);
     let mut accounting = Accounting::new(init_type, started_at);
     if ready.panics == 0 {
         let since_exec =

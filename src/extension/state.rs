@@ -22,7 +22,7 @@ use super::cost;
 use super::delivery::Delivery;
 use super::event;
 use super::export::settings::Settings;
-use super::metric::{Batch, Resource};
+use super::metric::{Batch, Key, Resource};
 use super::sink::Sink;
 use crate::shared::deadline::{Deadline, EpochMs};
 
@@ -90,8 +90,8 @@ impl State {
         inner.accounting.invoke(request_id, deadline, clock::now());
         inner.after_restore();
         let resource = &mut inner.accounting.resource;
-        if resource.function_arn.is_none() {
-            resource.function_arn = arn;
+        if resource.get(Key::FunctionArn).is_empty() {
+            resource.set(Key::FunctionArn, arn.as_deref().unwrap_or_default());
         }
     }
 
@@ -260,34 +260,29 @@ impl Inner {
         use super::export::emf;
 
         if let Some(emf) = &self.settings.emf {
-            emf::lines(
-                &self.accounting.resource,
-                batch,
-                emf,
-                clock::now(),
-                &mut |line| {
-                    let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
-                    count(&mut self.lost, is_written, line);
-                },
-            );
+            let resource = &self.accounting.resource;
+            emf::lines(resource, batch, *emf, clock::now(), &mut |line| {
+                let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
+                count(&mut self.lost, is_written, line);
+            });
         }
     }
 
     #[cfg(feature = "ndjson")]
     fn write_ndjson(&mut self, batch: &Batch, end: Instant) {
-        use std::fs::OpenOptions;
         use std::os::fd::AsFd as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
+
+        use rustix::fs::{Mode, OFlags};
 
         use super::export::ndjson;
 
-        if let Some(path) = &self.settings.ndjson {
+        if let Some(path) = self.settings.ndjson {
             let mut line = Vec::new();
             ndjson::line(&self.accounting.resource, batch, &mut line);
             // Should it be a named pipe, nobody has to read from it.
-            let mut options = OpenOptions::new();
-            options.create(true).append(true);
-            let file = options.custom_flags(libc::O_NONBLOCK).open(path);
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK;
+            let mode = Mode::from_raw_mode(0o666);
+            let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, mode);
             let is_written = file.is_ok_and(|file| self.file.write(file.as_fd(), &line, end));
             count(&mut self.lost, is_written, &line);
         }
@@ -367,10 +362,7 @@ mod tests {
 
     fn state(settings: Settings) -> &'static State {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
-        let resource = Resource {
-            function_name: "f".to_owned(),
-            ..Resource::default()
-        };
+        let resource = Resource::of(&[(Key::FunctionName, "f")]);
         State::new(accounting, resource, settings, 60_000)
     }
 
@@ -379,8 +371,8 @@ mod tests {
         Settings {
             otlp: Some(Otlp {
                 address,
-                authority: address.to_string(),
-                target: "/v1/metrics".to_owned(),
+                authority: address.to_string().leak(),
+                target: ["/v1/metrics", "", ""],
                 encoding: Encoding::Json,
                 headers: Vec::new(),
                 timeout_ms: 60_000,
@@ -392,7 +384,7 @@ mod tests {
 
     fn ndjson_to(path: &str) -> Settings {
         Settings {
-            ndjson: Some(path.into()),
+            ndjson: Some(path.to_owned().leak()),
             ..Settings::default()
         }
     }
@@ -577,10 +569,7 @@ mod tests {
         assert!(100 < bytes);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
-        state.inner.borrow_mut().settings = Box::leak(Box::new(Settings {
-            ndjson: Some(file.clone()),
-            ..Settings::default()
-        }));
+        state.inner.borrow_mut().settings = Box::leak(Box::new(ndjson_to(file.to_str().unwrap())));
         state.export(true);
         let written = std::fs::read_to_string(&file).unwrap();
         for (name, value) in [("dropped_records", 1), ("dropped_bytes", bytes)] {

@@ -28,6 +28,14 @@ pub(crate) fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
     out.extend_from_slice(digits.get(DIGITS_MAX - length..).unwrap_or_default());
 }
 
+/// A number in decimal digits.
+#[cfg(feature = "extension")]
+pub(crate) fn decimal_text(value: u64) -> String {
+    let mut out = Vec::new();
+    push_decimal(&mut out, value);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Whether two texts are the same but for the case of ASCII letters.
 #[inline(never)]
 pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {

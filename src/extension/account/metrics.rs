@@ -3,9 +3,10 @@
 //! Names of OTLP are those of the conventions where one exists, with their meaning:
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-metrics/>
 
-use super::super::metric::{Kind, Metric, Unit};
+use super::super::metric::{Kind, Metric, Unit, is_name};
 
 const fn counter(name: &'static str, otlp_name: &'static str, description: &'static str) -> Metric {
+    assert!(is_name(name));
     Metric {
         name,
         otlp_name,

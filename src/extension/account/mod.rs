@@ -25,8 +25,9 @@ use self::outcome::{Outcome, Status};
 use self::series::Series;
 use super::config::InitType;
 use super::event::{Field, Kind, Record};
-use super::metric::{Batch, Metric, Resource};
+use super::metric::{Batch, Key, Metric, Resource};
 use crate::shared::deadline::{Deadline, EpochMs};
+use crate::shared::text::decimal_text;
 
 pub(super) use self::cold_start::Predecessor;
 
@@ -96,7 +97,7 @@ impl Accounting {
         self.invocations = Invocations::default();
         self.series = Series::default();
         self.interval_start = now;
-        self.resource.instance_id = None;
+        self.resource.set(Key::InstanceId, "");
         self.cpu_counted_ms = None;
         self.is_restored = true;
         self.start_cost_ms = None;
@@ -262,18 +263,18 @@ impl Accounting {
             series.add(&m::EXTENSION_READY_DURATION, &[], to_ready_ms);
         }
         let start = &self.cold_start;
-        let source = source.map(ToOwned::to_owned);
+        let instance_id = Some(self.resource.get(Key::InstanceId));
         let known = [
-            ("request_id", &start.first.request_id),
-            ("trace_id", &start.first.trace_id),
-            ("instance_id", &self.resource.instance_id),
-            ("runtime_version", &start.runtime_version),
-            ("duration_source", &source),
+            ("request_id", start.first.request_id.as_deref()),
+            ("trace_id", start.first.trace_id.as_deref()),
+            ("instance_id", instance_id.filter(|id| !id.is_empty())),
+            ("runtime_version", start.runtime_version.as_deref()),
+            ("duration_source", source),
         ];
         let mut properties = Vec::new();
         for (name, value) in known {
             if let Some(value) = value {
-                properties.push((name, value.clone()));
+                properties.push((name, value.to_owned()));
             }
         }
         let began = start.started_at.unwrap_or(start.began_at);
@@ -307,13 +308,20 @@ impl Accounting {
 
 impl Accounting {
     fn environment(&mut self, record: &Record<'_>) {
-        let resource = &mut self.resource;
-        note(string(record, Field::InstanceId), &mut resource.instance_id);
-        note(
-            string(record, Field::FunctionArn),
-            &mut resource.function_arn,
-        );
-        resource.memory_mb = resource.memory_mb.or_else(|| record.memory_mb());
+        let told = [
+            (Key::InstanceId, Field::InstanceId),
+            (Key::FunctionArn, Field::FunctionArn),
+        ];
+        for (key, field) in told {
+            if let Some(value) = record.text(field) {
+                self.resource.set(key, crop(&value));
+            }
+        }
+        if self.resource.get(Key::MemoryMb).is_empty()
+            && let Some(mb) = record.memory_mb()
+        {
+            self.resource.set(Key::MemoryMb, &decimal_text(mb.into()));
+        }
     }
 
     fn start(&mut self, record: &Record<'_>) {
@@ -327,8 +335,10 @@ impl Accounting {
             self.invocations.entry(request, &mut self.series);
         }
         self.cold_start.trace(request, record);
-        if self.resource.function_arn.is_none() {
-            self.resource.function_arn = string(record, Field::FunctionArn);
+        if self.resource.get(Key::FunctionArn).is_empty()
+            && let Some(arn) = record.text(Field::FunctionArn)
+        {
+            self.resource.set(Key::FunctionArn, crop(&arn));
         }
     }
 
@@ -458,12 +468,6 @@ fn crop(text: &str) -> &str {
 }
 
 /// Takes what is known in place of what was.
-fn note(new: Option<String>, old: &mut Option<String>) {
-    if new.is_some() {
-        *old = new;
-    }
-}
-
 fn string(record: &Record<'_>, field: Field) -> Option<String> {
     record.text(field).as_deref().map(cut)
 }

@@ -217,9 +217,9 @@ fn an_on_demand_start_has_all_its_parts() {
     assert_eq!(property(batch, "runtime_version"), Some("r:1"));
     assert_eq!(property(batch, "duration_source"), Some("phase_report"));
     let resource = &script.account.resource;
-    assert_eq!(resource.instance_id.as_deref(), Some("i-1"));
-    assert_eq!(resource.memory_mb, Some(256));
-    assert_eq!(resource.function_arn, None);
+    assert_eq!(resource.get(Key::InstanceId), "i-1");
+    assert_eq!(resource.get(Key::MemoryMb), "256");
+    assert_eq!(resource.get(Key::FunctionArn), "");
 
     script.batch(700, &[runtime_done(690, "a", 200.5)]);
     script.batch(

@@ -35,12 +35,6 @@ impl<'a> Value<'a> {
         let number: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
         Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
     }
-
-    /// Hands out the members of an object. What is none has none.
-    #[cfg(feature = "otlp")]
-    pub(in super::super) fn members(self, each: &mut dyn FnMut(&str, Self)) {
-        members(self.0, each).ok();
-    }
 }
 
 /// Hands out the members of a JSON object. Of members with the same name, the last is to count.

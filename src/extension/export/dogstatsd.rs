@@ -4,8 +4,9 @@
 //! as of version 1.1 of the protocol. There are no timestamps: an agent does not aggregate what has
 //! one, so the counts of two environments in the same second would replace each other.
 
-use super::super::metric::{Batch, Kind, Point, Resource};
-use super::{VALUE_DECIMALS, number, text, values};
+use super::super::metric::{Batch, Key, Kind, Point, Resource};
+use super::{VALUE_SCALE, number, values};
+use crate::shared::text::push;
 
 /// Gives each datagram of `batch` to `each`: at most [`DATAGRAM_BYTES_MAX`] bytes of whole lines.
 ///
@@ -37,30 +38,34 @@ pub(in crate::extension) fn datagrams(
 
 /// Gives each line of a point to `each`: as many values as fit a datagram with name and tags.
 fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
-    let name = ["bantam.", point.metric.name].concat();
-    if NAME_BYTES_MAX < name.len() || !name.bytes().all(is_name) {
-        return;
-    }
-    let mut end = match point.metric.kind {
-        Kind::Counter => b"|c".to_vec(),
-        // A distribution is aggregated over all environments, where a histogram would be over one.
-        Kind::Distribution => b"|d".to_vec(),
-        Kind::Gauge => b"|g".to_vec(),
-    };
+    let mut end = Vec::new();
+    push(
+        &mut end,
+        match point.metric.kind {
+            Kind::Counter => "|c",
+            // It is aggregated over all environments, where a histogram would be over one.
+            Kind::Distribution => "|d",
+            Kind::Gauge => "|g",
+        },
+    );
     tags(resource, point, &mut end);
     let mut line = Vec::new();
     for value in values(point) {
-        let mut text = vec![b':'];
-        number(value, VALUE_DECIMALS, &mut text);
-        if DATAGRAM_BYTES_MAX < line.len() + text.len() + end.len() {
-            line.extend_from_slice(&end);
-            each(&line);
-            line.clear();
+        let before = line.len();
+        push(&mut line, ":");
+        number(value, VALUE_SCALE, &mut line);
+        let is_full = DATAGRAM_BYTES_MAX < line.len() + end.len();
+        if before == 0 || is_full {
+            let value = line.split_off(before);
+            if is_full {
+                line.extend_from_slice(&end);
+                each(&line);
+                line.clear();
+            }
+            push(&mut line, "bantam.");
+            push(&mut line, point.metric.name);
+            line.extend_from_slice(&value);
         }
-        if line.is_empty() {
-            line.extend_from_slice(name.as_bytes());
-        }
-        line.extend_from_slice(&text);
     }
     if !line.is_empty() {
         line.extend_from_slice(&end);
@@ -69,30 +74,25 @@ fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
 }
 
 fn tags(resource: &Resource, point: &Point, out: &mut Vec<u8>) {
-    let mut separator: &[u8] = b"|#";
-    let end = out.len() + TAGS_BYTES_MAX;
+    let start = out.len();
     let mut tag = |name: &str, value: &str| {
-        let tag = [name, ":", value].concat();
-        let bytes = separator.len() + tag.len().min(TAG_BYTES_MAX);
-        if !value.is_empty() && out.len() + bytes <= end {
-            out.extend_from_slice(separator);
-            for c in tag.chars().take(TAG_BYTES_MAX) {
-                out.push(tag_byte(c));
-            }
-            separator = b",";
+        let before = out.len();
+        push(out, if before == start { "|#" } else { "," });
+        push(out, name);
+        push(out, ":");
+        for c in value.chars().take(TAG_BYTES_MAX - 1 - name.len()) {
+            out.push(tag_byte(c));
+        }
+        if value.is_empty() || TAGS_BYTES_MAX < out.len() - start {
+            out.truncate(before);
         }
     };
-    tag("function_name", &resource.function_name);
-    tag("function_version", &resource.function_version);
-    tag("region", text(&resource.region));
-    tag("service", text(&resource.service_name));
+    for (name, key) in TAGS {
+        tag(name, resource.get(*key));
+    }
     for (name, value) in &point.attributes {
         tag(name, value);
     }
-}
-
-const fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
 }
 
 /// The characters a tag may have; an agent turns any other into an underscore itself, but a comma,
@@ -105,12 +105,17 @@ fn tag_byte(c: char) -> u8 {
     }
 }
 
+/// The tags of every line, but for those that are not known.
+const TAGS: &[(&str, Key)] = &[
+    ("function_name", Key::FunctionName),
+    ("function_version", Key::FunctionVersion),
+    ("region", Key::Region),
+    ("service", Key::ServiceName),
+];
+
 /// Bytes of a datagram: what is sure to pass a network unfragmented, 1,500 less the headers of
 /// IPv6, UDP and a tunnel.
 const DATAGRAM_BYTES_MAX: usize = 1_432;
-
-/// Bytes of a name, so that a name, the tags and a value always fit a datagram.
-const NAME_BYTES_MAX: usize = 200;
 
 /// Bytes of a tag.
 const TAG_BYTES_MAX: usize = 200;
@@ -155,12 +160,11 @@ mod tests {
             &[("error_type", "a,b|c\nd e\u{e9}"), ("x", "")],
             &[1.0],
         )];
-        let resource = Resource {
-            function_name: "f".to_owned(),
-            function_version: "$LATEST".to_owned(),
-            service_name: Some("s".repeat(300)),
-            ..Resource::default()
-        };
+        let resource = Resource::of(&[
+            (Key::FunctionName, "f"),
+            (Key::FunctionVersion, "$LATEST"),
+            (Key::ServiceName, &"s".repeat(300)),
+        ]);
         let service = "s".repeat(192);
         assert_eq!(
             all(&resource, &batch),

@@ -7,29 +7,29 @@
 //! searched and costs only its bytes.
 
 use super::super::metric::{Batch, Metric, Point, Resource, Unit};
-use super::{VALUE_DECIMALS, comma, crop, is_first, key, member, number, values};
+use super::{Entries, VALUE_SCALE, comma, crop, key, list, member, next, number, numbers, series};
 use crate::shared::deadline::EpochMs;
 use crate::shared::json;
-use crate::shared::text::push_decimal;
+use crate::shared::text::{push, push_decimal};
 
 /// What can be chosen about the lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::extension) struct Emf {
-    /// At most [`NAMESPACE_BYTES_MAX`] bytes of the characters that [`is_namespace`] takes.
-    pub(super) namespace: String,
-    /// The dimension sets: names of fields of the resource and of attributes of points.
+    /// One that [`is_namespace`].
+    pub(super) namespace: &'static str,
+    /// Those that [`are_dimensions`]: names of fields of the resource and of attributes of points.
     ///
     /// On a line without one of a set's names the set goes without it; sets that become equal are
     /// written once, and a set that loses all its names is not written if there is another.
-    pub(super) dimensions: Vec<Vec<String>>,
+    pub(super) dimensions: &'static str,
 }
 
+#[cfg(test)]
 impl Default for Emf {
-    /// One metric a function, and for cold starts one more for each kind seen.
     fn default() -> Self {
         Self {
-            namespace: "Bantam".to_owned(),
-            dimensions: dimensions(DIMENSIONS).unwrap_or_default(),
+            namespace: NAMESPACE,
+            dimensions: DIMENSIONS,
         }
     }
 }
@@ -37,180 +37,124 @@ impl Default for Emf {
 /// Gives each line of `batch` to `each`, with its line end: one `write` a line.
 ///
 /// Points with different attributes are on different lines, because a dimension has one value on
-/// a line.
+/// a line. A name is at most once on a line, and a line is bounded in metrics and bytes.
 pub(in crate::extension) fn lines(
     resource: &Resource,
     batch: &Batch,
-    settings: &Emf,
+    settings: Emf,
     now: EpochMs,
     each: &mut dyn FnMut(&[u8]),
 ) {
-    let timestamp = timestamp(EpochMs(batch.end_ms), now);
-    for (index, point) in batch.points.iter().enumerate() {
-        let same = |other: &Point| other.attributes == point.attributes;
-        if is_first(batch, index, &same) {
-            let mut group = Group::new(resource, point, settings, timestamp);
-            for point in batch.points.iter().filter(|other| same(other)) {
-                group.add(point);
-            }
-            group.add_properties(&batch.properties);
-            group.write(each);
-        }
-    }
-}
-
-/// The points of a batch with the same attributes.
-#[derive(Debug)]
-struct Group<'a> {
-    /// The line up to the metrics of its directive.
-    head: Vec<u8>,
-    /// The end of the member `_aws`, and the members that all lines of the group have.
-    members: Vec<u8>,
-    /// The names of the members, which no other member may have.
-    names: Vec<&'a str>,
-    /// What is to be written.
-    cells: Vec<Cell>,
-}
-
-/// At most [`ARRAY_VALUES_MAX`] values of one metric.
-#[derive(Debug)]
-struct Cell {
-    metric: &'static Metric,
-    /// A number or an array of numbers.
-    value: Vec<u8>,
-}
-
-impl<'a> Group<'a> {
-    fn new(
-        resource: &'a Resource,
-        first: &'a Point,
-        settings: &'a Emf,
-        timestamp: EpochMs,
-    ) -> Self {
-        let mut group = Self {
-            head: Vec::new(),
-            // What ends the object `_aws`.
-            members: vec![b'}'],
+    let mut left = series(batch);
+    // Each turn writes a line, of the first point that is left and those with its attributes.
+    while let Some(first) = next(&left) {
+        let mut members = Members {
             names: vec!["_aws"],
-            cells: Vec::new(),
+            // What ends the object `_aws`.
+            bytes: b"}".to_vec(),
         };
-        let memory_mb = resource.memory_mb.map(|mb| mb.to_string());
-        for name in FIRST {
-            let mut attributes = first.attributes.iter();
-            let found = attributes.find(|(key, _)| key == name);
-            let value = found.map_or_else(
-                || field(resource, &memory_mb, name),
-                |(_, value)| value.as_str(),
-            );
-            group.add_dimension(name, value);
-        }
-        for (name, value) in &first.attributes {
-            group.add_dimension(name, value);
-        }
-        for set in &settings.dimensions {
-            for name in set {
-                group.add_dimension(name, field(resource, &memory_mb, name));
+        members.add_dimensions(resource, first, settings);
+        let mut line = Vec::new();
+        push(&mut line, "{\"_aws\":{\"Timestamp\":");
+        push_decimal(&mut line, timestamp(EpochMs(batch.end_ms), now).0);
+        push(&mut line, ",\"CloudWatchMetrics\":[{");
+        member("Namespace", settings.namespace, &mut line);
+        key("Dimensions", &mut line);
+        dimension_sets(settings.dimensions, &members.names, &mut line);
+        key("Metrics", &mut line);
+        push(&mut line, "[");
+        members.add_properties(batch, first);
+        let mut count = 0;
+        for (point, values) in &mut left {
+            let is_full = count == DIRECTIVE_METRICS_MAX
+                // The first is always taken, so that this ends.
+                || LINE_BYTES_MAX < line.len() + members.bytes.len() && count != 0;
+            if is_full || values.is_empty() || point.attributes != first.attributes {
+                continue;
             }
-        }
-        let head = &mut group.head;
-        head.extend_from_slice(b"{\"_aws\":{\"Timestamp\":");
-        push_decimal(head, timestamp.0);
-        head.extend_from_slice(b",\"CloudWatchMetrics\":[{");
-        member("Namespace", &settings.namespace, head);
-        key("Dimensions", head);
-        dimension_sets(&settings.dimensions, &group.names, head);
-        key("Metrics", head);
-        head.push(b'[');
-        group
-    }
-
-    /// Adds a member that may be the target of a dimension, unless there is no value that one
-    /// could have: "key … value … ASCII, non-blank".
-    fn add_dimension(&mut self, name: &'a str, value: &str) {
-        let Some(value) = dimension_value(value) else {
-            return;
-        };
-        if !self.names.contains(&name) {
-            self.names.push(name);
-            member(name, &value, &mut self.members);
-        }
-    }
-
-    fn add(&mut self, point: &Point) {
-        let metric = point.metric;
-        let is_name = (1..=METRIC_NAME_BYTES_MAX).contains(&metric.name.len());
-        if !is_name || self.names.contains(&metric.name) {
-            return;
-        }
-        for values in values(point).chunks(ARRAY_VALUES_MAX) {
-            let mut value = vec![b'['];
-            for one in values {
-                comma(&mut value);
-                number(*one, VALUE_DECIMALS, &mut value);
+            if members.names.contains(&point.metric.name) {
+                values.clear();
+                continue;
             }
-            if values.len() == 1 {
-                value.remove(0);
-            } else {
-                value.push(b']');
-            }
-            self.cells.push(Cell { metric, value });
+            count += 1;
+            let rest = values.split_off(values.len().min(ARRAY_VALUES_MAX));
+            cell(point.metric, values, &mut line, &mut members.bytes);
+            *values = rest;
         }
-    }
-
-    /// Adds what is not a dimension. A name that is taken, or that a metric has, is left out.
-    fn add_properties(&mut self, properties: &'a [(&'static str, String)]) {
-        for (name, value) in properties {
-            let is_metric = self.cells.iter().any(|cell| cell.metric.name == *name);
-            if !is_metric && !self.names.contains(name) {
-                self.names.push(name);
-                member(name, crop(value, PROPERTY_BYTES_MAX), &mut self.members);
-            }
-        }
-    }
-
-    /// Writes as many lines as it takes: a name is at most once on a line, and a line is bounded
-    /// in metrics and bytes.
-    fn write(mut self, each: &mut dyn FnMut(&[u8])) {
-        while !self.cells.is_empty() {
-            let mut line = self.head.clone();
-            let mut members = self.members.clone();
-            let mut on_line: Vec<&Metric> = Vec::new();
-            self.cells.retain(|cell| {
-                let bytes = line.len() + members.len() + cell.bytes_max();
-                let is_left = on_line.len() == DIRECTIVE_METRICS_MAX
-                    || on_line.iter().any(|metric| metric.name == cell.metric.name)
-                    // The first is always taken, so that this ends.
-                    || LINE_BYTES_MAX < bytes && !on_line.is_empty();
-                if !is_left {
-                    on_line.push(cell.metric);
-                    cell.write(&mut line, &mut members);
-                }
-                is_left
-            });
-            line.extend_from_slice(b"]}]");
-            line.extend_from_slice(&members);
-            line.extend_from_slice(b"}\n");
+        if count != 0 {
+            push(&mut line, "]}]");
+            line.append(&mut members.bytes);
+            push(&mut line, "}\n");
             each(&line);
         }
     }
 }
 
-impl Cell {
-    /// Writes the entry of the directive and the member that it names.
-    fn write(&self, directive: &mut Vec<u8>, members: &mut Vec<u8>) {
-        comma(directive);
-        directive.push(b'{');
-        member("Name", self.metric.name, directive);
-        member("Unit", unit(self.metric.unit), directive);
-        directive.push(b'}');
-        key(self.metric.name, members);
-        members.extend_from_slice(&self.value);
+/// What a line has behind its directive.
+#[derive(Debug)]
+struct Members<'a> {
+    /// The names that no metric may have.
+    names: Vec<&'a str>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Members<'a> {
+    /// Adds a member, unless its name is taken.
+    #[inline(never)]
+    fn add(&mut self, name: &'a str, value: &str) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            member(name, value, &mut self.bytes);
+        }
     }
 
-    /// The bytes that [`Cell::write`] writes are at most these, and what ends a line with them.
-    fn bytes_max(&self) -> usize {
-        // A name is written twice, each character of it as `\u0000` at worst.
-        12 * self.metric.name.len() + self.value.len() + 64
+    /// Adds what may be the target of a dimension.
+    #[inline(never)]
+    fn add_dimensions(&mut self, resource: &Resource, point: &'a Point, settings: Emf) {
+        let attributes = &point.attributes;
+        let mut add = |name| {
+            let attribute = attributes.iter().find(|(key, _)| *key == name);
+            let value = attribute.map_or_else(|| resource.named(name), |(_, value)| value);
+            // "key … value … ASCII, non-blank"
+            let ascii = |c| if matches!(c, ' '..='~') { c } else { '?' };
+            let mut text = String::new();
+            for c in value.chars().take(DIMENSION_VALUE_BYTES_MAX) {
+                text.push(ascii(c));
+            }
+            if !text.trim_ascii().is_empty() {
+                self.add(name, &text);
+            }
+        };
+        FIRST.iter().for_each(|name| add(name));
+        attributes.iter().for_each(|(name, _)| add(name));
+        sets(settings.dimensions).for_each(|set| list(set).for_each(&mut add));
+    }
+
+    /// Adds what is not a dimension, and leaves a name to the metric that has it.
+    #[inline(never)]
+    fn add_properties(&mut self, batch: &'a Batch, first: &Point) {
+        for (name, value) in &batch.properties {
+            let mut points = batch.points.iter();
+            let is_metric =
+                |point: &Point| point.metric.name == *name && point.attributes == first.attributes;
+            if !points.any(is_metric) {
+                self.add(name, crop(value, PROPERTY_BYTES_MAX));
+            }
+        }
+    }
+}
+
+/// Writes the entry of the directive and the member that it names.
+fn cell(metric: &Metric, values: &[f64], directive: &mut Vec<u8>, members: &mut Vec<u8>) {
+    comma(directive);
+    push(directive, "{");
+    member("Name", metric.name, directive);
+    member("Unit", unit(metric.unit), directive);
+    push(directive, "}");
+    key(metric.name, members);
+    match values {
+        [value] => number(*value, VALUE_SCALE, members),
+        values => numbers(values, members),
     }
 }
 
@@ -233,86 +177,50 @@ pub(super) fn is_dimension(text: &str) -> bool {
         && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// `text` as a value that a dimension may have, if it has one.
-fn dimension_value(text: &str) -> Option<String> {
-    let ascii = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    let mut value = String::new();
-    for c in text.chars().take(DIMENSION_VALUE_BYTES_MAX) {
-        value.push(ascii(c));
+/// Dimension sets: names between commas, sets between semicolons. A set with no name is a metric
+/// without dimensions.
+fn sets(text: &str) -> Entries<'_> {
+    Entries {
+        rest: Some(text),
+        separator: b';',
     }
-    (!value.trim_ascii().is_empty()).then_some(value)
 }
 
-/// The field of the resource that a dimension names; empty if there is none.
-#[expect(clippy::ref_option, reason = "it is like the fields")]
-fn field<'r>(resource: &'r Resource, memory_mb: &'r Option<String>, name: &str) -> &'r str {
-    let field = match name {
-        "function_name" => return &resource.function_name,
-        "function_version" => return &resource.function_version,
-        "function_arn" => &resource.function_arn,
-        "account_id" => &resource.account_id,
-        "region" => &resource.region,
-        "memory_mb" => memory_mb,
-        "instance_id" => &resource.instance_id,
-        "service_name" => &resource.service_name,
-        _ => return "",
-    };
-    super::text(field)
-}
-
-/// Reads dimension sets: names between commas, sets between semicolons. A set with no name is a
-/// metric without dimensions.
-pub(super) fn dimensions(text: &str) -> Option<Vec<Vec<String>>> {
-    let mut sets: Vec<Vec<String>> = Vec::new();
-    for text in text.split(';') {
-        let mut set: Vec<String> = Vec::new();
-        for name in super::list(text) {
-            if !is_dimension(name) {
-                return None;
-            }
-            if !set.iter().any(|other| other == name) {
-                set.push(name.to_owned());
-            }
-        }
-        if DIMENSION_SET_MAX < set.len() {
-            return None;
-        }
-        if !sets.contains(&set) {
-            sets.push(set);
-        }
-    }
-    Some(sets)
+/// Whether `text` holds dimension sets.
+pub(super) fn are_dimensions(text: &str) -> bool {
+    sets(text).all(|set| list(set).count() <= DIMENSION_SET_MAX && list(set).all(is_dimension))
 }
 
 /// Writes the sets with those of their names that are members of the line.
-fn dimension_sets(sets: &[Vec<String>], names: &[&str], out: &mut Vec<u8>) {
-    let mut written: Vec<Vec<&String>> = Vec::new();
-    for set in sets {
-        let mut present = Vec::new();
-        for name in set {
-            if names.contains(&name.as_str()) {
-                present.push(name);
+#[inline(never)]
+pub(super) fn dimension_sets(text: &str, names: &[&str], out: &mut Vec<u8>) {
+    push(out, "[");
+    // Where they stand.
+    let mut written: Vec<(usize, usize)> = Vec::new();
+    for set in sets(text) {
+        let before = out.len();
+        comma(out);
+        let start = out.len();
+        push(out, "[");
+        let mut has_lost = false;
+        for (index, name) in list(set).enumerate() {
+            if !names.contains(&name) {
+                has_lost = true;
+            } else if list(set).take(index).all(|other| other != name) {
+                comma(out);
+                json::write_str(name, json::Charset::Ascii, out);
             }
         }
-        let has_lost_all = present.is_empty() && !set.is_empty();
-        if !has_lost_all && !written.contains(&present) {
-            written.push(present);
+        push(out, "]");
+        let has_lost_all = has_lost && out.ends_with(b"[]");
+        let is_same = |(a, b): &(usize, usize)| out.get(*a..*b) == out.get(start..);
+        if has_lost_all || written.iter().any(is_same) {
+            out.truncate(before);
+        } else {
+            written.push((start, out.len()));
         }
     }
-    if written.is_empty() {
-        written.push(Vec::new());
-    }
-    out.push(b'[');
-    for set in written {
-        comma(out);
-        out.push(b'[');
-        for name in set {
-            comma(out);
-            json::write_str(name, json::Charset::Ascii, out);
-        }
-        out.push(b']');
-    }
-    out.push(b']');
+    push(out, if written.is_empty() { "[]]" } else { "]" });
 }
 
 /// The time of a line: `end` if `CloudWatch` accepts it, else `now`. A clock that was put right
@@ -332,7 +240,11 @@ const fn unit(unit: Unit) -> &'static str {
     }
 }
 
-/// The sets without settings.
+/// The namespace without settings.
+pub(super) const NAMESPACE: &str = "Bantam";
+
+/// The sets without settings: one metric a function, and for cold starts one more for each kind
+/// seen.
 pub(super) const DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
 
 /// The dimensions that stand first on a line.
@@ -343,9 +255,6 @@ const DIRECTIVE_METRICS_MAX: usize = 100;
 
 /// Values of a metric on a line.
 const ARRAY_VALUES_MAX: usize = 100;
-
-/// Bytes of the name of a metric.
-const METRIC_NAME_BYTES_MAX: usize = 1_024;
 
 /// Bytes of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 256;
@@ -362,10 +271,10 @@ const DIMENSION_SET_MAX: usize = 30;
 /// Bytes of the value of a property; ours are ids of under 200.
 const PROPERTY_BYTES_MAX: usize = 1_024;
 
-/// Bytes of a line: 256 KB, the smallest limit on a log event that is documented, less the 26
-/// bytes that each event is counted with, rounded down.
+/// Bytes of a line after which it takes no further metric: 256 KB, the smallest limit on a log event
+/// that is documented, less 16 KB, which the name and the values of a metric do not reach.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
-const LINE_BYTES_MAX: usize = 256_000;
+const LINE_BYTES_MAX: usize = 240_000;
 
 /// How far in the past a time is accepted: two weeks.
 const PAST_MS_MAX: u64 = 14 * 24 * 3_600_000;
@@ -379,11 +288,12 @@ mod tests {
 
     use super::super::emf_check::{Checked, Json, check};
     use super::super::samples::{self, DURATION, ERRORS, INVOCATIONS, Random, point};
+    use super::super::values;
     use super::*;
 
     const NOW: EpochMs = EpochMs(1_781_000_000_500);
 
-    fn all(resource: &Resource, batch: &Batch, settings: &Emf, now: EpochMs) -> Vec<Vec<u8>> {
+    fn all(resource: &Resource, batch: &Batch, settings: Emf, now: EpochMs) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         lines(resource, batch, settings, now, &mut |line| {
             all.push(line.to_vec());
@@ -394,21 +304,16 @@ mod tests {
     type Sets<'a> = &'a [&'a [&'a str]];
 
     fn settings(sets: Sets<'_>) -> Emf {
-        let owned = |set: &&[&str]| set.iter().map(|name| (*name).to_owned()).collect();
+        let sets: Vec<String> = sets.iter().map(|set| set.join(",")).collect();
         Emf {
-            dimensions: sets.iter().map(owned).collect(),
+            dimensions: sets.join(";").leak(),
             ..Emf::default()
         }
     }
 
     #[test]
     fn one_line_for_each_set_of_attributes() {
-        let lines = all(
-            &samples::resource(),
-            &samples::batch(),
-            &Emf::default(),
-            NOW,
-        );
+        let lines = all(&samples::resource(), &samples::batch(), Emf::default(), NOW);
         let lines: Vec<String> = lines
             .into_iter()
             .map(|line| String::from_utf8(line).unwrap())
@@ -470,7 +375,7 @@ mod tests {
         let mut batch = samples::batch();
         batch.points = vec![point(&ERRORS, &[("error_type", "x")], &[1.0])];
         for (sets, expected) in table {
-            let lines = all(&samples::resource(), &batch, &settings(sets), NOW);
+            let lines = all(&samples::resource(), &batch, settings(sets), NOW);
             let checked = check(&lines[0], NOW.0);
             let names: Vec<Vec<&str>> = checked
                 .dimensions
@@ -490,7 +395,7 @@ mod tests {
             point(&INVOCATIONS, &[], &[1.0]),
             point(&DURATION, &[], &[7.0]),
         ];
-        let lines = all(&samples::resource(), &batch, &Emf::default(), NOW);
+        let lines = all(&samples::resource(), &batch, Emf::default(), NOW);
         let found: Vec<_> = lines
             .iter()
             .map(|line| check(line, NOW.0).metrics)
@@ -499,7 +404,7 @@ mod tests {
             .iter()
             .map(|line| line["init_duration"].1.len())
             .collect();
-        assert_eq!(counts, [100, 100, 50, 1]);
+        assert_eq!(counts, [100, 100, 51]);
         assert_eq!(found[0]["invocations"].1, [1.0]);
         assert!(found[1..].iter().all(|line| line.len() == 1));
     }
@@ -523,7 +428,7 @@ mod tests {
                 .map(|metric| point(metric, &[], &values))
                 .collect();
             batch.properties[0].1 = "\u{1}".repeat(1_000_000);
-            let lines = all(&samples::resource(), &batch, &Emf::default(), NOW);
+            let lines = all(&samples::resource(), &batch, Emf::default(), NOW);
             let found: Vec<_> = lines
                 .iter()
                 .map(|line| check(line, NOW.0).metrics.len())
@@ -558,7 +463,7 @@ mod tests {
             point(&DURATION, &[], &[]),
         ];
         assert_eq!(
-            all(&samples::resource(), &batch, &Emf::default(), NOW).len(),
+            all(&samples::resource(), &batch, Emf::default(), NOW).len(),
             0
         );
     }
@@ -582,7 +487,7 @@ mod tests {
                 || attributes.any(|(key, value)| *key == name && value.chars().any(|c| c != ' '));
             for value in values(point).into_iter().filter(|_| !is_taken) {
                 let mut text = Vec::new();
-                number(value, VALUE_DECIMALS, &mut text);
+                number(value, VALUE_SCALE, &mut text);
                 let rounded = std::str::from_utf8(&text).unwrap().parse().unwrap();
                 expected.entry(name.to_owned()).or_default().push(rounded);
             }
@@ -607,20 +512,18 @@ mod tests {
         ];
         for round in 0..500 {
             let (resource, batch) = (random.resource(), random.batch());
-            let sets: Vec<Vec<String>> = (0..random.below(4))
+            let sets: Vec<String> = (0..random.below(4))
                 .map(|_| {
-                    names
-                        .iter()
-                        .filter(|_| random.below(4) == 0)
-                        .map(|n| (*n).to_owned())
-                        .collect()
+                    let set: Vec<&str> =
+                        names.into_iter().filter(|_| random.below(4) == 0).collect();
+                    set.join(",")
                 })
                 .collect();
             let emf = Emf {
-                dimensions: sets,
+                dimensions: sets.join(";").leak(),
                 ..Emf::default()
             };
-            let checked: Vec<Checked> = all(&resource, &batch, &emf, NOW)
+            let checked: Vec<Checked> = all(&resource, &batch, emf, NOW)
                 .iter()
                 .map(|line| check(line, NOW.0))
                 .collect();

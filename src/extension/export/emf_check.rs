@@ -263,7 +263,7 @@ const UNITS: [&str; 27] = [
 mod tests {
     use std::panic::catch_unwind;
 
-    use super::super::super::metric::{Batch, Kind, Metric, Resource, Unit};
+    use super::super::super::metric::{Batch, Key, Kind, Metric, Resource, Unit};
     use super::super::emf::{self, Emf};
     use super::super::samples::{DURATION, point};
     use super::*;
@@ -310,15 +310,12 @@ mod tests {
             ],
             properties: vec![("request_id", "6d68".to_owned())],
         };
-        let resource = Resource {
-            function_name: "f".to_owned(),
-            ..Resource::default()
-        };
+        let resource = Resource::of(&[(Key::FunctionName, "f")]);
         let mut lines = Vec::new();
         emf::lines(
             &resource,
             &batch,
-            &Emf::default(),
+            Emf::default(),
             EpochMs(NOW_MS),
             &mut |line| {
                 lines.push(check(line, NOW_MS));

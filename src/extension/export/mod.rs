@@ -25,9 +25,9 @@ pub(super) mod ndjson;
 #[cfg(feature = "otlp")]
 pub(super) mod otlp;
 #[cfg(feature = "otlp")]
-mod otlp_json;
+pub(super) mod otlp_answer;
 #[cfg(feature = "otlp")]
-mod otlp_protobuf;
+mod otlp_document;
 #[cfg(feature = "otlp")]
 mod otlp_settings;
 #[cfg(feature = "otlp")]
@@ -40,7 +40,7 @@ pub(super) mod settings;
 
 use super::metric::{Batch, Kind, Point};
 use crate::shared::json;
-use crate::shared::text::push_decimal;
+use crate::shared::text::{cut, push, push_decimal};
 
 /// The values of a point as its kind wants them, without those that are not finite.
 ///
@@ -60,31 +60,69 @@ fn values(point: &Point) -> Vec<f64> {
     values
 }
 
-/// Whether the point at `index` is the first of its batch for which `same` holds with it.
+/// The points of a batch that have values, with them; those of one metric and the same attributes
+/// as one, which two would be two writers of.
 ///
-/// Groups are found by comparing: a batch has some tens of points, for which this is smaller and
-/// not slower than a map.
-fn is_first(batch: &Batch, index: usize, same: &dyn Fn(&Point) -> bool) -> bool {
-    !batch.points.iter().take(index).any(same)
+/// They are found by comparing: a batch has some tens of points, for which this is smaller and not
+/// slower than a map.
+#[inline(never)]
+fn series(batch: &Batch) -> Vec<(&Point, Vec<f64>)> {
+    let mut series: Vec<(&Point, Vec<f64>)> = Vec::new();
+    for point in &batch.points {
+        let mut values = values(point);
+        let same = |(of, _): &&mut (&Point, _)| {
+            of.metric.name == point.metric.name && of.attributes == point.attributes
+        };
+        match series.iter_mut().find(same) {
+            Some((_, all)) => all.append(&mut values),
+            None if values.is_empty() => {}
+            None => series.push((point, values)),
+        }
+    }
+    series
+}
+
+/// The first of the series that has values left.
+#[inline(never)]
+fn next<'a>(series: &[(&'a Point, Vec<f64>)]) -> Option<&'a Point> {
+    let mut left = series.iter().filter(|(_, values)| !values.is_empty());
+    left.next().map(|(point, _)| *point)
+}
+
+/// What stands between separators.
+#[derive(Debug)]
+struct Entries<'a> {
+    /// What is left, even if it is empty; nothing behind the last.
+    rest: Option<&'a str>,
+    separator: u8,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        let whole = self.rest?;
+        let (entry, rest) = cut(whole, self.separator).unzip();
+        self.rest = rest;
+        Some(entry.unwrap_or(whole).trim_ascii())
+    }
 }
 
 /// The entries of a list between commas, trimmed, without empty ones.
 fn list(text: &str) -> impl Iterator<Item = &str> {
-    let entries = text.split(',').map(str::trim_ascii);
+    let entries = Entries {
+        rest: Some(text),
+        separator: b',',
+    };
     entries.filter(|entry| !entry.is_empty())
 }
 
-/// What is not known is empty.
-#[expect(clippy::ref_option, reason = "it is for fields")]
-fn text(text: &Option<String>) -> &str {
-    text.as_deref().unwrap_or_default()
-}
-
-/// Appends `value` as a decimal number with at most `decimals` decimals and no exponent.
+/// Appends `value` as a decimal number with no exponent and as many decimals as `scale`, a power of
+/// ten, has zeros, but none that are zeros at the end.
 ///
 /// `value` must be finite; one whose digits do not fit 64 bits saturates.
-fn number(value: f64, decimals: u32, out: &mut Vec<u8>) {
-    let scale = 10_u64.pow(decimals);
+fn number(value: f64, scale: u64, out: &mut Vec<u8>) {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -92,26 +130,35 @@ fn number(value: f64, decimals: u32, out: &mut Vec<u8>) {
     )]
     let digits = (value.abs() * scale as f64 + 0.5) as u64;
     if value < 0.0 && digits != 0 {
-        out.push(b'-');
+        push(out, "-");
     }
     push_decimal(out, digits / scale);
     let mut rest = digits % scale;
     if rest != 0 {
-        out.push(b'.');
+        push(out, ".");
     }
-    let mut place = scale;
     while rest != 0 {
-        place /= 10;
-        out.push(b'0' + u8::try_from(rest / place).unwrap_or(9));
-        rest %= place;
+        rest *= 10;
+        push_decimal(out, rest / scale);
+        rest %= scale;
     }
+}
+
+/// Appends an array of numbers.
+fn numbers(values: &[f64], out: &mut Vec<u8>) {
+    push(out, "[");
+    for value in values {
+        comma(out);
+        number(*value, VALUE_SCALE, out);
+    }
+    push(out, "]");
 }
 
 /// Appends `"name":`, after a comma unless it is the first member.
 fn key(name: &str, out: &mut Vec<u8>) {
     comma(out);
     json::write_str(name, json::Charset::Utf8, out);
-    out.push(b':');
+    push(out, ":");
 }
 
 /// Appends `"name":"text"`, after a comma unless it is the first member.
@@ -123,7 +170,7 @@ fn member(name: &str, text: &str, out: &mut Vec<u8>) {
 /// Appends a comma unless an object or array has just been opened.
 fn comma(out: &mut Vec<u8>) {
     if !matches!(out.last(), None | Some(b'{' | b'[')) {
-        out.push(b',');
+        push(out, ",");
     }
 }
 
@@ -133,9 +180,9 @@ fn crop(text: &str, bytes_max: usize) -> &str {
         .unwrap_or_default()
 }
 
-/// Decimals of values in their own unit. A thousandth of a millisecond is what the platform
+/// The scale of values in their own unit. A thousandth of a millisecond is what the platform
 /// states and more than a clock gives; digits behind it are noise that costs log bytes.
-const VALUE_DECIMALS: u32 = 3;
+const VALUE_SCALE: u64 = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -144,7 +191,7 @@ mod tests {
 
     fn written(value: f64, decimals: u32) -> String {
         let mut out = Vec::new();
-        number(value, decimals, &mut out);
+        number(value, 10_u64.pow(decimals), &mut out);
         String::from_utf8(out).unwrap()
     }
 

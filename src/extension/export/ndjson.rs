@@ -1,8 +1,8 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
-use super::super::metric::{Batch, Kind, Resource, Unit};
-use super::{VALUE_DECIMALS, comma, key, member, number, values};
-use crate::shared::text::push_decimal;
+use super::super::metric::{Batch, Key, Kind, Resource, Unit};
+use super::{comma, key, member, numbers, values};
+use crate::shared::text::{push, push_decimal};
 
 /// Appends `batch` as one line with its line end; nothing when it has no points.
 ///
@@ -17,36 +17,33 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
         return;
     }
     let start = out.len();
-    out.push(b'{');
+    push(out, "{");
     key("start_ms", out);
     push_decimal(out, batch.start_ms);
     key("end_ms", out);
     push_decimal(out, batch.end_ms);
-    member("function_name", &resource.function_name, out);
-    member("function_version", &resource.function_version, out);
-    if let Some(instance_id) = &resource.instance_id {
+    member("function_name", resource.get(Key::FunctionName), out);
+    member("function_version", resource.get(Key::FunctionVersion), out);
+    let instance_id = resource.get(Key::InstanceId);
+    if !instance_id.is_empty() {
         member("instance_id", instance_id, out);
     }
     key("points", out);
-    out.push(b'[');
+    push(out, "[");
     for point in &batch.points {
         comma(out);
-        out.push(b'{');
+        push(out, "{");
         member("name", point.metric.name, out);
         member("kind", kind(point.metric.kind), out);
         member("unit", unit(point.metric.unit), out);
         strings("attributes", &point.attributes, out);
         key("values", out);
-        out.push(b'[');
-        for value in values(point) {
-            comma(out);
-            number(value, VALUE_DECIMALS, out);
-        }
-        out.extend_from_slice(b"]}");
+        numbers(&values(point), out);
+        push(out, "}");
     }
-    out.push(b']');
+    push(out, "]");
     strings("properties", &batch.properties, out);
-    out.extend_from_slice(b"}\n");
+    push(out, "}\n");
     debug_assert!(
         !out.iter()
             .skip(start)
@@ -58,11 +55,11 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
 
 fn strings(name: &str, pairs: &[(&'static str, String)], out: &mut Vec<u8>) {
     key(name, out);
-    out.push(b'{');
+    push(out, "{");
     for (name, value) in pairs {
         member(name, value, out);
     }
-    out.push(b'}');
+    push(out, "}");
 }
 
 const fn kind(kind: Kind) -> &'static str {

@@ -1,6 +1,5 @@
 //! Encoded batches that wait to be sent: bounded, and what is lost is counted.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A batch as it is sent.
@@ -24,7 +23,7 @@ pub(in crate::extension) struct Dropped {
 /// happening now is worth more than what happened then.
 #[derive(Debug, Default)]
 pub(in crate::extension) struct Queue {
-    batches: VecDeque<Rc<Encoded>>,
+    batches: Vec<Rc<Encoded>>,
     /// The bodies' bytes, at most [`QUEUE_BYTES_MAX`].
     bytes: usize,
     dropped: Dropped,
@@ -34,7 +33,7 @@ impl Queue {
     /// Adds a batch behind all others.
     pub(in crate::extension) fn push(&mut self, batch: Encoded) {
         self.bytes += batch.body.len();
-        self.batches.push_back(Rc::new(batch));
+        self.batches.push(Rc::new(batch));
         while QUEUE_BATCHES_MAX < self.batches.len() || QUEUE_BYTES_MAX < self.bytes {
             match self.pop() {
                 Some(oldest) => self.drop(&oldest),
@@ -45,7 +44,10 @@ impl Queue {
 
     /// Takes the oldest batch, to send it.
     pub(in crate::extension) fn pop(&mut self) -> Option<Rc<Encoded>> {
-        let batch = self.batches.pop_front()?;
+        if self.batches.is_empty() {
+            return None;
+        }
+        let batch = self.batches.remove(0);
         self.bytes -= batch.body.len();
         Some(batch)
     }
@@ -56,7 +58,7 @@ impl Queue {
         let bytes = self.bytes + batch.body.len();
         if self.batches.len() < QUEUE_BATCHES_MAX && bytes <= QUEUE_BYTES_MAX {
             self.bytes = bytes;
-            self.batches.push_front(batch);
+            self.batches.insert(0, batch);
         } else {
             self.drop(&batch);
         }

@@ -57,37 +57,32 @@ fn delay_ms(value: &[u8], now: EpochMs) -> Option<u64> {
 /// Sun Nov  6 08:49:37 1994
 /// ```
 ///
-/// In all of them the day is the first number and the year the second, and the rest is told apart
-/// by how it looks. <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
+/// The numbers stand in the same order, but for the year of the third form: it is the last, where
+/// the others have the seconds, of which there are no 100.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
 fn http_date_ms(value: &[u8], now: EpochMs) -> Option<u64> {
-    let (mut day, mut month, mut year, mut seconds) = (None, None, None, None);
-    for word in value.split(|byte| matches!(byte, b' ' | b',' | b'-')) {
-        if let Some(at) = MONTHS.chunks(3).position(|name| name == word) {
+    let (mut numbers, mut count, mut month) = ([0; 5], 0, None);
+    for word in value.split(|byte| !byte.is_ascii_alphanumeric()) {
+        if let Some(number) = crate::shared::http::decimal(word) {
+            *numbers.get_mut(count)? = number;
+            count += 1;
+        } else if let Some(at) = MONTHS.chunks(3).position(|name| name == word) {
             month = Some(at as u64);
-        } else if word.contains(&b':') {
-            seconds = Some(seconds_of_day(word)?);
-        } else if let Some(number) = crate::shared::http::decimal(word) {
-            match (day, word.len()) {
-                (None, 1 | 2) => day = Some(number).filter(|day| (1..=31).contains(day)),
-                (Some(_), 4) => year = Some(number),
-                (Some(_), 2) => year = Some(century(number, now)),
-                _ => return None,
-            }
         }
     }
-    let days = days_since_epoch(year?, month?, day?)?;
-    Some((days * 86_400 + seconds?) * 1_000)
-}
-
-/// `hour ":" minute ":" second`, where a second may be a leap second.
-fn seconds_of_day(text: &[u8]) -> Option<u64> {
-    let mut parts = text.split(|byte| *byte == b':');
-    let mut next = |max: u64| {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        crate::shared::http::decimal(part).filter(|number| *number <= max)
-    };
-    let seconds = next(23)? * 3_600 + next(59)? * 60 + next(60)?;
-    parts.next().is_none().then_some(seconds)
+    let [day, mut year, mut hour, mut minute, mut second] = numbers;
+    if second > 99 {
+        (hour, minute, second, year) = (year, hour, minute, second);
+    } else if year <= 99 {
+        year = century(year, now);
+    }
+    // A second may be a leap second.
+    let is_date = count == 5 && (1..=31).contains(&day) && year <= 9_999;
+    if !is_date || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_since_epoch(year, month?, day)?;
+    Some((days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000)
 }
 
 /// A year of two digits "that appears to be more than 50 years in the future" is in the past.

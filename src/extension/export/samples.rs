@@ -1,6 +1,6 @@
 //! Metrics and batches for the tests of all exporters, some written and some generated.
 
-use super::super::metric::{Batch, Kind, Metric, Point, Resource, Unit};
+use super::super::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
 
 /// A distribution with a name of the conventions.
 pub(super) static DURATION: Metric = Metric {
@@ -81,16 +81,18 @@ pub(super) fn point(
 }
 
 pub(super) fn resource() -> Resource {
-    Resource {
-        function_name: "f".to_owned(),
-        function_version: "7".to_owned(),
-        function_arn: Some("arn:aws:lambda:us-east-1:123456789012:function:f:live".to_owned()),
-        account_id: Some("123456789012".to_owned()),
-        region: Some("us-east-1".to_owned()),
-        memory_mb: Some(128),
-        instance_id: Some("2026/06/09/f[7]abc".to_owned()),
-        service_name: None,
-    }
+    Resource::of(&[
+        (Key::FunctionName, "f"),
+        (Key::FunctionVersion, "7"),
+        (
+            Key::FunctionArn,
+            "arn:aws:lambda:us-east-1:123456789012:function:f:live",
+        ),
+        (Key::AccountId, "123456789012"),
+        (Key::Region, "us-east-1"),
+        (Key::MemoryMb, "128"),
+        (Key::InstanceId, "2026/06/09/f[7]abc"),
+    ])
 }
 
 /// A cold start and a little warm traffic.
@@ -231,16 +233,19 @@ impl Random {
 
     /// A resource that may hold anything the types allow.
     pub(super) fn resource(&mut self) -> Resource {
-        let optional = |random: &mut Self| (random.below(2) == 0).then(|| random.text());
-        Resource {
-            function_name: self.text(),
-            function_version: self.text(),
-            function_arn: optional(self),
-            account_id: optional(self),
-            region: optional(self),
-            memory_mb: (self.below(2) == 0).then_some(10_240),
-            instance_id: optional(self),
-            service_name: optional(self),
-        }
+        let optional = |random: &mut Self| match random.below(2) {
+            0 => random.text(),
+            _ => String::new(),
+        };
+        Resource::of(&[
+            (Key::FunctionName, &self.text()),
+            (Key::FunctionVersion, &self.text()),
+            (Key::FunctionArn, &optional(self)),
+            (Key::AccountId, &optional(self)),
+            (Key::Region, &optional(self)),
+            (Key::MemoryMb, self.pick(&["10240", ""])),
+            (Key::InstanceId, &optional(self)),
+            (Key::ServiceName, &optional(self)),
+        ])
     }
 }

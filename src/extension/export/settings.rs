@@ -7,9 +7,8 @@
 
 #[cfg(feature = "dogstatsd")]
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-#[cfg(feature = "ndjson")]
-use std::path::PathBuf;
 
+use super::super::config::{Lookup, Reader};
 #[cfg(feature = "emf")]
 use super::emf::{self, Emf};
 use super::list;
@@ -17,6 +16,7 @@ use super::list;
 use super::otlp::Otlp;
 #[cfg(feature = "dogstatsd")]
 use crate::shared::endpoint::{Endpoint, EndpointError};
+use crate::shared::text::same;
 
 /// The exporters that are on, each with its settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,181 +29,145 @@ pub(in crate::extension) struct Settings {
     pub(in crate::extension) otlp: Option<Otlp>,
     /// `BANTAM_NDJSON_FILE`: the file that lines are appended to.
     #[cfg(feature = "ndjson")]
-    pub(in crate::extension) ndjson: Option<PathBuf>,
+    pub(in crate::extension) ndjson: Option<&'static str>,
     /// `BANTAM_DOGSTATSD`: where datagrams are sent.
     #[cfg(feature = "dogstatsd")]
     pub(in crate::extension) dogstatsd: Option<SocketAddr>,
     /// `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` if OTLP is on.
-    pub(in crate::extension) service_name: Option<String>,
+    pub(in crate::extension) service_name: &'static str,
     /// What was wrong with the values, for the log. Values that can hold secrets are not in it.
     pub(in crate::extension) warnings: Vec<String>,
 }
 
 impl Settings {
-    /// Reads the settings through `lookup`, which answers a name with its value.
-    pub(in crate::extension) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        let mut reader = Reader {
-            lookup,
-            warnings: Vec::new(),
-        };
-        let mut settings = Self {
-            service_name: reader.text("OTEL_SERVICE_NAME"),
-            ..Self::default()
-        };
-        // In the order of `EXPORTERS`.
+    /// Reads the settings through `lookup`.
+    #[inline(never)]
+    pub(in crate::extension) fn read(lookup: Lookup<'_>) -> Self {
+        let mut reader = Reader::new(lookup);
         #[cfg_attr(
-            not(any(
+            not(feature = "otlp"),
+            expect(unused_mut, reason = "only the settings of OTLP change it")
+        )]
+        let mut service_name = reader.text("OTEL_SERVICE_NAME").unwrap_or_default();
+        #[cfg_attr(
+            not(all(
                 feature = "emf",
                 feature = "otlp",
                 feature = "ndjson",
                 feature = "dogstatsd"
             )),
-            expect(unused_variables, reason = "they are left out")
+            expect(unused_variables, reason = "some are left out")
         )]
-        let exporters = reader.exporters();
-        #[cfg(feature = "emf")]
-        if exporters[0] {
-            settings.emf = Some(reader.emf());
+        let [is_emf, is_otlp, is_ndjson, is_dogstatsd, _] = exporters(&mut reader);
+        Self {
+            #[cfg(feature = "emf")]
+            emf: is_emf.then(|| read_emf(&mut reader)),
+            #[cfg(feature = "otlp")]
+            otlp: match is_otlp {
+                true => super::otlp_settings::read(&mut reader, &mut service_name),
+                false => None,
+            },
+            #[cfg(feature = "ndjson")]
+            ndjson: is_ndjson.then(|| read_ndjson(&mut reader)),
+            #[cfg(feature = "dogstatsd")]
+            dogstatsd: is_dogstatsd.then(|| read_dogstatsd(&mut reader)),
+            service_name,
+            warnings: reader.warnings,
         }
-        #[cfg(feature = "otlp")]
-        if exporters[1] {
-            settings.otlp = reader.otlp(&mut settings.service_name);
-        }
-        #[cfg(feature = "ndjson")]
-        if exporters[2] {
-            settings.ndjson = Some(reader.ndjson());
-        }
-        #[cfg(feature = "dogstatsd")]
-        if exporters[3] {
-            settings.dogstatsd = Some(reader.dogstatsd());
-        }
-        settings.warnings = reader.warnings;
-        settings
     }
 }
 
-/// Reads values and collects what is wrong with them.
-pub(super) struct Reader<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-    warnings: Vec<String>,
-}
-
-impl Reader<'_> {
-    /// The value of a variable; an empty one counts as absent.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim_ascii().is_empty())
-    }
-
-    pub(super) fn warn(&mut self, parts: &[&str]) {
-        self.warnings.push(parts.concat());
-    }
-
-    /// Which of [`EXPORTERS`] are on.
-    fn exporters(&mut self) -> [bool; EXPORTERS.len()] {
-        let emf = [cfg!(feature = "emf"), false, false, false];
-        let Some(value) = self.text("BANTAM_EXPORTERS") else {
-            return emf;
-        };
-        let mut exporters = [false; EXPORTERS.len()];
-        let mut is_none = false;
-        for name in list(&value) {
-            let mut known = EXPORTERS.iter().zip(&mut exporters);
-            let known = known.find(|((known, _), _)| known.eq_ignore_ascii_case(name));
-            match known {
-                Some(((_, true), is_on)) => *is_on = true,
-                Some(((_, false), _)) => {
-                    self.warn(&["BANTAM_EXPORTERS: ", name, " is not in this build"]);
-                }
-                None if name.eq_ignore_ascii_case("none") => is_none = true,
-                None => self.warn(&[
-                    "BANTAM_EXPORTERS: ",
-                    name,
-                    " is none of emf, otlp, ndjson, dogstatsd, none",
-                ]),
-            }
-        }
-        match (exporters.contains(&true), is_none) {
-            (false, false) => {
-                let using = if cfg!(feature = "emf") { "emf" } else { "none" };
-                self.warn(&["BANTAM_EXPORTERS names no exporter, using ", using]);
-                return emf;
-            }
-            (true, true) => {
-                self.warn(&["BANTAM_EXPORTERS names none beside exporters, using the exporters"]);
-            }
-            (false, true) | (true, false) => {}
-        }
-        exporters
-    }
-
-    #[cfg(feature = "emf")]
-    fn emf(&mut self) -> Emf {
-        let mut emf = Emf::default();
-        match self.text("BANTAM_EMF_NAMESPACE") {
-            None => {}
-            Some(namespace) if emf::is_namespace(&namespace) => emf.namespace = namespace,
-            Some(_) => self.warn(&[
-                "BANTAM_EMF_NAMESPACE is not 1 to 256 of letters, digits, spaces and ._#:/-, using ",
-                &emf.namespace,
+/// Which of [`EXPORTERS`] are on.
+fn exporters(reader: &mut Reader<'_>) -> [bool; EXPORTERS.len()] {
+    let using = if cfg!(feature = "emf") { "emf" } else { "none" };
+    let mut exporters = [false; EXPORTERS.len()];
+    for name in list(reader.text("BANTAM_EXPORTERS").unwrap_or(using)) {
+        let is_named = |(known, _): &(&str, bool)| same(known.as_bytes(), name.as_bytes());
+        match EXPORTERS.iter().position(is_named) {
+            Some(index) if EXPORTERS[index].1 => exporters[index] = true,
+            Some(_) => reader.warn(&["BANTAM_EXPORTERS: ", name, " is not in this build"]),
+            None => reader.warn(&[
+                "BANTAM_EXPORTERS: ",
+                name,
+                " is none of emf, otlp, ndjson, dogstatsd, none",
             ]),
         }
-        match self
-            .text("BANTAM_EMF_DIMENSIONS")
-            .map(|value| emf::dimensions(&value))
-        {
-            None => {}
-            Some(Some(sets)) => emf.dimensions = sets,
-            Some(None) => self.warn(&[
-                "BANTAM_EMF_DIMENSIONS is not sets between semicolons of at most 30 names between \
-                 commas, using ",
+    }
+    let [real @ .., is_none] = &mut exporters;
+    match (real.contains(&true), *is_none) {
+        (false, false) => {
+            reader.warn(&["BANTAM_EXPORTERS names no exporter, using ", using]);
+            exporters[0] = cfg!(feature = "emf");
+        }
+        (true, true) => {
+            reader.warn(&["BANTAM_EXPORTERS names none beside exporters, using the exporters"]);
+        }
+        (false, true) | (true, false) => {}
+    }
+    exporters
+}
+
+#[cfg(feature = "emf")]
+fn read_emf(reader: &mut Reader<'_>) -> Emf {
+    Emf {
+        namespace: reader.value(
+            "BANTAM_EMF_NAMESPACE",
+            emf::NAMESPACE,
+            emf::is_namespace,
+            &[
+                " is not 1 to 256 of letters, digits, spaces and ._#:/-, using ",
+                emf::NAMESPACE,
+            ],
+        ),
+        dimensions: reader.value(
+            "BANTAM_EMF_DIMENSIONS",
+            emf::DIMENSIONS,
+            emf::are_dimensions,
+            &[
+                " is not sets between semicolons of at most 30 names between commas, using ",
                 emf::DIMENSIONS,
-            ]),
-        }
-        emf
-    }
-
-    #[cfg(feature = "ndjson")]
-    fn ndjson(&mut self) -> PathBuf {
-        let path = self.text("BANTAM_NDJSON_FILE");
-        let is_given = path.is_some();
-        let path = path.filter(|path| path.starts_with('/'));
-        if is_given && path.is_none() {
-            self.warn(&[
-                "BANTAM_NDJSON_FILE is not an absolute path, using ",
-                NDJSON_FILE,
-            ]);
-        }
-        path.unwrap_or_else(|| NDJSON_FILE.to_owned()).into()
-    }
-
-    #[cfg(feature = "dogstatsd")]
-    fn dogstatsd(&mut self) -> SocketAddr {
-        let default = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT));
-        let Some(value) = self.text("BANTAM_DOGSTATSD") else {
-            return default;
-        };
-        // Only `host:port`: a scheme or a path would be taken for something that is not sent.
-        let parsed = match value.contains('/') {
-            true => Err(EndpointError::Path),
-            false => Endpoint::parse(&value),
-        };
-        match parsed {
-            Ok(endpoint) => endpoint.address,
-            Err(error) => {
-                let why = error.to_string();
-                self.warn(&["BANTAM_DOGSTATSD: ", &why, ", using 127.0.0.1:8125"]);
-                default
-            }
-        }
+            ],
+        ),
     }
 }
 
-/// The names in `BANTAM_EXPORTERS`, but for `none`, and whether this build has the exporter.
-const EXPORTERS: &[(&str, bool); 4] = &[
+#[cfg(feature = "ndjson")]
+fn read_ndjson(reader: &mut Reader<'_>) -> &'static str {
+    reader.value(
+        "BANTAM_NDJSON_FILE",
+        NDJSON_FILE,
+        |path| path.as_bytes().first() == Some(&b'/'),
+        &[" is not an absolute path, using ", NDJSON_FILE],
+    )
+}
+
+#[cfg(feature = "dogstatsd")]
+fn read_dogstatsd(reader: &mut Reader<'_>) -> SocketAddr {
+    let name = "BANTAM_DOGSTATSD";
+    // Only `host:port`: a scheme or a path would be taken for something that is not sent.
+    let parsed = match reader.text(name) {
+        None => Err(None),
+        Some(value) if value.bytes().any(|byte| byte == b'/') => Err(Some(EndpointError::Path)),
+        Some(value) => Endpoint::parse(value).map_err(Some),
+    };
+    parsed.map_or_else(
+        |error| {
+            if let Some(error) = error {
+                reader.warn(&[name, ": ", error.as_str(), ", using 127.0.0.1:8125"]);
+            }
+            SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT))
+        },
+        |endpoint| endpoint.address,
+    )
+}
+
+/// The names in `BANTAM_EXPORTERS`, and whether this build has the exporter.
+const EXPORTERS: [(&str, bool); 5] = [
     ("emf", cfg!(feature = "emf")),
     ("otlp", cfg!(feature = "otlp")),
     ("ndjson", cfg!(feature = "ndjson")),
     ("dogstatsd", cfg!(feature = "dogstatsd")),
+    ("none", true),
 ];
 
 /// The only folder that can be written.
@@ -223,7 +187,7 @@ mod tests {
             let mut pairs = pairs.iter();
             pairs
                 .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+                .map(|(_, value)| &*(*value).to_owned().leak())
         })
     }
 
@@ -239,13 +203,21 @@ mod tests {
         sets.iter().map(owned).collect()
     }
 
+    /// The sets as they are written on a line that has all their names.
+    fn written(dimensions: &str) -> Vec<Vec<String>> {
+        let names: Vec<&str> = dimensions.split([',', ';']).map(str::trim).collect();
+        let mut written = Vec::new();
+        emf::dimension_sets(dimensions, &names, &mut written);
+        serde_json::from_slice(&written).unwrap()
+    }
+
     #[test]
     fn without_settings_there_is_emf() {
         let settings = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")]);
         let expected = Settings {
             emf: Some(Emf {
-                namespace: "Bantam".to_owned(),
-                dimensions: sets(&[&["function_name"], &["function_name", "cold_start_kind"]]),
+                namespace: "Bantam",
+                dimensions: "function_name;function_name,cold_start_kind",
             }),
             ..Settings::default()
         };
@@ -325,8 +297,12 @@ mod tests {
         for (value, expected) in table {
             let settings = read(&[("BANTAM_EMF_DIMENSIONS", value)]);
             assert_eq!(settings.warnings.is_empty(), expected.is_some(), "{value}");
-            let expected = expected.unwrap_or_else(|| Emf::default().dimensions);
-            assert_eq!(settings.emf.unwrap().dimensions, expected, "{value}");
+            let expected = expected.unwrap_or_else(|| written(emf::DIMENSIONS));
+            assert_eq!(
+                written(settings.emf.unwrap().dimensions),
+                expected,
+                "{value}"
+            );
         }
     }
 
@@ -342,7 +318,7 @@ mod tests {
                 ("BANTAM_EXPORTERS", "ndjson"),
                 ("BANTAM_NDJSON_FILE", value),
             ]);
-            assert_eq!(settings.ndjson, Some(PathBuf::from(path)));
+            assert_eq!(settings.ndjson, Some(path));
             assert_eq!(settings.warnings.len(), warnings, "{value}");
         }
     }
@@ -406,8 +382,8 @@ mod tests {
     fn otlp_has_the_defaults_of_the_specification() {
         let expected = Otlp {
             address: "127.0.0.1:4318".parse().unwrap(),
-            authority: "localhost:4318".to_owned(),
-            target: "/v1/metrics".to_owned(),
+            authority: "localhost:4318",
+            target: ["", "", "/v1/metrics"],
             encoding: Encoding::Protobuf,
             headers: Vec::new(),
             timeout_ms: 10_000,
@@ -463,7 +439,8 @@ mod tests {
         for (name, value, expected) in table {
             let (found, warnings) = otlp(&[(name, value)]);
             let found = found.unwrap();
-            let text = format!("{} {} {}", found.address, found.authority, found.target);
+            let target = found.target.concat();
+            let text = format!("{} {} {target}", found.address, found.authority);
             assert_eq!(text, expected, "{value}");
             assert_eq!(warnings, [""; 0], "{value}");
         }
@@ -477,7 +454,7 @@ mod tests {
         ]);
         let found = found.unwrap();
         assert_eq!(
-            (found.authority.as_str(), found.target.as_str()),
+            (found.authority, found.target.concat().as_str()),
             ("10.0.0.2:2", "/m")
         );
     }
@@ -564,12 +541,7 @@ mod tests {
         ];
         for (value, expected, left_out) in table {
             let (found, warnings) = otlp(&[("OTEL_EXPORTER_OTLP_HEADERS", value)]);
-            let headers = found.unwrap().headers;
-            let headers: Vec<_> = headers
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()))
-                .collect();
-            assert_eq!(headers, expected, "{value}");
+            assert_eq!(found.unwrap().headers, expected, "{value}");
             let texts = left_out.iter().map(|number| {
                 format!("OTEL_EXPORTER_OTLP_HEADERS: entry {number} cannot be sent, left out")
             });
@@ -593,19 +565,16 @@ mod tests {
                 settings.warnings.len(),
             )
         };
-        let expected = [("team", "c"), ("x", "y")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        assert_eq!(
-            with(&[attributes]),
-            (expected.to_vec(), Some("s".to_owned()), 0)
-        );
+        let expected = [("team", "c"), ("x", "y")];
+        assert_eq!(with(&[attributes]), (expected.to_vec(), "s", 0));
         assert_eq!(
             with(&[attributes, ("OTEL_SERVICE_NAME", "t")]),
-            (expected.to_vec(), Some("t".to_owned()), 0)
+            (expected.to_vec(), "t", 0)
         );
         assert_eq!(
             with(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,c")]),
-            (Vec::new(), None, 1)
+            (Vec::new(), "", 1)
         );
-        assert_eq!(read(&[attributes]).service_name, None);
+        assert_eq!(read(&[attributes]).service_name, "");
     }
 }

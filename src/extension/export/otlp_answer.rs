@@ -1,0 +1,186 @@
+//! The answer of a receiver: an `ExportMetricsServiceResponse`, in one of the two encodings.
+
+use super::otlp::Encoding;
+use super::otlp_document::{FIXED32, FIXED64, LENGTH, VARINT};
+use crate::shared::http::decimal;
+use crate::shared::json;
+
+/// How many points of a request the receiver refused, by the body of an answer with status 200.
+///
+/// They are lost, because a request is not repeated for them; so they are to be counted.
+/// <https://opentelemetry.io/docs/specs/otlp/#partial-success-1>
+pub(in crate::extension) fn rejected(encoding: Encoding, response: &[u8]) -> u64 {
+    match encoding {
+        Encoding::Protobuf => rejected_in_protobuf(response),
+        Encoding::Json => rejected_in_json(response),
+    }
+}
+
+/// `partial_success.rejected_data_points` of an `ExportMetricsServiceResponse`; 0 when it is not
+/// there or the message is malformed.
+fn rejected_in_protobuf(response: &[u8]) -> u64 {
+    match find(response, 1) {
+        Some(Value::Bytes(partial_success)) => match find(partial_success, 1) {
+            // A negative `int64` is a number no receiver means.
+            Some(Value::Number(rejected)) if i64::try_from(rejected).is_ok() => rejected,
+            Some(Value::Number(_)) => 0,
+            Some(Value::Bytes(_)) | None => 0,
+        },
+        Some(Value::Number(_)) | None => 0,
+    }
+}
+
+/// The value of a field, as far as its wire type says what it is.
+#[derive(Debug)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The first field of `message` with this number.
+fn find(mut message: &[u8], number: u64) -> Option<Value<'_>> {
+    loop {
+        let tag = take_varint(&mut message)?;
+        let value = match u8::try_from(tag & 7) {
+            Ok(VARINT) => Value::Number(take_varint(&mut message)?),
+            Ok(FIXED64) => Value::Bytes(take(&mut message, 8)?),
+            Ok(LENGTH) => {
+                let length = take_varint(&mut message)?;
+                Value::Bytes(take(&mut message, usize::try_from(length).ok()?)?)
+            }
+            Ok(FIXED32) => Value::Bytes(take(&mut message, 4)?),
+            Ok(_) | Err(_) => return None,
+        };
+        if tag >> 3 == number {
+            return Some(value);
+        }
+    }
+}
+
+fn take<'a>(message: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = message.split_at_checked(count)?;
+    *message = rest;
+    Some(taken)
+}
+
+fn take_varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for place in 0..10 {
+        let byte = take(message, 1)?.first()?;
+        value |= u64::from(byte & 0x7F) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// `partialSuccess.rejectedDataPoints` of an `ExportMetricsServiceResponse`; 0 when it is not there
+/// or the document is malformed.
+fn rejected_in_json(response: &[u8]) -> u64 {
+    let partial_success = member(response, "partialSuccess").unwrap_or_default();
+    // A string by the rules, but receivers write numbers too.
+    let rejected = member(partial_success, "rejectedDataPoints").unwrap_or_default();
+    let unquoted = rejected
+        .strip_prefix(b"\"")
+        .and_then(|text| text.strip_suffix(b"\""));
+    decimal(unquoted.unwrap_or(rejected)).unwrap_or_default()
+}
+
+/// The text of a member, if `object` is one that has it.
+fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    let read = json::members(object, &mut |key, value| {
+        if key == name {
+            found = Some(value.get().as_bytes());
+        }
+    });
+    read.ok().and(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+    };
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn points_that_a_receiver_refused_are_counted() {
+        for rejected_data_points in [0, 1, 1_000] {
+            let partial_success = ExportMetricsPartialSuccess {
+                rejected_data_points,
+                error_message: "too old".to_owned(),
+            };
+            let response = ExportMetricsServiceResponse {
+                partial_success: Some(partial_success),
+            };
+            let bytes = response.encode_to_vec();
+            let expected = u64::try_from(rejected_data_points).unwrap();
+            assert_eq!(rejected(Encoding::Protobuf, &bytes), expected);
+            let bytes = serde_json::to_vec(&response).unwrap();
+            assert_eq!(rejected(Encoding::Json, &bytes), expected);
+        }
+        let nothing = ExportMetricsServiceResponse::default();
+        assert_eq!(rejected(Encoding::Protobuf, &nothing.encode_to_vec()), 0);
+        assert_eq!(
+            rejected(Encoding::Json, &serde_json::to_vec(&nothing).unwrap()),
+            0
+        );
+    }
+
+    #[test]
+    fn rejected_points_are_found_behind_other_fields() {
+        let table: [(&[u8], u64); 13] = [
+            (b"", 0),
+            (b"\x0A\0", 0),
+            (b"\x0A\x02\x08\x05", 5),
+            (b"\x0A\x03\x08\xAC\x02", 300),
+            (
+                b"\x10\x01\x19........\x25....\x2A\x01x\x0A\x05\x12\x01e\x08\x07",
+                7,
+            ),
+            (b"\x0A\x03\x08\xAC", 0),
+            (b"\x0A\x7F\x08\x05", 0),
+            (b"\x08\x05", 0),
+            (b"\x0A\x03\x0A\x01x", 0),
+            (b"\x0B\x08\x05", 0),
+            (b"\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 0),
+            (b"\x0A\x0B\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", 0),
+            (&[0xFF; 64], 0),
+        ];
+        for (response, expected) in table {
+            assert_eq!(rejected_in_protobuf(response), expected, "{response:?}");
+        }
+    }
+
+    #[test]
+    fn rejected_points_are_a_string_or_a_number() {
+        let table: [(&str, u64); 9] = [
+            (
+                r#"{"partialSuccess":{"rejectedDataPoints":"5","errorMessage":"e"}}"#,
+                5,
+            ),
+            (
+                r#"{"partialSuccess":{"errorMessage":"e","rejectedDataPoints":5}, "x":1}"#,
+                5,
+            ),
+            (r#"{"partialSuccess":{}}"#, 0),
+            (r#"{"partialSuccess":null}"#, 0),
+            (r#"{"partialSuccess":{"rejectedDataPoints":null}}"#, 0),
+            (r#"{"partialSuccess":{"rejectedDataPoints":-1}}"#, 0),
+            ("{}", 0),
+            ("", 0),
+            ("\u{0}", 0),
+        ];
+        for (response, expected) in table {
+            assert_eq!(
+                rejected_in_json(response.as_bytes()),
+                expected,
+                "{response}"
+            );
+        }
+    }
+}
