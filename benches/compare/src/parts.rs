@@ -46,7 +46,7 @@ impl Effort {
 impl Results {
     /// Keeps the counts of a start.
     fn start_counts(&mut self, key: &str, table: &Table, name: &str) {
-        for column in [start::INSTRUCTIONS, start::CALLS] {
+        for column in [start::INSTRUCTIONS, start::CALLS, start::BYTES] {
             self.counts
                 .add(&format!("start {key}: {column}"), table.get(name, column));
         }

@@ -216,7 +216,7 @@ fn columns() -> Vec<Column> {
         Column::plain("threads"),
         Column::plain(CALLS),
         Column::plain(INSTRUCTIONS),
-        Column::plain("bytes"),
+        Column::plain(BYTES),
     ]
 }
 
@@ -225,6 +225,7 @@ pub(crate) const GOAL_US: &str = "ready µs";
 pub(crate) const PEAK_KB: &str = "peak kB";
 pub(crate) const CALLS: &str = "system calls";
 pub(crate) const INSTRUCTIONS: &str = "instructions";
+pub(crate) const BYTES: &str = "bytes";
 
 /// Starts before the first that counts.
 const WARM_UP_ROUNDS: usize = 3;
