@@ -127,9 +127,6 @@ pub(super) struct ColdStart {
     pub(super) first: First,
     /// What has been told, once it has.
     pub(super) told: Option<Told>,
-    /// Whether there is nothing to add to it of the first invocation, and of its bill.
-    first_is_told: bool,
-    bill_is_told: bool,
 }
 
 /// `initReport` or `restoreReport`.
@@ -149,6 +146,9 @@ pub(super) struct First {
     /// Of `runtimeDone`.
     pub(super) duration_ms: Option<f64>,
     pub(super) report: Option<Reported>,
+    /// Whether there is nothing to add of it, or of its bill, to what is told of the start.
+    is_told: bool,
+    bill_is_told: bool,
 }
 
 /// What is kept of the report of the first invocation.
@@ -190,8 +190,6 @@ impl ColdStart {
             invocations: 0,
             first: First::default(),
             told: None,
-            first_is_told: false,
-            bill_is_told: false,
         }
     }
 
@@ -211,8 +209,8 @@ impl ColdStart {
             duration_ms: None,
             source: None,
         });
-        self.first_is_told = true;
-        self.bill_is_told = true;
+        self.first.is_told = true;
+        self.first.bill_is_told = true;
     }
 
     /// `initStart`, or `restoreStart`.
@@ -412,18 +410,18 @@ impl ColdStart {
         let Some(told) = self.told else {
             return;
         };
-        if !self.first_is_told
+        if !self.first.is_told
             && let Some((first_ms, whole_ms)) = self.first_durations(told)
         {
-            self.first_is_told = true;
+            self.first.is_told = true;
             series.add(&m::FIRST_INVOCATION_DURATION, attributes, first_ms);
             let whole_ms = whole_ms.filter(|_| told.kind.is_user_facing());
             series.add_known(&m::COLD_START_DURATION, attributes, whole_ms);
         }
-        if !self.bill_is_told
+        if !self.first.bill_is_told
             && let Some(report) = self.first.report
         {
-            self.bill_is_told = true;
+            self.first.bill_is_told = true;
             let [.., restore_ms] = report;
             series.add_known(&m::BILLED_INIT_DURATION, attributes, billed_init_ms(report));
             series.add_known(&m::BILLED_RESTORE_DURATION, attributes, restore_ms);
