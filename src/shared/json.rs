@@ -1,5 +1,5 @@
-//! What `serde_json` does not give: strings in plain ASCII for header values, the members of any
-//! object by one visitor, and the path to the place where a document stopped fitting its type.
+//! What `serde_json` does not give: strings in plain ASCII for header values, values without a type by
+//! one visitor, and the path to the place where a document stopped fitting its type.
 
 use std::borrow::Cow;
 use std::fmt;
