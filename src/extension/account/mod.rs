@@ -477,7 +477,6 @@ fn cut(text: &str) -> String {
     clippy::cast_precision_loss,
     reason = "counts and durations here are far below 2^53"
 )]
-#[inline(never)]
 pub(super) const fn float(number: u64) -> f64 {
     number as f64
 }
