@@ -2,6 +2,7 @@
 //!
 //! One line of JSON in, one line of JSON out; the format is in `docs/executable-handlers.md`.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::fmt;
 
@@ -200,7 +201,8 @@ fn find_members<'a>(
 
 #[inline(never)]
 fn parse_text(value: &RawValue) -> Result<String, Error> {
-    serde_json::from_slice(value.get().as_bytes()).map_err(|error| malformed(&error))
+    let text = json::text(value.get().as_bytes());
+    text.map(Cow::into_owned).map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &dyn fmt::Display) -> Error {

@@ -1,6 +1,7 @@
-//! What `serde_json` does not give: strings in plain ASCII for header values, the members of any
-//! object by one visitor, and the path to the place where a document stopped fitting its type.
+//! What `serde_json` does not give: strings in plain ASCII for header values, values without a type by
+//! one visitor, and the path to the place where a document stopped fitting its type.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
@@ -44,10 +45,24 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Why a text is not what it is read as.
+#[derive(Debug)]
+pub(crate) enum JsonError {
+    Syntax(serde_json::Error),
+    /// It is not what is named here.
+    Type(&'static str),
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(error) => error.fmt(f),
+            Self::Type(expected) => write!(f, "invalid type: expected {expected}"),
+        }
+    }
+}
+
 /// Hands out the members of a JSON object: the name and the value, in the order they stand.
-///
-/// One visitor for all objects and arrays: a derived one for each type would be as much code again
-/// for each.
 ///
 /// # Errors
 ///
@@ -55,10 +70,10 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
 pub(crate) fn members<'a>(
     object: &'a [u8],
     each: &mut dyn FnMut(&str, &'a RawValue),
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_slice(object);
-    json.deserialize_map(Members(each))?;
-    json.end()
+) -> Result<(), JsonError> {
+    let seen = read(object, each)?;
+    let is_object = matches!(seen, Seen::Object);
+    is_object.then_some(()).ok_or(JsonError::Type("an object"))
 }
 
 /// Hands out the elements of a JSON array.
@@ -69,29 +84,76 @@ pub(crate) fn members<'a>(
 pub(crate) fn elements<'a>(
     array: &'a [u8],
     each: &mut dyn FnMut(&'a RawValue),
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_slice(array);
-    json.deserialize_seq(Members(&mut |_, value| each(value)))?;
-    json.end()
+) -> Result<(), JsonError> {
+    let seen = read(array, &mut |_, value| each(value))?;
+    let is_array = matches!(seen, Seen::Array);
+    is_array.then_some(()).ok_or(JsonError::Type("an array"))
 }
 
-struct Members<'f, 'a>(&'f mut dyn FnMut(&str, &'a RawValue));
+/// What a JSON string says.
+///
+/// # Errors
+///
+/// That the text is not one JSON string.
+pub(crate) fn text(string: &[u8]) -> Result<Cow<'_, str>, JsonError> {
+    match read(string, &mut |_, _| {})? {
+        Seen::Text(text) => Ok(text),
+        Seen::Object | Seen::Array | Seen::Number(_) | Seen::Other => {
+            Err(JsonError::Type("a string"))
+        }
+    }
+}
 
-impl<'a> Visitor<'a> for Members<'_, 'a> {
-    type Value = ();
+/// The double that is next to a JSON number.
+#[cfg_attr(
+    not(any(feature = "extension", test)),
+    expect(dead_code, reason = "only the extension reads numbers")
+)]
+pub(crate) fn number(number: &[u8]) -> Option<f64> {
+    match read(number, &mut |_, _| {}).ok()? {
+        Seen::Number(number) => Some(number),
+        Seen::Object | Seen::Array | Seen::Text(_) | Seen::Other => None,
+    }
+}
+
+fn read<'a>(
+    text: &'a [u8],
+    each: &mut dyn FnMut(&str, &'a RawValue),
+) -> Result<Seen<'a>, JsonError> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let seen = json.deserialize_any(Reader(each));
+    let seen = seen.and_then(|seen| json.end().map(|()| seen));
+    seen.map_err(JsonError::Syntax)
+}
+
+/// What a text is; parts are handed out.
+enum Seen<'a> {
+    Object,
+    Array,
+    Text(Cow<'a, str>),
+    Number(f64),
+    Other,
+}
+
+/// One visitor for all that is read without a type: a derived one for each type would be as much
+/// code again for each, and serde's own bring what says in words what else they met, 4 KB.
+struct Reader<'f, 'a>(&'f mut dyn FnMut(&str, &'a RawValue));
+
+impl<'a> Visitor<'a> for Reader<'_, 'a> {
+    type Value = Seen<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("any value")
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<Seen<'a>, A::Error> {
         while let Some(value) = array.next_element()? {
             (self.0)("", value);
         }
-        Ok(())
+        Ok(Seen::Array)
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Seen<'a>, A::Error> {
         while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
             // Only a name with escapes is not what stands between its quotes. No member that is
             // looked for needs any.
@@ -104,7 +166,37 @@ impl<'a> Visitor<'a> for Members<'_, 'a> {
                 value,
             );
         }
-        Ok(())
+        Ok(Seen::Object)
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Seen<'a>, E> {
+        Ok(Seen::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Seen<'a>, E> {
+        Ok(Seen::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Seen<'a>, E> {
+        Ok(Seen::Number(number))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "what is asked for is a double")]
+    fn visit_u64<E>(self, number: u64) -> Result<Seen<'a>, E> {
+        Ok(Seen::Number(number as f64))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "what is asked for is a double")]
+    fn visit_i64<E>(self, number: i64) -> Result<Seen<'a>, E> {
+        Ok(Seen::Number(number as f64))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Seen<'a>, E> {
+        Ok(Seen::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Seen<'a>, E> {
+        Ok(Seen::Other)
     }
 }
 
@@ -297,6 +389,67 @@ mod tests {
             for column in 0..40 {
                 assert!(path_at(document, line, column).len() < document.len());
             }
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_as_what_it_is_and_as_nothing_else() {
+        let table = [
+            (r#"{"a":[1]}"#, "object"),
+            (r#"["a",{}]"#, "array"),
+            (r#""a""#, "string"),
+            (r#""\u0061""#, "string"),
+            ("1", "number"),
+            ("-1.5e3", "number"),
+            ("true", ""),
+            ("null", ""),
+            ("[1", ""),
+            (r#"{"a":1}}"#, ""),
+            ("1e999", ""),
+            ("", ""),
+        ];
+        for (json, kind) in table {
+            let bytes = json.as_bytes();
+            let mut parts = Vec::new();
+            let is_object = members(bytes, &mut |name, value| {
+                parts.push([name, value.get()].concat());
+            });
+            assert_eq!(is_object.is_ok(), kind == "object", "{json}");
+            let is_array = elements(bytes, &mut |value| parts.push(value.get().to_owned()));
+            assert_eq!(is_array.is_ok(), kind == "array", "{json}");
+            let found = text(bytes).ok();
+            assert_eq!(
+                found.as_deref(),
+                (kind == "string").then_some("a"),
+                "{json}"
+            );
+            assert_eq!(number(bytes).is_some(), kind == "number", "{json}");
+            // By both functions.
+            match kind {
+                "object" => assert_eq!(parts, ["a[1]", "[1]"]),
+                "array" => assert_eq!(parts, [r#""a""#, "{}", r#""a""#, "{}"]),
+                _ => {}
+            }
+        }
+        assert_eq!(number(b"-1.5e3"), Some(-1_500.0));
+        assert_eq!(
+            number(b"18446744073709551615"),
+            Some(18_446_744_073_709_551_615.0)
+        );
+        let errors = [
+            (
+                members(b"7", &mut |_, _| {}).unwrap_err(),
+                "invalid type: expected an object",
+            ),
+            (
+                elements(b"7", &mut |_| {}).unwrap_err(),
+                "invalid type: expected an array",
+            ),
+            (text(b"7").unwrap_err(), "invalid type: expected a string"),
+            (text(b"x").unwrap_err(), "expected value at line 1 column 1"),
+        ];
+        for (error, shown) in errors {
+            assert_eq!(error.to_string(), shown);
         }
     }
 

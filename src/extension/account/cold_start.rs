@@ -126,7 +126,7 @@ pub(super) struct ColdStart {
     pub(super) invocations: u64,
     pub(super) first: First,
     /// What has been told, once it has.
-    told: Option<Told>,
+    pub(super) told: Option<Told>,
 }
 
 /// `initReport` or `restoreReport`.
@@ -146,6 +146,9 @@ pub(super) struct First {
     /// Of `runtimeDone`.
     pub(super) duration_ms: Option<f64>,
     pub(super) report: Option<Reported>,
+    /// Whether there is nothing to add of it, or of its bill, to what is told of the start.
+    is_told: bool,
+    bill_is_told: bool,
 }
 
 /// What is kept of the report of the first invocation.
@@ -159,14 +162,13 @@ const REPORTED: [Field; 5] = [
 
 type Reported = [Option<f64>; REPORTED.len()];
 
-/// What is already told of a start.
+/// What is told of a start.
 #[derive(Clone, Copy, Debug)]
-struct Told {
-    kind: Kind,
-    /// Init or restore.
-    duration_ms: Option<f64>,
-    first: bool,
-    billed: bool,
+pub(super) struct Told {
+    pub(super) kind: Kind,
+    /// Of init or restore, and where that is from.
+    pub(super) duration_ms: Option<f64>,
+    pub(super) source: Option<&'static str>,
 }
 
 impl ColdStart {
@@ -205,9 +207,10 @@ impl ColdStart {
         self.told = Some(Told {
             kind: Kind::OnDemand,
             duration_ms: None,
-            first: true,
-            billed: true,
+            source: None,
         });
+        self.first.is_told = true;
+        self.first.bill_is_told = true;
     }
 
     /// `initStart`, or `restoreStart`.
@@ -351,41 +354,31 @@ impl ColdStart {
         }
     }
 
-    /// Decides what this start was, once, as soon as it is known, and says where its duration is
-    /// from.
-    pub(super) fn tell(&mut self, now: EpochMs) -> Option<Option<&'static str>> {
-        if !self.is_known(now) {
-            return None;
+    /// Decides what this start was, once, as soon as it is known.
+    pub(super) fn tell(&mut self, now: EpochMs) -> Option<Told> {
+        if self.is_known(now) {
+            let kind = self.kind();
+            let (source, duration_ms) = self.duration(kind).unzip();
+            self.told = Some(Told {
+                kind,
+                duration_ms,
+                source,
+            });
+            return self.told;
         }
-        let kind = self.kind();
-        let duration = self.duration(kind);
-        self.told = Some(Told {
-            kind,
-            duration_ms: duration.map(|(_, ms)| ms),
-            first: false,
-            billed: false,
-        });
-        Some(duration.map(|(source, _)| source))
+        None
     }
 
-    pub(super) fn kind_told(&self) -> Option<Kind> {
-        self.told.map(|told| told.kind)
+    /// The type of error of a start that failed.
+    pub(super) fn failure(&self) -> &str {
+        self.failure.as_deref().unwrap_or(UNKNOWN)
     }
 
-    /// The type of error of a start that is told as one that failed.
-    pub(super) fn failure_told(&self) -> Option<&str> {
-        let is_failure = self.kind_told() == Some(Kind::InitFailure);
-        is_failure.then(|| self.failure.as_deref().unwrap_or(UNKNOWN))
-    }
-
-    /// Adds what is known of a start that is told, but for its first invocation.
+    /// Adds what is known of the start, but for its first invocation.
     ///
     /// The runtime is started when all extensions are registered, which nothing tells. Our own
     /// registration is the last moment before it that we know of.
-    pub(super) fn add(&self, attributes: &[Attribute<'_>], series: &mut Series) {
-        let Some(told) = self.told else {
-            return;
-        };
+    pub(super) fn add(&self, told: Told, attributes: &[Attribute<'_>], series: &mut Series) {
         series.count(&m::ENVIRONMENT_STARTS, attributes);
         if told.kind.is_user_facing() {
             series.count(&m::COLD_STARTS, attributes);
@@ -414,26 +407,25 @@ impl ColdStart {
 
     /// Adds what the first invocation and its bill tell about a start that has been told, once.
     pub(super) fn add_first(&mut self, attributes: &[Attribute<'_>], series: &mut Series) {
-        let Some(mut told) = self.told else {
+        let Some(told) = self.told else {
             return;
         };
-        if !told.first
+        if !self.first.is_told
             && let Some((first_ms, whole_ms)) = self.first_durations(told)
         {
-            told.first = true;
+            self.first.is_told = true;
             series.add(&m::FIRST_INVOCATION_DURATION, attributes, first_ms);
             let whole_ms = whole_ms.filter(|_| told.kind.is_user_facing());
             series.add_known(&m::COLD_START_DURATION, attributes, whole_ms);
         }
-        if !told.billed
+        if !self.first.bill_is_told
             && let Some(report) = self.first.report
         {
-            told.billed = true;
+            self.first.bill_is_told = true;
             let [.., restore_ms] = report;
             series.add_known(&m::BILLED_INIT_DURATION, attributes, billed_init_ms(report));
             series.add_known(&m::BILLED_RESTORE_DURATION, attributes, restore_ms);
         }
-        self.told = Some(told);
     }
 
     /// How long the first invocation took, and how long together with what it waited for.

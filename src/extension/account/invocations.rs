@@ -1,7 +1,6 @@
 //! Invocations that have no report yet, and how they end.
 
 use super::cold_start::UNKNOWN;
-use super::cut;
 use super::metrics as m;
 use super::outcome::{Outcome, Status};
 use super::series::Series;
@@ -236,14 +235,8 @@ fn abandon(entry: &InFlight, series: &mut Series) {
 
 /// Counts an error by its type. Functions choose types freely, so only so many are told apart.
 fn count_error(error_type: &str, series: &mut Series) {
-    let error_type = cut(error_type);
-    let (mut types, mut is_known) = (0, false);
-    series.values_of(&m::ERRORS, "error_type", &mut |known| {
-        types += 1;
-        is_known |= known == error_type;
-    });
-    let fits = is_known || types < ERROR_TYPES_MAX;
-    let shown = if fits { &*error_type } else { "other" };
+    let fits = series.has_room(&m::ERRORS, error_type, ERROR_TYPES_MAX);
+    let shown = if fits { error_type } else { "other" };
     series.count(&m::ERRORS, &[("error_type", shown)]);
 }
 

@@ -245,38 +245,35 @@ impl Accounting {
 
     /// The start of this environment, once, as soon as its kind and duration are known.
     pub(super) fn take_cold_start(&mut self, now: EpochMs) -> Option<Batch> {
-        let source = self.cold_start.tell(now)?;
-        let start = &self.cold_start;
-        let kind = start.kind_told()?;
-        let kind = ("cold_start_kind", kind.name());
+        let told = self.cold_start.tell(now)?;
+        let kind = ("cold_start_kind", told.kind.name());
         let mut series = Series::default();
         let attributes = [kind, ("estimated", "true")];
-        let is_estimated = source == Some(cold_start::CLOCK);
+        let is_estimated = told.source == Some(cold_start::CLOCK);
         let (of_kind, _) = attributes.split_at(1 + usize::from(is_estimated));
-        start.add(of_kind, &mut series);
+        self.cold_start.add(told, of_kind, &mut series);
         self.cold_start.add_first(of_kind, &mut series);
-        if let Some(failure) = self.cold_start.failure_told() {
-            series.count(&m::INIT_FAILURES, &[kind, ("error_type", failure)]);
+        if told.kind == cold_start::Kind::InitFailure {
+            let error_type = ("error_type", self.cold_start.failure());
+            series.count(&m::INIT_FAILURES, &[kind, error_type]);
         }
         if let Some([to_register_ms, to_ready_ms]) = self.start_cost_ms.take() {
             series.add(&m::EXTENSION_REGISTER_DURATION, &[], to_register_ms);
             series.add(&m::EXTENSION_READY_DURATION, &[], to_ready_ms);
         }
         let start = &self.cold_start;
-        let instance_id = Some(self.resource.get(Key::InstanceId));
-        let known = [
-            ("request_id", start.first.request_id.as_deref()),
-            ("trace_id", start.first.trace_id.as_deref()),
-            ("instance_id", instance_id.filter(|id| !id.is_empty())),
-            ("runtime_version", start.runtime_version.as_deref()),
-            ("duration_source", source),
-        ];
         let mut properties = Vec::new();
-        for (name, value) in known {
+        let mut add = |name, value: Option<&str>| {
             if let Some(value) = value {
                 properties.push((name, value.to_owned()));
             }
-        }
+        };
+        add("request_id", start.first.request_id.as_deref());
+        add("trace_id", start.first.trace_id.as_deref());
+        let instance_id = Some(self.resource.get(Key::InstanceId));
+        add("instance_id", instance_id.filter(|id| !id.is_empty()));
+        add("runtime_version", start.runtime_version.as_deref());
+        add("duration_source", told.source);
         let began = start.started_at.unwrap_or(start.began_at);
         Some(Batch {
             start_ms: began.0.min(now.0),
@@ -404,8 +401,8 @@ impl Accounting {
 
     /// Adds what the first invocation tells about a start that was exported before.
     fn settle_first(&mut self) {
-        if let Some(kind) = self.cold_start.kind_told() {
-            let attributes = [("cold_start_kind", kind.name())];
+        if let Some(told) = self.cold_start.told {
+            let attributes = [("cold_start_kind", told.kind.name())];
             self.cold_start.add_first(&attributes, &mut self.series);
         }
     }
@@ -480,7 +477,6 @@ fn cut(text: &str) -> String {
     clippy::cast_precision_loss,
     reason = "counts and durations here are far below 2^53"
 )]
-#[inline(never)]
 pub(super) const fn float(number: u64) -> f64 {
     number as f64
 }

@@ -80,15 +80,18 @@ impl Series {
         }
     }
 
-    /// Hands out the values of one attribute that the points of a metric have.
-    pub(super) fn values_of(&self, metric: &Metric, attribute: &str, each: &mut dyn FnMut(&str)) {
+    /// Whether a metric has a point with this value of its attribute, or less than `most` points.
+    pub(super) fn has_room(&self, metric: &'static Metric, value: &str, most: usize) -> bool {
+        let mut count = 0;
         for point in &self.points {
-            for (name, value) in &point.attributes {
-                if point.metric.name == metric.name && *name == attribute {
-                    each(value);
+            if std::ptr::eq(point.metric, metric) {
+                if point.attributes.iter().any(|(_, known)| known == value) {
+                    return true;
                 }
+                count += 1;
             }
         }
+        count < most
     }
 
     pub(super) const fn is_full(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::shared::json;
+use crate::shared::json::{self, JsonError};
 
 /// The text of a JSON value, which is well formed, or empty for none.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +12,7 @@ impl<'a> Value<'a> {
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         let text = self.quoted()?;
         if text.as_bytes().contains(&b'\\') {
-            let text = serde_json::from_slice(self.0.as_bytes()).ok();
-            return text.map(Cow::Owned);
+            return json::text(self.0.as_bytes()).ok();
         }
         Some(Cow::Borrowed(text))
     }
@@ -32,8 +31,8 @@ impl<'a> Value<'a> {
     /// counted with is none, so that sums and times made of it stay numbers.
     pub(in super::super) fn number(self) -> Option<f64> {
         let digits = self.quoted().unwrap_or(self.0);
-        let number: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
-        Some(number).filter(|number| (0.0..=NUMBER_MAX).contains(number))
+        let number = json::number(digits.as_bytes());
+        number.filter(|number| (0.0..=NUMBER_MAX).contains(number))
     }
 }
 
@@ -41,7 +40,7 @@ impl<'a> Value<'a> {
 pub(in super::super) fn members<'a>(
     object: &'a str,
     each: &mut dyn FnMut(&str, Value<'a>),
-) -> Result<(), serde_json::Error> {
+) -> Result<(), JsonError> {
     json::members(object.as_bytes(), &mut |name, value| {
         each(name, Value(value.get()));
     })
