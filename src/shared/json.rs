@@ -49,15 +49,20 @@ pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
 #[derive(Debug)]
 pub(crate) enum JsonError {
     Syntax(serde_json::Error),
-    /// It is not what is named here.
-    Type(&'static str),
+    /// It is something else.
+    Type {
+        found: &'static str,
+        expected: &'static str,
+    },
 }
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(error) => error.fmt(f),
-            Self::Type(expected) => write!(f, "invalid type: expected {expected}"),
+            Self::Type { found, expected } => {
+                write!(f, "invalid type: {found}, expected {expected}")
+            }
         }
     }
 }
@@ -73,7 +78,7 @@ pub(crate) fn members<'a>(
 ) -> Result<(), JsonError> {
     let seen = read(object, each)?;
     let is_object = matches!(seen, Seen::Object);
-    is_object.then_some(()).ok_or(JsonError::Type("an object"))
+    is_object.then_some(()).ok_or(seen.not("an object"))
 }
 
 /// Hands out the elements of a JSON array.
@@ -87,7 +92,7 @@ pub(crate) fn elements<'a>(
 ) -> Result<(), JsonError> {
     let seen = read(array, &mut |_, value| each(value))?;
     let is_array = matches!(seen, Seen::Array);
-    is_array.then_some(()).ok_or(JsonError::Type("an array"))
+    is_array.then_some(()).ok_or(seen.not("an array"))
 }
 
 /// What a JSON string says.
@@ -96,12 +101,11 @@ pub(crate) fn elements<'a>(
 ///
 /// That the text is not one JSON string.
 pub(crate) fn text(string: &[u8]) -> Result<Cow<'_, str>, JsonError> {
-    match read(string, &mut |_, _| {})? {
-        Seen::Text(text) => Ok(text),
-        Seen::Object | Seen::Array | Seen::Number(_) | Seen::Other => {
-            Err(JsonError::Type("a string"))
-        }
+    let seen = read(string, &mut |_, _| {})?;
+    if let Seen::Text(text) = seen {
+        return Ok(text);
     }
+    Err(seen.not("a string"))
 }
 
 /// The double that is next to a JSON number.
@@ -133,6 +137,19 @@ enum Seen<'a> {
     Text(Cow<'a, str>),
     Number(f64),
     Other,
+}
+
+impl Seen<'_> {
+    const fn not(&self, expected: &'static str) -> JsonError {
+        let found = match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::Text(_) => "string",
+            Self::Number(_) => "number",
+            Self::Other => "boolean or null",
+        };
+        JsonError::Type { found, expected }
+    }
 }
 
 /// One visitor for all that is read without a type: a derived one for each type would be as much
@@ -439,13 +456,16 @@ mod tests {
         let errors = [
             (
                 members(b"7", &mut |_, _| {}).unwrap_err(),
-                "invalid type: expected an object",
+                "invalid type: array, expected an object",
             ),
             (
                 elements(b"7", &mut |_| {}).unwrap_err(),
-                "invalid type: expected an array",
+                "invalid type: object, expected an array",
             ),
-            (text(b"7").unwrap_err(), "invalid type: expected a string"),
+            (
+                text(b"7").unwrap_err(),
+                "invalid type: number, expected a string",
+            ),
             (text(b"x").unwrap_err(), "expected value at line 1 column 1"),
         ];
         for (error, shown) in errors {

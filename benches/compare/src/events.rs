@@ -70,7 +70,7 @@ fn request() -> String {
     text.replace('\n', "")
 }
 
-/// A batch of telemetry: this many records of invocations from the one that is counted by `from`,
+/// A batch of telemetry, of a time that no process started after: this many records of invocations from the one that is counted by `from`,
 /// three each, every one with `padding` bytes that no schema knows.
 pub(crate) fn telemetry(records: usize, from: usize, padding: usize) -> Vec<u8> {
     let filler = if padding == 0 {
@@ -88,7 +88,7 @@ pub(crate) fn telemetry(records: usize, from: usize, padding: usize) -> Vec<u8> 
             1 => (
                 "runtimeDone",
                 format!(
-                    r#""status":"success",{trace},"spans":[{{"name":"responseLatency","start":"2026-11-21T09:20:17.001Z","durationMs":1.204}},{{"name":"responseDuration","start":"2026-11-21T09:20:17.002Z","durationMs":0.089}},{{"name":"runtimeOverhead","start":"2026-11-21T09:20:17.002Z","durationMs":0.331}}],"metrics":{{"durationMs":1.87,"producedBytes":412}}"#
+                    r#""status":"success",{trace},"spans":[{{"name":"responseLatency","start":"2099-11-21T09:20:17.001Z","durationMs":1.204}},{{"name":"responseDuration","start":"2099-11-21T09:20:17.002Z","durationMs":0.089}},{{"name":"runtimeOverhead","start":"2099-11-21T09:20:17.002Z","durationMs":0.331}}],"metrics":{{"durationMs":1.87,"producedBytes":412}}"#
                 ),
             ),
             _ => (
@@ -103,7 +103,7 @@ pub(crate) fn telemetry(records: usize, from: usize, padding: usize) -> Vec<u8> 
         }
         write!(
             batch,
-            r#"{{"time":"2026-11-21T09:20:17.{:03}Z","type":"platform.{kind}","record":{{"requestId":"{id}",{members}{filler}}}}}"#,
+            r#"{{"time":"2099-11-21T09:20:17.{:03}Z","type":"platform.{kind}","record":{{"requestId":"{id}",{members}{filler}}}}}"#,
             index % 1000
         )
         .ok();
