@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn good_values_are_taken() {
         let config = read(&[
-            ("BANTAM_TELEMETRY_PORT", "5000"),
+            ("BANTAM_TELEMETRY_PORT", " 5000 "),
             ("BANTAM_TELEMETRY_PROTOCOL", "TCP"),
             ("BANTAM_INTERVAL_MS", "0"),
             ("AWS_LAMBDA_FUNCTION_NAME", "f"),

@@ -44,19 +44,7 @@ impl Endpoint {
     ///
     /// One variant of [`EndpointError`] for each part that can be wrong.
     pub(crate) fn parse(value: &str) -> Result<Self, EndpointError> {
-        if value.is_empty() {
-            return Err(EndpointError::Empty);
-        }
-        let rest = match cut(value, b':') {
-            Some((scheme, rest)) => match rest.strip_prefix("//") {
-                None => value,
-                Some(rest) if same(scheme.as_bytes(), b"http") => rest,
-                Some(_) => return Err(EndpointError::Scheme),
-            },
-            None => value,
-        };
-        let slash = rest.bytes().position(|byte| byte == b'/');
-        let (authority, mut path) = rest.split_at(slash.unwrap_or(rest.len()));
+        let (authority, mut path) = split(value)?;
         while let Some(shorter) = path.strip_suffix('/') {
             path = shorter;
         }
@@ -67,35 +55,54 @@ impl Endpoint {
         {
             return Err(EndpointError::Path);
         }
-        let address = Self::address(authority)?;
+        let address = address(authority)?;
         Ok(Self {
             address,
             authority: authority.to_owned(),
             prefix: path.to_owned(),
         })
     }
+}
 
-    fn address(authority: &str) -> Result<SocketAddr, EndpointError> {
-        let authority = authority.as_bytes();
-        let colon = authority.iter().rposition(|byte| *byte == b':');
-        let (host, port) = authority.split_at(colon.ok_or(EndpointError::Port)?);
-        let port = super::http::decimal(port.get(1..).unwrap_or_default());
-        let port = port.and_then(|port| u16::try_from(port).ok());
-        let Some(port @ 1..) = port else {
-            return Err(EndpointError::Port);
-        };
-        if same(host, b"localhost") {
-            return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        }
-        // An IPv6 address without brackets leaves it open where the port starts.
-        let inner = host.strip_prefix(b"[").map(|host| host.strip_suffix(b"]"));
-        let address = match inner {
-            None => ipv4(host).map(IpAddr::V4),
-            Some(inner) => inner.and_then(ipv6).map(IpAddr::V6),
-        };
-        let address = address.ok_or(EndpointError::Host)?;
-        Ok(SocketAddr::new(address, port))
+/// Takes off the scheme, and gives the authority and what stands behind it.
+pub(crate) fn split(value: &str) -> Result<(&str, &str), EndpointError> {
+    let rest = match cut(value, b':') {
+        Some((scheme, rest)) => match rest.strip_prefix("//") {
+            None => value,
+            Some(rest) if same(scheme.as_bytes(), b"http") => rest,
+            Some(_) => return Err(EndpointError::Scheme),
+        },
+        None => value,
+    };
+    let mut bytes = rest.bytes();
+    let end = bytes.position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    match end.unwrap_or(rest.len()) {
+        0 => Err(EndpointError::Empty),
+        end => Ok(rest.split_at(end)),
     }
+}
+
+/// Reads `host:port`.
+pub(crate) fn address(authority: &str) -> Result<SocketAddr, EndpointError> {
+    let authority = authority.as_bytes();
+    let colon = authority.iter().rposition(|byte| *byte == b':');
+    let (host, port) = authority.split_at(colon.ok_or(EndpointError::Port)?);
+    let port = super::http::decimal(port.get(1..).unwrap_or_default());
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    let Some(port @ 1..) = port else {
+        return Err(EndpointError::Port);
+    };
+    if same(host, b"localhost") {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    // An IPv6 address without brackets leaves it open where the port starts.
+    let inner = host.strip_prefix(b"[").map(|host| host.strip_suffix(b"]"));
+    let address = match inner {
+        None => ipv4(host).map(IpAddr::V4),
+        Some(inner) => inner.and_then(ipv6).map(IpAddr::V6),
+    };
+    let address = address.ok_or(EndpointError::Host)?;
+    Ok(SocketAddr::new(address, port))
 }
 
 /// Four decimal numbers. The standard library reads addresses in more forms, with 2 KB more.

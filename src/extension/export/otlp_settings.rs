@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::super::config::Reader;
 use super::list;
 use super::otlp::{Encoding, Otlp};
-use crate::shared::endpoint::{Endpoint, EndpointError};
+use crate::shared::endpoint::{self, EndpointError};
 use crate::shared::http::{decimal, hexadecimal};
 use crate::shared::text::{cut, decimal_text, same};
 
@@ -20,7 +20,7 @@ pub(super) fn read(reader: &mut Reader<'_>, service_name: &mut &'static str) -> 
         "OTEL_EXPORTER_OTLP_ENDPOINT" => "/v1/metrics",
         _ => "",
     };
-    let endpoint = endpoint(reader.text(&name).unwrap_or(OTLP_ENDPOINT), path);
+    let endpoint = take_apart(reader.text(&name).unwrap_or(OTLP_ENDPOINT), path);
     if let Err(error) = endpoint {
         reader.warn(&[&name, ": ", error.as_str(), "; OTLP is off"]);
     }
@@ -160,26 +160,20 @@ fn is_header(name: &str, value: &str) -> bool {
 /// Takes a URL apart into the address, the authority, and the parts of the target, which ends with
 /// `path`.
 ///
-/// As [`Endpoint`] does, but with port 80 where none is given, as URLs of receivers may be, and
+/// As [`endpoint`] does, but with port 80 where none is given, as URLs of receivers may be, and
 /// with the path kept as it is, a query included.
 #[inline(never)]
-fn endpoint(
+fn take_apart(
     url: &'static str,
     path: &'static str,
 ) -> Result<(SocketAddr, &'static str, [&'static str; 3]), EndpointError> {
-    let scheme = cut(url, b':').and_then(|(name, rest)| Some((name, rest.strip_prefix("//")?)));
-    let (scheme, rest) = scheme.unwrap_or(("http", url));
-    if !same(scheme.as_bytes(), b"http") {
-        return Err(EndpointError::Scheme);
-    }
-    let end = rest
-        .bytes()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    let (authority, mut target) = rest.split_at(end.unwrap_or(rest.len()));
-    let last = authority.bytes().rfind(|byte| matches!(byte, b':' | b']'));
-    let has_port = last == Some(b':') || authority.is_empty();
-    let port = if has_port { "" } else { ":80" };
-    let Endpoint { address, .. } = Endpoint::parse(&[authority, port].concat())?;
+    let (authority, mut target) = endpoint::split(url)?;
+    let mut bytes = authority.bytes();
+    let port = match bytes.rfind(|byte| matches!(byte, b':' | b']')) {
+        Some(b':') => "",
+        _ => ":80",
+    };
+    let address = endpoint::address(&[authority, port].concat())?;
     // A base has no query: the path would become a part of it.
     let is_allowed =
         |byte: u8| byte.is_ascii_graphic() && byte != b'#' && (byte != b'?' || path.is_empty());

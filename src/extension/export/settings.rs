@@ -15,7 +15,7 @@ use super::list;
 #[cfg(feature = "otlp")]
 use super::otlp::Otlp;
 #[cfg(feature = "dogstatsd")]
-use crate::shared::endpoint::{Endpoint, EndpointError};
+use crate::shared::endpoint;
 use crate::shared::text::same;
 
 /// The exporters that are on, each with its settings.
@@ -144,21 +144,14 @@ fn read_ndjson(reader: &mut Reader<'_>) -> &'static str {
 #[cfg(feature = "dogstatsd")]
 fn read_dogstatsd(reader: &mut Reader<'_>) -> SocketAddr {
     let name = "BANTAM_DOGSTATSD";
-    // Only `host:port`: a scheme or a path would be taken for something that is not sent.
-    let parsed = match reader.text(name) {
-        None => Err(None),
-        Some(value) if value.bytes().any(|byte| byte == b'/') => Err(Some(EndpointError::Path)),
-        Some(value) => Endpoint::parse(value).map_err(Some),
+    let default = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT));
+    let Some(value) = reader.text(name) else {
+        return default;
     };
-    parsed.map_or_else(
-        |error| {
-            if let Some(error) = error {
-                reader.warn(&[name, ": ", error.as_str(), ", using 127.0.0.1:8125"]);
-            }
-            SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT))
-        },
-        |endpoint| endpoint.address,
-    )
+    endpoint::address(value).unwrap_or_else(|error| {
+        reader.warn(&[name, ": ", error.as_str(), ", using 127.0.0.1:8125"]);
+        default
+    })
 }
 
 /// The names in `BANTAM_EXPORTERS`, and whether this build has the exporter.
