@@ -78,7 +78,7 @@ pub(crate) fn members<'a>(
 ) -> Result<(), JsonError> {
     let seen = read(object, each)?;
     let is_object = matches!(seen, Seen::Object);
-    is_object.then_some(()).ok_or(seen.not("an object"))
+    is_object.then_some(()).ok_or_else(|| seen.not("an object"))
 }
 
 /// Hands out the elements of a JSON array.
@@ -92,7 +92,7 @@ pub(crate) fn elements<'a>(
 ) -> Result<(), JsonError> {
     let seen = read(array, &mut |_, value| each(value))?;
     let is_array = matches!(seen, Seen::Array);
-    is_array.then_some(()).ok_or(seen.not("an array"))
+    is_array.then_some(()).ok_or_else(|| seen.not("an array"))
 }
 
 /// What a JSON string says.
@@ -456,11 +456,11 @@ mod tests {
         let errors = [
             (
                 members(b"7", &mut |_, _| {}).unwrap_err(),
-                "invalid type: array, expected an object",
+                "invalid type: number, expected an object",
             ),
             (
                 elements(b"7", &mut |_| {}).unwrap_err(),
-                "invalid type: object, expected an array",
+                "invalid type: number, expected an array",
             ),
             (
                 text(b"7").unwrap_err(),
