@@ -19,7 +19,7 @@ pub struct Context<'a> {
     request_id: &'a str,
     deadline: Option<Deadline>,
     /// The values of the fields that [`FIELDS`] names, in that order.
-    values: [Option<&'a str>; FIELDS.len()],
+    values: [Option<&'a str>; VALUES],
     function: &'a Function,
 }
 
@@ -43,7 +43,7 @@ impl IdentityError {
 
 impl<'a> Context<'a> {
     pub(super) fn parse(head: Head<'a>, function: &'a Function) -> Result<Self, IdentityError> {
-        let mut values = [None; FIELDS.len()];
+        let mut values = [None; VALUES];
         for (name, value) in head.fields() {
             let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
                 continue;
@@ -108,6 +108,11 @@ impl<'a> Context<'a> {
     /// to a retry with the same request id.
     pub(super) const fn invocation_id(&self) -> Option<&'a str> {
         self.values[INVOCATION_ID]
+    }
+
+    /// The values as they were sent, in the order of [`FIELDS`].
+    pub(super) const fn values(&self) -> &[Option<&'a str>; VALUES] {
+        &self.values
     }
 
     /// The id of the invocation, the same for every retry of it.
@@ -184,7 +189,7 @@ impl<'a> Context<'a> {
 const PREFIX: &[u8] = b"Lambda-Runtime-";
 
 /// What follows it in the names, in the order of the places below.
-const FIELDS: [&[u8]; 8] = [
+const FIELDS: [&[u8]; VALUES] = [
     b"Aws-Request-Id",
     b"Deadline-Ms",
     b"Invocation-Id",
@@ -194,6 +199,9 @@ const FIELDS: [&[u8]; 8] = [
     b"Cognito-Identity",
     b"Aws-Tenant-Id",
 ];
+
+/// How many they are.
+pub(super) const VALUES: usize = 8;
 
 const REQUEST_ID: usize = 0;
 const DEADLINE: usize = 1;

@@ -12,7 +12,7 @@ use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
 
 use super::answer::{Answer, Answered};
-use super::context::Context;
+use super::context::{Context, VALUES};
 use super::error::Error;
 use super::handler::{Handler, Init};
 use super::panic;
@@ -77,8 +77,7 @@ impl Handler for Executable {
 
 /// Runs one process for one event.
 fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-    let deadline = context.deadline_ms().to_string();
-    let started = Process::spawn(path, &variables(context, &deadline));
+    let started = Process::spawn(path, &variables(context));
     let mut process = started.map_err(|error| not_started(path, error))?;
     let end = kill_at(context);
     match process
@@ -92,25 +91,29 @@ fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
     }
 }
 
-/// The context as variables: each header of `next`, in upper case with underscores. One that an
-/// earlier invocation had and this has not must not be seen.
-fn variables<'a>(context: &Context<'a>, deadline_ms: &'a str) -> [Change<'a>; 7] {
-    [
-        ("LAMBDA_RUNTIME_AWS_REQUEST_ID", Some(context.request_id())),
-        ("LAMBDA_RUNTIME_DEADLINE_MS", Some(deadline_ms)),
-        (
-            "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-            context.invoked_function_arn(),
-        ),
-        ("LAMBDA_RUNTIME_CLIENT_CONTEXT", context.client_context()),
-        (
-            "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-            context.cognito_identity(),
-        ),
-        ("LAMBDA_RUNTIME_AWS_TENANT_ID", context.tenant_id()),
-        (panic::RESTARTS, None),
-    ]
+/// The context as variables. One that an earlier invocation had and this has not must not be seen.
+fn variables<'a>(context: &Context<'a>) -> Vec<Change<'a>> {
+    let mut changes = vec![(panic::RESTARTS, None)];
+    for (name, value) in VARIABLES.iter().zip(context.values()) {
+        if !name.is_empty() {
+            changes.push((*name, *value));
+        }
+    }
+    changes
 }
+
+/// The names of the values of the context as variables: those of their fields, in upper case with
+/// underscores. The trace header is in a variable of its own.
+static VARIABLES: [&str; VALUES] = [
+    "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+    "LAMBDA_RUNTIME_DEADLINE_MS",
+    "",
+    "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+    "",
+    "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+    "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+    "LAMBDA_RUNTIME_AWS_TENANT_ID",
+];
 
 /// When a child is killed so that its error still gets out: a little before the deadline.
 /// `None` for a deadline that had passed when the event came, which says nothing.

@@ -8,12 +8,12 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::context::Context;
+use super::context::{Context, VALUES};
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
 use super::panic;
 use super::process::{Driven, Process, Until};
-use crate::shared::json::{self, Charset};
+use crate::shared::json;
 use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
 use crate::shared::os::Instant;
 use crate::shared::text::{push, push_decimal};
@@ -92,20 +92,9 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let mut line = Vec::with_capacity(event.get().len() + 1_024);
     push(&mut line, "{\"context\":{\"deadlineMs\":");
     push_decimal(&mut line, context.deadline_ms());
-    let fields = [
-        ("requestId", Some(context.request_id())),
-        ("invokedFunctionArn", context.invoked_function_arn()),
-        ("traceId", context.trace_id()),
-        ("clientContext", context.client_context()),
-        ("cognitoIdentity", context.cognito_identity()),
-        ("tenantId", context.tenant_id()),
-    ];
-    for (name, value) in fields {
-        if let Some(value) = value {
-            push(&mut line, ",\"");
-            push(&mut line, name);
-            push(&mut line, "\":");
-            json::write_str(value, Charset::Utf8, &mut line);
+    for (name, value) in MEMBERS.iter().zip(context.values()) {
+        if !name.is_empty() {
+            json::write_member(name, *value, &mut line);
         }
     }
     push(&mut line, "},\"event\":");
@@ -215,6 +204,18 @@ fn out_of_step(what: &str) -> Error {
         format!("the persistent handler broke the protocol: {what}"),
     )
 }
+
+/// The names of the values of the context as members, but for the deadline, which is a number.
+static MEMBERS: [&str; VALUES] = [
+    "requestId",
+    "",
+    "",
+    "invokedFunctionArn",
+    "traceId",
+    "clientContext",
+    "cognitoIdentity",
+    "tenantId",
+];
 
 /// Bytes of a line beside the response in it.
 const ENVELOPE_BYTES_MAX: usize = 1_024;

@@ -37,18 +37,16 @@ impl Error {
     /// letters only. Any other form would be recorded as `Runtime.Unknown`.
     #[must_use]
     pub(crate) fn header_type(&self) -> Vec<u8> {
-        let chosen = self.kept_type().as_bytes();
-        let runtime = chosen.strip_prefix(b"Runtime.");
-        let function = chosen.strip_prefix(b"Function.");
-        let category = if runtime.is_some() {
-            "Runtime."
-        } else {
-            "Function."
+        let chosen = self.kept_type();
+        let (category, name) = match text::cut(chosen, b'.') {
+            Some(("Runtime", name)) => ("Runtime.", name),
+            Some(("Function", name)) => ("Function.", name),
+            _ => ("Function.", chosen),
         };
         let mut header = Vec::new();
         push(&mut header, category);
         let mut starts_word = true;
-        for byte in runtime.or(function).unwrap_or(chosen) {
+        for byte in name.as_bytes() {
             if !byte.is_ascii_alphabetic() {
                 starts_word = true;
                 continue;

@@ -18,6 +18,17 @@ pub(crate) enum Charset {
     Ascii,
 }
 
+/// Appends a member with a text, and the comma in front of it, if there is a value.
+#[inline(never)]
+pub(crate) fn write_member(name: &str, value: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        push(out, ",\"");
+        push(out, name);
+        push(out, "\":");
+        write_str(value, Charset::Utf8, out);
+    }
+}
+
 /// Appends `text` to `out` as a JSON string, quotes included.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc8259#section-7>

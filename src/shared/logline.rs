@@ -135,20 +135,10 @@ impl Record<'_> {
         push(out, "\",\"level\":\"");
         push(out, self.level.name());
         out.push(b'"');
-        let fields = [
-            ("requestId", self.request_id),
-            ("tenantId", self.tenant_id),
-            ("errorType", self.error_type),
-            ("message", Some(self.message)),
-        ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                push(out, ",\"");
-                push(out, name);
-                push(out, "\":");
-                json::write_str(value, json::Charset::Utf8, out);
-            }
-        }
+        json::write_member("requestId", self.request_id, out);
+        json::write_member("tenantId", self.tenant_id, out);
+        json::write_member("errorType", self.error_type, out);
+        json::write_member("message", Some(self.message), out);
         out.push(b'}');
     }
 }
