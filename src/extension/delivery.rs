@@ -74,7 +74,9 @@ impl Delivery {
     /// Begins to send what waits, if that is due.
     pub(super) fn start(&'static self) {
         let outbox = &mut *self.outbox.borrow_mut();
-        if outbox.sending.is_none() && !outbox.queue.is_empty() && outbox.pause().is_zero() {
+        // At the end what is on its way is sent by `finish` itself.
+        let is_free = outbox.sending.is_none() && outbox.in_flight.is_none();
+        if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
             outbox.sending = Some(Box::pin(self.send_all(None)));
         }
     }

@@ -1,4 +1,4 @@
-//! What the tasks of the extension share, on their one thread: the accounting and the exporters.
+//! What all parts of the extension share, on their one thread: the accounting and the exporters.
 
 #![cfg_attr(
     not(any(feature = "emf", feature = "ndjson")),
@@ -26,7 +26,7 @@ use super::metric::{Batch, Key, Resource};
 use super::sink::Sink;
 use crate::shared::deadline::{Deadline, EpochMs};
 
-/// Shared by all tasks.
+/// Shared by all.
 pub(super) struct State {
     inner: RefCell<Inner>,
 }
@@ -359,6 +359,7 @@ mod tests {
     use super::super::driver::{self, Socket};
     use super::super::export::otlp::{Encoding, Otlp};
     use super::*;
+    use crate::shared::http::{Expect, Limits, Reader};
 
     fn state(settings: Settings) -> &'static State {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
@@ -522,6 +523,39 @@ mod tests {
                 .iter()
                 .all(|body| body.contains("dropped_deliveries"))
         );
+    }
+
+    #[test]
+    fn what_is_exported_while_the_end_sends_is_sent_by_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let state = state(otlp_to(&listener));
+        run(state, async {
+            state.lost_delivery(1);
+            let listener = Socket::new(listener.into()).unwrap();
+            let mut taken = 0;
+            let receiving = async {
+                loop {
+                    let stream = listener.accept().await.unwrap();
+                    let mut request = Reader::new(Expect::Request, Limits::of_body(10_000));
+                    driver::read(&stream, &mut request).await.unwrap();
+                    if taken == 0 {
+                        // A delivery is answered while the first batch is on its way.
+                        state.lost_delivery(1);
+                        state.export(true);
+                        let second = async {
+                            listener.readable().await;
+                            unreachable!("two batches are on their way");
+                        };
+                        driver::within(Duration::from_millis(20), pin!(second)).await;
+                    }
+                    taken += 1;
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(answer).await.unwrap();
+                }
+            };
+            driver::either(pin!(state.export_all(soon())), pin!(receiving)).await;
+            assert_eq!(taken, 2);
+        });
     }
 
     #[test]
