@@ -33,6 +33,9 @@ pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: P
     });
     let accepting = async {
         loop {
+            // One at a time, and then the others have their turn: how busy they are is to be known
+            // before one of them makes room.
+            listener.readable().await;
             let Ok(stream) = listener.accept().await else {
                 // Out of descriptors, most likely: others have to end first.
                 driver::pause(ACCEPT_PAUSE).await;
@@ -226,7 +229,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, TcpListener};
+    use std::io::Write as _;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use rustix::net::Shutdown;
 
@@ -275,6 +279,23 @@ mod tests {
             let last = idle.last().unwrap();
             last.write_all(BATCH.as_bytes()).await.unwrap();
             assert_eq!(status(last).await, Some(200));
+            assert_eq!(state.figures(), []);
+        });
+    }
+
+    /// Those that have come and are not looked at yet are not idle.
+    #[test]
+    fn connections_that_come_at_once_are_all_served() {
+        serve(Protocol::Http, async |address, state| {
+            let mut streams = Vec::new();
+            for _ in 0..2 * CONNECTIONS_MAX {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(BATCH.as_bytes()).unwrap();
+                streams.push(Socket::new(stream.into()).unwrap());
+            }
+            for stream in &streams {
+                assert_eq!(status(stream).await, Some(200));
+            }
             assert_eq!(state.figures(), []);
         });
     }
