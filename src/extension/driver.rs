@@ -120,7 +120,7 @@ impl Waits {
     }
 }
 
-/// A socket. One task at a time may wait for it.
+/// A socket. One future at a time may wait for it.
 #[derive(Debug)]
 pub(super) struct Socket(Rc<OwnedFd>);
 
@@ -262,4 +262,78 @@ pub(super) fn run_test<T>(
         run(pin!(within(Duration::from_secs(60), both)));
     }
     outcome.expect("it ends in time")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (Socket, Socket) {
+        let (one, other) = UnixStream::pair().unwrap();
+        let socket = |stream: UnixStream| Socket::new(stream.into()).unwrap();
+        (socket(one), socket(other))
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_and_the_nearest_ends_first() {
+        let started = clock::monotonic();
+        let over = Cell::new(0);
+        let long = async {
+            pause(Duration::from_secs(1_000)).await;
+            over.set(1_000);
+        };
+        let short = async {
+            pause(Duration::from_millis(2)).await;
+            over.set(2);
+        };
+        run(pin!(either(pin!(long), pin!(short))));
+        assert_eq!(over.get(), 2);
+        let took = clock::monotonic().saturating_duration_since(started);
+        assert!(Duration::from_millis(2) <= took && took < Duration::from_secs(900));
+    }
+
+    #[test]
+    fn what_is_ready_is_found_whichever_side_waits_for_it() {
+        let (near, far) = pair();
+        run(pin!(async { far.write_all(b"x").await.unwrap() }));
+        for near_is_first in [true, false] {
+            let found = Cell::new(false);
+            let readable = async {
+                near.readable().await;
+                found.set(true);
+            };
+            let pending = future::pending();
+            if near_is_first {
+                run(pin!(either(pin!(readable), pin!(pending))));
+            } else {
+                run(pin!(either(pin!(pending), pin!(readable))));
+            }
+            assert!(found.get());
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_waited_for_is_closed_at_once() {
+        let (near, far) = pair();
+        let mut near = Some(near);
+        let work = async {
+            let wait = Box::pin(async { near.as_ref().unwrap().readable().await });
+            run_once(wait).await;
+            // It was asked for in this very round, and is dropped before the loop waits.
+            near = None;
+            assert_eq!(far.read(&mut [0]).await, Ok(0));
+        };
+        run_test(pin!(future::pending()), work);
+    }
+
+    async fn run_once(mut work: Work<'_>) {
+        future::poll_fn(|context| {
+            assert!(work.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
 }

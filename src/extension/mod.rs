@@ -52,7 +52,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         }
     };
     let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
-    // They are read once, and kept as long as the process lives.
+    // What is set is kept as long as the process lives.
     let setting = |name: &str| Some(&*text(name)?.leak());
     let read_config = || Config::read(&setting);
     let name = config::name(argv0);

@@ -5,7 +5,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::ptr;
 
 /// A descriptor from which SIGTERM can be read, in place of what the signal does by default. This
-/// process has one thread, so nobody else gets it.
+/// process has one thread; one that a program started before would have to block the signal too.
 ///
 /// A handler may do next to nothing and interrupts whatever runs; a crate that makes a pipe of it is
 /// 4 KB.

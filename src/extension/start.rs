@@ -2,7 +2,7 @@
 //!
 //! The runtime is not started before `register` has been answered, so nothing is done before that
 //! but reading two variables, one connect and one POST. The rest runs beside the runtime's own
-//! initialisation, and neither a reactor nor a thread exists before the first `event/next` is out.
+//! initialisation.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -24,10 +24,10 @@ use self::metrics as m;
 use self::outcome::{Outcome, Status};
 use self::series::Series;
 use super::config::InitType;
-use super::event::{Field, Kind, Record};
+use super::event::{Field, Kind, MIB, Record};
 use super::metric::{Batch, Key, Metric, Resource};
 use crate::shared::deadline::{Deadline, EpochMs};
-use crate::shared::text::decimal_text;
+use crate::shared::text::{self, decimal_text};
 
 pub(super) use self::cold_start::Predecessor;
 
@@ -460,11 +460,10 @@ static FIGURES: [(&Metric, Field, f64); 8] = [
 
 /// As much of a text from outside as is kept.
 fn crop(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX))
-        .unwrap_or_default()
+    text::crop(text, TEXT_BYTES_MAX)
 }
 
-/// Takes what is known in place of what was.
+/// As much of a text as is kept.
 fn string(record: &Record<'_>, field: Field) -> Option<String> {
     record.text(field).as_deref().map(cut)
 }
@@ -483,9 +482,6 @@ pub(super) const fn float(number: u64) -> f64 {
 
 /// Bytes of a text from outside that are kept. The longest are ARNs and trace headers.
 const TEXT_BYTES_MAX: usize = 256;
-
-/// Bytes of a megabyte, as memory is configured and reported.
-const MIB: f64 = 1_048_576.0;
 
 #[cfg(test)]
 mod tests;

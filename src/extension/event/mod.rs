@@ -6,7 +6,8 @@
 //! batch again, so one record that a release of it writes differently would cost all others:
 //! - what is no JSON object with a type is [`Kind::Malformed`], and the next record is read;
 //! - an unknown type is a record of [`Kind::Unknown`], an unknown member is skipped;
-//! - a member that is missing, or has another type than documented, is `None`.
+//! - a member that is missing, or has another type than documented, is `None`. A number that no
+//!   double can hold where an object is to be costs the record.
 //!
 //! A record is walked once. What is asked for later is kept as the JSON text that it is.
 
@@ -16,8 +17,10 @@ mod walk;
 
 use crate::shared::deadline::EpochMs;
 
+#[cfg(feature = "otlp")]
+pub(super) use self::time::days_since_1970;
 pub(super) use self::value::{Value, members};
-pub(super) use self::walk::{Field, Record};
+pub(super) use self::walk::{Field, MIB, Record};
 
 /// What a record tells, by its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -446,6 +446,35 @@ fn any_text_is_walked_to_its_end() {
 }
 
 #[test]
+fn a_member_of_another_type_costs_itself() {
+    let nested = "[".repeat(1_000) + &"]".repeat(1_000);
+    let escaped = format!("\"{}\"", "\\u0061".repeat(1_000));
+    for odd in [
+        "[]",
+        "[[[]]]",
+        "{\"x\":[1]}",
+        "7",
+        "null",
+        &nested,
+        &escaped,
+    ] {
+        let batch = format!(
+            r#"[{{"type":"platform.report","record":{{"requestId":"r","status":{odd},"metrics":{odd},
+            "spans":{odd},"tracing":{odd},"errorType":{odd}}}}}]"#
+        );
+        let mut found = Vec::new();
+        let read = records(batch.as_bytes(), &mut |record| {
+            let text = |field| record.text(field).map(|text| text.len());
+            let texts = [Field::RequestId, Field::ErrorType].map(text);
+            found.push((record.kind, texts, record.number(Field::DurationMs)));
+        });
+        assert_eq!(read, Ok(()), "{odd}");
+        // A text with escapes that is too long to be copied is none.
+        assert_eq!(found, [(Kind::Report, [Some(1), None], None)], "{odd}");
+    }
+}
+
+#[test]
 fn lines_are_records_and_blank_ones_are_none() {
     let lines = "{\"type\":\"function\",\"record\":\"\"}\r\n\n{\"type\":\"new\"}\nnot json\n{\"type\":\"extension\"}";
     let mut found = Vec::new();

@@ -77,10 +77,10 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     Some(value)
 }
 
-/// Month 13 is the first of the next year.
+/// Days from 1 January 1970 to a date. Month 13 is the first of the next year.
 ///
 /// <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
-const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+pub(in super::super) const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     // A year that begins in March has its leap day at the end.
     let year = if month <= 2 { year - 1 } else { year };
     let years = year * 365 + year / 4 - year / 100 + year / 400;

@@ -12,6 +12,10 @@ impl<'a> Value<'a> {
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         let text = self.quoted()?;
         if text.as_bytes().contains(&b'\\') {
+            // A copy has to be made, and what is not borrowed has a limit.
+            if TEXT_BYTES_MAX < text.len() {
+                return None;
+            }
             return json::text(self.0.as_bytes()).ok();
         }
         Some(Cow::Borrowed(text))
@@ -45,6 +49,9 @@ pub(in super::super) fn members<'a>(
         each(name, Value(value.get()));
     })
 }
+
+/// Bytes of a text with escapes. The longest without any are ARNs and trace headers.
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// 2^53, up to which a double has every whole number.
 const NUMBER_MAX: f64 = 9_007_199_254_740_992.0;

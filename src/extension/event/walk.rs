@@ -70,8 +70,6 @@ enum Level {
     Tracing,
     Spans,
     Span,
-    /// In something unknown.
-    Nowhere,
 }
 
 /// What a member leads to.
@@ -127,7 +125,7 @@ impl Level {
                 ("name", Member::Field(Field::SpanName)),
                 ("durationMs", Member::Field(Field::SpanDurationMs)),
             ],
-            Self::Spans | Self::Nowhere => &[],
+            Self::Spans => &[],
         }
     }
 }
@@ -281,12 +279,12 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<(), A::Error> {
         let Self { record, level } = self;
-        let level = if level == Level::Spans {
-            Level::Span
-        } else {
-            Level::Nowhere
-        };
-        while array.next_element_seed(Walk { record, level })?.is_some() {}
+        if level == Level::Spans {
+            let level = Level::Span;
+            while array.next_element_seed(Walk { record, level })?.is_some() {}
+        }
+        // However deep, which a walk is not.
+        while array.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
 
@@ -342,4 +340,4 @@ impl Visitor<'_> for Name {
 }
 
 /// Bytes of a megabyte, as memory is configured and reported.
-const MIB: f64 = 1_048_576.0;
+pub(in super::super) const MIB: f64 = 1_048_576.0;

@@ -7,10 +7,10 @@
 //! searched and costs only its bytes.
 
 use super::super::metric::{Batch, Metric, Point, Resource, Unit};
-use super::{Entries, VALUE_SCALE, comma, crop, key, list, member, next, number, numbers, series};
+use super::{Entries, VALUE_SCALE, comma, key, list, member, next, number, numbers, series};
 use crate::shared::deadline::EpochMs;
 use crate::shared::json;
-use crate::shared::text::{push, push_decimal};
+use crate::shared::text::{crop, push, push_decimal};
 
 /// What can be chosen about the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -174,12 +174,6 @@ fn comma(out: &mut Vec<u8>) {
     }
 }
 
-/// As much of `text` as fits `bytes_max`, cut between characters.
-fn crop(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max))
-        .unwrap_or_default()
-}
-
 /// The scale of values in their own unit. A thousandth of a millisecond is what the platform
 /// states and more than a clock gives; digits behind it are noise that costs log bytes.
 const VALUE_SCALE: u64 = 1_000;
@@ -231,13 +225,5 @@ mod tests {
         for metric in [&DURATION, &INVOCATIONS, &MEMORY] {
             assert_eq!(values(&point(metric, &[], &[f64::NAN])), [0.0; 0]);
         }
-    }
-
-    #[test]
-    fn text_is_cut_between_characters() {
-        assert_eq!(crop("abc", 3), "abc");
-        assert_eq!(crop("abc", 2), "ab");
-        assert_eq!(crop("a\u{e9}", 2), "a");
-        assert_eq!(crop("\u{1f600}", 3), "");
     }
 }

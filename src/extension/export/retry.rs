@@ -3,6 +3,7 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response> and, for how long,
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-throttling>.
 
+use super::super::event::days_since_1970;
 use crate::shared::deadline::EpochMs;
 
 /// What to do with a batch after an attempt to send it.
@@ -81,7 +82,8 @@ fn http_date_ms(value: &[u8], now: EpochMs) -> Option<u64> {
     if !is_date || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let days = days_since_epoch(year, month?, day)?;
+    let [year, month, day] = [year, month? + 1, day].map(u64::cast_signed);
+    let days = u64::try_from(days_since_1970(year, month, day)).ok()?;
     Some((days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000)
 }
 
@@ -95,18 +97,6 @@ const fn century(year: u64, now: EpochMs) -> u64 {
     } else {
         year
     }
-}
-
-/// Days from 1 January 1970 to a date; `month` counts from 0.
-fn days_since_epoch(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years are counted from March, so that a leap day is the last of its year.
-    let (year, month) = if month < 2 {
-        (year.checked_sub(1)?, month + 10)
-    } else {
-        (year, month - 2)
-    };
-    let days = 365 * year + year / 4 - year / 100 + year / 400;
-    (days + (153 * month + 2) / 5 + day - 1).checked_sub(719_468)
 }
 
 /// How long to wait between attempts: longer each time, and never the same for two environments
