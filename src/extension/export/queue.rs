@@ -14,7 +14,6 @@ pub(in crate::extension) struct Encoded {
 /// What was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::extension) struct Dropped {
-    pub(in crate::extension) batches: u64,
     pub(in crate::extension) points: u64,
     pub(in crate::extension) bytes: u64,
 }
@@ -66,7 +65,6 @@ impl Queue {
 
     /// Counts a batch that was taken and is lost.
     pub(in crate::extension) fn drop(&mut self, batch: &Encoded) {
-        self.dropped.batches += 1;
         self.dropped.points += batch.points;
         self.dropped.bytes += batch.body.len() as u64;
     }
@@ -137,7 +135,6 @@ mod tests {
             queue.push(batch(points, 10));
         }
         let dropped = Dropped {
-            batches: 6,
             points: 15,
             bytes: 60,
         };
@@ -151,7 +148,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(batch(1, 200 * 1_024));
         queue.push(batch(2, 56 * 1_024));
-        assert_eq!(queue.take_dropped().batches, 0);
+        assert_eq!(queue.take_dropped(), Dropped::default());
         queue.push(batch(3, 1));
         assert_eq!(queue.take_dropped().points, 1);
         // One that fits no queue drops itself last of all.
