@@ -85,7 +85,7 @@ struct Waits {
 }
 
 thread_local! {
-    /// Never dropped: it lasts as long as its thread, and what runs at the end of one is 1 KB.
+    /// Never dropped: it lasts as long as its thread, and what runs at the end of one is 3 KB.
     static WAITS: ManuallyDrop<RefCell<Waits>> = const {
         ManuallyDrop::new(RefCell::new(Waits {
             wanted: Vec::new(),
