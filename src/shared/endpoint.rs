@@ -6,7 +6,6 @@
 //! The host is an IP address or `localhost`: looking up any other name would need a resolver,
 //! which is 37 KB of a binary that has no other use for one.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::text::{cut, same};
@@ -172,12 +171,6 @@ impl EndpointError {
             Self::Host => "the host is neither an IP address nor localhost",
             Self::Path => "the path holds a byte that a request line must not hold",
         }
-    }
-}
-
-impl fmt::Display for EndpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
