@@ -220,8 +220,9 @@ impl Variable {
 fn variables() -> impl Iterator<Item = Variable> {
     // SAFETY: `environ` is null or an array of strings that end with NUL, which ends with null; the
     // walk stops there. Only the role of the runtime changes it, on the thread of the loop and
-    // between invocations. This is called on that thread, or while that thread waits for the end;
-    // the documentation of the crate asks of users' threads that they leave the environment alone.
+    // between invocations. This is called on that thread, or by another that panicked while an
+    // invocation ran: before the loop can change it again it waits for the end. The documentation
+    // of the crate asks of users' threads that they leave the environment alone.
     unsafe {
         let mut next = environ;
         std::iter::from_fn(move || {
