@@ -15,7 +15,6 @@ use super::answer::{Answer, Answered};
 use super::context::{Context, VALUES};
 use super::error::Error;
 use super::handler::{Handler, Init};
-use super::panic;
 use super::persistent::Persistent;
 use super::process::{Driven, Process, Until};
 use crate::shared::env::Env;
@@ -77,7 +76,7 @@ impl Handler for Executable {
 
 /// Runs one process for one event.
 fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-    let started = Process::spawn(path, &variables(context));
+    let started = Process::spawn(path, variables(context));
     let mut process = started.map_err(|error| not_started(path, error))?;
     let end = kill_at(context);
     match process
@@ -93,7 +92,7 @@ fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
 
 /// The context as variables. One that an earlier invocation had and this has not must not be seen.
 fn variables<'a>(context: &Context<'a>) -> Vec<Change<'a>> {
-    let mut changes = vec![(panic::RESTARTS, None)];
+    let mut changes = Vec::new();
     for (name, value) in VARIABLES.iter().zip(context.values()) {
         if !name.is_empty() {
             changes.push((*name, *value));

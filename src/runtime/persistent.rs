@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use super::context::{Context, VALUES};
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
-use super::panic;
 use super::process::{Driven, Process, Until};
 use crate::shared::json;
 use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
@@ -77,7 +76,7 @@ impl Persistent {
 }
 
 fn start(path: &CStr, end: Option<Instant>) -> Result<Box<Process>, Error> {
-    let started = Process::spawn(path, &[(panic::RESTARTS, None)]);
+    let started = Process::spawn(path, Vec::new());
     let mut process = started.map_err(|error| not_started(path, error))?;
     let line = read_line(&mut process, b"", end)?;
     match parse(&line)?.0 {
