@@ -126,7 +126,7 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
                 None => handler.handle(events.body(), &context, answer),
                 Some(failure) => answer.failure(failure),
             },
-            Received::TooLarge(error) => {
+            Received::Untaken(error) => {
                 answer.failure(Error::of_text("Runtime.EventTooLarge", error.to_string()))
             }
         };
