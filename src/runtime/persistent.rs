@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::context::{Context, VALUES};
+use super::context::{Context, MEMBERS};
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
 use super::process::{Driven, Process, Until};
@@ -91,10 +91,8 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let mut line = Vec::with_capacity(event.get().len() + 1_024);
     push(&mut line, "{\"context\":{\"deadlineMs\":");
     push_decimal(&mut line, context.deadline_ms());
-    for (name, value) in MEMBERS.iter().zip(context.values()) {
-        if !name.is_empty() {
-            json::write_member(name, *value, &mut line);
-        }
+    for (name, value) in context.values(&MEMBERS) {
+        json::write_member(name, value, &mut line);
     }
     push(&mut line, "},\"event\":");
     push(&mut line, event.get());
@@ -203,18 +201,6 @@ fn out_of_step(what: &str) -> Error {
         format!("the persistent handler broke the protocol: {what}"),
     )
 }
-
-/// The names of the values of the context as members, but for the deadline, which is a number.
-static MEMBERS: [&str; VALUES] = [
-    "requestId",
-    "",
-    "",
-    "invokedFunctionArn",
-    "traceId",
-    "clientContext",
-    "cognitoIdentity",
-    "tenantId",
-];
 
 /// Bytes of a line beside the response in it.
 const ENVELOPE_BYTES_MAX: usize = 1_024;
