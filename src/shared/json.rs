@@ -248,30 +248,24 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
 /// needs to be well formed.
 #[must_use]
 pub(crate) fn path_at(document: &[u8], line: usize, column: usize) -> String {
-    let end = offset_of(document, line, column);
     let mut walker = Walker {
         stack: Vec::new(),
         string: None,
     };
-    for (at, byte) in document.iter().enumerate().take(end) {
+    // Where the walk is, as the two are counted.
+    let mut place = (1, 0);
+    for (at, byte) in document.iter().enumerate() {
+        if (line, column) <= place {
+            break;
+        }
         walker.step(at, *byte);
+        place = if *byte == b'\n' {
+            (place.0 + 1, 0)
+        } else {
+            (place.0, place.1 + 1)
+        };
     }
     walker.path(document)
-}
-
-fn offset_of(document: &[u8], line: usize, column: usize) -> usize {
-    let line_start = match line {
-        0 => return 0,
-        1 => 0,
-        _ => {
-            let mut ends = document
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == b'\n');
-            ends.nth(line - 2).map_or(document.len(), |(at, _)| at + 1)
-        }
-    };
-    line_start.saturating_add(column).min(document.len())
 }
 
 /// Where the walk through a document is.
