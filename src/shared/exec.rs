@@ -29,9 +29,7 @@ pub(crate) fn arguments() -> Vec<Vec<u8>> {
     let mut arguments = Vec::new();
     let mut argument: *const *const c_char = ARGUMENTS.load(Ordering::Acquire);
     if argument.is_null() {
-        for argument in std::env::args_os() {
-            arguments.push(terminated(argument.into_vec()));
-        }
+        std::env::args_os().for_each(|argument| arguments.push(terminated(argument.into_vec())));
         return arguments;
     }
     // SAFETY: whoever set it promised an array of strings that end with NUL, which ends with null
