@@ -262,11 +262,7 @@ fn terminated(mut text: Vec<u8>) -> Vec<u8> {
 
 /// Pointers to the strings.
 fn pointers(strings: &[Vec<u8>]) -> Vec<*const c_char> {
-    let mut pointers = Vec::new();
-    for text in strings {
-        pointers.push(text.as_ptr().cast());
-    }
-    pointers
+    strings.iter().map(|text| text.as_ptr().cast()).collect()
 }
 
 /// The signal set without a signal.
