@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::clock::{self, Instant};
+use crate::shared::blocking::family;
 use crate::shared::http::{HttpError, Progress, Reader};
 use crate::shared::os;
 
@@ -210,13 +211,6 @@ impl Socket {
             waits.wanted.push((Rc::downgrade(&self.0), flags));
             Poll::Pending
         })
-    }
-}
-
-pub(super) const fn family(address: SocketAddr) -> AddressFamily {
-    match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
     }
 }
 

@@ -292,12 +292,12 @@ impl Inner {
     fn write_dogstatsd(&mut self, batch: &Batch) {
         use rustix::net::{self, SendFlags, SocketFlags, SocketType};
 
-        use super::driver;
         use super::export::dogstatsd;
+        use crate::shared::blocking;
 
         if let Some(address) = self.settings.dogstatsd {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let family = driver::family(address);
+            let family = blocking::family(address);
             let socket = net::socket_with(family, SocketType::DGRAM, flags, None);
             dogstatsd::datagrams(&self.accounting.resource, batch, &mut |datagram| {
                 let sent = match &socket {

@@ -37,7 +37,7 @@ pub(super) enum Received {
     Event,
     /// An event over the limit, or that there is no memory for: its head is in the reader, its body is
     /// not.
-    TooLarge(HttpError),
+    Untaken(HttpError),
 }
 
 /// What a POST says: a response, or an error with its failure.
@@ -93,7 +93,7 @@ impl Client {
                 )
                 && events.status() == Some(200)
             {
-                return Ok(Received::TooLarge(error));
+                return Ok(Received::Untaken(error));
             }
             let outcome = outcome(&exchanged, events);
             let failed = !matches!(outcome, Outcome::Status(200 | 204));

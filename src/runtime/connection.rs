@@ -17,7 +17,8 @@ use crate::shared::logline::Level;
 pub(super) struct Connection {
     address: SocketAddr,
     stream: Option<OwnedFd>,
-    /// How long to connect, or one read or write, may take; `None` for ever, as waiting for an event needs.
+    /// How long to connect, or one read or write, may take; `None` for ever, as waiting for an event
+    /// needs.
     timeout: Option<Duration>,
 }
 

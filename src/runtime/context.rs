@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::error::Error;
 use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::env::Function;
+use crate::shared::exec::Change;
 use crate::shared::http::Head;
 use crate::shared::os;
 use crate::shared::text::same;
@@ -18,8 +19,8 @@ use crate::shared::text::same;
 pub struct Context<'a> {
     request_id: &'a str,
     deadline: Option<Deadline>,
-    /// The values of the fields that [`FIELDS`] names, in that order.
-    values: [Option<&'a str>; VALUES],
+    /// In the order of [`FIELDS`].
+    values: [Option<&'a str>; FIELDS.len()],
     function: &'a Function,
 }
 
@@ -43,7 +44,7 @@ impl IdentityError {
 
 impl<'a> Context<'a> {
     pub(super) fn parse(head: Head<'a>, function: &'a Function) -> Result<Self, IdentityError> {
-        let mut values = [None; VALUES];
+        let mut values = [None; FIELDS.len()];
         for (name, value) in head.fields() {
             let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
                 continue;
@@ -51,7 +52,9 @@ impl<'a> Context<'a> {
             if !same(prefix, PREFIX) {
                 continue;
             }
-            let known = FIELDS.iter().position(|known| same(name, known));
+            let known = HEADERS
+                .iter()
+                .position(|known| same(name, known.as_bytes()));
             let Some((index, slot)) = known.and_then(|at| Some((at, values.get_mut(at)?))) else {
                 continue;
             };
@@ -110,9 +113,10 @@ impl<'a> Context<'a> {
         self.values[INVOCATION_ID]
     }
 
-    /// The values as they were sent, in the order of [`FIELDS`].
-    pub(super) const fn values(&self) -> &[Option<&'a str>; VALUES] {
-        &self.values
+    /// The values as they were sent, with the names that `names` has for them.
+    pub(super) fn values(&self, names: &'static Names) -> impl Iterator<Item = Change<'a>> {
+        let named = names.iter().copied().zip(self.values);
+        named.filter(|(name, _)| !name.is_empty())
     }
 
     /// The id of the invocation, the same for every retry of it.
@@ -188,20 +192,53 @@ impl<'a> Context<'a> {
 /// What the names of all these fields start with.
 const PREFIX: &[u8] = b"Lambda-Runtime-";
 
-/// What follows it in the names, in the order of the places below.
-const FIELDS: [&[u8]; VALUES] = [
-    b"Aws-Request-Id",
-    b"Deadline-Ms",
-    b"Invocation-Id",
-    b"Invoked-Function-Arn",
-    b"Trace-Id",
-    b"Client-Context",
-    b"Cognito-Identity",
-    b"Aws-Tenant-Id",
+/// What is sent, in the order of the places below: the rest of the name of the field, and the names
+/// of the value as a variable and as a member for executables. The trace header is in a variable of
+/// its own, and the deadline is a member that is a number.
+const FIELDS: [[&str; 3]; 8] = [
+    [
+        "Aws-Request-Id",
+        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+        "requestId",
+    ],
+    ["Deadline-Ms", "LAMBDA_RUNTIME_DEADLINE_MS", ""],
+    ["Invocation-Id", "", ""],
+    [
+        "Invoked-Function-Arn",
+        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+        "invokedFunctionArn",
+    ],
+    ["Trace-Id", "", "traceId"],
+    [
+        "Client-Context",
+        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+        "clientContext",
+    ],
+    [
+        "Cognito-Identity",
+        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+        "cognitoIdentity",
+    ],
+    ["Aws-Tenant-Id", "LAMBDA_RUNTIME_AWS_TENANT_ID", "tenantId"],
 ];
 
-/// How many they are.
-pub(super) const VALUES: usize = 8;
+/// A name for each of [`FIELDS`], or none.
+pub(super) type Names = [&'static str; FIELDS.len()];
+
+// Each by itself, so that a program has only those that it uses.
+static HEADERS: Names = column(0);
+pub(super) static VARIABLES: Names = column(1);
+pub(super) static MEMBERS: Names = column(2);
+
+const fn column(of: usize) -> Names {
+    let mut names = [""; FIELDS.len()];
+    let mut at = 0;
+    while at < FIELDS.len() {
+        names[at] = FIELDS[at][of];
+        at += 1;
+    }
+    names
+}
 
 const REQUEST_ID: usize = 0;
 const DEADLINE: usize = 1;

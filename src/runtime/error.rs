@@ -25,11 +25,9 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 /// ```
 ///
 /// It is no [`std::error::Error`] itself, since it could not take all of them then.
-#[derive(Debug)]
 pub struct Error(pub(super) Box<Parts>);
 
 /// What an [`Error`] says. Behind a pointer, because every result of a handler has room for one.
-#[derive(Debug)]
 pub(super) struct Parts {
     pub(super) error_type: String,
     pub(super) message: String,
@@ -135,6 +133,17 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("error_type", &self.0.error_type)
+            .field("message", &self.0.message)
+            .field("sources", &self.0.sources)
+            .field("stack_trace", &self.0.stack_trace)
+            .finish()
+    }
+}
+
 /// `Error` of `a::b::Error<c::D>`.
 fn short_name(name: &str) -> &str {
     let path = name.split('<').next().unwrap_or(name);
@@ -144,6 +153,13 @@ fn short_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_shows_what_it_says_and_not_where_that_is_kept() {
+        let error = Error::new("T", "m").with_stack_trace(["a:1"]);
+        let shown = r#"Error { error_type: "T", message: "m", sources: [], stack_trace: ["a:1"] }"#;
+        assert_eq!(format!("{error:?}"), shown);
+    }
 
     #[test]
     fn names_lose_their_path_and_arguments() {

@@ -12,14 +12,12 @@ use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
 
 use super::answer::{Answer, Answered};
-use super::context::{Context, VALUES};
+use super::context::{Context, VARIABLES};
 use super::error::Error;
 use super::handler::{Handler, Init};
-use super::panic;
 use super::persistent::Persistent;
 use super::process::{Driven, Process, Until};
 use crate::shared::env::Env;
-use crate::shared::exec::Change;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os::{self, Instant};
 use crate::shared::text::push;
@@ -77,7 +75,9 @@ impl Handler for Executable {
 
 /// Runs one process for one event.
 fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-    let started = Process::spawn(path, &variables(context));
+    // A variable for which this invocation has no value goes: it would be that of the process.
+    let changes = context.values(&VARIABLES).collect();
+    let started = Process::spawn(path, changes);
     let mut process = started.map_err(|error| not_started(path, error))?;
     let end = kill_at(context);
     match process
@@ -90,30 +90,6 @@ fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
         Driven::TooLarge | Driven::Line => Err(too_large()),
     }
 }
-
-/// The context as variables. One that an earlier invocation had and this has not must not be seen.
-fn variables<'a>(context: &Context<'a>) -> Vec<Change<'a>> {
-    let mut changes = vec![(panic::RESTARTS, None)];
-    for (name, value) in VARIABLES.iter().zip(context.values()) {
-        if !name.is_empty() {
-            changes.push((*name, *value));
-        }
-    }
-    changes
-}
-
-/// The names of the values of the context as variables: those of their fields, in upper case with
-/// underscores. The trace header is in a variable of its own.
-static VARIABLES: [&str; VALUES] = [
-    "LAMBDA_RUNTIME_AWS_REQUEST_ID",
-    "LAMBDA_RUNTIME_DEADLINE_MS",
-    "",
-    "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-    "",
-    "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-    "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-    "LAMBDA_RUNTIME_AWS_TENANT_ID",
-];
 
 /// When a child is killed so that its error still gets out: a little before the deadline.
 /// `None` for a deadline that had passed when the event came, which says nothing.

@@ -112,8 +112,10 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
                 Err(stop) => return stop,
             },
         };
-        let doomed = panic::invoking(&context);
+        // Before the handler counts as running: from then on a panic of another thread may read the
+        // environment.
         trace.set(context.trace_id());
+        let doomed = panic::invoking(&context);
         let answer = Answer::new(client, &context);
         if let Some(failure) = doomed {
             let _answered = answer.failed(failure);
@@ -124,7 +126,7 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
                 None => handler.handle(events.body(), &context, answer),
                 Some(failure) => answer.failure(failure),
             },
-            Received::TooLarge(error) => {
+            Received::Untaken(error) => {
                 answer.failure(Error::of_text("Runtime.EventTooLarge", error.to_string()))
             }
         };

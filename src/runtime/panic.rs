@@ -19,6 +19,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::mem;
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -180,7 +181,9 @@ fn take_over(error: &'static Error) -> Option<(&'static Endpoint, Option<(String
         }
         Phase::Init => None,
         Phase::Idle | Phase::Answering | Phase::Invoking => {
-            Some((watch.request_id.clone(), watch.invocation_id.clone()))
+            // The request id stays for the log line.
+            let invocation_id = mem::take(&mut watch.invocation_id);
+            Some((watch.request_id.clone(), invocation_id))
         }
     };
     watch.phase = Phase::Reporting;

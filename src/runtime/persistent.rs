@@ -8,10 +8,9 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::context::{Context, VALUES};
+use super::context::{Context, MEMBERS};
 use super::error::Error;
 use super::executable::{kill_at, lost, not_started, timed_out, too_large};
-use super::panic;
 use super::process::{Driven, Process, Until};
 use crate::shared::json;
 use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
@@ -77,7 +76,7 @@ impl Persistent {
 }
 
 fn start(path: &CStr, end: Option<Instant>) -> Result<Box<Process>, Error> {
-    let started = Process::spawn(path, &[(panic::RESTARTS, None)]);
+    let started = Process::spawn(path, Vec::new());
     let mut process = started.map_err(|error| not_started(path, error))?;
     let line = read_line(&mut process, b"", end)?;
     match parse(&line)?.0 {
@@ -92,10 +91,8 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let mut line = Vec::with_capacity(event.get().len() + 1_024);
     push(&mut line, "{\"context\":{\"deadlineMs\":");
     push_decimal(&mut line, context.deadline_ms());
-    for (name, value) in MEMBERS.iter().zip(context.values()) {
-        if !name.is_empty() {
-            json::write_member(name, *value, &mut line);
-        }
+    for (name, value) in context.values(&MEMBERS) {
+        json::write_member(name, value, &mut line);
     }
     push(&mut line, "},\"event\":");
     push(&mut line, event.get());
@@ -125,7 +122,7 @@ fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Resul
 /// What the line says, and to which request if it names one.
 fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), Error> {
     let names = ["ready", "response", "error", "requestId"];
-    let [ready, response, error, request_id] = members(line, names)?;
+    let [ready, response, error, request_id] = members("", line, names)?;
     let said = match (ready.map(RawValue::get), response, error) {
         (Some("true"), None, None) => Said::Ready,
         (None, Some(response), None) => Said::Response(response),
@@ -135,40 +132,50 @@ fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), Error> {
             return Err(out_of_step(&["its line is none of ", forms].concat()));
         }
     };
-    Ok((said, request_id.map(parse_text).transpose()?))
+    let request_id = request_id.map(|id| parse_text("requestId: ", id));
+    Ok((said, request_id.transpose()?))
 }
 
 fn parse_error(value: &RawValue) -> Result<Error, Error> {
     let names = ["errorType", "errorMessage", "stackTrace"];
-    let [error_type, message, stack_trace] = members(value.get().as_bytes(), names)?;
+    let [error_type, message, stack_trace] = members("error: ", value.get().as_bytes(), names)?;
     let (Some(error_type), Some(message)) = (error_type, message) else {
-        return Err(malformed(&"an error without errorType or errorMessage"));
+        return Err(malformed("", &"an error without errorType or errorMessage"));
     };
-    let mut error = Error::new(&parse_text(error_type)?, &parse_text(message)?);
+    let error_type = parse_text("errorType: ", error_type)?;
+    let mut error = Error::of_text(&error_type, parse_text("errorMessage: ", message)?);
     if let Some(lines) = stack_trace {
         let stack_trace = &mut error.0.stack_trace;
         let mut outcome = Ok(());
-        let read = json::elements(lines.get().as_bytes(), &mut |line| match parse_text(line) {
-            Ok(line) => stack_trace.push(line),
-            Err(error) => outcome = Err(error),
-        });
-        read.map_err(|error| malformed(&error)).and(outcome)?;
+        let member = "stackTrace: ";
+        let read = json::elements(
+            lines.get().as_bytes(),
+            &mut |line| match parse_text(member, line) {
+                Ok(line) => stack_trace.push(line),
+                Err(error) => outcome = Err(error),
+            },
+        );
+        let read = read.map_err(|error| malformed(member, &error));
+        read.and(outcome)?;
         stack_trace.truncate(CHAIN_LENGTH_MAX);
     }
     Ok(error)
 }
 
-/// The members of an object that have these names. One that is null is as good as none.
+/// The members of an object that have these names. One that is null is as good as none. `place` is
+/// where the object stands in the line, as it goes in front of what is wrong there.
 fn members<'a, const N: usize>(
+    place: &str,
     object: &'a [u8],
     names: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], Error> {
     let mut values = [None; N];
-    find_members(object, &names, &mut values)?;
+    find_members(place, object, &names, &mut values)?;
     Ok(values)
 }
 
 fn find_members<'a>(
+    place: &str,
     object: &'a [u8],
     names: &[&str],
     values: &mut [Option<&'a RawValue>],
@@ -182,20 +189,21 @@ fn find_members<'a>(
         }
     });
     match read {
-        Err(error) => Err(malformed(&error)),
-        Ok(()) if is_twice => Err(malformed(&"a member stands twice")),
+        Err(error) => Err(malformed(place, &error)),
+        Ok(()) if is_twice => Err(malformed(place, &"a member stands twice")),
         Ok(()) => Ok(()),
     }
 }
 
 #[inline(never)]
-fn parse_text(value: &RawValue) -> Result<String, Error> {
+fn parse_text(place: &str, value: &RawValue) -> Result<String, Error> {
     let text = json::text(value.get().as_bytes());
-    text.map(Cow::into_owned).map_err(|error| malformed(&error))
+    let text = text.map(Cow::into_owned);
+    text.map_err(|error| malformed(place, &error))
 }
 
-fn malformed(error: &dyn fmt::Display) -> Error {
-    out_of_step(&format!("its line is not JSON of the form: {error}"))
+fn malformed(place: &str, error: &dyn fmt::Display) -> Error {
+    out_of_step(&format!("its line is not JSON of the form: {place}{error}"))
 }
 
 fn out_of_step(what: &str) -> Error {
@@ -205,17 +213,53 @@ fn out_of_step(what: &str) -> Error {
     )
 }
 
-/// The names of the values of the context as members, but for the deadline, which is a number.
-static MEMBERS: [&str; VALUES] = [
-    "requestId",
-    "",
-    "",
-    "invokedFunctionArn",
-    "traceId",
-    "clientContext",
-    "cognitoIdentity",
-    "tenantId",
-];
-
 /// Bytes of a line beside the response in it.
 const ENVELOPE_BYTES_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_malformed_is_told_with_the_place() {
+        let no_text = "invalid type: number, expected a string";
+        let table = [
+            ("[1]", "invalid type: array, expected an object".to_owned()),
+            (
+                r#"{"response":1,"requestId":1}"#,
+                ["requestId: ", no_text].concat(),
+            ),
+            (
+                r#"{"error":7}"#,
+                "error: invalid type: number, expected an object".to_owned(),
+            ),
+            (
+                r#"{"error":{"errorType":"a","errorType":"b"}}"#,
+                "error: a member stands twice".to_owned(),
+            ),
+            (
+                r#"{"error":{"errorType":1.5,"errorMessage":"m"}}"#,
+                ["errorType: ", no_text].concat(),
+            ),
+            (
+                r#"{"error":{"errorType":"T","errorMessage":1}}"#,
+                ["errorMessage: ", no_text].concat(),
+            ),
+            (
+                r#"{"error":{"errorType":"T","errorMessage":"m","stackTrace":1}}"#,
+                "stackTrace: invalid type: number, expected an array".to_owned(),
+            ),
+            (
+                r#"{"error":{"errorType":"T","errorMessage":"m","stackTrace":["a",1]}}"#,
+                ["stackTrace: ", no_text].concat(),
+            ),
+        ];
+        for (line, told) in table {
+            let error = parse(line.as_bytes()).map(|_| ()).unwrap_err().to_string();
+            assert!(
+                error.ends_with(&[" of the form: ", &told].concat()),
+                "{error}"
+            );
+        }
+    }
+}

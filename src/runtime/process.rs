@@ -15,6 +15,7 @@ use serde::de::IgnoredAny;
 
 use super::error::Error;
 use super::log;
+use super::panic;
 use crate::shared::exec::{self, Change};
 use crate::shared::logline::{Format, Level};
 use crate::shared::os::{self, Instant};
@@ -60,15 +61,17 @@ pub(super) enum Driven {
 }
 
 impl Process {
-    /// Starts a program with pipes for its input, output and errors.
-    pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Box<Self>, Errno> {
+    /// Starts a program with pipes for its input, output and errors. It gets the environment of
+    /// this process with the changes, and without what is of no concern to it.
+    pub(super) fn spawn(path: &CStr, mut changes: Vec<Change<'_>>) -> Result<Box<Self>, Errno> {
+        changes.push((panic::RESTARTS, None));
         let (child_input, input) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output, child_output) = pipe_with(PipeFlags::CLOEXEC)?;
         let (errors, child_errors) = pipe_with(PipeFlags::CLOEXEC)?;
         for pipe in [&input, &output, &errors] {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
-        let id = exec::spawn(path, changes, &[child_input, child_output, child_errors])?;
+        let id = exec::spawn(path, &changes, &[child_input, child_output, child_errors])?;
         let exited = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(exited) => exited,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The blocking driver: moves bytes between a socket and the HTTP core, and nothing else.
+//! The blocking driver: opens connections, and moves bytes between them and the HTTP core.
 //!
 //! It asks the kernel directly: the errors of the standard library have to be sorted into kinds.
 
@@ -32,11 +32,16 @@ pub(crate) enum ExchangeError {
 ///
 /// Those of `socket`.
 pub(crate) fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = match address {
+    let flags = SocketFlags::CLOEXEC;
+    socket_with(family(address), SocketType::STREAM, flags, None)
+}
+
+/// The family of an address, which a socket is opened for.
+pub(crate) const fn family(address: SocketAddr) -> AddressFamily {
+    match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+    }
 }
 
 /// Opens a connection. With a timeout that is how long connecting may take, and each read and write:

@@ -6,7 +6,6 @@
 //! The host is an IP address or `localhost`: looking up any other name would need a resolver,
 //! which is 37 KB of a binary that has no other use for one.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::text::{cut, same};
@@ -25,8 +24,8 @@ pub(crate) struct Endpoint {
 /// Why a value is not the address of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndpointError {
-    /// The value is empty.
-    Empty,
+    /// There is no host.
+    NoHost,
     /// The value starts with a scheme other than `http`.
     Scheme,
     /// There is no port, or it is not a number from 1 to 65,535.
@@ -65,6 +64,10 @@ impl Endpoint {
 }
 
 /// Takes off the scheme, and gives the authority and what stands behind it.
+///
+/// # Errors
+///
+/// [`EndpointError::Scheme`] and [`EndpointError::NoHost`].
 pub(crate) fn split(value: &str) -> Result<(&str, &str), EndpointError> {
     let rest = match cut(value, b':') {
         Some((scheme, rest)) => match rest.strip_prefix("//") {
@@ -77,12 +80,16 @@ pub(crate) fn split(value: &str) -> Result<(&str, &str), EndpointError> {
     let mut bytes = rest.bytes();
     let end = bytes.position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     match end.unwrap_or(rest.len()) {
-        0 => Err(EndpointError::Empty),
+        0 => Err(EndpointError::NoHost),
         end => Ok(rest.split_at(end)),
     }
 }
 
 /// Reads `host:port`.
+///
+/// # Errors
+///
+/// [`EndpointError::Port`] and [`EndpointError::Host`].
 pub(crate) fn address(authority: &str) -> Result<SocketAddr, EndpointError> {
     let authority = authority.as_bytes();
     let colon = authority.iter().rposition(|byte| *byte == b':');
@@ -158,18 +165,12 @@ impl EndpointError {
     /// The error in words for the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Empty => "the value is empty",
+            Self::NoHost => "there is no host",
             Self::Scheme => "the scheme is not http",
             Self::Port => "expected host:port with a port from 1 to 65535",
             Self::Host => "the host is neither an IP address nor localhost",
             Self::Path => "the path holds a byte that a request line must not hold",
         }
-    }
-}
-
-impl fmt::Display for EndpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -246,7 +247,9 @@ mod tests {
     #[test]
     fn refused_forms() {
         let table = [
-            ("", EndpointError::Empty),
+            ("", EndpointError::NoHost),
+            ("http://", EndpointError::NoHost),
+            ("/x", EndpointError::NoHost),
             ("127.0.0.1", EndpointError::Port),
             ("127.0.0.1:", EndpointError::Port),
             ("127.0.0.1:0", EndpointError::Port),

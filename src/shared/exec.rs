@@ -29,9 +29,7 @@ pub(crate) fn arguments() -> Vec<Vec<u8>> {
     let mut arguments = Vec::new();
     let mut argument: *const *const c_char = ARGUMENTS.load(Ordering::Acquire);
     if argument.is_null() {
-        for argument in std::env::args_os() {
-            arguments.push(terminated(argument.into_vec()));
-        }
+        std::env::args_os().for_each(|argument| arguments.push(terminated(argument.into_vec())));
         return arguments;
     }
     // SAFETY: whoever set it promised an array of strings that end with NUL, which ends with null
@@ -220,8 +218,9 @@ impl Variable {
 fn variables() -> impl Iterator<Item = Variable> {
     // SAFETY: `environ` is null or an array of strings that end with NUL, which ends with null; the
     // walk stops there. Only the role of the runtime changes it, on the thread of the loop and
-    // between invocations. This is called on that thread, or while that thread waits for the end;
-    // the documentation of the crate asks of users' threads that they leave the environment alone.
+    // between invocations. This is called on that thread, or by another that panicked while an
+    // invocation ran: before the loop can change it again it waits for the end. The documentation
+    // of the crate asks of users' threads that they leave the environment alone.
     unsafe {
         let mut next = environ;
         std::iter::from_fn(move || {
@@ -263,11 +262,7 @@ fn terminated(mut text: Vec<u8>) -> Vec<u8> {
 
 /// Pointers to the strings.
 fn pointers(strings: &[Vec<u8>]) -> Vec<*const c_char> {
-    let mut pointers = Vec::new();
-    for text in strings {
-        pointers.push(text.as_ptr().cast());
-    }
-    pointers
+    strings.iter().map(|text| text.as_ptr().cast()).collect()
 }
 
 /// The signal set without a signal.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 use super::text::{push, push_decimal};
@@ -135,11 +136,22 @@ fn read<'a>(
     text: &'a [u8],
     each: &mut dyn FnMut(&str, &'a RawValue),
 ) -> Result<Seen<'a>, JsonError> {
+    let trimmed = text.trim_ascii();
+    if NUMBERS_ARE_TEXTS && matches!(trimmed.first(), Some(b'-' | b'0'..=b'9')) {
+        let number = str::from_utf8(trimmed).unwrap_or_default().parse();
+        let seen = number.map(|number: Number| number.as_f64().map_or(Seen::Other, Seen::Number));
+        return seen.map_err(JsonError::Syntax);
+    }
     let mut json = serde_json::Deserializer::from_slice(text);
     let seen = json.deserialize_any(Reader(each));
     let seen = seen.and_then(|seen| json.end().map(|()| seen));
     seen.map_err(JsonError::Syntax)
 }
+
+/// Whether the feature `arbitrary_precision` of `serde_json` is on, which any crate of a program turns
+/// on for all of it. A visitor gets a number as a map then. Asking for a number in any other way
+/// without need is 2 KB or more.
+const NUMBERS_ARE_TEXTS: bool = size_of::<Number>() == size_of::<String>();
 
 /// What a text is; parts are handed out.
 enum Seen<'a> {
@@ -236,30 +248,24 @@ impl<'a> Visitor<'a> for Reader<'_, 'a> {
 /// needs to be well formed.
 #[must_use]
 pub(crate) fn path_at(document: &[u8], line: usize, column: usize) -> String {
-    let end = offset_of(document, line, column);
     let mut walker = Walker {
         stack: Vec::new(),
         string: None,
     };
-    for (at, byte) in document.iter().enumerate().take(end) {
+    // Where the walk is, as the two are counted.
+    let mut place = (1, 0);
+    for (at, byte) in document.iter().enumerate() {
+        if (line, column) <= place {
+            break;
+        }
         walker.step(at, *byte);
+        place = if *byte == b'\n' {
+            (place.0 + 1, 0)
+        } else {
+            (place.0, place.1 + 1)
+        };
     }
     walker.path(document)
-}
-
-fn offset_of(document: &[u8], line: usize, column: usize) -> usize {
-    let line_start = match line {
-        0 => return 0,
-        1 => 0,
-        _ => {
-            let mut ends = document
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == b'\n');
-            ends.nth(line - 2).map_or(document.len(), |(at, _)| at + 1)
-        }
-    };
-    line_start.saturating_add(column).min(document.len())
 }
 
 /// Where the walk through a document is.

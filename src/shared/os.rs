@@ -1,5 +1,5 @@
 //! What is asked of the C library directly, because the way through the standard library costs
-//! kilobytes: each of these can fail there, and would panic with the names of all errors.
+//! kilobytes.
 
 use std::ffi::CStr;
 use std::ops::Add;
@@ -35,7 +35,10 @@ pub(crate) enum Clock {
 
 impl Clock {
     /// What it shows, in nanoseconds.
-    #[expect(unsafe_code, reason = "the standard library's clocks are 4 KB")]
+    #[expect(
+        unsafe_code,
+        reason = "the standard library's clocks can fail, and panic with the names of all errors: 4 KB"
+    )]
     pub(crate) fn ns(self) -> u64 {
         let clock = match self {
             Self::Wall => libc::CLOCK_REALTIME,

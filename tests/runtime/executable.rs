@@ -21,6 +21,8 @@ fn the_event_is_its_input_and_its_output_is_the_response() {
 fn the_context_is_in_its_environment() {
     let env = start(stock("handler.sh"));
     let invoke = Invoke {
+        client_context: Some(r#"{"client":{"app_title":"a"}}"#.to_owned()),
+        cognito_identity: Some(r#"{"cognitoIdentityId":"i"}"#.to_owned()),
         tenant_id: Some("t".to_owned()),
         trace_id: Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
         ..Invoke::new(r#"{"do":"context"}"#)
@@ -45,11 +47,17 @@ fn the_context_is_in_its_environment() {
         (&context["tenant"], &context["set"]),
         (&json!("t"), &json!("yes"))
     );
+    assert_eq!(context["client"], json!({"client": {"app_title": "a"}}));
+    assert_eq!(context["identity"], json!({"cognitoIdentityId": "i"}));
     let context = env.respond(r#"{"do":"context"}"#);
-    assert_eq!(
-        context["set"], "",
-        "what one invocation had, the next one has not"
-    );
+    for (name, value) in [
+        ("set", json!("")),
+        ("client", json!(null)),
+        ("identity", json!(null)),
+    ] {
+        let why = "what one invocation had, the next one has not";
+        assert_eq!(context[name], value, "{name}: {why}");
+    }
 }
 
 #[test]

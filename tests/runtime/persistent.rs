@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use emulator::Config;
+use emulator::{Config, Invoke};
 use serde_json::json;
 
 use crate::support::{named_pipe, start, stock};
@@ -28,12 +28,29 @@ fn one_process_serves_all_events() {
 fn an_event_is_one_line_with_its_context() {
     let env = start(persistent(""));
     let event = "{\n  \"do\": \"line\",\r\n  \"text\": \"a\\nb\", \"do\":\"line\"\n}";
-    let outcome = env.invoke(event).unwrap();
+    let invoke = Invoke {
+        client_context: Some(r#"{"client":{"app_title":"a"}}"#.to_owned()),
+        cognito_identity: Some(r#"{"cognitoIdentityId":"i"}"#.to_owned()),
+        tenant_id: Some("t".to_owned()),
+        trace_id: Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
+        ..Invoke::new(event)
+    };
+    let outcome = env.invoke_with(invoke).unwrap();
     let line: serde_json::Value = serde_json::from_slice(&outcome.body).unwrap();
     assert_eq!(line["event"], json!({"do": "line", "text": "a\nb"}));
-    assert_eq!(line["context"]["requestId"], outcome.request_id);
     assert!(line["context"]["deadlineMs"].is_u64());
-    assert!(line["context"]["traceId"].is_string());
+    let mut context = line["context"].clone();
+    context["deadlineMs"] = json!(null);
+    let expected = json!({
+        "deadlineMs": null,
+        "requestId": outcome.request_id,
+        "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:function",
+        "traceId": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
+        "clientContext": r#"{"client":{"app_title":"a"}}"#,
+        "cognitoIdentity": r#"{"cognitoIdentityId":"i"}"#,
+        "tenantId": "t",
+    });
+    assert_eq!(context, expected);
 }
 
 #[test]

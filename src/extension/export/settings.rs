@@ -464,7 +464,7 @@ mod tests {
                 "http://10.0.0.1:x",
                 "expected host:port with a port from 1 to 65535",
             ),
-            ("http://", "the value is empty"),
+            ("http://", "there is no host"),
             (
                 "http://10.0.0.1/a b",
                 "the path holds a byte that a request line must not hold",

@@ -124,5 +124,3 @@ impl fmt::Display for HttpError {
         }
     }
 }
-
-impl std::error::Error for HttpError {}
