@@ -76,14 +76,14 @@ pub fn main(init: impl Init) -> ! {
 /// Returns in the role of the runtime.
 #[inline(never)]
 fn other_roles() {
-    let name = shared::exec::arguments().into_iter().next();
+    let name = shared::os::exec::arguments().into_iter().next();
     let mut name = name.unwrap_or_default();
     name.pop();
     let name = OsStr::from_bytes(&name);
     match role(name) {
         Role::Runtime => {}
         #[cfg(feature = "extension")]
-        Role::Extension => shared::os::exit(extension::run(name, shared::exec::variable)),
+        Role::Extension => shared::os::exit(extension::run(name, shared::os::exec::variable)),
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
             runtime::write_line(WITHOUT_EXTENSION);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// How values of a metric add up, as `src/extension/metric.rs` has it.
+/// How values of a metric add up, as `src/extension/metric/mod.rs` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Counter,
@@ -18,7 +18,7 @@ enum Kind {
 const DASHBOARD: &str = include_str!("../layer/dashboard.json");
 
 /// Where all metrics are declared. They are private, so their text is read.
-const METRICS: &str = include_str!("../src/extension/account/metrics.rs");
+const METRICS: &str = include_str!("../src/extension/metric/catalogue.rs");
 
 #[test]
 fn every_metric_is_on_the_dashboard_and_no_other() {

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use super::config::Protocol;
-use super::event::{self, Value};
-use super::metric::{Key, Resource};
-use crate::shared::deadline::{Deadline, EpochMs};
+use crate::extension::metric::{Key, Resource};
+use crate::extension::settings::Protocol;
+use crate::extension::telemetry::{self, Value};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, Reader};
 use crate::shared::text;
+use crate::shared::time::{Deadline, EpochMs};
 
 /// A request: its head and its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -243,7 +243,7 @@ pub(super) fn event(answer: &Reader) -> Option<Event> {
 /// Hands out the members of an answer's body, as far as it is JSON.
 fn members<'a>(answer: &'a Reader, each: &mut dyn FnMut(&str, Value<'a>)) {
     if let Ok(body) = str::from_utf8(answer.body()) {
-        event::members(body, each).ok();
+        telemetry::members(body, each).ok();
     }
 }
 

@@ -1,12 +1,10 @@
 //! The clocks, read in one place.
 
-#[cfg(feature = "otlp")]
 use crate::shared::os::Clock;
 
 pub(super) use crate::shared::os::{Instant, now};
 
 /// A number that is another one in each environment, also in those restored from one snapshot.
-#[cfg(feature = "otlp")]
 pub(super) fn seed() -> u64 {
     Clock::Wall.ns()
 }

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::config::Protocol;
-use super::driver::{self, ReadError, Socket, Work};
-use super::state::State;
+use crate::extension::io::{self, ReadError, Socket, Work};
+use crate::extension::reporter::State;
+use crate::extension::settings::Protocol;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever.
@@ -38,7 +38,7 @@ pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: P
             listener.readable().await;
             let Ok(stream) = listener.accept().await else {
                 // Out of descriptors, most likely: others have to end first.
-                driver::pause(ACCEPT_PAUSE).await;
+                io::pause(ACCEPT_PAUSE).await;
                 continue;
             };
             let open = &mut *open.borrow_mut();
@@ -55,7 +55,7 @@ pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: P
         }
     };
     // A connection is begun with as soon as it is accepted.
-    driver::either(pin!(accepting), pin!(serving)).await;
+    io::either(pin!(accepting), pin!(serving)).await;
 }
 
 /// A connection: whether a part of a delivery is here, and what is done with it.
@@ -132,7 +132,7 @@ impl Connection {
         HeadWriter::response(head, status).end_with_length(0);
         let mut outcome = Err(Errno::TIMEDOUT);
         let write = async { outcome = self.stream.write_all(head).await };
-        driver::within(MESSAGE_TIMEOUT, pin!(write)).await;
+        io::within(MESSAGE_TIMEOUT, pin!(write)).await;
         outcome
     }
 
@@ -144,8 +144,8 @@ impl Connection {
             self.is_busy.set(true);
         }
         let mut outcome = Err(ReadError::Lost);
-        let read = async { outcome = driver::read(&self.stream, request).await };
-        driver::within(MESSAGE_TIMEOUT, pin!(read)).await;
+        let read = async { outcome = io::read(&self.stream, request).await };
+        io::within(MESSAGE_TIMEOUT, pin!(read)).await;
         outcome
     }
 
@@ -236,10 +236,10 @@ mod tests {
 
     use super::super::account::Accounting;
     use super::super::clock;
-    use super::super::config::InitType;
-    use super::super::export::settings::Settings;
-    use super::super::metric::Resource;
     use super::*;
+    use crate::extension::metric::Resource;
+    use crate::extension::settings::InitType;
+    use crate::extension::settings::exporters::Settings;
 
     const BATCH: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]";
 
@@ -249,7 +249,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listening = pin!(listen(state, socket.into(), protocol));
-        driver::run_test(listening, test(address, state))
+        io::run_test(listening, test(address, state))
     }
 
     async fn open(address: SocketAddr, bytes: &[u8]) -> Socket {
@@ -261,7 +261,7 @@ mod tests {
     /// The status of the next answer.
     async fn status(stream: &Socket) -> Option<u16> {
         let mut answer = Reader::new(Expect::Response, Limits::of_body(1_024));
-        driver::read(stream, &mut answer).await.ok()?;
+        io::read(stream, &mut answer).await.ok()?;
         answer.status()
     }
 

@@ -5,36 +5,34 @@
 mod account;
 mod api;
 mod clock;
-mod config;
-mod cost;
-#[cfg(feature = "otlp")]
-mod delivery;
-mod driver;
-mod event;
+mod deliver;
+mod events;
 mod export;
+mod io;
 mod listener;
 mod metric;
-mod note;
-mod resume;
-mod run;
+mod own_usage;
+mod panic;
+mod predecessor;
+mod reporter;
+mod settings;
 mod signal;
-mod sink;
-mod start;
-mod state;
+mod startup;
+mod telemetry;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use self::account::Accounting;
-use self::config::{Config, InitType};
-use self::export::settings::Settings;
 use self::metric::Key;
-use self::start::Ready;
-use self::state::State;
-use crate::shared::deadline::EpochMs;
+use self::reporter::State;
+use self::settings::exporters::Settings;
+use self::settings::{Config, InitType};
+use self::startup::Ready;
 use crate::shared::env;
-use crate::shared::logline::{Format, Level, Record};
+use crate::shared::log_record::{Format, Level, Record};
+use crate::shared::time::EpochMs;
 
 /// Runs the extension until SHUTDOWN, and says the exit code. `argv0` is the name that the process was started under.
 ///
@@ -55,17 +53,17 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     // What is set is kept as long as the process lives.
     let setting = |name: &str| Some(&*text(name)?.leak());
     let read_config = || Config::read(&setting);
-    let name = config::name(argv0);
-    let resumed = resume::resumed(&text, endpoint.address);
+    let name = settings::name(argv0);
+    let resumed = panic::resumed(&text, endpoint.address);
     let mut ready = Ready::new(&endpoint, init_type, started);
     match resumed {
         None => ready.start(&name, &read_config, clock::monotonic),
         Some(resumed) => ready.resume(resumed, &read_config),
     }
     let port = ready.listener.as_ref().map_or(0, |(_, port)| *port);
-    resume::watch(&ready.registered.identifier, port, ready.panics);
-    resume::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
-    resume::asked(ready.asked);
+    panic::watch(&ready.registered.identifier, port, ready.panics);
+    panic::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
+    panic::asked(ready.asked);
     let settings = Settings::read(&setting);
     for warning in ready.config.warnings.iter().chain(&settings.warnings) {
         log(warning);
@@ -81,7 +79,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         let since_exec =
             |at: clock::Instant| at.saturating_duration_since(started).as_secs_f64() * 1e3;
         accounting.started(since_exec(ready.registered_at), since_exec(ready.ready_at));
-        if let Some(predecessor) = note::take(endpoint.address.port()) {
+        if let Some(predecessor) = predecessor::take(endpoint.address.port()) {
             accounting.follows(predecessor);
         }
     } else {
@@ -92,7 +90,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     }
     let interval_ms = ready.config.interval_ms;
     let state = State::new(accounting, resource, settings, interval_ms);
-    run::run(&mut ready, state);
+    events::run(&mut ready, state);
     0
 }
 
@@ -110,7 +108,7 @@ fn log(message: &str) {
     };
     record.write(Format::Text, &mut line);
     let end = clock::monotonic() + LOG_TIMEOUT;
-    sink::Sink::default().write(rustix::stdio::stderr(), &line, end);
+    deliver::lines::Sink::default().write(rustix::stdio::stderr(), &line, end);
 }
 
 /// How long a line for the log may wait for its reader.

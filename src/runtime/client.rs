@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::Stop;
+use super::api::{self, AfterNext, AfterPost, Outcome};
 use super::connection::Connection;
 use super::context::{Context, IdentityError};
 use super::error::Error;
 use super::log;
-use super::protocol::{self, AfterNext, AfterPost, Outcome};
-use crate::shared::blocking::ExchangeError;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Outgoing, Reader};
 use crate::shared::limits::{ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX};
-use crate::shared::logline::Level;
+use crate::shared::log_record::Level;
 use crate::shared::os;
+use crate::shared::os::blocking::ExchangeError;
 
 /// A client of one Runtime API.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Client {
             let outcome = outcome(&exchanged, events);
             let failed = !matches!(outcome, Outcome::Status(200 | 204));
             self.failures += u32::from(failed);
-            match protocol::after_next(outcome, self.failures) {
+            match api::after_next(outcome, self.failures) {
                 AfterNext::Invoke => return Ok(Received::Event),
                 AfterNext::AskAgain(pause) => {
                     self.failures = 0;
@@ -126,7 +126,7 @@ impl Client {
         self.connection.close();
         self.failures += 1;
         log::line(Level::Error, error.as_str());
-        match protocol::after_next(Outcome::Lost(Some(200)), self.failures) {
+        match api::after_next(Outcome::Lost(Some(200)), self.failures) {
             AfterNext::Exit(code) => {
                 let reason = error.as_str().to_owned();
                 return Err(Stop { code, reason });
@@ -185,7 +185,7 @@ impl Client {
                 .exchange(Outgoing::new(&self.head, body), &mut self.answer);
             let outcome = outcome(&exchanged, &self.answer);
             failures += u32::from(outcome == Outcome::Unreachable);
-            match protocol::after_post(outcome, resent, failures) {
+            match api::after_post(outcome, resent, failures) {
                 AfterPost::Accepted => return Ok(()),
                 AfterPost::Refused | AfterPost::Undelivered => {
                     warn("answering", &exchanged, &self.answer);

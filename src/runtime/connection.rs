@@ -8,9 +8,9 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
 
 use super::log;
-use crate::shared::blocking::{self, ExchangeError};
 use crate::shared::http::{Outgoing, Reader};
-use crate::shared::logline::Level;
+use crate::shared::log_record::Level;
+use crate::shared::os::blocking::{self, ExchangeError};
 
 /// A connection to the API, opened when it is first needed.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::error::Error;
-use crate::shared::deadline::{Deadline, EpochMs};
 use crate::shared::env::Function;
-use crate::shared::exec::Change;
 use crate::shared::http::Head;
 use crate::shared::os;
+use crate::shared::os::exec::Change;
 use crate::shared::text::same;
+use crate::shared::time::{Deadline, EpochMs};
 
 /// What the platform says about an invocation beside its event.
 ///

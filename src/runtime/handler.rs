@@ -1,7 +1,7 @@
 //! Handlers, the initialisation that makes them, and the macros that turn functions into them.
 
-use super::answer::{Answer, Answered};
 use super::context::Context;
+use super::response::{Answer, Answered};
 use crate::runtime::error::Error;
 use crate::shared::env::Env;
 
@@ -220,7 +220,7 @@ pub mod private {
     #[expect(unsafe_code, reason = "what the caller promises cannot be checked")]
     pub unsafe fn started_with(arguments: *const *const std::ffi::c_char) {
         // SAFETY: that of the caller.
-        unsafe { crate::shared::exec::started_with(arguments) }
+        unsafe { crate::shared::os::exec::started_with(arguments) }
     }
 
     pub fn parse<'a, T: Deserialize<'a>>(event: &'a [u8]) -> Result<T, Error> {

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::panic;
 use crate::shared::env::LogConfig;
-use crate::shared::logline::{Format, Level, Record};
+use crate::shared::log_record::{Format, Level, Record};
 use crate::shared::os;
 
 /// Writes a line if its level is enabled, to standard error. There is nobody to tell when that

@@ -3,33 +3,31 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 //! It may use `shared`, sockets, the clock and the process; it never imports `extension`.
 
-mod answer;
+mod api;
 mod client;
 mod connection;
 mod context;
 mod error;
+mod error_report;
 mod executable;
 mod handler;
 mod log;
 mod panic;
-mod persistent;
-mod process;
-mod protocol;
-mod report;
+mod response;
 mod trace;
 
 use self::client::{Client, Received};
 use self::trace::TraceVariable;
 use crate::shared::env::Env;
-use crate::shared::exec;
-use crate::shared::logline::Level;
+use crate::shared::log_record::Level;
 use crate::shared::os;
+use crate::shared::os::exec;
 
-pub use self::answer::{Answer, Answered};
 pub use self::context::Context;
 pub use self::error::{Error, ErrorType};
 pub use self::executable::{Executable, ExecutableInit, executable};
 pub use self::handler::{Handler, Init, InitFn, private};
+pub use self::response::{Answer, Answered};
 
 pub(crate) use self::log::write_line;
 

@@ -30,10 +30,10 @@ use super::error::Error;
 use super::log;
 use super::trace;
 use crate::shared::endpoint::Endpoint;
-use crate::shared::exec;
 use crate::shared::http;
-use crate::shared::logline::Level;
+use crate::shared::log_record::Level;
 use crate::shared::os;
+use crate::shared::os::exec;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::endpoint::Endpoint;
 use super::http::decimal;
-use super::logline::{Format, Level};
+use super::log_record::{Format, Level};
 
 /// What the environment says.
 #[derive(Clone, Debug)]

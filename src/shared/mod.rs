@@ -1,18 +1,16 @@
 //! The core that both roles use: HTTP/1.1 as a state machine, the environment,
 //! deadlines, limits, and the text of log lines.
 //!
-//! `blocking`, `exec` and `os` ask the system; nothing else here touches a clock, a file, a socket or
+//! `os` asks the system; nothing else here touches a clock, a file, a socket or
 //! the process environment: bytes, time and variables come in as arguments.
 //! `runtime` and `extension` import from here and never from each other.
 
-pub(crate) mod blocking;
-pub(crate) mod deadline;
 pub(crate) mod endpoint;
 pub(crate) mod env;
-pub(crate) mod exec;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod limits;
-pub(crate) mod logline;
+pub(crate) mod log_record;
 pub(crate) mod os;
 pub(crate) mod text;
+pub(crate) mod time;

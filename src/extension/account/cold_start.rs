@@ -13,14 +13,14 @@
 //! from the note that the earlier process left when it heard why it ends. With neither, as after
 //! one that was killed before it heard anything, the kind is `init_retried_in_invoke`.
 
-use super::super::config::InitType;
-use super::super::event::{self, Field, Record};
 use super::invocations::Request;
-use super::metrics as m;
 use super::outcome::{Outcome, Status};
 use super::series::{Attribute, Series};
 use super::{cut, float, string};
-use crate::shared::deadline::EpochMs;
+use crate::extension::metric::catalogue as m;
+use crate::extension::settings::InitType;
+use crate::extension::telemetry::{self, Field, Record};
+use crate::shared::time::EpochMs;
 
 /// The kinds of starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,7 +249,7 @@ impl ColdStart {
         self.phase(record);
         let is_report = matches!(
             record.kind,
-            event::Kind::InitReport | event::Kind::RestoreReport
+            telemetry::Kind::InitReport | telemetry::Kind::RestoreReport
         );
         if is_report {
             let duration_ms = record.number(Field::DurationMs);
@@ -281,7 +281,7 @@ impl ColdStart {
         if !self.is_first(request) {
             return;
         }
-        if record.kind == event::Kind::Report {
+        if record.kind == telemetry::Kind::Report {
             self.first.report = Some(REPORTED.map(|field| record.number(field)));
         } else {
             self.first.duration_ms = record.number(Field::DurationMs);

@@ -1,10 +1,10 @@
 //! Invocations that have no report yet, and how they end.
 
 use super::cold_start::UNKNOWN;
-use super::metrics as m;
 use super::outcome::{Outcome, Status};
 use super::series::Series;
-use crate::shared::deadline::{Deadline, EpochMs};
+use crate::extension::metric::catalogue as m;
+use crate::shared::time::{Deadline, EpochMs};
 
 /// A request, told apart from others by a hash of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,20 +14,19 @@
 
 mod cold_start;
 mod invocations;
-mod metrics;
 mod outcome;
 mod series;
 
 use self::cold_start::{ColdStart, Origin};
 use self::invocations::{Invocations, Request};
-use self::metrics as m;
 use self::outcome::{Outcome, Status};
 use self::series::Series;
-use super::config::InitType;
-use super::event::{Field, Kind, MIB, Record};
-use super::metric::{Batch, Key, Metric, Resource};
-use crate::shared::deadline::{Deadline, EpochMs};
+use crate::extension::metric::catalogue as m;
+use crate::extension::metric::{Batch, Key, Metric, Resource};
+use crate::extension::settings::InitType;
+use crate::extension::telemetry::{Field, Kind, MIB, Record};
 use crate::shared::text::{self, decimal_text};
+use crate::shared::time::{Deadline, EpochMs};
 
 pub(super) use self::cold_start::Predecessor;
 

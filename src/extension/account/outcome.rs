@@ -1,7 +1,7 @@
 //! How a phase or an invocation ended.
 
-use super::super::event::{Field, Record};
 use super::cut;
+use crate::extension::telemetry::{Field, Record};
 
 /// What a record says of an end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The values of one interval, bounded.
 
-use super::super::metric::{Kind, Metric, Point};
-use super::metrics::DROPPED_VALUES;
+use crate::extension::metric::catalogue::DROPPED_VALUES;
+use crate::extension::metric::{Kind, Metric, Point};
 
 /// Name and value of an attribute.
 pub(super) type Attribute<'a> = (&'static str, &'a str);

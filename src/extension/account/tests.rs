@@ -1,8 +1,8 @@
-use super::super::event;
-use super::super::metric::Point;
 use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX, OVER_KEPT};
 use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
 use super::*;
+use crate::extension::metric::Point;
+use crate::extension::telemetry;
 
 /// 2026-08-20T10:00:00.000Z, from which all times here count.
 const TEN: u64 = 1_787_220_000_000;
@@ -96,7 +96,7 @@ impl Script {
         let body = format!("[{}]", records.join(","));
         let account = &mut self.account;
         let mut each = |record: &Record<'_>| account.record(record, at(ms));
-        event::records(body.as_bytes(), &mut each).unwrap();
+        telemetry::records(body.as_bytes(), &mut each).unwrap();
         self.ask(ms)
     }
 

@@ -4,8 +4,8 @@
 //! as of version 1.1 of the protocol. There are no timestamps: an agent does not aggregate what has
 //! one, so the counts of two environments in the same second would replace each other.
 
-use super::super::metric::{Batch, Key, Kind, Point, Resource};
 use super::{VALUE_SCALE, number, values};
+use crate::extension::metric::{Batch, Key, Kind, Point, Resource};
 use crate::shared::text::push;
 
 /// Gives each datagram of `batch` to `each`: at most [`DATAGRAM_BYTES_MAX`] bytes of whole lines.

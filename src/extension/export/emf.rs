@@ -6,22 +6,22 @@
 //! of its own, so the default sets are few; everything else on a line is a property, which can be
 //! searched and costs only its bytes.
 
-use super::super::metric::{Batch, Metric, Point, Resource, Unit};
 use super::{Entries, VALUE_SCALE, comma, key, list, member, next, number, numbers, series};
-use crate::shared::deadline::EpochMs;
+use crate::extension::metric::{Batch, Metric, Point, Resource, Unit};
 use crate::shared::json;
 use crate::shared::text::{crop, push, push_decimal};
+use crate::shared::time::EpochMs;
 
 /// What can be chosen about the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::extension) struct Emf {
     /// One that [`is_namespace`].
-    pub(super) namespace: &'static str,
+    pub(in crate::extension) namespace: &'static str,
     /// Those that [`are_dimensions`]: names of fields of the resource and of attributes of points.
     ///
     /// On a line without one of a set's names the set goes without it; sets that become equal are
     /// written once, and a set that loses all its names is not written if there is another.
-    pub(super) dimensions: &'static str,
+    pub(in crate::extension) dimensions: &'static str,
 }
 
 #[cfg(test)]
@@ -159,7 +159,7 @@ fn cell(metric: &Metric, values: &[f64], directive: &mut Vec<u8>, members: &mut 
 }
 
 /// Whether `text` is a namespace: 1 to 256 of `[a-zA-Z0-9 ._#:/-]`, not blank.
-pub(super) fn is_namespace(text: &str) -> bool {
+pub(in crate::extension) fn is_namespace(text: &str) -> bool {
     text.len() <= NAMESPACE_BYTES_MAX
         && !text.trim_ascii().is_empty()
         && text
@@ -187,13 +187,13 @@ fn sets(text: &str) -> Entries<'_> {
 }
 
 /// Whether `text` holds dimension sets.
-pub(super) fn are_dimensions(text: &str) -> bool {
+pub(in crate::extension) fn are_dimensions(text: &str) -> bool {
     sets(text).all(|set| list(set).count() <= DIMENSION_SET_MAX && list(set).all(is_dimension))
 }
 
 /// Writes the sets with those of their names that are members of the line.
 #[inline(never)]
-pub(super) fn dimension_sets(text: &str, names: &[&str], out: &mut Vec<u8>) {
+pub(in crate::extension) fn dimension_sets(text: &str, names: &[&str], out: &mut Vec<u8>) {
     push(out, "[");
     // Where they stand.
     let mut written: Vec<(usize, usize)> = Vec::new();
@@ -241,11 +241,11 @@ const fn unit(unit: Unit) -> &'static str {
 }
 
 /// The namespace without settings.
-pub(super) const NAMESPACE: &str = "Bantam";
+pub(in crate::extension) const NAMESPACE: &str = "Bantam";
 
 /// The sets without settings: one metric a function, and for cold starts one more for each kind
 /// seen.
-pub(super) const DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
+pub(in crate::extension) const DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
 
 /// The dimensions that stand first on a line.
 const FIRST: &[&str] = &["function_name", "function_version"];

@@ -263,11 +263,11 @@ const UNITS: [&str; 27] = [
 mod tests {
     use std::panic::catch_unwind;
 
-    use super::super::super::metric::{Batch, Key, Kind, Metric, Resource, Unit};
     use super::super::emf::{self, Emf};
     use super::super::samples::{DURATION, point};
     use super::*;
-    use crate::shared::deadline::EpochMs;
+    use crate::extension::metric::{Batch, Key, Kind, Metric, Resource, Unit};
+    use crate::shared::time::EpochMs;
 
     const NOW_MS: u64 = 1_781_000_000_500;
 

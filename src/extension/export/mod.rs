@@ -4,41 +4,16 @@
 //! A driver asks [`settings`] what to send and where, an encoder for the bytes, and [`retry`] and
 //! [`queue`] what to do about an answer.
 
-#![cfg_attr(
-    not(all(
-        feature = "emf",
-        feature = "otlp",
-        feature = "ndjson",
-        feature = "dogstatsd"
-    )),
-    allow(dead_code, reason = "what exporters share, when some are left out")
-)]
-
-#[cfg(feature = "dogstatsd")]
 pub(super) mod dogstatsd;
-#[cfg(feature = "emf")]
 pub(super) mod emf;
 #[cfg(test)]
 mod emf_check;
-#[cfg(feature = "ndjson")]
 pub(super) mod ndjson;
-#[cfg(feature = "otlp")]
 pub(super) mod otlp;
-#[cfg(feature = "otlp")]
-pub(super) mod otlp_answer;
-#[cfg(feature = "otlp")]
-mod otlp_document;
-#[cfg(feature = "otlp")]
-mod otlp_settings;
-#[cfg(feature = "otlp")]
-pub(super) mod queue;
-#[cfg(feature = "otlp")]
-pub(super) mod retry;
 #[cfg(test)]
 mod samples;
-pub(super) mod settings;
 
-use super::metric::{Batch, Kind, Point};
+use crate::extension::metric::{Batch, Kind, Point};
 use crate::shared::json;
 use crate::shared::text::{cut, push, push_decimal};
 
@@ -110,7 +85,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// The entries of a list between commas, trimmed, without empty ones.
-fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     let entries = Entries {
         rest: Some(text),
         separator: b',',

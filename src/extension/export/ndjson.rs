@@ -1,7 +1,7 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
-use super::super::metric::{Batch, Key, Kind, Resource, Unit};
 use super::{comma, key, member, numbers, values};
+use crate::extension::metric::{Batch, Key, Kind, Resource, Unit};
 use crate::shared::text::{push, push_decimal};
 
 /// Appends `batch` as one line with its line end; nothing when it has no points.

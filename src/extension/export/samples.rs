@@ -1,6 +1,6 @@
 //! Metrics and batches for the tests of all exporters, some written and some generated.
 
-use super::super::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
+use crate::extension::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
 
 /// A distribution with a name of the conventions.
 pub(super) static DURATION: Metric = Metric {

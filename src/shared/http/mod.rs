@@ -31,20 +31,20 @@
     )
 )]
 
+mod body;
 mod error;
-mod framing;
 mod head;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod write;
+mod writer;
 
-pub(crate) use error::HttpError;
 #[cfg(test)]
-pub(crate) use framing::CloseReason;
+pub(crate) use body::CloseReason;
+pub(crate) use error::HttpError;
 pub(crate) use head::Head;
 pub(crate) use reader::{Expect, Limits, Progress, Reader};
-pub(crate) use write::{HeadWriter, Outgoing};
+pub(crate) use writer::{HeadWriter, Outgoing};
 
 /// Reads decimal digits and nothing else: no sign, no white space, no overflow.
 #[must_use]

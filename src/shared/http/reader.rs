@@ -2,8 +2,8 @@
 
 use memchr::memchr2;
 
+use super::body::{CloseReason, Framing, FramingFields};
 use super::error::HttpError;
-use super::framing::{CloseReason, Framing, FramingFields};
 use super::head::{self, Head, StartLine};
 use crate::shared::limits::{
     BUFFER_KEEP_BYTES, BUFFER_START_BYTES, CHUNK_LINE_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX,

@@ -3,7 +3,7 @@
 
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
-use super::write::HeadWriter;
+use super::writer::HeadWriter;
 use super::{CloseReason, Expect, HttpError, Limits, Outgoing, Progress, Reader};
 use crate::shared::limits::{
     BUFFER_KEEP_BYTES, BUFFER_START_BYTES, CHUNK_LINE_BYTES_MAX, FIELDS_MAX, INTERIM_RESPONSES_MAX,

@@ -15,9 +15,8 @@ mod time;
 mod value;
 mod walk;
 
-use crate::shared::deadline::EpochMs;
+use crate::shared::time::EpochMs;
 
-#[cfg(feature = "otlp")]
 pub(super) use self::time::days_since_1970;
 pub(super) use self::value::{Value, members};
 pub(super) use self::walk::{Field, MIB, Record};

@@ -2,6 +2,8 @@
 //!
 //! Accounting makes points, exporters write them; neither knows the other.
 
+pub(super) mod catalogue;
+
 /// How values of a metric add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -96,7 +98,6 @@ impl Resource {
     }
 
     /// The value by the name of its key; empty if there is none.
-    #[cfg(feature = "emf")]
     pub(super) fn named(&self, name: &str) -> &str {
         let mut values = KEYS.iter().zip(&self.0);
         values

@@ -3,8 +3,8 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response> and, for how long,
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-throttling>.
 
-use super::super::event::days_since_1970;
-use crate::shared::deadline::EpochMs;
+use crate::extension::telemetry::days_since_1970;
+use crate::shared::time::EpochMs;
 
 /// What to do with a batch after an attempt to send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

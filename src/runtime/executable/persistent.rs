@@ -8,10 +8,10 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::context::{Context, MEMBERS};
-use super::error::Error;
-use super::executable::{kill_at, lost, not_started, timed_out, too_large};
-use super::process::{Driven, Process, Until};
+use super::child::{Driven, Process, Until};
+use super::{kill_at, lost, not_started, timed_out, too_large};
+use crate::runtime::context::{Context, MEMBERS};
+use crate::runtime::error::Error;
 use crate::shared::json;
 use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
 use crate::shared::os::Instant;
@@ -87,7 +87,7 @@ fn start(path: &CStr, end: Option<Instant>) -> Result<Box<Process>, Error> {
 }
 
 fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-    let event = super::handler::private::parse::<&RawValue>(event)?;
+    let event = crate::runtime::handler::private::parse::<&RawValue>(event)?;
     let mut line = Vec::with_capacity(event.get().len() + 1_024);
     push(&mut line, "{\"context\":{\"deadlineMs\":");
     push_decimal(&mut line, context.deadline_ms());

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::Error;
 use super::panic;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
-use crate::shared::logline::Level;
+use crate::shared::log_record::Level;
 
 /// The right to answer an invocation, once.
 ///

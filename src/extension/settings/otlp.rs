@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::super::config::Reader;
-use super::list;
-use super::otlp::{Encoding, Otlp};
+use crate::extension::export::list;
+use crate::extension::export::otlp::{Encoding, Otlp};
+use crate::extension::settings::Reader;
 use crate::shared::endpoint::{self, EndpointError};
 use crate::shared::http::{decimal, hexadecimal};
 use crate::shared::text::{cut, decimal_text, same};

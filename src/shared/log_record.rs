@@ -3,9 +3,9 @@
 //! Fields of the JSON form:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>.
 
-use super::deadline::EpochMs;
 use super::json;
 use super::text::{push, push_padded, same};
+use super::time::EpochMs;
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

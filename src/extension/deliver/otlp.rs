@@ -10,38 +10,38 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::clock::{self, Instant};
-use super::driver::{self, ReadError, Socket, Work};
-use super::export::otlp::{self, Otlp};
-use super::export::otlp_answer;
-use super::export::queue::{Dropped, Encoded, Queue};
-use super::export::retry::{self, Backoff, Verdict};
-use super::log;
-use super::metric::{Batch, Resource};
+use crate::extension::clock::{self, Instant};
+use crate::extension::export::otlp::queue::{Dropped, Encoded, Queue};
+use crate::extension::export::otlp::response as otlp_answer;
+use crate::extension::export::otlp::retry::{self, Backoff, Verdict};
+use crate::extension::export::otlp::{self, Otlp};
+use crate::extension::io::{self, ReadError, Socket, Work};
+use crate::extension::log;
+use crate::extension::metric::{Batch, Resource};
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
 /// What is to be sent, and what sends it. Without a receiver, nothing.
-pub(super) struct Delivery {
+pub(in crate::extension) struct Delivery {
     otlp: Cell<Option<&'static Otlp>>,
     /// Borrowed for as long as one call takes, never across an await.
-    pub(super) outbox: RefCell<Outbox>,
+    pub(in crate::extension) outbox: RefCell<Outbox>,
 }
 
-pub(super) struct Outbox {
-    pub(super) queue: Queue,
+pub(in crate::extension) struct Outbox {
+    pub(in crate::extension) queue: Queue,
     /// The batch that is being sent. What sends it may be dropped at any time.
-    pub(super) in_flight: Option<Rc<Encoded>>,
-    pub(super) backoff: Backoff,
+    pub(in crate::extension) in_flight: Option<Rc<Encoded>>,
+    pub(in crate::extension) backoff: Backoff,
     /// Nothing is sent before, in milliseconds since the epoch: a pause goes on through a freeze.
     not_before_ms: u64,
     /// Whether it was the receiver that said so.
     is_told: bool,
-    pub(super) sending: Option<Work<'static>>,
+    pub(in crate::extension) sending: Option<Work<'static>>,
 }
 
 impl Delivery {
-    pub(super) fn new(otlp: Option<&'static Otlp>) -> Self {
+    pub(in crate::extension) fn new(otlp: Option<&'static Otlp>) -> Self {
         Self {
             otlp: Cell::new(otlp),
             outbox: RefCell::new(Outbox::new()),
@@ -49,7 +49,7 @@ impl Delivery {
     }
 
     /// Adds a batch to what is to be sent.
-    pub(super) fn push(&self, resource: &Resource, batch: &Batch) {
+    pub(in crate::extension) fn push(&self, resource: &Resource, batch: &Batch) {
         if let Some(otlp) = self.otlp.get()
             && let Some(body) = otlp::encode(otlp.encoding, resource, &otlp.attributes, batch)
         {
@@ -62,17 +62,17 @@ impl Delivery {
 
     /// Forgets what was to be sent when a snapshot was made: it is that of every environment made
     /// of it, and so are the seed, and a connection that leads nowhere now.
-    pub(super) fn restored(&self) {
+    pub(in crate::extension) fn restored(&self) {
         self.outbox.replace(Outbox::new());
     }
 
     /// What was lost since this was last asked.
-    pub(super) fn take_dropped(&self) -> Dropped {
+    pub(in crate::extension) fn take_dropped(&self) -> Dropped {
         self.outbox.borrow_mut().queue.take_dropped()
     }
 
     /// Begins to send what waits, if that is due.
-    pub(super) fn start(&'static self) {
+    pub(in crate::extension) fn start(&'static self) {
         let outbox = &mut *self.outbox.borrow_mut();
         // At the end what is on its way is sent by `finish` itself.
         let is_free = outbox.sending.is_none() && outbox.in_flight.is_none();
@@ -82,7 +82,7 @@ impl Delivery {
     }
 
     /// Goes on with what [`start`](Self::start) began, for ever.
-    pub(super) async fn send(&self) {
+    pub(in crate::extension) async fn send(&self) {
         future::poll_fn::<(), _>(|context| {
             // It borrows the outbox itself.
             let sending = self.outbox.borrow_mut().sending.take();
@@ -97,12 +97,12 @@ impl Delivery {
     }
 
     /// Sends everything, until `end`. What is not sent then is lost.
-    pub(super) async fn finish(&self, end: Instant) {
+    pub(in crate::extension) async fn finish(&self, end: Instant) {
         let left = end.saturating_duration_since(clock::monotonic());
         let sending = self.outbox.borrow_mut().sending.take();
         if let Some(mut sending) = sending {
             // Its connection may be from before a freeze, and dead.
-            driver::within(left / 4, sending.as_mut()).await;
+            io::within(left / 4, sending.as_mut()).await;
             self.outbox.borrow_mut().take_back();
         }
         {
@@ -126,7 +126,7 @@ impl Delivery {
                 if left.is_none_or(|left| left <= pause) {
                     return;
                 }
-                driver::pause(pause).await;
+                io::pause(pause).await;
                 continue;
             }
             let Some((otlp, batch)) = self.next() else {
@@ -190,7 +190,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn pause(&self) -> Duration {
+    pub(in crate::extension) fn pause(&self) -> Duration {
         Duration::from_millis(self.not_before_ms.saturating_sub(clock::now().0))
     }
 
@@ -210,7 +210,7 @@ async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
     let mut answer = Reader::new(Expect::Response, limits);
     let mut is_whole = false;
     let exchanged = async { is_whole = exchange(otlp, body, &mut answer).await.is_ok() };
-    driver::within(within, pin!(exchanged)).await;
+    io::within(within, pin!(exchanged)).await;
     if !is_whole && answer.status().is_none() {
         answer.reset();
     }
@@ -229,5 +229,5 @@ async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> Result<(), R
     let stream = Socket::connect(otlp.address).await?;
     stream.write_all(&head).await?;
     stream.write_all(body).await?;
-    driver::read(&stream, answer).await
+    io::read(&stream, answer).await
 }

@@ -1,6 +1,6 @@
 //! Time stamps of RFC 3339 as milliseconds since the epoch.
 
-use crate::shared::deadline::EpochMs;
+use crate::shared::time::EpochMs;
 
 /// Reads a time stamp: `2026-08-20T10:00:00.064Z`.
 ///

@@ -21,10 +21,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, SocketType, sockopt};
 
-use super::clock::{self, Instant};
-use crate::shared::blocking::family;
+use crate::extension::clock::{self, Instant};
 use crate::shared::http::{HttpError, Progress, Reader};
 use crate::shared::os;
+use crate::shared::os::blocking::family;
 
 /// Something that goes on beside something else.
 pub(super) type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;

@@ -3,10 +3,13 @@
 //! An extension gets fewer variables than the function:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-extensions-api-lifecycle>.
 
+pub(super) mod exporters;
+mod otlp;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::metric::{Key, Resource};
+use crate::extension::metric::{Key, Resource};
 use crate::shared::http::decimal;
 use crate::shared::text::same;
 

@@ -7,7 +7,7 @@ use super::log;
 use crate::shared::http;
 use crate::shared::json::{self, Charset};
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, XRAY_CAUSE_BYTES_MAX};
-use crate::shared::logline::Level;
+use crate::shared::log_record::Level;
 use crate::shared::text::{self, push, push_decimal};
 
 impl Error {

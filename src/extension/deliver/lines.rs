@@ -12,12 +12,12 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::clock::{self, Instant};
+use crate::extension::clock::{self, Instant};
 use crate::shared::os;
 
 /// What is known of a reader.
 #[derive(Debug, Default)]
-pub(super) struct Sink {
+pub(in crate::extension) struct Sink {
     /// A line was written in part: the next one begins with a line end.
     is_torn: bool,
     /// It took nothing for as long as was waited. Until it does it is not waited for.
@@ -26,12 +26,17 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Waits for the reader again, even if it hung before.
-    pub(super) const fn forgive(&mut self) {
+    pub(in crate::extension) const fn forgive(&mut self) {
         self.is_stuck = false;
     }
 
     /// Writes a line, which ends as one, until `end`. Whether all of it was written.
-    pub(super) fn write(&mut self, to: BorrowedFd<'_>, line: &[u8], end: Instant) -> bool {
+    pub(in crate::extension) fn write(
+        &mut self,
+        to: BorrowedFd<'_>,
+        line: &[u8],
+        end: Instant,
+    ) -> bool {
         if self.is_torn && self.part(to, b"\n", end) == 0 {
             return false;
         }

@@ -12,11 +12,16 @@
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-metrics/>. The attribute `faas.trigger`,
 //! which they recommend, is left out: nothing tells an extension what invoked the function.
 
+mod message;
+pub(in crate::extension) mod queue;
+pub(in crate::extension) mod response;
+pub(in crate::extension) mod retry;
+
 use std::net::SocketAddr;
 
-use super::super::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
-use super::otlp_document::{Document, Group, Width};
+use self::message::{Document, Group, Width};
 use super::{next, series};
+use crate::extension::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
 use crate::shared::http::decimal;
 
 /// The two encodings of OTLP over HTTP.

@@ -13,11 +13,11 @@ use rustix::process::{
 };
 use serde::de::IgnoredAny;
 
-use super::error::Error;
-use super::log;
-use super::panic;
-use crate::shared::exec::{self, Change};
-use crate::shared::logline::{Format, Level};
+use crate::runtime::error::Error;
+use crate::runtime::log;
+use crate::runtime::panic;
+use crate::shared::log_record::{Format, Level};
+use crate::shared::os::exec::{self, Change};
 use crate::shared::os::{self, Instant};
 
 /// A child in a process group of its own, so that it goes with all it has started.

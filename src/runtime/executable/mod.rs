@@ -3,6 +3,9 @@
 //! The event is its standard input, its standard output is the response, and what it writes to
 //! standard error goes to the log. The format is in `docs/executable-handlers.md`.
 
+mod child;
+mod persistent;
+
 use std::ffi::{CStr, CString, OsStr};
 use std::iter;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,12 +14,12 @@ use std::time::Duration;
 use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
 
-use super::answer::{Answer, Answered};
-use super::context::{Context, VARIABLES};
-use super::error::Error;
-use super::handler::{Handler, Init};
-use super::persistent::Persistent;
-use super::process::{Driven, Process, Until};
+use self::child::{Driven, Process, Until};
+use self::persistent::Persistent;
+use crate::runtime::context::{Context, VARIABLES};
+use crate::runtime::error::Error;
+use crate::runtime::handler::{Handler, Init};
+use crate::runtime::response::{Answer, Answered};
 use crate::shared::env::Env;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os::{self, Instant};
@@ -93,7 +96,7 @@ fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
 
 /// When a child is killed so that its error still gets out: a little before the deadline.
 /// `None` for a deadline that had passed when the event came, which says nothing.
-pub(super) fn kill_at(context: &Context<'_>) -> Option<Instant> {
+fn kill_at(context: &Context<'_>) -> Option<Instant> {
     let remaining = context.remaining();
     if remaining.is_zero() {
         return None;
@@ -102,7 +105,7 @@ pub(super) fn kill_at(context: &Context<'_>) -> Option<Instant> {
     Some(Instant::now() + remaining.saturating_sub(margin))
 }
 
-pub(super) fn timed_out(process: &mut Process) -> Error {
+fn timed_out(process: &mut Process) -> Error {
     let tail = process.errors_tail();
     let mut message = "the handler was killed shortly before the deadline".to_owned();
     if !tail.is_empty() {
@@ -112,12 +115,12 @@ pub(super) fn timed_out(process: &mut Process) -> Error {
     Error::of_text("Function.Timeout", message)
 }
 
-pub(super) fn too_large() -> Error {
+fn too_large() -> Error {
     let message = format!("a response of over {PAYLOAD_BYTES_MAX} bytes, the limit");
     Error::of_text("Function.ResponseSizeTooLarge", message)
 }
 
-pub(super) fn not_started(path: &CStr, error: Errno) -> Error {
+fn not_started(path: &CStr, error: Errno) -> Error {
     let hint = match error {
         // Neither a program for this machine nor a script that names one.
         Errno::NOEXEC => " (a script needs a first line like #!/bin/sh)",
@@ -129,7 +132,7 @@ pub(super) fn not_started(path: &CStr, error: Errno) -> Error {
     Error::of_text("Runtime.HandlerNotStarted", message)
 }
 
-pub(super) fn lost(error: Errno) -> Error {
+fn lost(error: Errno) -> Error {
     let message = ["lost the handler: ", &os::error_text(error)].concat();
     Error::of_text("Runtime.HandlerLost", message)
 }

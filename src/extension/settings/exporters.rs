@@ -5,16 +5,12 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 //! They never switch OTLP on by themselves, because functions set them for their own telemetry.
 
-#[cfg(feature = "dogstatsd")]
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use super::super::config::{Lookup, Reader};
-#[cfg(feature = "emf")]
-use super::emf::{self, Emf};
-use super::list;
-#[cfg(feature = "otlp")]
-use super::otlp::Otlp;
-#[cfg(feature = "dogstatsd")]
+use crate::extension::export::emf::{self, Emf};
+use crate::extension::export::list;
+use crate::extension::export::otlp::Otlp;
+use crate::extension::settings::{Lookup, Reader};
 use crate::shared::endpoint;
 use crate::shared::text::same;
 
@@ -22,16 +18,12 @@ use crate::shared::text::same;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::extension) struct Settings {
     /// EMF on standard output.
-    #[cfg(feature = "emf")]
     pub(in crate::extension) emf: Option<Emf>,
     /// OTLP over HTTP.
-    #[cfg(feature = "otlp")]
     pub(in crate::extension) otlp: Option<Otlp>,
     /// `BANTAM_NDJSON_FILE`: the file that lines are appended to.
-    #[cfg(feature = "ndjson")]
     pub(in crate::extension) ndjson: Option<&'static str>,
     /// `BANTAM_DOGSTATSD`: where datagrams are sent.
-    #[cfg(feature = "dogstatsd")]
     pub(in crate::extension) dogstatsd: Option<SocketAddr>,
     /// `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` if OTLP is on.
     pub(in crate::extension) service_name: &'static str,
@@ -44,32 +36,15 @@ impl Settings {
     #[inline(never)]
     pub(in crate::extension) fn read(lookup: Lookup<'_>) -> Self {
         let mut reader = Reader::new(lookup);
-        #[cfg_attr(
-            not(feature = "otlp"),
-            expect(unused_mut, reason = "only the settings of OTLP change it")
-        )]
         let mut service_name = reader.text("OTEL_SERVICE_NAME").unwrap_or_default();
-        #[cfg_attr(
-            not(all(
-                feature = "emf",
-                feature = "otlp",
-                feature = "ndjson",
-                feature = "dogstatsd"
-            )),
-            expect(unused_variables, reason = "some are left out")
-        )]
         let [is_emf, is_otlp, is_ndjson, is_dogstatsd, _] = exporters(&mut reader);
         Self {
-            #[cfg(feature = "emf")]
             emf: is_emf.then(|| read_emf(&mut reader)),
-            #[cfg(feature = "otlp")]
             otlp: match is_otlp {
-                true => super::otlp_settings::read(&mut reader, &mut service_name),
+                true => super::otlp::read(&mut reader, &mut service_name),
                 false => None,
             },
-            #[cfg(feature = "ndjson")]
             ndjson: is_ndjson.then(|| read_ndjson(&mut reader)),
-            #[cfg(feature = "dogstatsd")]
             dogstatsd: is_dogstatsd.then(|| read_dogstatsd(&mut reader)),
             service_name,
             warnings: reader.warnings,
@@ -79,13 +54,12 @@ impl Settings {
 
 /// Which of [`EXPORTERS`] are on.
 fn exporters(reader: &mut Reader<'_>) -> [bool; EXPORTERS.len()] {
-    let using = if cfg!(feature = "emf") { "emf" } else { "none" };
+    let using = "emf";
     let mut exporters = [false; EXPORTERS.len()];
     for name in list(reader.text("BANTAM_EXPORTERS").unwrap_or(using)) {
-        let is_named = |(known, _): &(&str, bool)| same(known.as_bytes(), name.as_bytes());
+        let is_named = |known: &&str| same(known.as_bytes(), name.as_bytes());
         match EXPORTERS.iter().position(is_named) {
-            Some(index) if EXPORTERS[index].1 => exporters[index] = true,
-            Some(_) => reader.warn(&["BANTAM_EXPORTERS: ", name, " is not in this build"]),
+            Some(index) => exporters[index] = true,
             None => reader.warn(&[
                 "BANTAM_EXPORTERS: ",
                 name,
@@ -97,7 +71,7 @@ fn exporters(reader: &mut Reader<'_>) -> [bool; EXPORTERS.len()] {
     match (real.contains(&true), *is_none) {
         (false, false) => {
             reader.warn(&["BANTAM_EXPORTERS names no exporter, using ", using]);
-            exporters[0] = cfg!(feature = "emf");
+            exporters[0] = true;
         }
         (true, true) => {
             reader.warn(&["BANTAM_EXPORTERS names none beside exporters, using the exporters"]);
@@ -107,7 +81,6 @@ fn exporters(reader: &mut Reader<'_>) -> [bool; EXPORTERS.len()] {
     exporters
 }
 
-#[cfg(feature = "emf")]
 fn read_emf(reader: &mut Reader<'_>) -> Emf {
     Emf {
         namespace: reader.value(
@@ -131,7 +104,6 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
     }
 }
 
-#[cfg(feature = "ndjson")]
 fn read_ndjson(reader: &mut Reader<'_>) -> &'static str {
     reader.value(
         "BANTAM_NDJSON_FILE",
@@ -141,7 +113,6 @@ fn read_ndjson(reader: &mut Reader<'_>) -> &'static str {
     )
 }
 
-#[cfg(feature = "dogstatsd")]
 fn read_dogstatsd(reader: &mut Reader<'_>) -> SocketAddr {
     let name = "BANTAM_DOGSTATSD";
     let default = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DOGSTATSD_PORT));
@@ -154,26 +125,18 @@ fn read_dogstatsd(reader: &mut Reader<'_>) -> SocketAddr {
     })
 }
 
-/// The names in `BANTAM_EXPORTERS`, and whether this build has the exporter.
-const EXPORTERS: [(&str, bool); 5] = [
-    ("emf", cfg!(feature = "emf")),
-    ("otlp", cfg!(feature = "otlp")),
-    ("ndjson", cfg!(feature = "ndjson")),
-    ("dogstatsd", cfg!(feature = "dogstatsd")),
-    ("none", true),
-];
+/// The names in `BANTAM_EXPORTERS`.
+const EXPORTERS: [&str; 5] = ["emf", "otlp", "ndjson", "dogstatsd", "none"];
 
 /// The only folder that can be written.
-#[cfg(feature = "ndjson")]
 const NDJSON_FILE: &str = "/tmp/bantam.ndjson";
 
-#[cfg(feature = "dogstatsd")]
 const DOGSTATSD_PORT: u16 = 8_125;
 
 #[cfg(test)]
 mod tests {
-    use super::super::otlp::Encoding;
     use super::*;
+    use crate::extension::export::otlp::Encoding;
 
     fn read(pairs: &[(&str, &str)]) -> Settings {
         Settings::read(&|name| {

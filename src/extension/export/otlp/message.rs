@@ -5,8 +5,8 @@
 //! strings, enumerations are numbers,
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 
-use super::otlp::Encoding;
-use super::{comma, key, number};
+use super::Encoding;
+use crate::extension::export::{comma, key, number};
 use crate::shared::json;
 use crate::shared::text::{push, push_decimal};
 

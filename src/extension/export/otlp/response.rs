@@ -1,7 +1,7 @@
 //! The answer of a receiver: an `ExportMetricsServiceResponse`, in one of the two encodings.
 
-use super::otlp::Encoding;
-use super::otlp_document::{FIXED32, FIXED64, LENGTH, VARINT};
+use super::Encoding;
+use super::message::{FIXED32, FIXED64, LENGTH, VARINT};
 use crate::shared::http::decimal;
 use crate::shared::json;
 

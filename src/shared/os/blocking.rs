@@ -12,8 +12,8 @@ use rustix::io::{Errno, writev};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
-use super::http::{HttpError, Outgoing, Progress, Reader};
-use super::os;
+use crate::shared::http::{HttpError, Outgoing, Progress, Reader};
+use crate::shared::os;
 
 /// Why an exchange did not complete.
 #[derive(Debug)]

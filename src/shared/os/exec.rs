@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::os;
-use super::text::push;
+use crate::shared::os;
+use crate::shared::text::push;
 
 /// A variable and the value it gets, or `None` if it goes.
 pub(crate) type Change<'a> = (&'a str, Option<&'a str>);

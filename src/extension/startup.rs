@@ -13,12 +13,12 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 
 use super::api::{self, AfterRegister, AfterSubscribe, Registered, Request};
-use super::config::{Config, InitType};
-use super::resume::Resumed;
-use crate::shared::blocking::{self, ExchangeError};
+use crate::extension::panic::Resumed;
+use crate::extension::settings::{Config, InitType};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
+use crate::shared::os::blocking::{self, ExchangeError};
 use crate::shared::os::{self, Instant};
 
 /// An extension that is ready: its first `event/next` is on the wire.

@@ -12,9 +12,9 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::getpeername;
 
-use crate::shared::exec;
 use crate::shared::http::decimal;
 use crate::shared::os;
+use crate::shared::os::exec;
 
 /// What the fresh program needs. Kept up to date by the loop.
 #[derive(Debug)]

@@ -1,30 +1,19 @@
 //! What all parts of the extension share, on their one thread: the accounting and the exporters.
 
-#![cfg_attr(
-    not(any(feature = "emf", feature = "ndjson")),
-    allow(
-        dead_code,
-        unused_variables,
-        clippy::needless_pass_by_ref_mut,
-        reason = "for exporters that are left out"
-    )
-)]
-
 use std::cell::RefCell;
 use std::future;
 use std::task::Poll;
 use std::time::Duration;
 
 use super::account::{Accounting, Predecessor};
-use super::clock::{self, Instant};
-use super::cost;
-#[cfg(feature = "otlp")]
-use super::delivery::Delivery;
-use super::event;
-use super::export::settings::Settings;
-use super::metric::{Batch, Key, Resource};
-use super::sink::Sink;
-use crate::shared::deadline::{Deadline, EpochMs};
+use crate::extension::clock::{self, Instant};
+use crate::extension::deliver::lines::Sink;
+use crate::extension::deliver::otlp::Delivery;
+use crate::extension::metric::{Batch, Key, Resource};
+use crate::extension::own_usage;
+use crate::extension::settings::exporters::Settings;
+use crate::extension::telemetry;
+use crate::shared::time::{Deadline, EpochMs};
 
 /// Shared by all.
 pub(super) struct State {
@@ -40,7 +29,6 @@ struct Inner {
     exported_at_ms: u64,
     stdout: Sink,
     file: Sink,
-    #[cfg(feature = "otlp")]
     delivery: &'static Delivery,
     /// Lines and datagrams that were lost since that was last counted, and their bytes.
     lost: (u64, u64),
@@ -59,7 +47,6 @@ impl State {
         Box::leak(Box::new(Self {
             inner: RefCell::new(Inner {
                 accounting,
-                #[cfg(feature = "otlp")]
                 delivery: Box::leak(Box::new(Delivery::new(settings.otlp.as_ref()))),
                 settings,
                 interval_ms,
@@ -73,13 +60,10 @@ impl State {
 
     /// Sends what exporters have to send, for ever.
     pub(super) async fn send(&self) {
-        #[cfg(feature = "otlp")]
         {
             let delivery = self.inner.borrow().delivery;
             delivery.send().await;
         }
-        #[cfg(not(feature = "otlp"))]
-        future::pending::<()>().await;
     }
 
     /// An INVOKE event came.
@@ -99,7 +83,7 @@ impl State {
     pub(super) fn batch(&self, body: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         let now = clock::now();
-        let read = event::records(body, &mut |record| inner.accounting.record(record, now));
+        let read = telemetry::records(body, &mut |record| inner.accounting.record(record, now));
         if read.is_err() {
             inner.accounting.lost_delivery(body.len() as u64);
         }
@@ -110,7 +94,7 @@ impl State {
     pub(super) fn lines(&self, lines: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         let now = clock::now();
-        event::records_ndjson(lines, &mut |record| inner.accounting.record(record, now));
+        telemetry::records_ndjson(lines, &mut |record| inner.accounting.record(record, now));
         inner.after_restore();
     }
 
@@ -133,7 +117,6 @@ impl State {
         {
             inner.export_interval(end);
         }
-        #[cfg(feature = "otlp")]
         inner.delivery.start();
     }
 
@@ -148,7 +131,6 @@ impl State {
             inner.export_cold_start(end);
             inner.export_interval(end);
         }
-        #[cfg(feature = "otlp")]
         {
             let delivery = self.inner.borrow().delivery;
             delivery.finish(end).await;
@@ -194,7 +176,6 @@ impl Inner {
     /// What was counted when the snapshot was made is that of every environment made of it.
     fn after_restore(&mut self) {
         if self.accounting.take_restored() {
-            #[cfg(feature = "otlp")]
             self.delivery.restored();
             self.lost = (0, 0);
             self.exported_at_ms = clock::now().0;
@@ -203,7 +184,7 @@ impl Inner {
     }
 
     fn own_cost(&mut self) {
-        let (cpu_ms, peak_memory_bytes) = cost::so_far();
+        let (cpu_ms, peak_memory_bytes) = own_usage::so_far();
         self.accounting.own_cost(cpu_ms, peak_memory_bytes);
     }
 
@@ -227,35 +208,20 @@ impl Inner {
     }
 
     /// Points that OTLP lost since this was last asked, and the bytes that they had.
-    #[cfg(feature = "otlp")]
     fn undelivered(&self) -> (u64, u64) {
         let dropped = self.delivery.take_dropped();
         (dropped.points, dropped.bytes)
     }
 
-    #[cfg(not(feature = "otlp"))]
-    #[expect(
-        clippy::unused_self,
-        reason = "it is for the exporter that is left out"
-    )]
-    const fn undelivered(&self) -> (u64, u64) {
-        (0, 0)
-    }
-
     /// Hands a batch to every exporter. None of them can hold up the others for longer than until
     /// `end`, or an invocation at all: the platform has been asked for the next event by now.
     fn write(&mut self, batch: &Batch, end: Instant) {
-        #[cfg(feature = "emf")]
         self.write_emf(batch, end);
-        #[cfg(feature = "ndjson")]
         self.write_ndjson(batch, end);
-        #[cfg(feature = "dogstatsd")]
         self.write_dogstatsd(batch);
-        #[cfg(feature = "otlp")]
         self.delivery.push(&self.accounting.resource, batch);
     }
 
-    #[cfg(feature = "emf")]
     fn write_emf(&mut self, batch: &Batch, end: Instant) {
         use super::export::emf;
 
@@ -268,7 +234,6 @@ impl Inner {
         }
     }
 
-    #[cfg(feature = "ndjson")]
     fn write_ndjson(&mut self, batch: &Batch, end: Instant) {
         use std::os::fd::AsFd as _;
 
@@ -288,12 +253,11 @@ impl Inner {
         }
     }
 
-    #[cfg(feature = "dogstatsd")]
     fn write_dogstatsd(&mut self, batch: &Batch) {
         use rustix::net::{self, SendFlags, SocketFlags, SocketType};
 
         use super::export::dogstatsd;
-        use crate::shared::blocking;
+        use crate::shared::os::blocking;
 
         if let Some(address) = self.settings.dogstatsd {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -311,7 +275,6 @@ impl Inner {
 }
 
 /// Counts what was not written.
-#[cfg(any(feature = "emf", feature = "ndjson", feature = "dogstatsd"))]
 const fn count(lost: &mut (u64, u64), is_written: bool, bytes: &[u8]) {
     if !is_written {
         lost.0 += 1;
@@ -355,10 +318,10 @@ mod tests {
     use std::os::unix::fs::OpenOptionsExt as _;
     use std::pin::pin;
 
-    use super::super::config::InitType;
-    use super::super::driver::{self, Socket};
     use super::super::export::otlp::{Encoding, Otlp};
     use super::*;
+    use crate::extension::io::{self, Socket};
+    use crate::extension::settings::InitType;
     use crate::shared::http::{Expect, Limits, Reader};
 
     fn state(settings: Settings) -> &'static State {
@@ -420,7 +383,7 @@ mod tests {
     }
 
     fn run<T>(state: &State, work: impl Future<Output = T>) -> T {
-        driver::run_test(pin!(state.send()), work)
+        io::run_test(pin!(state.send()), work)
     }
 
     async fn sent(state: &State) {
@@ -537,7 +500,7 @@ mod tests {
                 loop {
                     let stream = listener.accept().await.unwrap();
                     let mut request = Reader::new(Expect::Request, Limits::of_body(10_000));
-                    driver::read(&stream, &mut request).await.unwrap();
+                    io::read(&stream, &mut request).await.unwrap();
                     if taken == 0 {
                         // A delivery is answered while the first batch is on its way.
                         state.lost_delivery(1);
@@ -546,14 +509,14 @@ mod tests {
                             listener.readable().await;
                             unreachable!("two batches are on their way");
                         };
-                        driver::within(Duration::from_millis(20), pin!(second)).await;
+                        io::within(Duration::from_millis(20), pin!(second)).await;
                     }
                     taken += 1;
                     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
                     stream.write_all(answer).await.unwrap();
                 }
             };
-            driver::either(pin!(state.export_all(soon())), pin!(receiving)).await;
+            io::either(pin!(state.export_all(soon())), pin!(receiving)).await;
             assert_eq!(taken, 2);
         });
     }

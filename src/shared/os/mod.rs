@@ -1,6 +1,9 @@
 //! What is asked of the C library directly, because the way through the standard library costs
 //! kilobytes.
 
+pub(crate) mod blocking;
+pub(crate) mod exec;
+
 use std::ffi::CStr;
 use std::ops::Add;
 use std::time::Duration;
@@ -8,8 +11,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
 
-use super::deadline::EpochMs;
-use super::text::{push, push_decimal};
+use crate::shared::text::{push, push_decimal};
+use crate::shared::time::EpochMs;
 
 /// Ends the process.
 ///

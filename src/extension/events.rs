@@ -7,12 +7,12 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::api::{self, Event};
-use super::driver::{Socket, Work};
-use super::start::Ready;
-use super::state::State;
-use super::{clock, driver, listener, note, resume, signal};
-use crate::shared::deadline::{Deadline, EpochMs};
+use super::{clock, io, listener, panic, predecessor, signal};
+use crate::extension::io::{Socket, Work};
+use crate::extension::reporter::State;
+use crate::extension::startup::Ready;
 use crate::shared::endpoint::Endpoint;
+use crate::shared::time::{Deadline, EpochMs};
 
 /// The connection on which events are awaited.
 struct Events<'a> {
@@ -40,10 +40,10 @@ pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
         stream,
         failures: 0,
     };
-    let incoming = pin!(driver::either(flushing.as_mut(), serving.as_mut()));
+    let incoming = pin!(io::either(flushing.as_mut(), serving.as_mut()));
     let main = pin!(main(events, state));
-    let main = pin!(driver::either(incoming, main));
-    driver::run(pin!(driver::either(main, pin!(state.send()))));
+    let main = pin!(io::either(incoming, main));
+    io::run(pin!(io::either(main, pin!(state.send()))));
 }
 
 async fn main(mut events: Events<'_>, state: &'static State) {
@@ -70,15 +70,15 @@ async fn main(mut events: Events<'_>, state: &'static State) {
             }
         }
     };
-    driver::either(pin!(until_shutdown), pin!(terminated())).await;
+    io::either(pin!(until_shutdown), pin!(terminated())).await;
     let (reason, deadline) = over;
     shut_down(state, endpoint, &reason, deadline).await;
 }
 
 /// Waits for the last report, exports what is left, and ends.
 async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: Deadline) {
-    resume::ends();
-    note::leave(endpoint.address.port(), state.ends_as(reason));
+    panic::ends();
+    predecessor::leave(endpoint.address.port(), state.ends_as(reason));
     let left = deadline
         .remaining(clock::now())
         .saturating_sub(SHUTDOWN_MARGIN)
@@ -90,7 +90,7 @@ async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: D
         left
     };
     let end = clock::monotonic() + left;
-    driver::within(REPORT_WAIT.min(left), pin!(state.last_report())).await;
+    io::within(REPORT_WAIT.min(left), pin!(state.last_report())).await;
     state.shutdown(reason);
     state.export_all(end).await;
 }
@@ -108,7 +108,7 @@ async fn terminated() {
 async fn flush_by_timer(state: &'static State, interval_ms: u64) {
     let interval = Duration::from_millis(interval_ms).max(TIMER_MIN);
     loop {
-        driver::pause(interval).await;
+        io::pause(interval).await;
         state.export(true);
     }
 }
@@ -122,8 +122,8 @@ impl Events<'_> {
                 Some(stream) if asked => {
                     stream.readable().await;
                     // From here on bytes of the answer may be nowhere but in this program.
-                    resume::answered();
-                    driver::read(stream, &mut self.ready.answer).await.is_ok()
+                    panic::answered();
+                    io::read(stream, &mut self.ready.answer).await.is_ok()
                 }
                 Some(_) | None => false,
             };
@@ -137,7 +137,7 @@ impl Events<'_> {
                 return event;
             }
             self.failures = self.failures.saturating_add(1);
-            driver::pause(api::back_off(self.failures)).await;
+            io::pause(api::back_off(self.failures)).await;
         }
     }
 
@@ -164,11 +164,11 @@ impl Events<'_> {
 
     fn set_asked(&mut self, asked: bool) {
         self.ready.asked = asked;
-        resume::asked(asked);
+        panic::asked(asked);
     }
 
     fn set_stream(&mut self, stream: Option<Socket>) {
-        resume::waits_on(stream.as_ref().map(Socket::descriptor));
+        panic::waits_on(stream.as_ref().map(Socket::descriptor));
         self.stream = stream;
     }
 }
@@ -192,9 +192,9 @@ const TIMER_MIN: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::super::account::Accounting;
-    use super::super::export::settings::Settings;
-    use super::super::metric::Resource;
     use super::*;
+    use crate::extension::metric::Resource;
+    use crate::extension::settings::exporters::Settings;
 
     #[test]
     fn no_deadline_is_too_far_away_or_too_near() {
@@ -202,10 +202,10 @@ mod tests {
         let now = clock::now().0;
         for deadline in [0, 1, now - 1, now, now + 1, now + 2_000, u64::MAX] {
             let accounting =
-                Accounting::new(super::super::config::InitType::OnDemand, clock::now());
+                Accounting::new(crate::extension::settings::InitType::OnDemand, clock::now());
             let state = State::new(accounting, Resource::default(), Settings::default(), 0);
             let deadline = Deadline(EpochMs(deadline));
-            driver::run(pin!(shut_down(state, &endpoint, "spindown", deadline)));
+            io::run(pin!(shut_down(state, &endpoint, "spindown", deadline)));
             let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");
             // It was exported, so it is not there any more.
             assert!(!ended);
