@@ -1,7 +1,5 @@
 //! The dashboard of `layer/` shows every metric of the extension, each as its kind allows.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -15,10 +13,10 @@ enum Kind {
 }
 
 /// The dashboard of the templates.
-const DASHBOARD: &str = include_str!("../layer/dashboard.json");
+const DASHBOARD: &str = include_str!("../../layer/dashboard.json");
 
 /// Where all metrics are declared. They are private, so their text is read.
-const METRICS: &str = include_str!("../src/extension/metric/catalogue.rs");
+const METRICS: &str = include_str!("../../src/extension/metric/catalogue.rs");
 
 #[test]
 fn every_metric_is_on_the_dashboard_and_no_other() {
@@ -44,7 +42,7 @@ fn a_metric_is_shown_as_its_kind_allows() {
 #[test]
 fn it_searches_where_the_extension_writes() {
     // The defaults, as docs/extension.md tells them: sets of dimensions, and the namespace.
-    let defaults = include_str!("../docs/extension.md");
+    let defaults = include_str!("../../docs/extension.md");
     assert!(defaults.contains("| `BANTAM_EMF_NAMESPACE` | `Bantam` |"));
     let sets = "| `BANTAM_EMF_DIMENSIONS` | `function_name;function_name,cold_start_kind` |";
     assert!(defaults.contains(sets));

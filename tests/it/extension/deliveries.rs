@@ -7,10 +7,10 @@ use std::path::Path;
 use emulator::Config;
 use serde_json::Value;
 
-use crate::kinds::{measured, points, values};
-use crate::lifecycle::end;
+use crate::extension::kinds::{measured, points, values};
+use crate::extension::lifecycle::end;
+use crate::extension::telemetry::{Platform, head};
 use crate::support::{Env, start};
-use crate::telemetry::{Platform, head};
 
 const ECHO: &str = r#"{"do":"echo","value":1}"#;
 
@@ -254,7 +254,7 @@ fn on_too_many_connections_do_not_shut_out_the_platform() {
     let config = listening(&file, "http");
     let env = start(config.clone());
     assert_eq!(env.respond(ECHO), 1);
-    let connect = || TcpStream::connect(crate::telemetry::address(&config)).unwrap();
+    let connect = || TcpStream::connect(crate::extension::telemetry::address(&config)).unwrap();
     let open: Vec<TcpStream> = (0..100).map(|_| connect()).collect();
     for _ in 0..50 {
         assert_eq!(env.respond(ECHO), 1);

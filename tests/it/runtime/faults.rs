@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use emulator::{Config, Entry, Fault, FaultKind, Step, What};
 
-use crate::events::answered_invocation_ids;
+use super::events::answered_invocation_ids;
 use crate::support::{Env, answers, count, example_path, faulty, start};
 
 /// The requests of the scenario: next, response, next, error, next, response, next.

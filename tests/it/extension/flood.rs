@@ -9,11 +9,11 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::deliveries::listening;
-use crate::kinds::{points, values};
-use crate::lifecycle::end;
+use crate::extension::deliveries::listening;
+use crate::extension::kinds::{points, values};
+use crate::extension::lifecycle::end;
+use crate::extension::telemetry::{Platform, head};
 use crate::support::{Env, shipped, start};
-use crate::telemetry::{Platform, head};
 
 /// What was sent, and so has to be told.
 #[derive(Debug, Default)]

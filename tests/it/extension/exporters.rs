@@ -11,8 +11,8 @@ use std::time::Duration;
 use emulator::{Config, Report};
 use serde_json::Value;
 
-use crate::kinds::{points, values};
-use crate::lifecycle::{end, invoke, with_extension};
+use crate::extension::kinds::{points, values};
+use crate::extension::lifecycle::{end, invoke, with_extension};
 use crate::support::{named_pipe, start};
 
 /// Exports after everything that happens, by these exporters.

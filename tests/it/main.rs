@@ -1,4 +1,4 @@
-//! The real binaries, spawned by the emulator as Lambda would spawn them.
+//! The shipped binary and the example functions, started by the emulator as Lambda would start them.
 //!
 //! `BANTAM_TEST_PROGRAMS=target/layer/x86_64` runs the same tests on programs that were built before,
 //! such as those of `layer/build`, which abort instead of unwinding.
@@ -8,19 +8,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::cognitive_complexity,
     reason = "tests"
 )]
 
-mod api_gone;
-mod errors;
-mod events;
-mod executable;
-mod faults;
-mod panics;
-mod persistent;
-mod steady;
-#[expect(dead_code, reason = "the tests of the extension use more of it")]
+mod dashboard;
+mod extension;
+mod runtime;
 mod support;

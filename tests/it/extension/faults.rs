@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use emulator::{Deliveries, Fault, FaultKind, Report, Step, What};
 
-use crate::lifecycle::{end, invoke, subscribed, with_extension};
+use crate::extension::lifecycle::{end, invoke, subscribed, with_extension};
 use crate::support::{count, start};
 
 /// What may happen to any answer.

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
 
-use crate::lifecycle::{end, with_extension};
+use crate::extension::lifecycle::{end, with_extension};
 use crate::support::{count, start};
 
 /// A receiver that answers with these in turn, the last one for ever; and the requests it got.

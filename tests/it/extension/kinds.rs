@@ -8,7 +8,7 @@ use std::time::Duration;
 use emulator::{Config, Initialization};
 use serde_json::Value;
 
-use crate::lifecycle::with_extension;
+use crate::extension::lifecycle::with_extension;
 use crate::support::{Env, example_path, start};
 
 /// The function that does what its event says, with the extension writing to a file.

@@ -1,0 +1,11 @@
+//! The extension beside a function.
+
+mod deliveries;
+mod exporters;
+mod faults;
+mod flood;
+mod kinds;
+mod lifecycle;
+mod otlp;
+mod platform;
+mod telemetry;

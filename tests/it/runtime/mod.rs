@@ -1,0 +1,10 @@
+//! The runtime: events, answers, failures, and executables as handlers.
+
+mod api_gone;
+mod errors;
+mod events;
+mod executable;
+mod faults;
+mod panics;
+mod persistent;
+mod steady;
