@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use crate::extension::metric::{Key, Resource};
-use crate::extension::settings::Protocol;
 use crate::extension::telemetry::{self, Value};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, Reader};
@@ -130,17 +129,7 @@ pub(super) fn next(api: &Endpoint, identifier: &str) -> Request {
 
 /// The subscription to platform events with the smallest delay there is: nothing is delivered
 /// while the environment is frozen, so what waits in a buffer waits for the next invocation.
-pub(super) fn subscribe(
-    api: &Endpoint,
-    identifier: &str,
-    schema: &str,
-    protocol: Protocol,
-    port: u16,
-) -> Request {
-    let (destination, end) = match protocol {
-        Protocol::Http => (r#""HTTP","URI":"http://sandbox.localdomain:"#, r#""}}"#),
-        Protocol::Tcp => (r#""TCP","port":"#, "}}"),
-    };
+pub(super) fn subscribe(api: &Endpoint, identifier: &str, schema: &str, port: u16) -> Request {
     let mut body = Vec::with_capacity(256);
     text::push(&mut body, r#"{"schemaVersion":""#);
     text::push(&mut body, schema);
@@ -149,10 +138,12 @@ pub(super) fn subscribe(
         &mut body,
         r#"{"maxItems":1000,"maxBytes":262144,"timeoutMs":25},"#,
     );
-    text::push(&mut body, r#""destination":{"protocol":"#);
-    text::push(&mut body, destination);
+    text::push(
+        &mut body,
+        r#""destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:"#,
+    );
     text::push_decimal(&mut body, port.into());
-    text::push(&mut body, end);
+    text::push(&mut body, r#""}}"#);
     let mut head = Vec::with_capacity(256);
     HeadWriter::request(&mut head, "PUT", &[&api.prefix, TELEMETRY], &api.authority)
         .field("Lambda-Extension-Identifier", identifier.as_bytes())
@@ -306,7 +297,7 @@ mod tests {
             "GET /2020-01-01/extension/event/next HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\
              Lambda-Extension-Identifier: id-1\r\n\r\n"
         );
-        let http = subscribe(&api, "id-1", SCHEMAS[0], Protocol::Http, 4_243);
+        let http = subscribe(&api, "id-1", SCHEMAS[0], 4_243);
         let body: serde_json::Value = serde_json::from_slice(&http.body).unwrap();
         assert_eq!(body["schemaVersion"], "2025-01-29");
         assert_eq!(body["types"], serde_json::json!(["platform"]));
@@ -314,12 +305,6 @@ mod tests {
         assert_eq!(
             body["destination"]["URI"],
             "http://sandbox.localdomain:4243"
-        );
-        let tcp = subscribe(&api, "id-1", SCHEMAS[0], Protocol::Tcp, 4_243);
-        let body: serde_json::Value = serde_json::from_slice(&tcp.body).unwrap();
-        assert_eq!(
-            body["destination"],
-            serde_json::json!({"protocol": "TCP", "port": 4_243})
         );
     }
 

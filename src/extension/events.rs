@@ -26,7 +26,7 @@ struct Events<'a> {
 pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
     let mut serving: Work<'_> = Box::pin(future::pending());
     if let Some((socket, _)) = ready.listener.take() {
-        serving = Box::pin(listener::listen(state, socket, ready.config.protocol));
+        serving = Box::pin(listener::listen(state, socket));
     }
     let mut flushing: Work<'_> = Box::pin(future::pending());
     if !ready.with_invoke {

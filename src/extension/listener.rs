@@ -17,11 +17,10 @@ use rustix::io::Errno;
 
 use crate::extension::io::{self, ReadError, Socket, Work};
 use crate::extension::reporter::State;
-use crate::extension::settings::Protocol;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever.
-pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: Protocol) {
+pub(super) async fn listen(state: &'static State, listener: OwnedFd) {
     let Ok(listener) = Socket::new(listener) else {
         return future::pending().await;
     };
@@ -51,7 +50,7 @@ pub(super) async fn listen(state: &'static State, listener: OwnedFd, protocol: P
                 is_busy: Rc::clone(&is_busy),
                 stream,
             };
-            open.push((is_busy, Box::pin(connection.serve(protocol))));
+            open.push((is_busy, Box::pin(connection.serve())));
         }
     };
     // A connection is begun with as soon as it is accepted.
@@ -79,15 +78,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, protocol: Protocol) {
-        match protocol {
-            Protocol::Http => self.serve_http().await,
-            Protocol::Tcp => self.serve_tcp().await,
-        }
-    }
-
     /// Serves one connection until it ends, breaks the protocol or takes too long over a message.
-    async fn serve_http(self) {
+    async fn serve(self) {
         let limits = Limits::of_body(BATCH_BYTES_MAX);
         let mut request = Reader::new(Expect::Request, limits);
         let mut head = Vec::new();
@@ -148,57 +140,6 @@ impl Connection {
         io::within(MESSAGE_TIMEOUT, pin!(read)).await;
         outcome
     }
-
-    /// Takes lines of JSON until the connection ends.
-    async fn serve_tcp(self) {
-        let mut buffer = Vec::new();
-        if buffer.try_reserve_exact(LINES_BYTES_MAX).is_err() {
-            self.state.lost_delivery(0);
-            return;
-        }
-        buffer.resize(LINES_BYTES_MAX, 0);
-        let mut filled = 0;
-        // Bytes of a line that was too long, of which the rest is yet to come.
-        let mut lost: u64 = 0;
-        loop {
-            let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) else {
-                // A line that fills the whole buffer cannot be taken.
-                lost += filled as u64;
-                filled = 0;
-                continue;
-            };
-            let count = match self.stream.read(space).await {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(_lost) => break,
-            };
-            filled += count;
-            if lost != 0 {
-                let read = buffer.get(..filled).unwrap_or_default();
-                let Some(end) = memchr::memchr(b'\n', read) else {
-                    lost += filled as u64;
-                    filled = 0;
-                    continue;
-                };
-                self.state.lost_delivery(lost + end as u64);
-                lost = 0;
-                buffer.copy_within(end + 1..filled, 0);
-                filled -= end + 1;
-            }
-            let whole = buffer.get(..filled).unwrap_or_default();
-            if let Some(end) = memchr::memrchr(b'\n', whole).map(|at| at + 1) {
-                self.state.lines(whole.get(..end).unwrap_or_default());
-                self.state.export(false);
-                buffer.copy_within(end..filled, 0);
-                filled -= end;
-            }
-            self.is_busy.set(filled != 0);
-        }
-        if lost != 0 {
-            self.state.lost_delivery(lost);
-        }
-        self.state.lines(buffer.get(..filled).unwrap_or_default());
-    }
 }
 
 /// The answer to a delivery that cannot be taken, and the bytes that it had, if that is known.
@@ -219,9 +160,6 @@ const CONNECTIONS_MAX: usize = 4;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html#telemetry-api-buffering>
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of lines held while one of them is incomplete.
-const LINES_BYTES_MAX: usize = 256 * 1024;
-
 /// How long a message may take from its first byte to its last.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -232,8 +170,6 @@ mod tests {
     use std::io::Write as _;
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    use rustix::net::Shutdown;
-
     use super::super::account::Accounting;
     use super::super::clock;
     use super::*;
@@ -243,12 +179,12 @@ mod tests {
 
     const BATCH: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]";
 
-    fn serve<T>(protocol: Protocol, test: impl AsyncFnOnce(SocketAddr, &State) -> T) -> T {
+    fn serve<T>(test: impl AsyncFnOnce(SocketAddr, &State) -> T) -> T {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
         let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let listening = pin!(listen(state, socket.into(), protocol));
+        let listening = pin!(listen(state, socket.into()));
         io::run_test(listening, test(address, state))
     }
 
@@ -267,7 +203,7 @@ mod tests {
 
     #[test]
     fn idle_connections_do_not_shut_out_new_ones() {
-        serve(Protocol::Http, async |address, state| {
+        serve(async |address, state| {
             let mut idle = Vec::new();
             for _ in 0..3 * CONNECTIONS_MAX {
                 let stream = open(address, BATCH.as_bytes()).await;
@@ -286,7 +222,7 @@ mod tests {
     /// Those that have come and are not looked at yet are not idle.
     #[test]
     fn connections_that_come_at_once_are_all_served() {
-        serve(Protocol::Http, async |address, state| {
+        serve(async |address, state| {
             let mut streams = Vec::new();
             for _ in 0..2 * CONNECTIONS_MAX {
                 let mut stream = TcpStream::connect(address).unwrap();
@@ -302,7 +238,7 @@ mod tests {
 
     #[test]
     fn deliveries_that_never_end_make_room_and_are_counted() {
-        serve(Protocol::Http, async |address, state| {
+        serve(async |address, state| {
             let mut begun = Vec::new();
             for _ in 0..CONNECTIONS_MAX {
                 // Once the first is answered, the second is known to have begun.
@@ -331,7 +267,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 200, 1.0),
         ];
         for (request, expected, lost) in table {
-            serve(Protocol::Http, async |address, state| {
+            serve(async |address, state| {
                 let stream = open(address, request.as_bytes()).await;
                 assert_eq!(status(&stream).await, Some(expected), "{request}");
                 // The answer comes before the look at what was delivered.
@@ -342,26 +278,5 @@ mod tests {
             });
         }
         assert_eq!(refusal(HttpError::NoMemory { bytes: 7 }), (503, 7));
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_costs_itself() {
-        serve(Protocol::Tcp, async |address, state| {
-            let long = vec![b'x'; 2 * LINES_BYTES_MAX];
-            let stream = open(address, &long).await;
-            stream
-                .write_all(b"\n{\"type\":\"x\"}\nnonsense\n")
-                .await
-                .unwrap();
-            rustix::net::shutdown(stream.descriptor(), Shutdown::Write).unwrap();
-            assert_eq!(stream.read(&mut [0]).await, Ok(0));
-            let expected = [
-                ("dropped_deliveries", 1.0),
-                ("dropped_bytes", long.len() as f64),
-                ("unknown_records", 1.0),
-                ("malformed_records", 1.0),
-            ];
-            assert_eq!(state.figures(), expected);
-        });
     }
 }

@@ -90,14 +90,6 @@ impl State {
         inner.after_restore();
     }
 
-    /// Lines of telemetry came.
-    pub(super) fn lines(&self, lines: &[u8]) {
-        let mut inner = self.inner.borrow_mut();
-        let now = clock::now();
-        telemetry::records_ndjson(lines, &mut |record| inner.accounting.record(record, now));
-        inner.after_restore();
-    }
-
     /// A delivery was lost: refused, malformed, or cut off. How much was in it is known or 0.
     pub(super) fn lost_delivery(&self, bytes: u64) {
         self.inner.borrow_mut().accounting.lost_delivery(bytes);

@@ -123,13 +123,7 @@ impl<'a> Ready<'a> {
     /// Subscribes with the newest schema that the platform takes. Whether telemetry will come.
     fn subscribe(&mut self, port: u16) -> bool {
         for schema in api::SCHEMAS {
-            let request = api::subscribe(
-                self.endpoint,
-                &self.registered.identifier,
-                schema,
-                self.config.protocol,
-                port,
-            );
+            let request = api::subscribe(self.endpoint, &self.registered.identifier, schema, port);
             let mut answered = self.exchange_soon(&request);
             // A connection that was lost says nothing, and to subscribe again changes nothing.
             if answered.as_ref().is_err_and(|error| !is_timeout(error)) {

@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use crate::extension::metric::{Key, Resource};
 use crate::shared::http::decimal;
-use crate::shared::text::same;
 
 /// How the environment came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,22 +26,12 @@ pub(super) enum InitType {
 pub(super) struct Config {
     /// `BANTAM_TELEMETRY_PORT`: where the platform is to send telemetry.
     pub(super) port: u16,
-    /// `BANTAM_TELEMETRY_PROTOCOL`: how.
-    pub(super) protocol: Protocol,
     /// `BANTAM_INTERVAL_MS`: how often warm figures are exported.
     pub(super) interval_ms: u64,
     /// What the figures belong to, as far as the environment says.
     pub(super) resource: Resource,
     /// What was wrong with the settings, for the log.
     pub(super) warnings: Vec<String>,
-}
-
-/// How telemetry is delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Protocol {
-    #[default]
-    Http,
-    Tcp,
 }
 
 impl InitType {
@@ -66,9 +55,6 @@ impl Config {
             let port = decimal(value.as_bytes()).unwrap_or_default();
             (1..=65_535).contains(&port) && port != RUNTIME_API_PORT
         });
-        let protocol = reader.quoted("BANTAM_TELEMETRY_PROTOCOL", "http", |value| {
-            is_tcp(value) || same(value.as_bytes(), b"http")
-        });
         let interval_ms = reader.quoted("BANTAM_INTERVAL_MS", INTERVAL_MS, |value| {
             decimal(value.as_bytes()).is_some_and(|ms| ms <= INTERVAL_MS_MAX)
         });
@@ -82,19 +68,11 @@ impl Config {
         let number = |text: &str| decimal(text.as_bytes()).unwrap_or_default();
         Self {
             port: u16::try_from(number(port)).unwrap_or_default(),
-            protocol: match is_tcp(protocol) {
-                true => Protocol::Tcp,
-                false => Protocol::Http,
-            },
             interval_ms: number(interval_ms),
             resource,
             warnings: reader.warnings,
         }
     }
-}
-
-fn is_tcp(protocol: &str) -> bool {
-    same(protocol.as_bytes(), b"tcp")
 }
 
 /// Answers the name of a variable with its value, which is kept as long as the process lives.
@@ -200,14 +178,10 @@ mod tests {
     fn bad_values_fall_back_with_a_warning() {
         let config = read(&[
             ("BANTAM_TELEMETRY_PORT", "9001"),
-            ("BANTAM_TELEMETRY_PROTOCOL", "carrier pigeon"),
             ("BANTAM_INTERVAL_MS", "-1"),
         ]);
-        assert_eq!(
-            (config.port, config.protocol, config.interval_ms),
-            (4_243, Protocol::Http, 60_000)
-        );
-        assert_eq!(config.warnings.len(), 3);
+        assert_eq!((config.port, config.interval_ms), (4_243, 60_000));
+        assert_eq!(config.warnings.len(), 2);
         let config = read(&[("BANTAM_INTERVAL_MS", "18446744073709551615")]);
         assert_eq!((config.interval_ms, config.warnings.len()), (60_000, 1));
     }
@@ -216,15 +190,11 @@ mod tests {
     fn good_values_are_taken() {
         let config = read(&[
             ("BANTAM_TELEMETRY_PORT", " 5000 "),
-            ("BANTAM_TELEMETRY_PROTOCOL", "TCP"),
             ("BANTAM_INTERVAL_MS", "0"),
             ("AWS_LAMBDA_FUNCTION_NAME", "f"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ]);
-        assert_eq!(
-            (config.port, config.protocol, config.interval_ms),
-            (5_000, Protocol::Tcp, 0)
-        );
+        assert_eq!((config.port, config.interval_ms), (5_000, 0));
         assert_eq!(config.resource.get(Key::FunctionName), "f");
         assert_eq!(config.resource.get(Key::MemoryMb), "128");
         assert!(config.warnings.is_empty());

@@ -129,7 +129,8 @@ pub(super) fn records<'a>(
     }
 }
 
-/// Hands out the records of lines that TCP delivered. The last line needs no end.
+/// Hands out the records of lines.
+#[cfg(test)]
 pub(super) fn records_ndjson<'a>(lines: &'a [u8], each: &mut dyn FnMut(&Record<'a>)) {
     let mut record = Record::new();
     for line in lines.split(|byte| *byte == b'\n') {

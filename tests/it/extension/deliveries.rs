@@ -14,11 +14,8 @@ use crate::support::{Env, start};
 
 const ECHO: &str = r#"{"do":"echo","value":1}"#;
 
-pub(crate) fn listening(file: &Path, protocol: &str) -> Config {
+pub(crate) fn listening(file: &Path) -> Config {
     let mut config = measured(file);
-    config
-        .env
-        .push(("BANTAM_TELEMETRY_PROTOCOL".to_owned(), protocol.to_owned()));
     // Deliveries come at any time, also when the emulator would have frozen the extension.
     config.freeze = false;
     config
@@ -71,7 +68,7 @@ fn chunked(chunks: &[&[u8]]) -> Vec<u8> {
 fn in_any_pieces_are_taken() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = listening(&file, "http");
+    let config = listening(&file);
     let env = start(config.clone());
     assert_eq!(env.respond(ECHO), 1);
     let request = request();
@@ -182,7 +179,7 @@ fn broken() -> Vec<(Vec<u8>, bool, Option<u16>, f64)> {
 fn that_are_broken_cost_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = listening(&file, "http");
+    let config = listening(&file);
     let env = start(config.clone());
     assert_eq!(env.respond(ECHO), 1);
     let mut expected = 0.0;
@@ -224,7 +221,7 @@ fn that_are_broken_cost_themselves() {
 fn that_stay_open_hold_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = listening(&file, "http");
+    let config = listening(&file);
     let env = start(config.clone());
     assert_eq!(env.respond(ECHO), 1);
     let silent = Platform::connect(&config);
@@ -251,7 +248,7 @@ fn that_stay_open_hold_up_nothing() {
 fn on_too_many_connections_do_not_shut_out_the_platform() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = listening(&file, "http");
+    let config = listening(&file);
     let env = start(config.clone());
     assert_eq!(env.respond(ECHO), 1);
     let connect = || TcpStream::connect(crate::extension::telemetry::address(&config)).unwrap();
@@ -264,54 +261,5 @@ fn on_too_many_connections_do_not_shut_out_the_platform() {
     assert_eq!(
         values(&points, "invocations", &[]).iter().sum::<f64>(),
         51.0
-    );
-}
-
-#[test]
-fn of_lines_that_are_broken_cost_themselves() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("out");
-    let config = listening(&file, "tcp");
-    let env = start(config.clone());
-    assert_eq!(env.respond(ECHO), 1);
-    let line = r#"{"type":"function","record":"a line"}"#;
-    // What is sent, how many lines of it are good, and how many records are malformed.
-    let long = format!("{}\n{line}\n", "x".repeat(300_000));
-    let table = [
-        (format!("{line}\n"), 1.0, 0.0),
-        (format!("{line}\r\n\n \n{line}\n"), 2.0, 0.0),
-        (line.to_owned(), 1.0, 0.0),
-        (line.trim_end_matches(['"', '}']).to_owned(), 0.0, 1.0),
-        (format!("nonsense\n{line}\n[{line}]\n"), 1.0, 2.0),
-        ("\0\u{1}\n".to_owned(), 0.0, 1.0),
-    ];
-    let (mut good, mut malformed) = (0.0, 0.0);
-    for (text, good_here, malformed_here) in &table {
-        let mut platform = Platform::connect(&config);
-        let mut whole = Platform::connect(&config);
-        whole.send(text.as_bytes()).unwrap();
-        for byte in text.as_bytes() {
-            platform.send(&[*byte]).unwrap();
-        }
-        platform.close();
-        whole.close();
-        good += 2.0 * good_here;
-        malformed += 2.0 * malformed_here;
-        assert_eq!(env.respond(ECHO), 1, "{text:?}");
-    }
-    // A line that is longer than what is kept of one is lost, and the next is taken.
-    let mut platform = Platform::connect(&config);
-    platform.send(long.as_bytes()).unwrap();
-    platform.close();
-    good += 1.0;
-    let points = stop(env, &file);
-    assert_eq!(lines(&points), good);
-    assert!(1.0 <= lost(&points));
-    let told = values(&points, "malformed_records", &[])
-        .iter()
-        .sum::<f64>();
-    assert!(
-        (malformed..=malformed + 1.0).contains(&told),
-        "{told} {malformed}"
     );
 }

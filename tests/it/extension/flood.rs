@@ -81,12 +81,12 @@ impl Sent {
         }
     }
 
-    /// A batch of this many records, each behind the separator but the first.
-    fn records(&mut self, count: u32, separator: char) -> String {
+    /// A batch of this many records, separated by commas.
+    fn records(&mut self, count: u32) -> String {
         let mut batch = String::new();
         for kind in 0..count {
             if 0 < kind {
-                batch.push(separator);
+                batch.push(',');
             }
             self.push(&mut batch, kind);
         }
@@ -165,7 +165,7 @@ const ECHO: &str = r#"{"do":"echo","value":1}"#;
 fn of_batches() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let config = listening(&file, "http");
+    let config = listening(&file);
     let env = start(config.clone());
     let mut own = 1;
     assert_eq!(env.respond(ECHO), 1);
@@ -179,7 +179,7 @@ fn of_batches() {
         // 1,000 records and 262,144 bytes are asked for; a batch may have twice the bytes.
         let mut bodies = vec![sent.line(524_288), sent.line(BATCH_BYTES_MAX)];
         for records in [1_000, 1_000, 1_000, 1_000, 1_000, 4_000] {
-            bodies.push(format!("[{}]", sent.records(records, ',')));
+            bodies.push(format!("[{}]", sent.records(records)));
         }
         for body in bodies {
             assert_eq!(platform.post(body.as_bytes()), 200);
@@ -208,40 +208,12 @@ fn of_batches() {
     );
 }
 
-/// Nothing acknowledges a line, so what the extension has taken is known when it has closed.
-#[test]
-fn of_lines() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("out");
-    let config = listening(&file, "tcp");
-    let env = start(config.clone());
-    assert_eq!(env.respond(ECHO), 1);
-    let idle_kb = peak_memory_kb(&env);
-    let mut sent = Sent::default();
-    let mut platform = Platform::connect(&config);
-    while sent.bytes < flood_bytes() / 10 {
-        let lines = sent.records(1_000, '\n') + "\n";
-        platform.send(lines.as_bytes()).unwrap();
-        sent.bytes += lines.len();
-    }
-    platform.close();
-    let peak_kb = peak_memory_kb(&env);
-    let report = env.stop();
-    assert_eq!(end(&report), (Some(0), false));
-    eprintln!("flood of {sent:?}: {idle_kb} KiB idle, {peak_kb} KiB at the peak");
-    sent.check(&points(&file), 1);
-    assert!(
-        peak_kb <= idle_kb + MEMORY_KB_MAX,
-        "{idle_kb} KiB idle, {peak_kb} KiB in a flood"
-    );
-}
-
 /// What cannot be exported waits in a queue with an end, and what leaves it unsent is counted.
 #[test]
 fn of_exports_that_nobody_takes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let mut config = listening(&file, "http");
+    let mut config = listening(&file);
     // Nobody accepts: the connection opens, and no answer comes.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", hanging.local_addr().unwrap());
@@ -257,7 +229,7 @@ fn of_exports_that_nobody_takes() {
     let mut platform = Platform::connect(&config);
     // Each of these batches fills an interval, and so makes an export.
     for _ in 0..400 {
-        let body = format!("[{}]", sent.records(300, ','));
+        let body = format!("[{}]", sent.records(300));
         assert_eq!(platform.post(body.as_bytes()), 200);
     }
     assert_eq!(env.respond(ECHO), 1);

@@ -262,7 +262,7 @@ fn standard_output_and_error_that_nobody_reads_hold_up_nothing() {
             .stderr(Stdio::piped())
             // A line in the log that is longer than a pipe.
             .env("BANTAM_EMF_NAMESPACE", "x".repeat(256))
-            .env("BANTAM_TELEMETRY_PROTOCOL", "x".repeat(100_000))
+            .env("BANTAM_EXPORTERS", format!("emf,{}", "x".repeat(100_000)))
             .env("BANTAM_INTERVAL_MS", "0");
     });
     let mut connection = platform.ready("200 OK");
