@@ -30,6 +30,8 @@ pub(crate) enum CloseReason {
     UnexpectedBytes,
     /// The message is not complete, or was malformed.
     Incomplete,
+    /// The request was not sent whole.
+    RequestCutOff,
 }
 
 impl CloseReason {
@@ -42,6 +44,7 @@ impl CloseReason {
             Self::BodyUntilClose => "the body ended with the connection",
             Self::UnexpectedBytes => "bytes came after the response",
             Self::Incomplete => "the message did not end",
+            Self::RequestCutOff => "the request was not sent whole",
         }
     }
 }

@@ -124,3 +124,5 @@ impl fmt::Display for HttpError {
         }
     }
 }
+
+impl core::error::Error for HttpError {}

@@ -33,6 +33,7 @@
 
 mod body;
 mod error;
+mod exchange;
 mod head;
 mod reader;
 #[cfg(test)]
@@ -42,31 +43,10 @@ mod writer;
 #[cfg(test)]
 pub(crate) use body::CloseReason;
 pub(crate) use error::HttpError;
+pub(crate) use exchange::Exchange;
 pub(crate) use head::Head;
 pub(crate) use reader::{Expect, Limits, Progress, Reader};
 pub(crate) use writer::{HeadWriter, Outgoing};
 
-/// Reads decimal digits and nothing else: no sign, no white space, no overflow.
-#[must_use]
-pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
-    number(text, 10)
-}
-
-/// Reads hexadecimal digits and nothing else, like [`decimal`].
-#[must_use]
-pub(crate) fn hexadecimal(text: &[u8]) -> Option<u64> {
-    number(text, 16)
-}
-
-#[inline(never)]
-fn number(text: &[u8], base: u32) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0_u64, |value, byte| {
-        let digit = char::from(*byte).to_digit(base)?;
-        value
-            .checked_mul(u64::from(base))?
-            .checked_add(u64::from(digit))
-    })
-}
+// Callers move to `digits`.
+pub(crate) use super::digits::{decimal, hexadecimal};

@@ -12,7 +12,7 @@ use rustix::io::{Errno, writev};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
-use crate::shared::http::{HttpError, Outgoing, Progress, Reader};
+use crate::shared::http::{Exchange, HttpError, Outgoing, Progress, Reader};
 use crate::shared::os;
 
 /// Why an exchange did not complete.
@@ -60,6 +60,60 @@ pub(crate) fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<
     Ok(stream)
 }
 
+/// Carries an exchange to its end.
+///
+/// # Errors
+///
+/// [`ExchangeError`]. When neither the request could be written nor a response be read, the error
+/// is that of writing.
+pub(crate) fn exchange(
+    stream: BorrowedFd<'_>,
+    exchange: &mut Exchange<'_>,
+) -> Result<(), ExchangeError> {
+    let sent = send(stream, exchange);
+    receive(stream, exchange).map_err(|error| sent.err().map_or(error, ExchangeError::Io))
+}
+
+/// Writes the request, head and body with one vectored write where the stream takes it.
+///
+/// # Errors
+///
+/// [`Errno`] of the write that failed. The response may be there all the same.
+pub(crate) fn send(stream: BorrowedFd<'_>, exchange: &mut Exchange<'_>) -> Result<(), Errno> {
+    while let Some([head, body]) = exchange.pending() {
+        match writev(stream, &[IoSlice::new(head), IoSlice::new(body)]) {
+            Ok(count) => exchange.wrote(count),
+            // A freeze can interrupt a system call.
+            Err(Errno::INTR) => {}
+            Err(error) => {
+                exchange.write_failed();
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads the response.
+///
+/// # Errors
+///
+/// [`ExchangeError::Io`] and [`ExchangeError::Http`].
+pub(crate) fn receive(
+    stream: BorrowedFd<'_>,
+    exchange: &mut Exchange<'_>,
+) -> Result<(), ExchangeError> {
+    while !exchange.is_done() {
+        let space = exchange.space().map_err(ExchangeError::Http)?;
+        match recv(stream, space, RecvFlags::empty()) {
+            Ok((count, _)) => exchange.read(count).map_err(ExchangeError::Http)?,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(ExchangeError::Io(error)),
+        }
+    }
+    Ok(())
+}
+
 /// Writes a message, head and body with one vectored write where the stream takes it.
 ///
 /// # Errors
@@ -104,5 +158,64 @@ impl fmt::Display for ExchangeError {
             Self::Connect(error) | Self::Io(error) => f.write_str(&os::error_text(*error)),
             Self::Http(error) => error.fmt(f),
         }
+    }
+}
+
+impl std::error::Error for ExchangeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Connect(_) | Self::Io(_) => None,
+            Self::Http(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::shared::http::{Expect, Limits};
+
+    #[test]
+    fn a_request_is_written_and_its_response_read() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        // It fits the buffer of the socket, so no thread is needed.
+        far.write_all(b"HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok")
+            .unwrap();
+        let mut response = Reader::new(Expect::Response, Limits::of_body(64));
+        let mut exchanging = Exchange::new(Outgoing::new(b"head", b"body"), &mut response);
+        exchange(near.as_fd(), &mut exchanging).unwrap();
+        assert_eq!(exchanging.close_reason(), None);
+        assert_eq!(response.body(), b"ok");
+        let mut request = [0; 8];
+        far.read_exact(&mut request).unwrap();
+        assert_eq!(&request, b"headbody");
+    }
+
+    #[test]
+    fn an_answer_is_read_from_a_peer_that_takes_no_more() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(b"HTTP/1.1 413 \r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        drop(far);
+        let mut response = Reader::new(Expect::Response, Limits::of_body(64));
+        let mut exchanging = Exchange::new(Outgoing::new(b"head", b"body"), &mut response);
+        exchange(near.as_fd(), &mut exchanging).unwrap();
+        assert!(exchanging.is_unsent());
+        assert!(exchanging.close_reason().is_some());
+        assert_eq!(response.status(), Some(413));
+    }
+
+    #[test]
+    fn the_error_is_that_of_writing_when_there_is_no_answer() {
+        let (near, far) = UnixStream::pair().unwrap();
+        drop(far);
+        let mut response = Reader::new(Expect::Response, Limits::of_body(64));
+        let mut exchanging = Exchange::new(Outgoing::new(b"head", b"body"), &mut response);
+        let error = exchange(near.as_fd(), &mut exchanging).unwrap_err();
+        assert!(matches!(error, ExchangeError::Io(Errno::PIPE)), "{error}");
     }
 }
