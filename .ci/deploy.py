@@ -325,34 +325,23 @@ def deploy():
             route(endpoint)
 
 
-# In a mount namespace of its own: RIE looks for a runtime and for extensions at fixed places.
-IN_NAMESPACE = """
-set -eu
-mount --bind "$1" /opt
-mount -t tmpfs none /var
-mkdir /var/task
-mount --bind "$2" /var/task
-cd /var/task
-shift 2
-exec "$@"
-"""
-
-
 def check_rie():
     """The layer as it is unzipped: the platform finds the runtime in it, behind the link, and starts
     the extension; what that writes is on the dashboard."""
-    opt, task = SCRATCH / "rie/opt", SCRATCH / "rie/task"
+    opt, var = SCRATCH / "rie/opt", SCRATCH / "rie/var"
     unzip(ZIPS / "bantam-x86_64.zip", opt)
-    task.mkdir()
+    task = var / "task"
+    task.mkdir(parents=True)
     shutil.copy(ROOT / "examples/hello.sh", task)
     rie = SCRATCH / "rie/aws-lambda-rie"
     shutil.copy(next(TOOLS.parent.glob("lib/*/site-packages/samcli/local/rapid/*-x86_64")), rie)
     rie.chmod(0o755)
 
     invoke, api = free_port(), free_port()
-    namespace = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    # RIE looks for a runtime and for extensions at fixed places.
     command = [
-        *(*namespace, "sh", "-c", IN_NAMESPACE, "sh", str(opt), str(task), str(rie)),
+        *(ROOT / "testkit/with-folders", opt, "/opt", var, "/var", "--"),
+        *("env", "--chdir=/var/task", rie),
         *("--log-level", "info", "--runtime-interface-emulator-address", f"127.0.0.1:{invoke}"),
         *("--runtime-api-address", f"127.0.0.1:{api}"),
     ]

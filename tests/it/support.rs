@@ -135,14 +135,6 @@ fn function_lines(lines: &[LogLine]) -> String {
     lines.flat_map(|line| [line.text.as_str(), "\n"]).collect()
 }
 
-/// A named pipe in `folder`: whoever opens one end waits for the other.
-pub(crate) fn named_pipe(folder: &Path) -> PathBuf {
-    let pipe = folder.join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    pipe
-}
-
 /// How many answers the platform accepted for the invocation.
 pub(crate) fn answers(env: &Env, outcome: &Outcome) -> usize {
     emulator::answers(&env.transcript(), &outcome.request_id)
@@ -181,10 +173,7 @@ impl Drop for Env {
 
 /// Leaves a process so much memory to take beside what it has.
 pub(crate) fn leave_memory(pid: u32, kib: u64) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
-    let size = size.unwrap().trim().strip_suffix(" kB").unwrap();
-    let size: u64 = size.parse().unwrap();
+    let size = testkit::process::status(pid).vmsize.unwrap();
     let limit = Rlimit {
         current: Some((size + kib) * 1_024),
         maximum: None,

@@ -8,11 +8,11 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::{TempDir, tempdir_in};
+use testkit::child::Child;
+use testkit::http::{Response, exchange};
+use testkit::loopback;
 
-use crate::child::Child;
-use crate::http::exchange;
-use crate::loopback;
-use crate::peer::{Function, Peer, Reply};
+use crate::peer::{Function, Peer};
 use crate::programs;
 
 /// The server, and the function that asks it for events.
@@ -55,7 +55,7 @@ impl Peer for CargoLambda {
         }
     }
 
-    fn invoke(&mut self, event: &[u8]) -> Reply {
+    fn invoke(&mut self, event: &[u8]) -> Response {
         self.invoke_with(&[], event)
     }
 
@@ -77,7 +77,7 @@ impl Peer for CargoLambda {
 }
 
 impl CargoLambda {
-    pub(crate) fn invoke_with(&self, headers: &[(&str, &str)], event: &[u8]) -> Reply {
+    pub(crate) fn invoke_with(&self, headers: &[(&str, &str)], event: &[u8]) -> Response {
         exchange(self.address, "POST", INVOCATIONS, headers, event).unwrap()
     }
 
@@ -88,7 +88,7 @@ impl CargoLambda {
     }
 
     /// A request to the function as if it had a URL.
-    pub(crate) fn get(&self, target: &str) -> Reply {
+    pub(crate) fn get(&self, target: &str) -> Response {
         exchange(self.address, "GET", target, &[], b"").unwrap()
     }
 

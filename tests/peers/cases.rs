@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use testkit::http::Response;
 
-use crate::peer::{Function, Peer, Reply};
+use crate::peer::{Function, Peer};
 
 pub(crate) fn apigw_answers_with_query_path_and_request_id<P: Peer>() {
     let mut peer = P::start(Function::example("apigw"));
@@ -190,12 +191,12 @@ pub(crate) fn check_process(now: &Value, before: &Value, count: u32) {
     assert_eq!(now["count"], count);
 }
 
-fn ok(reply: &Reply) -> Value {
+fn ok(reply: &Response) -> Value {
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()
 }
 
-fn check_error<P: Peer>(reply: &Reply, error_type: &str, message: &str) {
+fn check_error<P: Peer>(reply: &Response, error_type: &str, message: &str) {
     assert_eq!(reply.status, P::ERROR_STATUS, "{}", reply.text());
     let expected = json!({"errorType": error_type, "errorMessage": message, "stackTrace": []});
     assert_eq!(reply.json(), expected);

@@ -111,7 +111,7 @@ fn a_collector_understands_the_metrics() {
     let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = folder.path().join("out");
     let receiver = Receiver::start();
-    let mut rotel = Rotel::start(receiver.address, folder.path());
+    let mut rotel = Rotel::start(receiver.address(), folder.path());
     let config = with_extension(
         programs::path("raw"),
         &[

@@ -8,7 +8,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
@@ -17,10 +16,7 @@
 
 mod cargo_lambda;
 mod cases;
-mod child;
 mod extension;
-mod http;
-mod loopback;
 mod otlp;
 mod peer;
 mod programs;
@@ -29,11 +25,11 @@ mod rotel;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::tempdir_in;
+use testkit::pipe::named_pipe;
 
 use crate::cargo_lambda::CargoLambda;
 use crate::cases::{EVENT_BYTES_MAX, check_process};
@@ -187,9 +183,7 @@ fn rie_init_is_not_repeated_by_a_panic_on_any_thread() {
 #[ignore = "needs .ci/peers"]
 fn rie_invocations_are_not_broken_by_a_panic_between_them() {
     let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let pipe = folder.path().join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
+    let pipe = named_pipe(folder.path());
     let mut peer = Rie::start(Function::example("faulty"));
     let before = peer.invoke(br#"{"do":"process"}"#).json();
     let event = json!({"do": "late-panic", "pipe": pipe}).to_string();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use testkit::http::Response;
 
 use crate::programs;
 
@@ -15,7 +16,7 @@ pub(crate) trait Peer {
     fn start(function: Function) -> Self;
 
     /// Invokes the function. One invocation at a time: an overlapping one ends RIE.
-    fn invoke(&mut self, event: &[u8]) -> Reply;
+    fn invoke(&mut self, event: &[u8]) -> Response;
 
     /// Checks that `id` is the id of the last invocation, as far as the peer tells.
     fn check_request_id(&self, id: &str);
@@ -59,23 +60,5 @@ impl Function {
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
-    }
-}
-
-/// What the caller of a function gets.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Reply {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::{TempDir, tempdir_in};
+use testkit::child::Child;
+use testkit::http::{Response, exchange};
+use testkit::loopback;
+use testkit::namespace::with_folders;
 
-use crate::child::Child;
-use crate::http::exchange;
-use crate::loopback;
-use crate::peer::{Function, Peer, Reply};
+use crate::peer::{Function, Peer};
 use crate::programs;
 
 /// An RIE with its function, which it starts for the first invocation.
@@ -40,7 +41,7 @@ impl Peer for Rie {
         Self::start_by(command, function, folder)
     }
 
-    fn invoke(&mut self, event: &[u8]) -> Reply {
+    fn invoke(&mut self, event: &[u8]) -> Response {
         let target = "/2015-03-31/functions/function/invocations";
         exchange(self.address, "POST", target, &[], event).unwrap()
     }
@@ -61,21 +62,13 @@ impl Peer for RieWithExtension {
         let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let opt = folder.path().join("opt");
         install_extension(folder.path(), &opt);
-        // RIE looks into /opt. Here it is a folder of the test, in a mount namespace of this RIE;
-        // who is not root becomes it in a user namespace, where the machine allows those.
-        let mut command = Command::new("unshare");
-        command.arg("--mount");
-        if !rustix::process::geteuid().is_root() {
-            command.arg("--map-root-user");
-        }
-        command
-            .args(["sh", "-c", r#"mount --bind "$0" /opt && exec "$@""#])
-            .arg(&opt)
-            .arg(programs::peer("aws-lambda-rie"));
+        // RIE looks for extensions in /opt/extensions.
+        let mut command = with_folders(&[(&opt, "/opt")]);
+        command.arg(programs::peer("aws-lambda-rie"));
         Self(Rie::start_by(command, function, folder))
     }
 
-    fn invoke(&mut self, event: &[u8]) -> Reply {
+    fn invoke(&mut self, event: &[u8]) -> Response {
         self.0.invoke(event)
     }
 

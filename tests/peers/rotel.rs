@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::child::Child;
-use crate::loopback;
+use testkit::child::Child;
+use testkit::loopback;
+
 use crate::programs;
 
 /// A collector that hands on what it gets.

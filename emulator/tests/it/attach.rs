@@ -5,8 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use emulator::{Config, Emulator, Invoke, Outcome, State, What};
+use testkit::http::{Client, Response};
 
-use crate::support::{Answer, Client, attached, attached_with, count, error_of, idler, json};
+use crate::support::{
+    RuntimeClient as _, RuntimeResponse as _, attached, attached_with, count, error_of, idler, json,
+};
 
 /// Invokes on another thread while the test plays the runtime.
 fn while_invoked<T>(emulator: &Emulator, invoke: Invoke, play: impl FnOnce() -> T) -> (Outcome, T) {
@@ -167,7 +170,7 @@ fn an_event_waits_for_a_runtime_that_reconnects() {
     assert_eq!(outcome.body, b"7");
 }
 
-fn refused(answer: &Answer) -> (u16, String) {
+fn refused(answer: &Response) -> (u16, String) {
     (answer.status, answer.error_type())
 }
 
@@ -239,12 +242,15 @@ fn a_truncated_body_is_told_apart() {
     let (outcome, ()) = while_invoked(&emulator, Invoke::new("{}"), || {
         let id = client.next().request_id();
         let path = format!("/2018-06-01/runtime/invocation/{id}/response");
-        client.write(
-            format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf").as_bytes(),
-        );
-        client.finish_writing();
+        client
+            .write(
+                format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+                    .as_bytes(),
+            )
+            .unwrap();
+        client.finish_writing().unwrap();
         assert_eq!(
-            refused(&client.answer().unwrap()),
+            refused(&client.response().unwrap()),
             (400, "TruncatedHTTPRequest".into())
         );
         client.reconnect();
@@ -369,10 +375,10 @@ fn an_event_for_a_wait_that_was_lost_is_rendered_to_the_next_that_is_asked_for_a
         third
     });
     assert_eq!(lost.function_error, None);
-    assert!(!second.has_answer(), "it waits for a later event");
+    assert!(!second.has_response(), "it waits for a later event");
     // Which is the next one, since it has waited longer.
     let (outcome, id) = while_invoked(&emulator, Invoke::new("3"), || {
-        let id = second.answer().unwrap().request_id();
+        let id = second.response().unwrap().request_id();
         second.report(&id, "response", &[], b"3");
         ask_for_next(&mut second);
         id
@@ -386,7 +392,7 @@ fn a_runtime_that_attaches_again_gets_the_event() {
     let emulator = Emulator::start(Config::new("")).unwrap();
     let mut second = lose_a_wait(&emulator);
     let (outcome, ()) = while_invoked(&emulator, Invoke::new("2"), || {
-        let id = second.answer().unwrap().request_id();
+        let id = second.response().unwrap().request_id();
         second.report(&id, "response", &[], b"2");
         ask_for_next(&mut second);
     });

@@ -4,8 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use emulator::{Config, Emulator, ExtensionState, Initialization, Invoke, What};
+use testkit::http::{Client, Response};
 
-use crate::support::{Answer, Client, attached_with, count, json};
+use crate::support::{RuntimeClient as _, RuntimeResponse as _, attached_with, count, json};
 
 const REGISTER: &str = "/2020-01-01/extension/register";
 const NEXT: &str = "/2020-01-01/extension/event/next";
@@ -21,7 +22,7 @@ fn expecting() -> (Emulator, Client) {
     attached_with(config)
 }
 
-fn register(client: &mut Client, name: &str, body: &[u8]) -> Answer {
+fn register(client: &mut Client, name: &str, body: &[u8]) -> Response {
     client.post(REGISTER, &[("Lambda-Extension-Name", name)], body)
 }
 
@@ -34,7 +35,7 @@ fn registered(client: &mut Client, name: &str, body: &[u8]) -> String {
         .to_owned()
 }
 
-fn post(client: &mut Client, path: &str, id: &str, headers: &[(&str, &str)]) -> Answer {
+fn post(client: &mut Client, path: &str, id: &str, headers: &[(&str, &str)]) -> Response {
     let mut all = vec![("Lambda-Extension-Identifier", id)];
     all.extend_from_slice(headers);
     client.post(path, &all, b"{}")
@@ -44,7 +45,7 @@ fn ask(client: &mut Client, id: &str) {
     client.send("GET", NEXT, &[("Lambda-Extension-Identifier", id)], b"");
 }
 
-fn refusal(answer: &Answer) -> (u16, String, String) {
+fn refusal(answer: &Response) -> (u16, String, String) {
     let body = json(&answer.body);
     let text = |name: &str| match body[name].as_str() {
         Some(text) => text.to_owned(),
@@ -53,7 +54,7 @@ fn refusal(answer: &Answer) -> (u16, String, String) {
     (answer.status, text("errorType"), text("errorMessage"))
 }
 
-fn expect_refusal(answer: &Answer, error_type: &str, message: &str) {
+fn expect_refusal(answer: &Response, error_type: &str, message: &str) {
     let expected = (403, error_type.to_owned(), message.to_owned());
     assert_eq!(refusal(answer), expected);
 }
@@ -157,13 +158,13 @@ fn the_identifier_is_checked_first() {
     }
     ask(&mut client, other);
     expect_refusal(
-        &client.answer().unwrap(),
+        &client.response().unwrap(),
         "Extension.UnknownExtensionIdentifier",
         &format!("Unknown extension {other}"),
     );
     let telemetry = [("Lambda-Extension-Identifier", other)];
     client.send("PUT", "/2022-07-01/telemetry", &telemetry, b"{}");
-    let (status, error_type, _) = refusal(&client.answer().unwrap());
+    let (status, error_type, _) = refusal(&client.response().unwrap());
     assert_eq!(
         (status, error_type.as_str()),
         (403, "Extension.UnknownExtensionIdentifier")
@@ -182,7 +183,7 @@ fn other_methods_and_paths_are_no_endpoints() {
         (404, &b"404 page not found\n"[..])
     );
     client.send("PUT", "/2020-08-15/logs", &[], b"{}");
-    let logs = client.answer().unwrap();
+    let logs = client.response().unwrap();
     assert_eq!(
         (logs.status, logs.error_type().as_str()),
         (202, "Logs.NotSupported")
@@ -202,7 +203,7 @@ fn an_event_goes_to_the_extension_and_a_pending_next_is_alone() {
     let mut second = Client::connect(addr);
     ask(&mut second, &id);
     expect_refusal(
-        &second.answer().unwrap(),
+        &second.response().unwrap(),
         "Extension.InvalidExtensionState",
         &format!(
             "State transition from Ready to Ready failed for extension {id}. \
@@ -216,7 +217,7 @@ fn an_event_goes_to_the_extension_and_a_pending_next_is_alone() {
         };
         let invoked = scope.spawn(|| emulator.invoke_with(invoke).unwrap());
         let event = runtime.next();
-        let notice = client.answer().unwrap();
+        let notice = client.response().unwrap();
         assert_eq!(notice.header("Content-Type"), Some("application/json"));
         assert!(notice.header("Lambda-Extension-Event-Identifier").is_some());
         let body = json(&notice.body);
@@ -239,7 +240,7 @@ fn an_event_goes_to_the_extension_and_a_pending_next_is_alone() {
         let body = br#"{"schemaVersion":"2025-01-29","types":["platform"],
             "destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:4243"}}"#;
         second.send("PUT", "/2022-07-01/telemetry", &telemetry, body);
-        let (status, error_type, _) = refusal(&second.answer().unwrap());
+        let (status, error_type, _) = refusal(&second.response().unwrap());
         assert_eq!(
             (status, error_type.as_str()),
             (403, "Telemetry.SubscriptionClosed")
@@ -249,7 +250,7 @@ fn an_event_goes_to_the_extension_and_a_pending_next_is_alone() {
         assert_eq!(invoked.join().unwrap().body, b"1");
     });
     drop(emulator.stop());
-    let shutdown = client.answer().unwrap();
+    let shutdown = client.response().unwrap();
     assert_eq!(
         shutdown.header("Content-Type"),
         Some("text/plain; charset=utf-8")
@@ -360,7 +361,7 @@ fn a_restore_releases_the_runtime_that_waits_for_it() {
         client.send("GET", restore_next, &[], b"");
         thread::scope(|scope| {
             let invoked = scope.spawn(|| emulator.invoke("{}").unwrap());
-            let restored = client.answer().unwrap();
+            let restored = client.response().unwrap();
             assert_eq!((restored.status, restored.body.as_slice()), (200, &b""[..]));
             if fails {
                 let kind = (
@@ -394,7 +395,7 @@ fn credentials_are_fetched_after_a_restore() {
     let path = "/2021-04-23/credentials";
     assert_eq!(client.get(path).status, 404);
     client.send("GET", path, &[("Authorization", "emulated-token")], b"");
-    let body = json(&client.answer().unwrap().body);
+    let body = json(&client.response().unwrap().body);
     for name in ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"] {
         assert!(body[name].is_string(), "{name}");
     }

@@ -10,8 +10,10 @@ use emulator::{
     Config, Emulator, Entry, Error, ExtensionState, Fault, FaultKind, Initialization, Invoke,
     InvokeKind, State, Step, What,
 };
+use testkit::http::Client;
+use testkit::process::state;
 
-use crate::support::{Client, count, echo, error_of, example, json, process_state, unused_path};
+use crate::support::{count, echo, error_of, example, json, unused_path};
 
 /// A function with one extension called `ext` that does what it is asked.
 fn with(asked: &str) -> (Config, Folder) {
@@ -108,7 +110,7 @@ fn the_runtime_is_started_when_every_extension_has_registered() {
     let environment = emulator.environments().remove(0);
     for extension in &environment.extensions {
         assert_eq!(extension.state, ExtensionState::Ready);
-        assert_eq!(process_state(extension.pid.unwrap()), Some('T'));
+        assert_eq!(state(extension.pid.unwrap()), Some('T'));
         assert!(extension.exec_to_register < extension.exec_to_next);
         assert!(extension.peak_memory_kb().unwrap() > 0);
     }
@@ -374,8 +376,8 @@ fn dropping_the_emulator_kills_at_once() {
     drop(emulator);
     assert!(before.elapsed() < Duration::from_millis(1_000));
     let extension = environment.extensions[0].pid.unwrap();
-    assert_eq!(process_state(extension), None);
-    assert_eq!(process_state(environment.pid.unwrap()), None);
+    assert_eq!(state(extension), None);
+    assert_eq!(state(environment.pid.unwrap()), None);
 }
 
 #[test]
@@ -594,10 +596,7 @@ fn freezing_waits_for_the_extensions() {
         emulator.invoke("{}").unwrap();
         let environment = emulator.environments().remove(0);
         assert!(environment.frozen);
-        assert_eq!(
-            process_state(environment.extensions[0].pid.unwrap()),
-            Some('T')
-        );
+        assert_eq!(state(environment.extensions[0].pid.unwrap()), Some('T'));
     }
     let entries = emulator.transcript();
     let (mut ready, mut frozen) = (0, 0);
@@ -877,7 +876,7 @@ fn stopping_ends_an_init_in_flight() {
         let before = Instant::now();
         let report = emulator.stop();
         assert!(before.elapsed() < Duration::from_millis(3_000), "{asked}");
-        assert_eq!(process_state(extension), None, "{asked}");
+        assert_eq!(state(extension), None, "{asked}");
         let spawned = |what: &What| matches!(what, What::ExtensionSpawned { .. });
         assert_eq!(count(&report.transcript, spawned), 1, "{asked}");
     }

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use emulator::{Config, Emulator, Fault, FaultKind, Step, What};
+use testkit::http::Client;
 
-use crate::support::{Client, attached_with, count};
+use crate::support::{RuntimeClient as _, RuntimeResponse as _, attached_with, count};
 
 const PING: &str = "/2018-06-01/ping";
 
@@ -110,8 +111,10 @@ fn a_status_is_answered_without_processing() {
 fn an_early_status_is_answered_while_the_body_is_sent() {
     let kind = FaultKind::EarlyStatus(413, "{}".into());
     let (emulator, mut client) = with(Step::Request(0), kind);
-    client.write(b"POST /2018-06-01/ping HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n1234");
-    let answer = client.answer().unwrap();
+    client
+        .write(b"POST /2018-06-01/ping HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n1234")
+        .unwrap();
+    let answer = client.response().unwrap();
     assert_eq!(
         (answer.status, answer.body.as_slice()),
         (413, b"{}".as_slice())
@@ -134,7 +137,7 @@ fn a_response_that_was_processed_before_the_reset_is_not_taken_twice() {
             &[],
             b"1",
         );
-        assert!(client.answer().is_err());
+        assert!(client.response().is_err());
         client.reconnect();
         let second = client.report(&id, "response", &[], b"2");
         assert_eq!(

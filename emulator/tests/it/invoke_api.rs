@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use emulator::{Emulator, What, answers};
+use testkit::http::{Client, Response};
 
-use crate::support::{Answer, Client, count, echo, json};
+use crate::support::{count, echo, json};
 
 const PATH: &str = "/2015-03-31/functions/function/invocations";
 
@@ -14,7 +15,7 @@ fn start() -> (Emulator, Client) {
     (emulator, client)
 }
 
-fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     let mut found = answer
         .headers
         .iter()
@@ -22,7 +23,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     found.next().map(|(_, value)| value.as_str())
 }
 
-fn refused(answer: &Answer) -> (u16, String) {
+fn refused(answer: &Response) -> (u16, String) {
     assert!(json(&answer.body).get("message").is_some());
     (
         answer.status,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use emulator::{Emulator, Error, Invoke, InvokeKind, LogFormat, State, What, answers};
+use testkit::process::state;
 
-use crate::support::{count, echo, error_of, json, process_state, unused_path};
+use crate::support::{count, echo, error_of, json, unused_path};
 
 #[test]
 fn an_event_is_echoed_and_the_environment_reused() {
@@ -115,20 +116,17 @@ fn every_process_of_the_session_is_frozen_between_invocations() {
         .try_into()
         .unwrap();
     let pid = emulator.environments()[0].pid.unwrap();
-    assert_eq!(
-        (process_state(pid), process_state(child)),
-        (Some('T'), Some('T'))
-    );
+    assert_eq!((state(pid), state(child)), (Some('T'), Some('T')));
     emulator.invoke("{}").unwrap();
     let transcript = emulator.transcript();
     assert_eq!(count(&transcript, |what| *what == What::Thawed), 1);
     assert_eq!(count(&transcript, |what| *what == What::Frozen), 2);
     drop(emulator);
     assert!(
-        matches!(process_state(child), None | Some('Z')),
+        matches!(state(child), None | Some('Z')),
         "killed with its session"
     );
-    assert_eq!(process_state(pid), None);
+    assert_eq!(state(pid), None);
 }
 
 #[test]
@@ -139,7 +137,7 @@ fn without_freezing_nothing_is_stopped() {
     emulator.invoke("{}").unwrap();
     let environment = emulator.environments().remove(0);
     assert!(!environment.frozen);
-    assert_ne!(process_state(environment.pid.unwrap()), Some('T'));
+    assert_ne!(state(environment.pid.unwrap()), Some('T'));
 }
 
 #[test]
@@ -464,7 +462,7 @@ fn stopping_ends_an_invocation_in_flight() {
         .unwrap();
     let report = emulator.stop();
     assert_eq!(count(&report.transcript, |what| *what == What::Shutdown), 1);
-    assert_eq!(process_state(pid), None);
+    assert_eq!(state(pid), None);
 }
 
 #[test]

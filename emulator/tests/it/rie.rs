@@ -1,15 +1,18 @@
 //! The same requests to AWS's own emulator of the Extensions API and to this one.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use emulator::Config;
 use serde_json::Value;
+use testkit::http::Client;
+use testkit::loopback;
+use testkit::namespace::with_folders;
 
-use crate::support::{Client, attached_with, unused_path};
+use crate::support::{attached_with, unused_path};
 
 /// Status, content type, error type and message. The message of a JSON parser is its own affair.
 type Seen = (&'static str, u16, String, String, String);
@@ -125,7 +128,7 @@ impl Asker {
     }
 
     fn see(&mut self, what: &'static str) -> String {
-        let answer = self.client.answer().unwrap();
+        let answer = self.client.response().unwrap();
         let id = answer
             .header("Lambda-Extension-Identifier")
             .unwrap_or_default();
@@ -169,14 +172,12 @@ impl Rie {
         let ext = opt.join("extensions/ext");
         fs::write(&ext, "#!/bin/sh\nexec sleep 60\n").unwrap();
         fs::set_permissions(&ext, fs::Permissions::from_mode(0o755)).unwrap();
-        let (front, api) = (free_addr(), free_addr());
-        let script = format!(
-            "mount --bind {} /opt && exec {rie} --runtime-interface-emulator-address {front} \
-             --runtime-api-address {api} /bin/sleep 60",
-            opt.display()
-        );
-        let child = Command::new("unshare")
-            .args(["-m", "sh", "-c", &script])
+        let [front, api] = loopback::free();
+        let child = with_folders(&[(&opt, "/opt")])
+            .arg(rie)
+            .args(["--runtime-interface-emulator-address", &front.to_string()])
+            .args(["--runtime-api-address", &api.to_string()])
+            .args(["/bin/sleep", "60"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -195,7 +196,7 @@ impl Rie {
                 &[],
                 b"{}",
             );
-            drop(client.answer());
+            drop(client.response());
         });
         while TcpStream::connect(api).is_err() {
             assert!(Instant::now() < bound, "it does not initialise");
@@ -212,9 +213,4 @@ impl Drop for Rie {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
-}
-
-fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }

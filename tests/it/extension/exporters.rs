@@ -2,7 +2,7 @@
 //! ends with 0, the other exporters are told everything, and what was lost is counted there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use emulator::{Config, Report};
 use serde_json::Value;
+use testkit::http::{Answer, Server};
+use testkit::pipe::named_pipe;
 
 use crate::extension::kinds::{points, values};
 use crate::extension::lifecycle::{end, invoke, with_extension};
-use crate::support::{named_pipe, start};
+use crate::support::start;
 
 /// Exports after everything that happens, by these exporters.
 fn exporting(variables: &[(&str, &str)]) -> Config {
@@ -60,41 +62,6 @@ fn check_emf(report: &Report, context: &str) -> f64 {
 }
 
 const INVOCATIONS: usize = 10;
-
-/// A receiver that reads each request and answers with these bytes, then closes.
-fn receiver(answer: Vec<u8>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(10)))
-                .unwrap();
-            let mut request = Vec::new();
-            let mut bytes = [0; 4_096];
-            while !is_whole(&request) {
-                match stream.read(&mut bytes) {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => request.extend_from_slice(&bytes[..count]),
-                }
-            }
-            stream.write_all(&answer).ok();
-        }
-    });
-    address
-}
-
-fn is_whole(request: &[u8]) -> bool {
-    let Some(head) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return false;
-    };
-    let text = str::from_utf8(&request[..head]).unwrap();
-    let length = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Content-Length: "));
-    head + 4 + length.unwrap().parse::<usize>().unwrap() <= request.len()
-}
 
 fn with_otlp(file: &Path, address: SocketAddr) -> Config {
     let endpoint = format!("http://{address}");
@@ -155,8 +122,9 @@ fn otlp_that_is_answered_wrong_holds_up_nothing() {
     for (answer, is_lost) in table {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
-        let address = receiver(answer.clone().into_bytes());
-        run(with_otlp(&file, address), &answer);
+        let bytes = answer.clone().into_bytes();
+        let receiver = Server::start(move |_, _| Answer::Bytes(bytes.clone()));
+        run(with_otlp(&file, receiver.address), &answer);
         let lost = check(&points(&file), &answer);
         assert_eq!(0.0 < lost, is_lost, "{answer}: {lost} are lost");
     }

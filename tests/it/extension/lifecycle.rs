@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use emulator::{Config, Entry, Initialization, Report, What};
+use testkit::pipe::named_pipe;
 
-use crate::support::{Env, count, example_path, function, named_pipe, start, stock};
+use crate::support::{Env, count, example_path, function, start, stock};
 
 /// The function `raw` with the stock binary as its extension.
 pub(crate) fn with_extension() -> Config {

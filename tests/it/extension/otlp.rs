@@ -1,66 +1,22 @@
 //! OTLP on the wire: what a receiver gets, and what follows from its answers.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use emulator::{Config, What};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
+use testkit::http::{Answer, Server};
 
 use crate::extension::lifecycle::{end, with_extension};
 use crate::support::{count, start};
 
-/// A receiver that answers with these in turn, the last one for ever; and the requests it got.
-fn receiver(answers: &'static [&'static str]) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
-    receiver_by(|index| answers.get(index).or_else(|| answers.last()).unwrap())
-}
-
-/// A receiver that takes one request a connection, and answers each as `answer` says of its number.
-/// Without an answer the request counts as lost.
-fn receiver_by(
-    answer: impl Fn(usize) -> &'static str + Send + 'static,
-) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, requests) = channel();
-    std::thread::spawn(move || {
-        for (index, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(10)))
-                .unwrap();
-            let mut request = Vec::new();
-            let mut bytes = [0; 4_096];
-            let (head, body) = loop {
-                let count = stream.read(&mut bytes).unwrap();
-                assert_ne!(count, 0, "the request did not end");
-                request.extend_from_slice(&bytes[..count]);
-                let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
-                    continue;
-                };
-                let head = String::from_utf8(request[..end].to_vec()).unwrap();
-                let length = head
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Content-Length: "));
-                let length: usize = length.unwrap().parse().unwrap();
-                if end + 4 + length <= request.len() {
-                    break (head, request[end + 4..].to_vec());
-                }
-            };
-            let answer = answer(index);
-            if answer.is_empty() {
-                continue;
-            }
-            write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").unwrap();
-            if sender.send((head, body)).is_err() {
-                return;
-            }
-        }
-    });
-    (address, requests)
+/// A receiver that answers with these in turn, the last one for ever.
+fn receiver(answers: &'static [&'static str]) -> Server {
+    Server::start(|index, _| {
+        let status = answers.get(index).or_else(|| answers.last()).unwrap();
+        Answer::Status((*status).to_owned())
+    })
 }
 
 fn exporting_to(address: SocketAddr) -> Config {
@@ -81,10 +37,10 @@ fn exporting_to(address: SocketAddr) -> Config {
 }
 
 /// Runs some invocations to the end of their environment; the names of all metrics that arrived.
-fn names(requests: &Receiver<(String, Vec<u8>)>) -> Vec<String> {
+fn names(receiver: &Server) -> Vec<String> {
     let mut names = Vec::new();
-    for (_, body) in requests.try_iter() {
-        let request = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
+    for request in receiver.requests.try_iter() {
+        let request = ExportMetricsServiceRequest::decode(&*request.body).unwrap();
         let scopes = request
             .resource_metrics
             .into_iter()
@@ -108,16 +64,17 @@ fn run(config: Config) {
 
 #[test]
 fn a_receiver_gets_what_the_conventions_ask() {
-    let (address, requests) = receiver(&["200 OK"]);
-    run(exporting_to(address));
-    let (head, body) = requests.try_recv().unwrap();
-    assert!(head.starts_with("POST /v1/metrics HTTP/1.1\r\n"), "{head}");
-    assert!(
-        head.contains("\r\nContent-Type: application/x-protobuf\r\n"),
-        "{head}"
+    let receiver = receiver(&["200 OK"]);
+    run(exporting_to(receiver.address));
+    let request = receiver.requests.try_recv().unwrap();
+    let line = (request.method.as_str(), request.target.as_str());
+    assert_eq!(line, ("POST", "/v1/metrics"));
+    assert_eq!(
+        request.header("Content-Type"),
+        Some("application/x-protobuf")
     );
-    assert!(head.contains("\r\napi-key: a secret\r\n"), "{head}");
-    let first = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
+    assert_eq!(request.header("api-key"), Some("a secret"));
+    let first = ExportMetricsServiceRequest::decode(&*request.body).unwrap();
     let resource = first.resource_metrics[0].resource.clone().unwrap();
     let keys: Vec<&str> = resource
         .attributes
@@ -141,7 +98,7 @@ fn a_receiver_gets_what_the_conventions_ask() {
         .flat_map(|scope| &scope.metrics)
         .map(|metric| metric.name.clone())
         .collect();
-    names.extend(self::names(&requests));
+    names.extend(self::names(&receiver));
     for name in [
         "faas.coldstarts",
         "faas.init_duration",
@@ -157,9 +114,9 @@ fn a_receiver_gets_what_the_conventions_ask() {
 
 #[test]
 fn what_a_receiver_could_not_take_is_sent_again() {
-    let (address, requests) = receiver(&["503 Unavailable", "429 Slow down", "200 OK"]);
-    run(exporting_to(address));
-    let names = names(&requests);
+    let receiver = receiver(&["503 Unavailable", "429 Slow down", "200 OK"]);
+    run(exporting_to(receiver.address));
+    let names = names(&receiver);
     let count = names
         .iter()
         .filter(|name| *name == "faas.coldstarts")
@@ -179,8 +136,11 @@ fn what_a_receiver_could_not_take_is_sent_again() {
 #[test]
 fn a_hundred_freezes_and_thaws_lose_nothing() {
     // What comes in the pause after the loss has room to wait.
-    let (address, requests) = receiver_by(|index| if index == 80 { "" } else { "200 OK" });
-    let mut config = exporting_to(address);
+    let receiver = Server::start(|index, _| match index {
+        80 => Answer::Lose,
+        _ => Answer::Status("200 OK".to_owned()),
+    });
+    let mut config = exporting_to(receiver.address);
     config
         .env
         .push(("BANTAM_INTERVAL_MS".to_owned(), "0".to_owned()));
@@ -192,12 +152,10 @@ fn a_hundred_freezes_and_thaws_lose_nothing() {
     let thaws = |what: &What| matches!(what, What::Thawed);
     assert!(100 <= count(&report.transcript, thaws));
     assert_eq!(end(&report), (Some(0), false));
-    let requests: Vec<_> = requests.try_iter().collect();
-    assert!(100 <= requests.len(), "{}", requests.len());
-    let decoded = requests
-        .iter()
-        .map(|(_, body)| ExportMetricsServiceRequest::decode(body.as_slice()).unwrap());
-    let decoded: Vec<_> = decoded.collect();
+    let requests = receiver.requests.try_iter();
+    let decoded = requests.map(|request| ExportMetricsServiceRequest::decode(&*request.body));
+    let decoded: Vec<_> = decoded.map(Result::unwrap).collect();
+    assert!(100 <= decoded.len(), "{}", decoded.len());
     assert_eq!(sum(&decoded, "faas.invocations"), 100.0);
     assert_eq!(sum(&decoded, "faas.coldstarts"), 1.0);
     assert_eq!(sum(&decoded, "bantam.telemetry.dropped_records"), 0.0);
@@ -226,8 +184,8 @@ fn sum(requests: &[ExportMetricsServiceRequest], name: &str) -> f64 {
 
 #[test]
 fn a_refusal_of_the_credentials_ends_it() {
-    let (address, requests) = receiver(&["401 Unauthorized"]);
-    let mut config = exporting_to(address);
+    let receiver = receiver(&["401 Unauthorized"]);
+    let mut config = exporting_to(receiver.address);
     config
         .env
         .push(("BANTAM_INTERVAL_MS".to_owned(), "0".to_owned()));
@@ -237,7 +195,7 @@ fn a_refusal_of_the_credentials_ends_it() {
     }
     env.stop();
     // One may be on its way when the first answer comes.
-    assert!((1..=2).contains(&requests.try_iter().count()));
+    assert!((1..=2).contains(&receiver.requests.try_iter().count()));
 }
 
 #[test]

@@ -8,7 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{example_path, leave_memory, named_pipe, stock};
+use testkit::http::Request;
+use testkit::pipe::named_pipe;
+use testkit::process::has_read_all;
+
+use crate::support::{example_path, leave_memory, stock};
 
 /// How long anything may take.
 const WAIT: Duration = Duration::from_secs(30);
@@ -35,21 +39,9 @@ struct Connection(BufReader<TcpStream>);
 impl Connection {
     /// The next request, which has to be this one.
     fn expect(&mut self, start: &str) {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        assert!(line.starts_with(start), "{line:?} is no {start:?}");
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            if let Some(value) = line.strip_prefix("Content-Length: ") {
-                length = value.trim().parse().unwrap();
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        self.0.read_exact(&mut vec![0; length]).unwrap();
+        let request = Request::read(&mut self.0).unwrap().expect("a request");
+        let line = format!("{} {} ", request.method, request.target);
+        assert_eq!(line, start);
     }
 
     fn answer(&mut self, head: &str, body: &str) {
@@ -81,18 +73,6 @@ impl Connection {
         let event =
             format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":0}}"#);
         self.answer("200 OK", &event);
-    }
-
-    /// Whether the extension's program has taken everything that was sent to it.
-    fn is_read(&self) -> bool {
-        let stream = self.0.get_ref();
-        let (ours, theirs) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let ends = format!(":{:04X} 0100007F:{:04X} ", theirs.port(), ours.port());
-        let line = table.lines().find(|line| line.contains(&ends)).unwrap();
-        // `tx_queue:rx_queue`, https://docs.kernel.org/networking/proc_net_tcp.html
-        let queues = line.split_whitespace().nth(4).unwrap();
-        queues.ends_with(":00000000")
     }
 }
 
@@ -203,7 +183,7 @@ fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
     let part = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"eventType\":";
     connection.0.get_mut().write_all(part).unwrap();
     let deadline = Instant::now() + WAIT;
-    while !connection.is_read() {
+    while !has_read_all(connection.0.get_ref()) {
         pause(deadline);
     }
     std::fs::write(&pipe, "now").unwrap();

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use emulator::What;
 use serde_json::{Value, json};
+use testkit::pipe::named_pipe;
 
-use crate::support::{Env, answers, count, faulty, named_pipe, start};
+use crate::support::{Env, answers, count, faulty, start};
 
 /// The process id now, and how many invocations the program has served since it started.
 fn process(env: &Env) -> (Value, Value) {

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use emulator::{Config, Invoke};
 use serde_json::json;
+use testkit::pipe::named_pipe;
+use testkit::process::state;
 
-use crate::support::{named_pipe, start, stock};
+use crate::support::{start, stock};
 
 fn persistent(first: &str) -> Config {
     let mut config = stock("persistent.sh");
@@ -134,9 +136,9 @@ fn a_process_that_ends_between_invocations_is_started_again() {
     let env = start(config);
     for _ in 0..3 {
         let pid = env.respond(r#"{"do":"quit"}"#).as_u64().unwrap();
-        let stat = format!("/proc/{pid}/stat");
+        let pid = u32::try_from(pid).unwrap();
         let start = Instant::now();
-        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+        while !matches!(state(pid), None | Some('Z')) {
             assert!(start.elapsed() < Duration::from_secs(10), "it does not end");
             std::thread::yield_now();
         }

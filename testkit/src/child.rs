@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 /// A child whose standard output and error go to files.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub struct Child {
     child: std::process::Child,
     /// Readable once the child has exited.
     exit: OwnedFd,
@@ -25,7 +25,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command`; `name` tells its files in `folder` from those of others.
-    pub(crate) fn start(command: &mut Command, folder: &Path, name: &str) -> Self {
+    pub fn start(command: &mut Command, folder: &Path, name: &str) -> Self {
         let output = folder.join(name).with_extension("stdout");
         let errors = folder.join(name).with_extension("stderr");
         let child = command
@@ -44,22 +44,26 @@ impl Child {
         }
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the child has written to its standard output so far.
-    pub(crate) fn stdout(&self) -> String {
+    /// The standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap()).into_owned()
     }
 
-    /// What the child has written to its standard error so far.
-    pub(crate) fn stderr(&self) -> String {
+    /// The standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.errors).unwrap()).into_owned()
     }
 
     /// Waits for the exit of the child, but not longer than `limit`.
-    pub(crate) fn exited_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub fn exited_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let limit = Timespec::try_from(limit).unwrap();
         loop {
             match poll(&mut [PollFd::new(&self.exit, PollFlags::IN)], Some(&limit)) {
@@ -76,7 +80,7 @@ impl Child {
     /// # Errors
     ///
     /// The child exited first.
-    pub(crate) fn until_listening(&mut self, address: SocketAddr) -> Result<(), ExitStatus> {
+    pub fn until_listening(&mut self, address: SocketAddr) -> Result<(), ExitStatus> {
         for _ in 0..CONNECTS_MAX {
             if TcpStream::connect(address).is_ok() {
                 return Ok(());
@@ -89,7 +93,7 @@ impl Child {
     }
 
     /// Asks the child to end, so that it ends what it has started; then makes it.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             // Neither can fail before the child has been waited for.
             kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();

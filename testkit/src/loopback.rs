@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 ///
 /// All of 127.0.0.0/8 is loopback, so each call takes a host of its own in it: a port that is free
 /// there does not become the port of another connection before the server binds it.
-pub(crate) fn free<const N: usize>() -> [SocketAddr; N] {
+#[must_use]
+pub fn free<const N: usize>() -> [SocketAddr; N] {
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let octets = [process::id(), process::id() / 250, call];
     let [a, b, c] = octets.map(|number| u8::try_from(number % 250).unwrap() + 1);

@@ -1,0 +1,18 @@
+//! What the tests and the benchmarks of several crates share. No product depends on it.
+//!
+//! Its functions end the test where something is not as expected, with a message that says what.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test ends where something is not as expected"
+)]
+
+pub mod child;
+pub mod http;
+pub mod loopback;
+pub mod namespace;
+pub mod pipe;
+pub mod process;

@@ -1,0 +1,61 @@
+//! What the kernel says of the processes and sockets of this machine, from `/proc`.
+
+use std::net::{SocketAddr, TcpStream};
+
+use procfs::process::{Process, Status};
+
+/// The state letter of a process, for example `S` or `Z`; `None` if there is no such process.
+#[must_use]
+pub fn state(pid: u32) -> Option<char> {
+    Some(process(pid).ok()?.stat().ok()?.state)
+}
+
+/// `/proc/PID/status` of a process that runs.
+#[must_use]
+pub fn status(pid: u32) -> Status {
+    process(pid)
+        .and_then(|process| process.status())
+        .unwrap_or_else(|error| panic!("no status of process {pid}: {error}"))
+}
+
+/// Whether the program at the other end of a loopback connection has read all that was sent to it.
+#[must_use]
+pub fn has_read_all(stream: &TcpStream) -> bool {
+    let (ours, theirs) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let is_theirs = |local: SocketAddr, remote: SocketAddr| local == theirs && remote == ours;
+    let mut sockets = procfs::net::tcp().unwrap().into_iter();
+    let socket = sockets.find(|socket| is_theirs(socket.local_address, socket.remote_address));
+    socket.expect("the other end is open").rx_queue == 0
+}
+
+fn process(pid: u32) -> procfs::ProcResult<Process> {
+    Process::new(i32::try_from(pid).unwrap())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn this_process_runs_and_has_memory() {
+        assert!(matches!(state(std::process::id()), Some('R' | 'S')));
+        assert!(status(std::process::id()).vmsize.unwrap() > 0);
+        // The largest number that a process may have is far smaller.
+        assert_eq!(state(i32::MAX.unsigned_abs()), None);
+    }
+
+    #[test]
+    fn bytes_are_unread_until_they_are_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        writer.write_all(b"x").unwrap();
+        reader.peek(&mut [0]).unwrap();
+        assert!(!has_read_all(&writer));
+        reader.read_exact(&mut [0]).unwrap();
+        assert!(has_read_all(&writer));
+    }
+}
