@@ -4,7 +4,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>.
 
 use super::json;
-use super::text::{push, push_padded, same};
+use super::text::{push, same};
 use super::time::EpochMs;
 
 /// The form of a line.
@@ -108,7 +108,7 @@ impl Record<'_> {
     }
 
     fn write_text(&self, out: &mut Vec<u8>) {
-        timestamp(self.time, out);
+        push(out, self.time.to_rfc3339().as_str());
         for part in [
             "\t",
             self.request_id.unwrap_or("-"),
@@ -131,7 +131,7 @@ impl Record<'_> {
 
     fn write_json(&self, out: &mut Vec<u8>) {
         push(out, "{\"timestamp\":\"");
-        timestamp(self.time, out);
+        push(out, self.time.to_rfc3339().as_str());
         push(out, "\",\"level\":\"");
         push(out, self.level.name());
         out.push(b'"');
@@ -143,36 +143,6 @@ impl Record<'_> {
     }
 }
 
-/// Appends `time` as RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`.
-pub(crate) fn timestamp(time: EpochMs, out: &mut Vec<u8>) {
-    let (days, ms) = (time.0 / 86_400_000, time.0 % 86_400_000);
-    // Years and days are counted from 1 March 0000, so that a leap day is the last of its year.
-    // The Gregorian calendar repeats after 400 years, which are 146,097 days.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    let year = era * 400 + year + carry;
-    let mut part = |value, width, end| {
-        push_padded(out, value, width);
-        out.push(end);
-    };
-    part(year, 4, b'-');
-    part(month, 2, b'-');
-    part(day, 2, b'T');
-    part(ms / 3_600_000, 2, b':');
-    part(ms / 60_000 % 60, 2, b':');
-    part(ms / 1_000 % 60, 2, b'.');
-    part(ms % 1_000, 3, b'Z');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,24 +151,6 @@ mod tests {
         let mut out = Vec::new();
         record.write(format, &mut out);
         String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn timestamps() {
-        let table = [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (951_868_799_999, "2000-02-29T23:59:59.999Z"),
-            (1_709_164_800_001, "2024-02-29T00:00:00.001Z"),
-            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
-            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-        ];
-        for (ms, text) in table {
-            let mut out = Vec::new();
-            timestamp(EpochMs(ms), &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), text);
-        }
     }
 
     #[test]
