@@ -2,7 +2,9 @@
 //! kilobytes.
 
 pub(crate) mod blocking;
+pub(crate) mod clock;
 pub(crate) mod exec;
+pub(crate) mod reexec;
 
 use std::ffi::CStr;
 use std::ops::Add;
