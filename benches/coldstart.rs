@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use emulator::coldstart::{Bar, Options, Subject, measure};
 use emulator::interrupt::Interrupt;
+use emulator::measure::{Bar, Options, Subject, measure};
 use emulator::{Config, Emulator, What};
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::transcript::Entry;
+use crate::record::transcript::Entry;
 
 /// Why a call of this crate failed. A function error is not one: it is part of
 /// [`Outcome`](crate::Outcome).

@@ -48,51 +48,44 @@
 //! # }
 //! ```
 
-pub mod coldstart;
+// A module imports only modules of the lines above its own; `tests/imports.rs` proves it.
+//
+//   lock, time            locks, wall-clock time
+//   fault, http           faults and the socket they happen to; bodies, headers, ports
+//   config                the settings of an emulator
+//   process, telemetry    processes of this machine; the Telemetry API, which knows none
+//   record                transcript, log, outcomes
+//   error                 why a call failed
+//   environment           one execution environment, its lifecycle, the pool of them
+//   api                   the HTTP endpoints, for processes and for callers
+//   handle                what a caller holds
+//   measure               cold starts, measured
+//   cli (in main.rs)      arguments to calls, results to text
 pub mod interrupt;
+pub mod measure;
 
-mod clock;
+mod api;
 mod config;
-mod emulator;
 mod environment;
 mod error;
-mod error_type;
-mod extension;
-mod failure;
-mod fault_io;
-mod faults;
-mod function_name;
+mod fault;
+mod handle;
 mod http;
-mod init;
-mod invocation;
-mod invoke_api;
-mod lifecycle;
-mod log;
-mod outcome;
-mod output;
-mod pool;
-mod port;
-mod proc;
+mod lock;
 mod process;
-mod publish;
-mod report;
-mod reported;
-mod route;
-mod runtime_api;
-mod server;
-mod session;
-mod state;
+mod record;
 mod telemetry;
-mod transcript;
+mod time;
 
+pub use config::telemetry::{SchemaVersion, TelemetryOptions};
 pub use config::{Config, Initialization, Invoke, InvokeKind, LogFormat};
-pub use emulator::Emulator;
 pub use error::EmulatorError as Error;
-pub use faults::{Fault, FaultKind, Step};
-pub use log::LogLine;
-pub use outcome::{
+pub use fault::{Fault, FaultKind, Step};
+pub use handle::Emulator;
+pub use record::log::LogLine;
+pub use record::outcome::{
     Environment, ExtensionInfo, ExtensionState, FunctionError, Outcome, Report, Started, State,
     Timing,
 };
-pub use telemetry::{Deliveries, SchemaVersion, TelemetryOptions};
-pub use transcript::{Entry, What, answers};
+pub use record::transcript::{Entry, What, answers};
+pub use telemetry::Deliveries;

@@ -3,13 +3,13 @@
 #![expect(clippy::print_stdout, reason = "a command's results go to stdout")]
 #![expect(clippy::print_stderr, reason = "a command's errors go to stderr")]
 
-mod command;
+mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::command::{Command, coldstart, run};
+use self::cli::{Command, coldstart, run};
 
 fn main() -> ExitCode {
     let result = match Command::parse() {

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
+use serde_with::skip_serializing_none;
 
-use crate::clock::rfc3339;
 use crate::config::LogFormat;
+use crate::time::rfc3339;
 
 /// An event, without the time at which the platform makes a record of it.
 #[derive(Clone, Debug, Serialize)]
@@ -42,12 +43,6 @@ pub(crate) enum Event {
     TelemetrySubscription(TelemetrySubscription),
     #[serde(rename = "platform.logsDropped")]
     LogsDropped(LogsDropped),
-    /// Not documented.
-    #[serde(rename = "platform.end")]
-    End(End),
-    /// Free text, not documented.
-    #[serde(rename = "platform.fault")]
-    Fault(String),
     /// A line the function wrote to stdout or stderr.
     #[serde(rename = "function")]
     FunctionLog(String),
@@ -84,17 +79,15 @@ pub(crate) enum Phase {
 pub(crate) enum Status {
     #[default]
     Success,
-    /// The platform's fault: an error type that starts with `Sandbox.`.
-    Failure,
     Error,
     Timeout,
 }
 
 /// `tracing` of a record.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tracing {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) span_id: Option<String>,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -112,58 +105,51 @@ pub(crate) struct Span {
     pub(crate) duration: Duration,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InitStart {
     /// A value of `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub(crate) initialization_type: &'static str,
     pub(crate) phase: Phase,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runtime_version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runtime_version_arn: Option<String>,
     pub(crate) function_name: String,
     pub(crate) function_version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) function_arn: Option<String>,
     /// The log stream's name in the published code, a UUID on the documentation's page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instance_id: Option<String>,
     /// Bytes.
-    #[serde(rename = "instanceMaxMemory", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "instanceMaxMemory")]
     pub(crate) instance_memory_bytes_max: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InitRuntimeDone {
     pub(crate) initialization_type: &'static str,
     pub(crate) phase: Phase,
     pub(crate) status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) spans: Vec<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InitReport {
     pub(crate) initialization_type: &'static str,
     pub(crate) phase: Phase,
     /// Missing in the published code's default mode.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
     pub(crate) metrics: DurationMetrics,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) spans: Vec<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
 }
 
@@ -174,134 +160,113 @@ pub(crate) struct DurationMetrics {
     pub(crate) duration: Duration,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Start {
     pub(crate) request_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
     /// On managed instances.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) function_arn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tenant_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RuntimeDone {
     pub(crate) request_id: String,
     pub(crate) status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
     /// Usually missing after a timeout.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metrics: Option<RuntimeDoneMetrics>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) spans: Vec<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tenant_id: Option<String>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RuntimeDoneMetrics {
     #[serde(rename = "durationMs", serialize_with = "ms")]
     pub(crate) duration: Duration,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) produced_bytes: Option<u64>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
     pub(crate) request_id: String,
     pub(crate) status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
     pub(crate) metrics: ReportMetrics,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) spans: Vec<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tenant_id: Option<String>,
 }
 
 /// On managed instances there is the duration and nothing else.
+#[skip_serializing_none]
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReportMetrics {
     #[serde(rename = "durationMs", serialize_with = "ms")]
     pub(crate) duration: Duration,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) billed_duration_ms: Option<u64>,
-    #[serde(rename = "memorySizeMB", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "memorySizeMB")]
     pub(crate) memory_size_mb: Option<u64>,
-    #[serde(rename = "maxMemoryUsedMB", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "maxMemoryUsedMB")]
     pub(crate) max_memory_used_mb: Option<u64>,
     /// Missing when the init ran inside the invocation.
-    #[serde(
-        rename = "initDurationMs",
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "some_ms"
-    )]
+    #[serde(rename = "initDurationMs", serialize_with = "some_ms")]
     pub(crate) init_duration: Option<Duration>,
     /// After a restore.
-    #[serde(
-        rename = "restoreDurationMs",
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "some_ms"
-    )]
+    #[serde(rename = "restoreDurationMs", serialize_with = "some_ms")]
     pub(crate) restore_duration: Option<Duration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) billed_restore_duration_ms: Option<u64>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestoreStart {
     pub(crate) function_name: String,
     pub(crate) function_version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runtime_version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runtime_version_arn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instance_id: Option<String>,
     /// The documentation's example gives MB here.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instance_max_memory: Option<u64>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestoreRuntimeDone {
     pub(crate) status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) spans: Vec<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracing: Option<Tracing>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestoreReport {
     pub(crate) status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metrics: Option<DurationMetrics>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) spans: Vec<Span>,
 }
 
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExtensionInit {
@@ -310,7 +275,6 @@ pub(crate) struct ExtensionInit {
     pub(crate) state: &'static str,
     /// `INVOKE`, `SHUTDOWN`.
     pub(crate) events: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_type: Option<String>,
 }
 
@@ -328,12 +292,6 @@ pub(crate) struct LogsDropped {
     pub(crate) dropped_bytes: u64,
     pub(crate) dropped_records: u64,
     pub(crate) reason: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct End {
-    pub(crate) request_id: String,
 }
 
 impl Tracing {
@@ -364,14 +322,10 @@ impl Event {
             | Self::RestoreReport(_)
             | Self::Extension(_)
             | Self::TelemetrySubscription(_)
-            | Self::LogsDropped(_)
-            | Self::End(_)
-            | Self::Fault(_) => Category::Platform,
+            | Self::LogsDropped(_) => Category::Platform,
         }
     }
-}
 
-impl Event {
     /// `type` of its record.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -387,8 +341,6 @@ impl Event {
             Self::Extension(_) => "platform.extension",
             Self::TelemetrySubscription(_) => "platform.telemetrySubscription",
             Self::LogsDropped(_) => "platform.logsDropped",
-            Self::End(_) => "platform.end",
-            Self::Fault(_) => "platform.fault",
             Self::FunctionLog(_) => "function",
             Self::ExtensionLog(_) => "extension",
         }
@@ -618,7 +570,7 @@ mod tests {
     }
 
     #[expect(clippy::too_many_lines, reason = "it is a table")]
-    fn invocation_events() -> [(Event, &'static str, Value); 7] {
+    fn invocation_events() -> [(Event, &'static str, Value); 6] {
         [
             (
                 Event::Start(Start {
@@ -737,18 +689,11 @@ mod tests {
                     "tenantId": "blue",
                 }),
             ),
-            (
-                Event::End(End {
-                    request_id: "1".into(),
-                }),
-                "platform.end",
-                json!({"requestId": "1"}),
-            ),
         ]
     }
 
     #[expect(clippy::too_many_lines, reason = "it is a table")]
-    fn other_events() -> [(Event, &'static str, Value); 10] {
+    fn other_events() -> [(Event, &'static str, Value); 9] {
         [
             (
                 Event::RestoreStart(RestoreStart {
@@ -771,12 +716,12 @@ mod tests {
             ),
             (
                 Event::RestoreRuntimeDone(RestoreRuntimeDone {
-                    status: Status::Failure,
-                    error_type: text("Sandbox.Failure"),
+                    status: Status::Error,
+                    error_type: text("Function.Unknown"),
                     ..RestoreRuntimeDone::default()
                 }),
                 "platform.restoreRuntimeDone",
-                json!({"status": "failure", "errorType": "Sandbox.Failure"}),
+                json!({"status": "error", "errorType": "Function.Unknown"}),
             ),
             (
                 Event::RestoreReport(RestoreReport {
@@ -839,11 +784,6 @@ mod tests {
                 }),
                 "platform.logsDropped",
                 json!({"droppedBytes": 12_345, "droppedRecords": 123, "reason": "slow"}),
-            ),
-            (
-                Event::Fault("RequestId: 1 Error: x".into()),
-                "platform.fault",
-                json!("RequestId: 1 Error: x"),
             ),
             (
                 Event::FunctionLog("[INFO] \"hello\"\n".into()),

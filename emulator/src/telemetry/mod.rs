@@ -8,14 +8,6 @@
 //! How long Lambda pauses between attempts, how long it goes on, and how much it keeps for a slow
 //! listener is not published: it goes on for ever here, and the rest is in [`TelemetryOptions`].
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the lifecycle does not publish every event of the reference"
-    )
-)]
-
 mod delivery;
 mod event;
 mod queue;
@@ -41,48 +33,9 @@ pub(crate) use self::event::{
 use self::queue::{Batch, Dropped, Limits, Queue};
 use self::subscription::Subscription;
 use crate::config::LogFormat;
+use crate::config::telemetry::TelemetryOptions;
 use crate::http::error_json;
-use crate::transcript::lock;
-
-/// A version of the schema of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchemaVersion {
-    /// Log lines are strings.
-    V2022_07_01,
-    /// Log lines are objects when the log format is JSON.
-    V2022_12_13,
-    /// As the one before; the only one on managed instances.
-    V2025_01_29,
-}
-
-/// How the Telemetry API behaves where Lambda leaves it open or a test wants it otherwise.
-#[derive(Clone, Debug)]
-pub struct TelemetryOptions {
-    /// Subscriptions are answered 202 `Telemetry.NotSupported` and nothing is ever sent, as by
-    /// the default mode of aws-lambda-runtime-interface-emulator and by SAM.
-    pub stubbed: bool,
-    /// The schema versions a subscription may ask for. Others get a `ValidationError`.
-    pub schema_versions: Vec<SchemaVersion>,
-    /// Batches go out with `Transfer-Encoding: chunked` in chunks of this size, and not with
-    /// `Content-Length`.
-    pub chunk_bytes: Option<usize>,
-    /// What is kept for one subscriber, and before the first one for all. What does not fit is
-    /// dropped and reported in `platform.logsDropped`.
-    pub queue_bytes_max: usize,
-    /// The pause after a first failed delivery. It doubles with each further one.
-    pub retry_pause_min: Duration,
-    /// The longest pause.
-    pub retry_pause_max: Duration,
-    /// What waits is handed over before extensions are told of a shutdown, as on Managed Instances.
-    /// Elsewhere it is a race: Lambda sends the last records when their time has come, and an
-    /// extension ends when it likes.
-    pub flush_at_shutdown: bool,
-    /// Types of records, `platform.initReport` for one, that are lost before anybody is sent them.
-    pub lost: Vec<String>,
-    /// Types of records that come late: behind the next `platform.report`, in the order in which
-    /// they were made. Without such a report they are lost.
-    pub late: Vec<String>,
-}
+use crate::lock::lock;
 
 /// What was sent for one subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -180,49 +133,7 @@ enum Turn {
     End,
 }
 
-impl SchemaVersion {
-    /// Every version there is, oldest first.
-    pub const ALL: [Self; 3] = [Self::V2022_07_01, Self::V2022_12_13, Self::V2025_01_29];
-
-    /// As it stands in a subscription.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::V2022_07_01 => "2022-07-01",
-            Self::V2022_12_13 => "2022-12-13",
-            Self::V2025_01_29 => "2025-01-29",
-        }
-    }
-
-    /// Whether a log line that is a JSON object is sent as one.
-    fn has_objects(self) -> bool {
-        match self {
-            Self::V2022_07_01 => false,
-            Self::V2022_12_13 | Self::V2025_01_29 => true,
-        }
-    }
-}
-
-impl Default for TelemetryOptions {
-    fn default() -> Self {
-        Self {
-            stubbed: false,
-            schema_versions: SchemaVersion::ALL.to_vec(),
-            chunk_bytes: None,
-            queue_bytes_max: 4 * 1024 * 1024,
-            retry_pause_min: Duration::from_millis(20),
-            retry_pause_max: Duration::from_secs(1),
-            flush_at_shutdown: false,
-            lost: Vec::new(),
-            late: Vec::new(),
-        }
-    }
-}
-
 impl Telemetry {
-    /// The path of subscriptions. Its date never changes; the schema's version is in the body.
-    pub(crate) const PATH: &str = "/2022-07-01/telemetry";
-
     pub(crate) fn new(options: TelemetryOptions, log_format: LogFormat) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -383,21 +294,6 @@ impl Drop for Telemetry {
 }
 
 impl Reply {
-    /// The answer to a request for [`Telemetry::PATH`] with another method, or for a path that
-    /// only looks like it; `None` for a subscription.
-    pub(crate) fn refusal(method: &str, path: &str) -> Option<Self> {
-        let (status, body) = match (method, path) {
-            ("PUT", Telemetry::PATH) => return None,
-            (_, Telemetry::PATH) => (405, ""),
-            // A Go server's text. Clients that put the schema's version there meet it.
-            (_, _) => (404, "404 page not found\n"),
-        };
-        Some(Self {
-            status,
-            body: body.into(),
-        })
-    }
-
     fn error(status: u16, error_type: &str, message: &str) -> Self {
         Self {
             status,

@@ -12,8 +12,8 @@ use hyper::Uri;
 use hyper::http::uri::PathAndQuery;
 use serde_json::{Map, Value};
 
-use super::SchemaVersion;
 use super::event::Category;
+use crate::config::telemetry::SchemaVersion;
 
 /// What an extension subscribes to, and how it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::config::telemetry::SchemaVersion;
 use crate::http::{Payload, collect, header, response};
 
 #[derive(Clone, Debug)]
@@ -260,27 +261,6 @@ async fn free_port() -> u16 {
     }
 }
 
-#[test]
-fn only_the_path_of_the_first_version_is_known() {
-    let refusal = |method, path| {
-        let reply = Reply::refusal(method, path)?;
-        Some((reply.status, String::from_utf8(reply.body).unwrap()))
-    };
-    let not_found = Some((404, "404 page not found\n".to_owned()));
-    let table = [
-        ("PUT", "/2022-07-01/telemetry", None),
-        ("POST", "/2022-07-01/telemetry", Some((405, String::new()))),
-        ("GET", "/2022-07-01/telemetry", Some((405, String::new()))),
-        ("PUT", "/2025-01-29/telemetry", not_found.clone()),
-        ("PUT", "/2022-12-13/telemetry", not_found.clone()),
-        ("PUT", "/2022-07-01/telemetry/", not_found.clone()),
-        ("PUT", "/telemetry", not_found),
-    ];
-    for (method, path, expected) in table {
-        assert_eq!(refusal(method, path), expected, "{method} {path}");
-    }
-}
-
 #[tokio::test]
 async fn subscriptions_are_refused_as_the_platform_refuses_them() {
     let telemetry = telemetry();
@@ -327,7 +307,7 @@ async fn nothing_is_kept_for_subscribers_that_cannot_come() {
 #[tokio::test]
 async fn records_are_lost_or_late_as_asked() {
     let options = TelemetryOptions {
-        lost: vec!["platform.fault".to_owned()],
+        lost: vec!["platform.initStart".to_owned()],
         late: vec!["platform.start".to_owned(), "function".to_owned()],
         ..options()
     };
@@ -337,7 +317,7 @@ async fn records_are_lost_or_late_as_asked() {
     subscribe(&telemetry, "e", &types_asked);
     telemetry.publish(start("1"));
     log(&telemetry, "a line");
-    telemetry.publish(Event::Fault("gone".to_owned()));
+    telemetry.publish(Event::InitStart(InitStart::default()));
     telemetry.publish(Event::RuntimeDone(RuntimeDone::default()));
     telemetry.publish(Event::Report(Report::default()));
     let records = listener.records(5).await;

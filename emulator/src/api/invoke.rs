@@ -1,0 +1,207 @@
+//! The Invoke API as AWS SDKs speak it.
+//!
+//! `docs.aws.amazon.com/lambda/latest/api/API_Invoke.html`
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::api::function_name::{FunctionName, target};
+use crate::config::{Invoke, InvokeKind};
+use crate::environment::pool::Pool;
+use crate::error::EmulatorError;
+use crate::http::port::Port;
+use crate::http::{Collected, PAYLOAD_BYTES_MAX, Payload, collect, header, response};
+use crate::record::outcome::Outcome;
+
+/// Serves the port until it is shut.
+pub(crate) async fn accept_all(pool: Arc<Pool>, port: Arc<Port>) {
+    while let Some(stream) = port.accept().await {
+        let _unset = stream.set_nodelay(true);
+        let pool = Arc::clone(&pool);
+        drop(tokio::spawn(async move {
+            let service = service_fn(|request| serve(Arc::clone(&pool), request));
+            // A caller that goes away does not concern the others.
+            let _broken = http1::Builder::new()
+                .title_case_headers(true)
+                .half_close(true)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        }));
+    }
+}
+
+async fn serve(
+    pool: Arc<Pool>,
+    request: Request<Incoming>,
+) -> Result<Response<Payload>, std::convert::Infallible> {
+    let (parts, body) = request.into_parts();
+    if parts.method == Method::GET && parts.uri.path() == "/ping" {
+        return Ok(response(
+            200,
+            [(CONTENT_TYPE.as_str(), "text/plain")],
+            Payload::sized("pong"),
+        ));
+    }
+    let collected = collect(body, PAYLOAD_BYTES_MAX + 1).await;
+    let request_id = Uuid::new_v4().to_string();
+    let wants_tail = header(&parts.headers, "x-amz-log-type").as_deref() == Some("Tail");
+    let target = target(parts.uri.path(), parts.uri.query());
+    let result = match invocation(&pool, target, &parts, &collected, &request_id) {
+        // On a task of its own: a caller that hangs up does not end the invocation.
+        Ok(invoke) => match tokio::spawn(Arc::clone(&pool).invoke(invoke)).await {
+            Ok(result) => result,
+            Err(_) => Err(EmulatorError::Stopped),
+        },
+        Err(refused) => Err(refused),
+    };
+    Ok(match result {
+        Ok(outcome) => render(&outcome, &pool.shared().config.function_version, wants_tail),
+        Err(error) => render_error(&error, &request_id),
+    })
+}
+
+/// What the request asks for, if it may be asked.
+fn invocation(
+    pool: &Pool,
+    target: Option<FunctionName>,
+    parts: &hyper::http::request::Parts,
+    collected: &Collected,
+    request_id: &str,
+) -> Result<Invoke, EmulatorError> {
+    let config = &pool.shared().config;
+    let Some(target) = target else {
+        return Err(refused(
+            404,
+            "UnknownOperationException",
+            "no such operation",
+        ));
+    };
+    if parts.method != Method::POST {
+        return Err(refused(
+            405,
+            "MethodNotAllowedException",
+            "Invoke is a POST",
+        ));
+    }
+    if target.name != config.function_name {
+        let arn = config.arn();
+        let known = arn.strip_suffix(&config.function_name).unwrap_or_default();
+        let message = format!("Function not found: {known}{}", target.name);
+        return Err(refused(404, "ResourceNotFoundException", &message));
+    }
+    let kind = kind(&parts.headers)?;
+    if collected.length <= PAYLOAD_BYTES_MAX && !collected.data.is_empty() {
+        serde_json::from_slice::<IgnoredAny>(&collected.data).map_err(|error| {
+            let message = format!("Could not parse request body into json: {error}");
+            refused(400, "InvalidRequestContentException", &message)
+        })?;
+    }
+    Ok(Invoke {
+        event: collected.data.to_vec(),
+        kind,
+        client_context: client_context(&parts.headers)?,
+        cognito_identity: None,
+        tenant_id: header(&parts.headers, "x-amz-tenant-id"),
+        trace_id: header(&parts.headers, "x-amzn-trace-id"),
+        request_id: Some(request_id.to_owned()),
+        qualifier: target.qualifier,
+        // The tail of the log is complete at the end of the invocation only.
+        return_early: header(&parts.headers, "x-amz-log-type").as_deref() != Some("Tail"),
+    })
+}
+
+fn kind(headers: &HeaderMap) -> Result<InvokeKind, EmulatorError> {
+    match header(headers, "x-amz-invocation-type").as_deref() {
+        None | Some("RequestResponse") => Ok(InvokeKind::RequestResponse),
+        Some("Event") => Ok(InvokeKind::Event),
+        Some("DryRun") => Ok(InvokeKind::DryRun),
+        Some(other) => {
+            let message = format!("unknown invocation type: {other}");
+            Err(refused(400, "InvalidParameterValueException", &message))
+        }
+    }
+}
+
+/// "Up to 3,583 bytes of base64-encoded data", a JSON object inside.
+fn client_context(headers: &HeaderMap) -> Result<Option<String>, EmulatorError> {
+    let Some(encoded) = header(headers, "x-amz-client-context") else {
+        return Ok(None);
+    };
+    let decoded = STANDARD
+        .decode(encoded)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    match decoded {
+        Some(text) if serde_json::from_str::<IgnoredAny>(&text).is_ok() => Ok(Some(text)),
+        Some(_) | None => Err(refused(
+            400,
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+        )),
+    }
+}
+
+fn render(outcome: &Outcome, version: &str, wants_tail: bool) -> Response<Payload> {
+    let mut headers = vec![
+        ("x-amzn-requestid", outcome.request_id.as_str()),
+        (CONTENT_TYPE.as_str(), "application/json"),
+    ];
+    let tail = STANDARD.encode(&outcome.log_tail);
+    if outcome.status == 200 {
+        headers.push(("x-amz-executed-version", version));
+        if outcome.function_error.is_some() {
+            headers.push(("x-amz-function-error", "Unhandled"));
+        }
+        if wants_tail {
+            headers.push(("x-amz-log-result", &tail));
+        }
+    }
+    response(
+        outcome.status,
+        headers,
+        Payload::sized(outcome.body.clone()),
+    )
+}
+
+/// The SDKs take the exception's name from the header, its message from the body.
+fn render_error(error: &EmulatorError, request_id: &str) -> Response<Payload> {
+    let (status, error_type, message) = if let EmulatorError::Refused {
+        status,
+        error_type,
+        message,
+    } = error
+    {
+        (*status, error_type.as_str(), message.clone())
+    } else {
+        (500, "ServiceException", error.to_string())
+    };
+    let mut body = json!({ "Type": "User", "message": message });
+    if status == 429 {
+        body["Reason"] = json!("ReservedFunctionConcurrentInvocationLimitExceeded");
+    }
+    let headers = [
+        ("x-amzn-requestid", request_id),
+        ("x-amzn-errortype", error_type),
+        (CONTENT_TYPE.as_str(), "application/json"),
+    ];
+    response(status, headers, Payload::sized(body.to_string()))
+}
+
+fn refused(status: u16, error_type: &str, message: &str) -> EmulatorError {
+    EmulatorError::Refused {
+        status,
+        error_type: error_type.into(),
+        message: message.into(),
+    }
+}

@@ -1,0 +1,102 @@
+//! The HTTP side of the emulator, in hyper.
+//!
+//! `route`, `runtime`, `extensions` and `telemetry` are what the processes of an environment call,
+//! on a port of its own that is served here; `invoke` is what its callers call.
+
+mod body;
+mod extensions;
+mod function_name;
+pub(crate) mod invoke;
+mod reported;
+mod route;
+mod runtime;
+mod telemetry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::environment::Env;
+use crate::fault::stream::{Control, FaultStream};
+use crate::fault::{Drawn, FaultKind};
+use crate::record::transcript::What;
+
+/// Serves the environment's port, on a task of its own.
+pub(crate) fn serve(env: Arc<Env>) {
+    drop(tokio::spawn(accept_all(env)));
+}
+
+async fn accept_all(env: Arc<Env>) {
+    while let Some(stream) = env.port.accept().await {
+        let drawn = env.shared.faults.connection();
+        env.record(What::Connected {
+            connection: drawn.number,
+        });
+        let task = tokio::spawn(connection(Arc::clone(&env), stream, drawn));
+        let mut inner = env.lock();
+        inner
+            .connections
+            .retain(|connection| !connection.is_finished());
+        inner.connections.push(task.abort_handle());
+    }
+}
+
+async fn connection(env: Arc<Env>, stream: TcpStream, drawn: Drawn) {
+    let number = drawn.number;
+    if apply(&env, &stream, drawn).await {
+        let _unset = stream.set_nodelay(true);
+        let control = Control::default();
+        let io = TokioIo::new(FaultStream::new(stream, control.clone()));
+        let service = service_fn(|request| {
+            runtime::serve(Arc::clone(&env), control.clone(), number, request)
+        });
+        // A connection that breaks is part of what is emulated; the transcript shows its end.
+        let _broken = http1::Builder::new()
+            .title_case_headers(true)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(io, service)
+            .await;
+    }
+    env.record(What::Disconnected { connection: number });
+}
+
+/// Applies the faults of a connection; false if it is not to be served.
+async fn apply(env: &Env, stream: &TcpStream, drawn: Drawn) -> bool {
+    let mut serve = true;
+    for fault in drawn.faults {
+        env.record(What::FaultApplied {
+            fault: format!("{:?} at {:?}", fault.kind, fault.at),
+        });
+        match fault.kind {
+            FaultKind::Delay(duration) => sleep(duration).await,
+            FaultKind::Unreachable(duration) => {
+                env.port.close_for(duration);
+                serve = false;
+            }
+            FaultKind::ResetBefore => serve = false,
+            FaultKind::Refuse { .. }
+            | FaultKind::ResetAfter
+            | FaultKind::CutAt(_)
+            | FaultKind::CloseAt(_)
+            | FaultKind::SplitAt(_)
+            | FaultKind::ByteByByte
+            | FaultKind::Garbage(_)
+            | FaultKind::Status(..)
+            | FaultKind::EarlyStatus(..) => {}
+        }
+    }
+    if !serve {
+        let _closed_anyway = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+    serve
+}
+
+/// As much as a Go server takes (`http.DefaultMaxHeaderBytes`): an X-Ray cause is a header and
+/// may be long.
+const HEAD_BYTES_MAX: usize = 1024 * 1024;

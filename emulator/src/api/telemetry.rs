@@ -1,0 +1,26 @@
+//! Subscriptions to the Telemetry API.
+//!
+//! docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html
+
+use hyper::Response;
+use hyper::header::HeaderMap;
+
+use crate::api::extensions::{identifier, refuse};
+use crate::environment::Env;
+use crate::http::{Collected, Payload, json_response};
+use crate::record::transcript::What;
+
+/// `PUT /telemetry`.
+pub(crate) fn subscribe(env: &Env, headers: &HeaderMap, body: &Collected) -> Response<Payload> {
+    let name = identifier(headers).and_then(|id| Ok(env.lock().extensions.name_of(id)?.to_owned()));
+    let name = match name {
+        Ok(name) => name,
+        Err(refused) => return refuse(&refused),
+    };
+    let (status, answer) = env.subscribe(&name, &body.data);
+    env.record(What::Subscribed {
+        extension: name,
+        status,
+    });
+    json_response(status, answer)
+}

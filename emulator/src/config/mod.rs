@@ -1,0 +1,207 @@
+//! The settings of an emulator: the function, its limits, and one invocation's input.
+
+pub(crate) mod telemetry;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::telemetry::TelemetryOptions;
+use crate::fault::Fault;
+
+/// The format of the function's log, passed to it as `AWS_LAMBDA_LOG_FORMAT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Plain text lines.
+    #[default]
+    Text,
+    /// One JSON object a line; only then is `AWS_LAMBDA_LOG_LEVEL` set.
+    Json,
+}
+
+/// How environments come to be: `AWS_LAMBDA_INITIALIZATION_TYPE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initialization {
+    /// An environment is made when an invocation finds none that is free.
+    #[default]
+    OnDemand,
+    /// An environment is made ahead of demand, by [`Emulator::prepare`](crate::Emulator::prepare).
+    ProvisionedConcurrency,
+    /// The init phase ends in a snapshot: the processes are frozen, and thawed after
+    /// [`Config::restore_gap`] when the first invocation restores them.
+    SnapStart,
+    /// Environments are never frozen and extensions get no `INVOKE` event. One invocation at a
+    /// time is given to an environment all the same.
+    ManagedInstances,
+}
+
+impl Initialization {
+    /// The value of `AWS_LAMBDA_INITIALIZATION_TYPE`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::ProvisionedConcurrency => "provisioned-concurrency",
+            Self::SnapStart => "snap-start",
+            Self::ManagedInstances => "lambda-managed-instances",
+        }
+    }
+}
+
+/// The function and the environment it is given.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The executable. Empty means attach mode: no process is started, the emulator waits for a
+    /// runtime that someone starts by hand to connect to the Runtime API address.
+    pub program: PathBuf,
+    /// `argv[0]` of the process.
+    pub argv0: String,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// External extensions, started in this order before the runtime. The name an extension
+    /// registers with has to be its file's. In attach mode they are not started either: each is
+    /// waited for under its file's name.
+    pub extensions: Vec<PathBuf>,
+    /// The Telemetry API. Managed Instances take the newest schema version only.
+    pub telemetry: TelemetryOptions,
+    /// How environments come to be.
+    pub initialization: Initialization,
+    /// The working directory, and `LAMBDA_TASK_ROOT`.
+    pub task_root: PathBuf,
+    /// `_HANDLER`.
+    pub handler: String,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, and the name the Invoke API answers to.
+    pub function_name: String,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`.
+    pub function_version: String,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` in MB. Reported, not enforced.
+    pub memory_mb: u32,
+    /// `AWS_REGION` and the region in the function's ARN.
+    pub region: String,
+    /// The account in the function's ARN, twelve digits.
+    pub account_id: String,
+    /// The function's own environment variables. Nothing is inherited from the emulator.
+    pub env: Vec<(String, String)>,
+    /// The function timeout.
+    pub timeout: Duration,
+    /// The limit of the init phase on demand. Elsewhere it is thirteen times as long (130 s for
+    /// 10 s), or as long as the function timeout if that is longer.
+    pub init_timeout: Duration,
+    /// How long a snapshot is kept frozen at least before it is restored. Processes see the wall
+    /// clock jump by as much.
+    pub restore_gap: Duration,
+    /// How many environments may exist at once.
+    pub concurrency_max: usize,
+    /// Whether the processes are stopped between invocations.
+    pub freeze: bool,
+    /// The log format.
+    pub log_format: LogFormat,
+    /// The log level, passed on when the format is [`LogFormat::Json`].
+    pub log_level: Option<String>,
+    /// Where the Invoke API listens. Runtime APIs listen on the same address, any free port.
+    pub listen: SocketAddr,
+    /// Faults planted from the start.
+    pub faults: Vec<Fault>,
+    /// Print every log line to stderr as it comes.
+    pub echo_log: bool,
+    /// Events longer than this go out chunked, without `Content-Length`.
+    pub chunk_above_bytes: usize,
+    /// The bound on every wait of this API that no other limit bounds sooner.
+    pub wait_max: Duration,
+}
+
+impl Config {
+    /// The defaults of a Lambda function that runs `program`, in the program's folder.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        let program = program.into();
+        let program = std::path::absolute(&program).unwrap_or(program);
+        let task_root = match program.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_path_buf(),
+            Some(_) | None => PathBuf::from("/"),
+        };
+        Self {
+            program,
+            argv0: "bootstrap".into(),
+            args: Vec::new(),
+            extensions: Vec::new(),
+            telemetry: TelemetryOptions::default(),
+            initialization: Initialization::OnDemand,
+            task_root,
+            handler: "handler".into(),
+            function_name: "function".into(),
+            function_version: "$LATEST".into(),
+            memory_mb: 128,
+            region: "us-east-1".into(),
+            account_id: "123456789012".into(),
+            env: Vec::new(),
+            timeout: Duration::from_secs(3),
+            init_timeout: Duration::from_secs(10),
+            restore_gap: Duration::from_millis(50),
+            concurrency_max: 10,
+            freeze: true,
+            log_format: LogFormat::Text,
+            log_level: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            faults: Vec::new(),
+            echo_log: false,
+            chunk_above_bytes: 2_048,
+            wait_max: Duration::from_secs(60),
+        }
+    }
+
+    /// The function's ARN without a qualifier.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!(
+            "arn:aws:lambda:{}:{}:function:{}",
+            self.region, self.account_id, self.function_name
+        )
+    }
+}
+
+/// How an invocation is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InvokeKind {
+    /// The caller waits for the result.
+    #[default]
+    RequestResponse,
+    /// The event is queued; the caller gets 202 at once. Function errors are retried twice.
+    Event,
+    /// Only the request is checked; the function does not run.
+    DryRun,
+}
+
+/// One invocation's input.
+#[derive(Clone, Debug, Default)]
+pub struct Invoke {
+    /// The event. Empty is passed on as `{}`.
+    pub event: Vec<u8>,
+    /// How it is answered.
+    pub kind: InvokeKind,
+    /// The client context as JSON text, for `Lambda-Runtime-Client-Context`.
+    pub client_context: Option<String>,
+    /// The Cognito identity as JSON text, for `Lambda-Runtime-Cognito-Identity`.
+    pub cognito_identity: Option<String>,
+    /// The tenant, for `Lambda-Runtime-Aws-Tenant-Id`.
+    pub tenant_id: Option<String>,
+    /// The trace id; generated when absent.
+    pub trace_id: Option<String>,
+    /// The request id; generated when absent.
+    pub request_id: Option<String>,
+    /// A qualifier (alias or version) to put into the invoked ARN.
+    pub qualifier: Option<String>,
+    /// Return as soon as the function has answered, as callers on Lambda see it, if there are
+    /// extensions to wait for. The environment stays busy until they are ready; what is not known
+    /// yet is missing in the [`Outcome`](crate::Outcome).
+    pub return_early: bool,
+}
+
+impl Invoke {
+    /// A `RequestResponse` invocation with this event.
+    pub fn new(event: impl Into<Vec<u8>>) -> Self {
+        Self {
+            event: event.into(),
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How an init or an invocation fails.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use crate::http::error_json;
+use crate::process::exit::Exit;
+use crate::record::outcome::FunctionError;
+use crate::time::rfc3339;
+
+/// Where an init runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// On its own, with the init limit.
+    Init,
+    /// Inside an invocation, with the function timeout.
+    Invoke,
+}
+
+/// An init, or the wait for an answer, that did not end as it should.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The process could not be started.
+    Spawn(io::Error),
+    /// The runtime reported an init error.
+    Reported(FunctionError),
+    /// The process ended.
+    Exit(Exit),
+    /// An external extension could not be started.
+    Launch(String),
+    /// The process of an external extension ended.
+    Extension { error_type: String, message: String },
+    /// The limit was reached.
+    Timeout,
+}
+
+impl Failure {
+    /// The error type the platform records.
+    pub(crate) fn error_type(&self) -> String {
+        match self {
+            Self::Spawn(_) => "Runtime.InvalidEntrypoint".to_owned(),
+            Self::Reported(error) => error.error_type.clone(),
+            Self::Exit(_) => "Runtime.ExitError".to_owned(),
+            Self::Launch(_) => "Extension.LaunchError".to_owned(),
+            Self::Extension { error_type, .. } => error_type.clone(),
+            Self::Timeout => "Sandbox.Timedout".to_owned(),
+        }
+    }
+
+    /// `Status` in `REPORT` and `INIT_REPORT`.
+    pub(crate) fn status(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Spawn(_)
+            | Self::Reported(_)
+            | Self::Exit(_)
+            | Self::Launch(_)
+            | Self::Extension { .. } => "error",
+        }
+    }
+
+    /// `shutdownReason` for the extensions.
+    pub(crate) fn shutdown_reason(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Spawn(_)
+            | Self::Reported(_)
+            | Self::Exit(_)
+            | Self::Launch(_)
+            | Self::Extension { .. } => "failure",
+        }
+    }
+
+    /// The message the platform gives, without the request id.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Spawn(source) => format!("Couldn't start the bootstrap: {source}"),
+            Self::Reported(error) => String::from_utf8_lossy(&error.body).into_owned(),
+            Self::Exit(exit) => exit.message(),
+            Self::Launch(message) | Self::Extension { message, .. } => message.clone(),
+            Self::Timeout => "init timed out".to_owned(),
+        }
+    }
+
+    /// What the caller of an invocation that ended so is given.
+    pub(crate) fn function_error(&self, request_id: &str, timeout: Duration) -> FunctionError {
+        let error_type = self.error_type();
+        let message = match self {
+            Self::Reported(error) => return error.clone(),
+            Self::Timeout => timed_out(request_id, timeout),
+            Self::Spawn(_) | Self::Exit(_) | Self::Launch(_) | Self::Extension { .. } => {
+                format!("RequestId: {request_id} Error: {}", self.message())
+            }
+        };
+        let body = error_json(&error_type, &message);
+        FunctionError {
+            error_type,
+            raw_type: None,
+            body,
+            xray_cause: None,
+        }
+    }
+}
+
+/// The message of a timeout.
+pub(crate) fn timed_out(request_id: &str, timeout: Duration) -> String {
+    let now = rfc3339(SystemTime::now());
+    let seconds = timeout.as_secs_f64();
+    format!("{now} {request_id} Task timed out after {seconds:.2} seconds")
+}

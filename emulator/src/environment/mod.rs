@@ -1,0 +1,351 @@
+//! One execution environment: its state, and the lifecycle that changes it.
+//!
+//! `machine` (the runtime's states) and `extensions` (the registry) are pure: they know no process
+//! and no socket. `init`, `invoke`, `freeze`, `restore` and `shutdown` are the phases of the
+//! lifecycle, `launch` starts the extensions; `failure`, `log_lines` and `publish` say how a phase
+//! ended: to the caller, in the log, to the Telemetry API. `pool` has all environments of a
+//! function. Nothing here speaks HTTP; `api` does.
+
+pub(crate) mod extensions;
+pub(crate) mod failure;
+mod freeze;
+mod init;
+mod invoke;
+pub(crate) mod job;
+mod launch;
+pub(crate) mod log_lines;
+pub(crate) mod machine;
+pub(crate) mod pool;
+mod publish;
+mod restore;
+mod shutdown;
+pub(crate) mod variables;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::task::yield_now;
+use tokio::time::timeout_at;
+
+use crate::config::telemetry::SchemaVersion;
+use crate::config::{Config, Initialization};
+use crate::environment::extensions::Registry;
+use crate::environment::failure::Failure;
+use crate::environment::job::{Answer, Event};
+use crate::environment::machine::Machine;
+use crate::fault;
+use crate::http::port::Port;
+use crate::lock::lock;
+use crate::process::exit::Exit;
+use crate::process::{Process, proc};
+use crate::record::log::{Log, Source, Tail};
+use crate::record::outcome::{Environment, ExtensionInfo, FunctionError, State};
+use crate::record::transcript::{Transcript, What};
+use crate::telemetry::Telemetry;
+
+/// What all environments share with the caller's handle.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) transcript: Transcript,
+    pub(crate) log: Log,
+    pub(crate) faults: fault::Registry,
+}
+
+/// One execution environment.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: u64,
+    /// Where its Runtime API listens.
+    pub(crate) port: Arc<Port>,
+    /// Its log stream.
+    pub(crate) stream: String,
+    pub(crate) telemetry: Telemetry,
+    /// Held while the processes are ended: a shutdown and a reset may meet.
+    pub(crate) end: tokio::sync::Mutex<()>,
+    inner: Mutex<Inner>,
+    /// Counts changes of `inner`, for those who wait for one.
+    changed: watch::Sender<u64>,
+}
+
+/// What changes in an environment.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) machine: Machine,
+    pub(crate) process: Option<Process>,
+    pub(crate) frozen: bool,
+    /// Whether the emulator stops, and no process is to be started any more.
+    pub(crate) closed: bool,
+    pub(crate) initialised: Initialised,
+    /// An init phase that no `REPORT` has shown yet.
+    pub(crate) unreported_init: Option<Duration>,
+    pub(crate) extensions: Registry,
+    /// The processes of the external extensions, by name.
+    pub(crate) extension_processes: HashMap<String, Process>,
+    /// The processes are a snapshot since then, and have to be restored.
+    pub(crate) snapshot_at: Option<Instant>,
+    /// The `restore/next` that waits for the restore.
+    pub(crate) restore_waiter: Option<oneshot::Sender<()>>,
+    /// When `restore/next` was read.
+    pub(crate) restore_at: Option<Instant>,
+    /// What the runtime reported about a failed restore.
+    pub(crate) restore_error: Option<FunctionError>,
+    /// The `next` calls that wait for an event. Each event goes to the one that came first.
+    pub(crate) waiters: VecDeque<oneshot::Sender<Arc<Event>>>,
+    /// The invocation in flight.
+    pub(crate) event: Option<Arc<Event>>,
+    /// What the runtime answered to it.
+    pub(crate) answer: Option<Answer>,
+    /// When the last `next` was read.
+    pub(crate) next_at: Option<Instant>,
+    /// What the runtime reported about a failed init.
+    pub(crate) init_error: Option<FunctionError>,
+    /// How the process ended.
+    pub(crate) exit: Option<Exit>,
+    /// The open connections of the runtime, to be closed when the process is killed.
+    pub(crate) connections: Vec<AbortHandle>,
+    /// As last read.
+    pub(crate) peak_memory_kb: u64,
+    /// The log of the current invocation.
+    pub(crate) tail: Tail,
+}
+
+/// Whether an init ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Initialised {
+    Never,
+    /// It failed, or its processes are gone.
+    Before,
+    /// Runtime and extensions are ready.
+    Done,
+}
+
+impl Env {
+    pub(crate) fn new(shared: Arc<Shared>, id: u64, port: Arc<Port>, stream: String) -> Self {
+        let config = &shared.config;
+        let managed = config.initialization == Initialization::ManagedInstances;
+        let mut options = config.telemetry.clone();
+        if managed {
+            options
+                .schema_versions
+                .retain(|version| *version == SchemaVersion::V2025_01_29);
+        }
+        let telemetry = Telemetry::new(options, config.log_format);
+        let inner = Inner {
+            machine: Machine::new(),
+            process: None,
+            frozen: false,
+            closed: false,
+            initialised: Initialised::Never,
+            unreported_init: None,
+            extensions: Registry::new(managed),
+            extension_processes: HashMap::new(),
+            snapshot_at: None,
+            restore_waiter: None,
+            restore_at: None,
+            restore_error: None,
+            waiters: VecDeque::new(),
+            event: None,
+            answer: None,
+            next_at: None,
+            init_error: None,
+            exit: None,
+            connections: Vec::new(),
+            peak_memory_kb: 0,
+            tail: Tail::default(),
+        };
+        Self {
+            shared,
+            id,
+            port,
+            stream,
+            telemetry,
+            end: tokio::sync::Mutex::default(),
+            inner: Mutex::new(inner),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    /// Wakes those who wait to look at what changed.
+    pub(crate) fn notify(&self) {
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Waits until the check gives something, or the instant has come.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        until: Instant,
+        mut check: impl FnMut(&mut Inner) -> Option<T>,
+    ) -> Option<T> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if let Some(found) = check(&mut self.lock()) {
+                return Some(found);
+            }
+            if timeout_at(until.into(), changed.changed()).await.is_err() {
+                return check(&mut self.lock());
+            }
+        }
+    }
+
+    pub(crate) fn record(&self, what: What) {
+        self.shared.transcript.push(self.id, what);
+    }
+
+    /// A line the platform writes.
+    pub(crate) fn log_platform(&self, text: &str) {
+        self.lock().tail.push(text);
+        self.shared.log.push(&self.stream, text, None);
+    }
+
+    /// A line a process wrote.
+    pub(crate) fn log_line(&self, source: &Source, text: &str) {
+        self.lock().tail.push(text);
+        self.shared.log.push(&self.stream, text, Some(source));
+        self.publish_line(source, text);
+    }
+
+    /// Whether no process is to be started and one may attach.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.shared.config.program.as_os_str().is_empty()
+    }
+
+    /// Whether the init phase ends in a snapshot.
+    pub(crate) fn takes_snapshots(&self) -> bool {
+        self.shared.config.initialization == Initialization::SnapStart
+    }
+
+    /// Lets every task that has bytes to read have its turn. The event loop looks at the sockets
+    /// between turns.
+    pub(crate) async fn let_connections_run(&self) {
+        for _ in 0..CONNECTION_TURNS {
+            yield_now().await;
+        }
+    }
+
+    pub(crate) fn drain_output(&self) {
+        for process in self.processes() {
+            process.output.drain();
+        }
+    }
+
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        self.lock().processes()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        let inner = self.lock();
+        let pid = inner.process.as_ref().map(|process| process.pid);
+        pid.and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or_default()
+    }
+
+    /// Peak memory of the function: of the runtime's process and the extensions'. Of a runtime
+    /// that is gone, what it was when last looked at.
+    pub(crate) fn peak_memory_kb(&self) -> u64 {
+        let extensions = self.describe_extensions();
+        let extensions = extensions.iter().filter_map(|e| e.peak_memory_kb());
+        let now = proc::status_kb(self.pid(), "VmHWM");
+        let mut inner = self.lock();
+        inner.peak_memory_kb = now.unwrap_or(inner.peak_memory_kb);
+        inner.peak_memory_kb + extensions.sum::<u64>()
+    }
+
+    pub(crate) fn describe(&self) -> Environment {
+        let inner = self.lock();
+        Environment {
+            id: self.id,
+            pid: inner
+                .process
+                .as_ref()
+                .and_then(|process| u32::try_from(process.pid).ok()),
+            runtime_api: self.port.addr(),
+            state: inner.machine.state(),
+            frozen: inner.frozen,
+            log_stream: self.stream.clone(),
+            extensions: inner.describe_extensions(),
+        }
+    }
+
+    pub(crate) fn describe_extensions(&self) -> Vec<ExtensionInfo> {
+        self.lock().describe_extensions()
+    }
+}
+
+impl Inner {
+    /// Whether an invocation may be given. A runtime that attached may wait for an event before
+    /// anybody has looked at who else is there.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.machine.state() == State::Ready && self.initialised == Initialised::Done
+    }
+
+    /// The failure that the end of an external extension is.
+    pub(crate) fn extension_crash(&self) -> Option<Failure> {
+        let (error_type, message) = self.extensions.crash()?;
+        Some(Failure::Extension {
+            error_type,
+            message,
+        })
+    }
+
+    /// The failure that the end of any process is.
+    pub(crate) fn ended(&self) -> Option<Failure> {
+        let crash = self.extension_crash();
+        crash.or_else(|| self.exit.map(Failure::Exit))
+    }
+
+    fn describe_extensions(&self) -> Vec<ExtensionInfo> {
+        let all = self.extensions.all().iter();
+        all.map(|extension| {
+            let process = self.extension_processes.get(&extension.name);
+            extension.describe(process.map(|process| (process.pid, process.exec_at)))
+        })
+        .collect()
+    }
+
+    /// The runtime's process first.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let extensions = self.extensions.all().iter();
+        let extensions = extensions.filter_map(|e| self.extension_processes.get(&e.name));
+        self.process.iter().chain(extensions).cloned().collect()
+    }
+
+    /// Forgets everything about the processes that were.
+    pub(crate) fn forget_processes(&mut self) {
+        self.process = None;
+        self.frozen = false;
+        self.unreported_init = None;
+        if self.initialised == Initialised::Done {
+            self.initialised = Initialised::Before;
+        }
+        self.extensions = self.extensions.emptied();
+        self.extension_processes.clear();
+        self.snapshot_at = None;
+        self.restore_waiter = None;
+        self.restore_at = None;
+        self.restore_error = None;
+        self.waiters.clear();
+        self.event = None;
+        self.answer = None;
+        self.next_at = None;
+        self.init_error = None;
+        self.exit = None;
+        self.machine.stop();
+        for connection in self.connections.drain(..) {
+            connection.abort();
+        }
+    }
+}
+
+/// Enough turns for a task to accept, to read and to hand on what it read.
+const CONNECTION_TURNS: usize = 32;

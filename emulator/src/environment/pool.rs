@@ -1,0 +1,384 @@
+//! The environments of the function: which one runs an invocation.
+//!
+//! "Understanding Lambda function scaling"
+//! (docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::config::{Invoke, InvokeKind};
+use crate::environment::failure::Failure;
+use crate::environment::job::Job;
+use crate::environment::{Env, Shared};
+use crate::error::EmulatorError;
+use crate::http::PAYLOAD_BYTES_MAX;
+use crate::http::port::Port;
+use crate::lock::lock;
+use crate::record::outcome::{Environment, Outcome, Started, Timing};
+use crate::telemetry::Deliveries;
+use crate::time::{date_path, epoch_ms};
+
+/// All environments of one emulator.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    /// Starts to serve the Runtime API of a new environment.
+    serve: fn(Arc<Env>),
+    inner: Mutex<Inner>,
+    freed: Notify,
+}
+
+/// How the environments end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As on Lambda.
+    Shutdown,
+    /// At once.
+    Kill,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    all: Vec<Arc<Env>>,
+    /// The one used last is on top: it is reused first, so that the others may age out.
+    idle: Vec<Arc<Env>>,
+    /// Environments that exist or are being made.
+    count: usize,
+    next_id: u64,
+}
+
+impl Pool {
+    pub(crate) fn new(shared: Arc<Shared>, serve: fn(Arc<Env>)) -> Self {
+        Self {
+            shared,
+            serve,
+            inner: Mutex::default(),
+            freed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn describe(&self) -> Vec<Environment> {
+        lock(&self.inner)
+            .all
+            .iter()
+            .map(|env| env.describe())
+            .collect()
+    }
+
+    pub(crate) fn deliveries(&self) -> Vec<Deliveries> {
+        lock(&self.inner)
+            .all
+            .iter()
+            .flat_map(|env| env.telemetry.deliveries())
+            .collect()
+    }
+
+    /// Makes the one environment of attach mode.
+    pub(crate) async fn open_for_attaching(&self) -> io::Result<()> {
+        lock(&self.inner).count += 1;
+        let env = self.create().await?;
+        env.open_for_attaching();
+        env.log_platform(&format!(
+            "attach with AWS_LAMBDA_RUNTIME_API={}",
+            env.port.addr()
+        ));
+        lock(&self.inner).idle.push(env);
+        Ok(())
+    }
+
+    /// Cold-starts one more environment; in attach mode, waits for the runtime to attach.
+    pub(crate) async fn prepare(&self) -> Result<Started, EmulatorError> {
+        let attached = self.is_attached();
+        let env = if attached {
+            self.acquire().await?
+        } else {
+            self.add().await?
+        };
+        match env.prepare().await {
+            Ok(started) => {
+                self.release(env);
+                Ok(started)
+            }
+            Err(failure) => {
+                if attached {
+                    self.release(env);
+                } else {
+                    self.remove(&env).await;
+                }
+                Err(prepare_error(failure, &self.shared))
+            }
+        }
+    }
+
+    /// Runs an invocation of any kind.
+    pub(crate) async fn invoke(self: Arc<Self>, invoke: Invoke) -> Result<Outcome, EmulatorError> {
+        let limit = match invoke.kind {
+            InvokeKind::Event => EVENT_BYTES_MAX,
+            InvokeKind::RequestResponse | InvokeKind::DryRun => PAYLOAD_BYTES_MAX,
+        };
+        if invoke.event.len() > limit {
+            return Err(too_large(limit));
+        }
+        let kind = invoke.kind;
+        let job = self.job(invoke);
+        match kind {
+            InvokeKind::DryRun => Ok(empty_outcome(204, &job)),
+            InvokeKind::RequestResponse => {
+                let env = self.acquire().await?;
+                if !job.invoke.return_early {
+                    return Ok(self.run(env, &job, None).await);
+                }
+                let (sender, answered) = oneshot::channel();
+                let pool = Arc::clone(&self);
+                let run = async move { pool.run(env, &job, Some(sender)).await };
+                let whole = tokio::spawn(run);
+                // Without an early answer the sender is dropped at the end of the invocation.
+                match answered.await {
+                    Ok(outcome) => Ok(outcome),
+                    Err(_) => whole.await.map_err(|_panicked| EmulatorError::Stopped),
+                }
+            }
+            InvokeKind::Event => {
+                let outcome = empty_outcome(202, &job);
+                drop(tokio::spawn(self.run_event(job)));
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Ends all environments, each in its time or at once.
+    pub(crate) async fn end(&self, ending: Ending) {
+        let mut ends = JoinSet::new();
+        for env in lock(&self.inner).all.clone() {
+            ends.spawn(async move {
+                match ending {
+                    Ending::Shutdown => env.shutdown().await,
+                    Ending::Kill => env.kill().await,
+                }
+            });
+        }
+        while ends.join_next().await.is_some() {}
+    }
+
+    /// "Lambda retries ... two more times" after a function error
+    /// (docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). It waits one
+    /// and two minutes between the attempts; that is made short here.
+    async fn run_event(self: Arc<Self>, job: Job) {
+        for pause in EVENT_PAUSES {
+            sleep(pause).await;
+            let Ok(env) = self.acquire_when_free().await else {
+                return;
+            };
+            if self.run(env, &job, None).await.function_error.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        env: Arc<Env>,
+        job: &Job,
+        early: Option<oneshot::Sender<Outcome>>,
+    ) -> Outcome {
+        let outcome = env.invoke(job, early).await;
+        self.release(env);
+        outcome
+    }
+
+    async fn acquire_when_free(&self) -> Result<Arc<Env>, EmulatorError> {
+        loop {
+            match self.acquire().await {
+                Err(EmulatorError::Refused { .. }) => self.freed.notified().await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn acquire(&self) -> Result<Arc<Env>, EmulatorError> {
+        let idle = lock(&self.inner).idle.pop();
+        match idle {
+            Some(env) => Ok(env),
+            None => self.add().await,
+        }
+    }
+
+    async fn add(&self) -> Result<Arc<Env>, EmulatorError> {
+        let maximum = if self.is_attached() {
+            1
+        } else {
+            self.shared.config.concurrency_max
+        };
+        {
+            let mut inner = lock(&self.inner);
+            if inner.count >= maximum {
+                return Err(too_many());
+            }
+            inner.count += 1;
+        }
+        self.create().await.map_err(|source| {
+            lock(&self.inner).count -= 1;
+            EmulatorError::Listen(source)
+        })
+    }
+
+    async fn create(&self) -> io::Result<Arc<Env>> {
+        let config = &self.shared.config;
+        let port = Port::bind(SocketAddr::new(config.listen.ip(), 0)).await?;
+        let mut inner = lock(&self.inner);
+        let id = inner.next_id;
+        inner.next_id += 1;
+        let stream = format!(
+            "{}/[{}]{}",
+            date_path(SystemTime::now()),
+            config.function_version,
+            Uuid::new_v4().simple()
+        );
+        let env = Arc::new(Env::new(Arc::clone(&self.shared), id, port, stream));
+        inner.all.push(Arc::clone(&env));
+        drop(inner);
+        (self.serve)(Arc::clone(&env));
+        Ok(env)
+    }
+
+    fn release(&self, env: Arc<Env>) {
+        lock(&self.inner).idle.push(env);
+        self.freed.notify_one();
+    }
+
+    async fn remove(&self, env: &Arc<Env>) {
+        env.shutdown().await;
+        let mut inner = lock(&self.inner);
+        inner.all.retain(|other| !Arc::ptr_eq(other, env));
+        inner.count -= 1;
+        drop(inner);
+        self.freed.notify_one();
+    }
+
+    fn job(&self, mut invoke: Invoke) -> Job {
+        let config = &self.shared.config;
+        let arn = match &invoke.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", config.arn()),
+            None => config.arn(),
+        };
+        let event = std::mem::take(&mut invoke.event);
+        let payload = if event.is_empty() {
+            Bytes::from_static(b"{}")
+        } else {
+            event.into()
+        };
+        Job {
+            request_id: invoke
+                .request_id
+                .clone()
+                .unwrap_or_else(|| Uuid::new_v4().to_string()),
+            trace_id: invoke.trace_id.clone().unwrap_or_else(trace_id),
+            arn,
+            payload,
+            invoke,
+        }
+    }
+
+    fn is_attached(&self) -> bool {
+        self.shared.config.program.as_os_str().is_empty()
+    }
+}
+
+/// A trace header as X-Ray forms it: the root starts with the time in seconds
+/// (docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html).
+fn trace_id() -> String {
+    let seconds = epoch_ms(SystemTime::now()) / 1_000;
+    let (root, parent) = (Uuid::new_v4().as_u128(), Uuid::new_v4().as_u64_pair().0);
+    format!(
+        "Root=1-{seconds:08x}-{:024x};Parent={parent:016x};Sampled=0",
+        root >> 32
+    )
+}
+
+fn prepare_error(failure: Failure, shared: &Shared) -> EmulatorError {
+    match failure {
+        Failure::Spawn(source) => EmulatorError::Spawn {
+            program: shared.config.program.clone(),
+            source,
+        },
+        Failure::Reported(_)
+        | Failure::Exit(_)
+        | Failure::Launch(_)
+        | Failure::Extension { .. }
+        | Failure::Timeout => EmulatorError::Init {
+            error_type: failure.error_type(),
+            message: failure.message(),
+        },
+    }
+}
+
+fn too_many() -> EmulatorError {
+    EmulatorError::Refused {
+        status: 429,
+        error_type: "TooManyRequestsException".into(),
+        message: "Rate Exceeded.".into(),
+    }
+}
+
+fn too_large(limit: usize) -> EmulatorError {
+    EmulatorError::Refused {
+        status: 413,
+        error_type: "RequestTooLargeException".into(),
+        message: format!(
+            "Request must be smaller than {limit} bytes for the InvokeFunction operation"
+        ),
+    }
+}
+
+fn empty_outcome(status: u16, job: &Job) -> Outcome {
+    Outcome {
+        status,
+        body: Vec::new(),
+        function_error: None,
+        request_id: job.request_id.clone(),
+        log_tail: String::new(),
+        timing: Timing::default(),
+        content_type: None,
+        headers: Vec::new(),
+        streamed: false,
+        environment: 0,
+    }
+}
+
+/// 1 MB for asynchronous invocations
+/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Before the first attempt and between the attempts.
+const EVENT_PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_has_its_parts_at_full_width() {
+        let id = trace_id();
+        let parts: Vec<&str> = id.split(';').collect();
+        let root: Vec<usize> = parts[0].split('-').map(str::len).collect();
+        assert_eq!(root, ["Root=1".len(), 8, 24]);
+        assert_eq!(parts[1].len(), "Parent=".len() + 16);
+        assert_eq!(parts[2], "Sampled=0");
+    }
+}

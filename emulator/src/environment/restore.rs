@@ -1,0 +1,69 @@
+//! Snapshot and restore.
+//!
+//! docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use crate::environment::Env;
+use crate::environment::failure::Failure;
+use crate::environment::log_lines;
+use crate::record::outcome::State;
+use crate::record::transcript::What;
+
+impl Env {
+    /// Ends an init phase in a snapshot.
+    pub(crate) async fn snapshot(&self) {
+        self.stop().await;
+        self.lock().snapshot_at = Some(Instant::now());
+    }
+
+    /// Restores the snapshot: the processes go on where they were stopped, a while later.
+    pub(crate) async fn restore(&self) -> Result<Duration, Failure> {
+        let taken_at = self.lock().snapshot_at.take();
+        let taken_at = taken_at.unwrap_or_else(Instant::now);
+        sleep_until((taken_at + self.shared.config.restore_gap).into()).await;
+        self.record(What::RestoreStart);
+        self.log_platform("RESTORE_START Runtime Version: provided:al2023");
+        self.publish_restore_start();
+        let start = Instant::now();
+        self.thaw();
+        let waits = {
+            let mut inner = self.lock();
+            let waits = inner.machine.restore();
+            if let Some(waiter) = inner.restore_waiter.take() {
+                // A runtime whose connection broke will not come out of the restore.
+                let _broken = waiter.send(());
+            }
+            waits
+        };
+        let result = if waits {
+            self.await_restored(start + RESTORE_LIMIT).await
+        } else {
+            Ok(())
+        };
+        let duration = start.elapsed();
+        let failure = result.as_ref().err();
+        let error = failure.map(Failure::error_type);
+        self.log_platform(&log_lines::restore_report(duration, error.as_deref()));
+        self.publish_restore(failure, duration);
+        self.record(What::RestoreDone { duration, error });
+        result.map(|()| duration)
+    }
+
+    /// A runtime that waited for the restore runs its hooks and asks for an event.
+    async fn await_restored(&self, limit: Instant) -> Result<(), Failure> {
+        let restored = self.wait_for(limit, |inner| {
+            let ready = (inner.machine.state() == State::Ready).then_some(Ok(()));
+            let error = inner.restore_error.clone();
+            let error = error.map(|error| Err(Failure::Reported(error)));
+            ready.or(error).or_else(|| inner.ended().map(Err))
+        });
+        restored.await.unwrap_or(Err(Failure::Timeout))
+    }
+}
+
+/// "10 seconds" for the after-restore hooks
+/// (docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html).
+const RESTORE_LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,327 @@
+//! The handle a caller holds, and the thread behind it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{env, io};
+
+use nix::sched::{CloneFlags, unshare};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::api::{self, invoke};
+use crate::config::{Config, Invoke};
+use crate::environment::Shared;
+use crate::environment::pool::{Ending, Pool};
+use crate::error::EmulatorError as Error;
+use crate::fault::{Fault, Registry};
+use crate::http::port::Port;
+use crate::record::log::{Log, LogLine};
+use crate::record::outcome::{Environment, Outcome, Report, Started};
+use crate::record::transcript::{Entry, Transcript};
+use crate::telemetry::Deliveries;
+
+/// A running emulator. Dropping it kills everything it started; [`Emulator::stop`] ends it as
+/// Lambda ends environments.
+///
+/// Its methods block and may be called from several threads at once.
+#[derive(Debug)]
+pub struct Emulator {
+    pool: Arc<Pool>,
+    handle: Handle,
+    invoke_addr: SocketAddr,
+    stop: Option<oneshot::Sender<Ending>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread hands back once it runs.
+struct Running {
+    pool: Arc<Pool>,
+    handle: Handle,
+    invoke_addr: SocketAddr,
+}
+
+impl Emulator {
+    /// Binds the Invoke API. No process is started before it is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Listen`], [`Error::Thread`] and [`Error::TaskRoot`].
+    pub fn start(mut config: Config) -> Result<Self, Error> {
+        if !config.program.as_os_str().is_empty() {
+            // The thread that starts processes has another working directory.
+            let extensions = config.extensions.iter_mut();
+            for path in std::iter::once(&mut config.program).chain(extensions) {
+                *path = std::path::absolute(&*path).map_err(|source| Error::Spawn {
+                    program: path.clone(),
+                    source,
+                })?;
+            }
+        }
+        let (stop, stopped) = oneshot::channel();
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("emulator".into())
+            .spawn(move || run(config, &sender, stopped))
+            .map_err(Error::Thread)?;
+        let running = receiver.recv().unwrap_or(Err(Error::Stopped))?;
+        Ok(Self {
+            pool: running.pool,
+            handle: running.handle,
+            invoke_addr: running.invoke_addr,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where the Invoke API listens.
+    #[must_use]
+    pub fn invoke_addr(&self) -> SocketAddr {
+        self.invoke_addr
+    }
+
+    /// Cold-starts one more environment now and waits for its first `next`. In attach mode, waits
+    /// for a runtime to attach.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`], [`Error::Init`], [`Error::Refused`] when `concurrency_max` is reached.
+    pub fn prepare(&self) -> Result<Started, Error> {
+        let pool = Arc::clone(&self.pool);
+        self.wait("first next", async move { pool.prepare().await })?
+    }
+
+    /// Invokes the function and waits for the result and for the runtime to be ready again.
+    /// The event is not checked to be JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when no function was run. A function error is in the [`Outcome`].
+    pub fn invoke(&self, event: impl Into<Vec<u8>>) -> Result<Outcome, Error> {
+        self.invoke_with(Invoke::new(event))
+    }
+
+    /// Invokes the function with everything an Invoke request can carry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Emulator::invoke`].
+    pub fn invoke_with(&self, invoke: Invoke) -> Result<Outcome, Error> {
+        self.wait(
+            "end of an invocation",
+            Arc::clone(&self.pool).invoke(invoke),
+        )?
+    }
+
+    /// Every Runtime API exchange and lifecycle step so far, in order.
+    #[must_use]
+    pub fn transcript(&self) -> Vec<Entry> {
+        self.shared().transcript.snapshot()
+    }
+
+    /// Waits until the transcript passes a test. The test runs now and after every new entry,
+    /// with the transcript locked: it must not call the emulator.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] with the transcript after `wait_max`.
+    pub fn wait_until(&self, what: &str, test: impl FnMut(&[Entry]) -> bool) -> Result<(), Error> {
+        let after = self.shared().config.wait_max;
+        self.shared()
+            .transcript
+            .wait_until(after, test)
+            .map_err(|transcript| Error::Timeout {
+                what: what.to_owned(),
+                after,
+                transcript,
+            })
+    }
+
+    /// The log so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<LogLine> {
+        self.shared().log.snapshot()
+    }
+
+    /// Waits until the log passes a test. The test runs now and after every new line, with the log
+    /// locked: it must not call the emulator.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] with the transcript after `wait_max`.
+    pub fn wait_for_log(
+        &self,
+        what: &str,
+        test: impl FnMut(&[LogLine]) -> bool,
+    ) -> Result<(), Error> {
+        let after = self.shared().config.wait_max;
+        self.shared()
+            .log
+            .wait_until(after, test)
+            .map_err(|_log| Error::Timeout {
+                what: what.to_owned(),
+                after,
+                transcript: self.transcript(),
+            })
+    }
+
+    /// Forgets the transcript and the log so far, which otherwise grow for as long as the
+    /// emulator runs.
+    pub fn clear(&self) {
+        self.shared().transcript.clear();
+        self.shared().log.clear();
+    }
+
+    /// The environments that exist.
+    #[must_use]
+    pub fn environments(&self) -> Vec<Environment> {
+        self.pool.describe()
+    }
+
+    /// Plants further faults. Their places are counted from the emulator's start.
+    pub fn add_faults(&self, faults: Vec<Fault>) {
+        self.shared().faults.plant(faults);
+    }
+
+    /// What was sent to the extensions that subscribed to telemetry, in every environment.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Deliveries> {
+        self.pool.deliveries()
+    }
+
+    /// Ends every environment and joins the emulator's thread. Environments with extensions go
+    /// through the shutdown phase, which takes up to 2 s; the others are killed at once.
+    #[must_use]
+    pub fn stop(mut self) -> Report {
+        self.end(Ending::Shutdown);
+        Report {
+            transcript: self.transcript(),
+            log: self.log(),
+            deliveries: self.deliveries(),
+        }
+    }
+
+    /// Runs a future on the emulator's thread and waits for it.
+    fn wait<T: Send + 'static>(
+        &self,
+        what: &str,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, receiver) = mpsc::channel();
+        drop(self.handle.spawn(async move {
+            // Nobody waits any more after the bound.
+            let _late = sender.send(future.await);
+        }));
+        let after = self.bound();
+        receiver.recv_timeout(after).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => Error::Timeout {
+                what: what.to_owned(),
+                after,
+                transcript: self.transcript(),
+            },
+            mpsc::RecvTimeoutError::Disconnected => Error::Stopped,
+        })
+    }
+
+    /// An init that fails, one that is repeated inside an invocation, and what the emulator adds.
+    fn bound(&self) -> Duration {
+        let config = &self.shared().config;
+        config.init_timeout + config.timeout + config.wait_max
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(stop) = self.stop.take() {
+            let _stopped_already = stop.send(ending);
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was printed by it; its processes are children of this one.
+            let _panicked = thread.join();
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        self.pool.shared()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.end(Ending::Kill);
+    }
+}
+
+/// The emulator's thread.
+fn run(
+    config: Config,
+    ready: &mpsc::Sender<Result<Running, Error>>,
+    stopped: oneshot::Receiver<Ending>,
+) {
+    let result = enter(&config).and_then(|()| {
+        Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(Error::Thread)
+    });
+    let runtime = match result {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _gone = ready.send(Err(error));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let running = serve(config).await;
+        let pool = running
+            .as_ref()
+            .ok()
+            .map(|running| Arc::clone(&running.pool));
+        let _gone = ready.send(running);
+        if let Some(pool) = pool {
+            // An error means that the handle is gone, which is a reason to stop too.
+            pool.end(stopped.await.unwrap_or(Ending::Kill)).await;
+        }
+    });
+    // Threads that wait for a process end with it; one that cannot be killed is not waited for.
+    runtime.shutdown_timeout(LINGER);
+}
+
+async fn serve(config: Config) -> Result<Running, Error> {
+    let port = Port::bind(config.listen).await.map_err(Error::Listen)?;
+    let invoke_addr = port.addr();
+    let attach = config.program.as_os_str().is_empty();
+    let shared = Arc::new(Shared {
+        transcript: Transcript::new(),
+        log: Log::new(config.echo_log),
+        faults: Registry::new(config.faults.clone()),
+        config,
+    });
+    let pool = Arc::new(Pool::new(shared, api::serve));
+    if attach {
+        pool.open_for_attaching().await.map_err(Error::Listen)?;
+    }
+    drop(tokio::spawn(invoke::accept_all(Arc::clone(&pool), port)));
+    Ok(Running {
+        pool,
+        handle: Handle::current(),
+        invoke_addr,
+    })
+}
+
+/// Gives this thread a working directory of its own and enters the task root. Processes are
+/// started from this thread and inherit it (unshare(2), `CLONE_FS`).
+fn enter(config: &Config) -> Result<(), Error> {
+    if config.program.as_os_str().is_empty() {
+        return Ok(());
+    }
+    unshare(CloneFlags::CLONE_FS).map_err(|errno| Error::Thread(io::Error::from(errno)))?;
+    let path: &Path = &config.task_root;
+    env::set_current_dir(path).map_err(|source| Error::TaskRoot {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+const LINGER: Duration = Duration::from_secs(1);

@@ -1,0 +1,162 @@
+//! Pieces of HTTP that every server and client here uses: bodies, headers, a port.
+
+pub(crate) mod port;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+/// A body that is sent in one piece, with `Content-Length` or as one chunk.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    data: Option<Bytes>,
+    sized: bool,
+}
+
+impl Payload {
+    pub(crate) fn sized(data: impl Into<Bytes>) -> Self {
+        Self {
+            data: Some(data.into()).filter(|data| !data.is_empty()),
+            sized: true,
+        }
+    }
+
+    /// One chunk and no `Content-Length` (RFC 9112 section 7.1).
+    pub(crate) fn one_chunk(data: Bytes) -> Self {
+        Self {
+            data: Some(data).filter(|data| !data.is_empty()),
+            sized: false,
+        }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.data {
+            Some(data) if self.sized => {
+                SizeHint::with_exact(u64::try_from(data.len()).unwrap_or(u64::MAX))
+            }
+            Some(_) => SizeHint::new(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// A response with these headers. A header whose value HTTP cannot carry is left out.
+pub(crate) fn response<'a>(
+    status: u16,
+    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    body: Payload,
+) -> Response<Payload> {
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// A JSON response.
+pub(crate) fn json_response(status: u16, body: impl Into<Bytes>) -> Response<Payload> {
+    response(
+        status,
+        [(CONTENT_TYPE.as_str(), "application/json")],
+        Payload::sized(body),
+    )
+}
+
+/// The error body of the Runtime API and of function errors.
+pub(crate) fn error_json(error_type: &str, message: &str) -> Vec<u8> {
+    json!({ "errorMessage": message, "errorType": error_type })
+        .to_string()
+        .into_bytes()
+}
+
+/// A header as text, if it is there and not empty.
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned()).filter(|value| !value.is_empty())
+}
+
+/// All headers as text, names in lower case.
+pub(crate) fn header_list(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect()
+}
+
+/// A request's body, read to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// At most the limit and what of the chunk that passed it fitted.
+    pub(crate) data: Bytes,
+    /// The length that came, which may be more.
+    pub(crate) length: usize,
+    pub(crate) trailers: HeaderMap,
+    /// The connection or the framing broke before the end.
+    pub(crate) truncated: bool,
+}
+
+/// Reads a body to its end, whatever its length, so that the connection stays in step; keeps at
+/// most `limit` bytes.
+pub(crate) async fn collect(mut body: Incoming, limit: usize) -> Collected {
+    let mut data = BytesMut::new();
+    let mut collected = Collected::default();
+    while let Some(frame) = body.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(chunk)) => {
+                collected.length += chunk.len();
+                let room = limit.saturating_sub(data.len()).min(chunk.len());
+                data.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            }
+            Ok(Err(frame)) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    collected.trailers = trailers;
+                }
+            }
+            Err(_) => {
+                collected.truncated = true;
+                break;
+            }
+        }
+    }
+    collected.data = data.freeze();
+    collected
+}
+
+/// The most the platform takes and gives: 6 MB and 100 bytes, the enforced value of "6 MB each
+/// for request and response" (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;

@@ -1,0 +1,108 @@
+//! The results of a measurement.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::figure::Figure;
+use super::machine::Machine;
+use super::sample::Sample;
+use super::stats::{Summary, ratio};
+use super::subject::Options;
+
+/// Everything that was measured.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// How much was measured.
+    pub options: Options,
+    /// Where.
+    pub machine: Machine,
+    /// One per subject, in the order given. The first is what the others are compared with.
+    pub subjects: Vec<Measured>,
+}
+
+/// What was measured of one subject.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// Its name.
+    pub name: String,
+    /// The program that was started.
+    pub program: PathBuf,
+    /// The size of that file.
+    pub binary_bytes: u64,
+    /// The size of the event it was invoked with.
+    pub event_bytes: usize,
+    /// Its cold starts, in the order they were taken.
+    pub samples: Vec<Sample>,
+}
+
+impl Measured {
+    /// The summary of one figure; `None` if there is no value of it.
+    #[must_use]
+    pub fn summary(&self, figure: Figure) -> Option<Summary> {
+        match figure {
+            Figure::Binary => Summary::of(&[self.binary_bytes]),
+            Figure::ExecToNext
+            | Figure::Init
+            | Figure::FirstInvocation
+            | Figure::WarmInvocation
+            | Figure::Cpu
+            | Figure::PeakMemory => Summary::of(&figure.values(&self.samples)),
+        }
+    }
+}
+
+impl Results {
+    /// How many times the first subject's median of `figure` goes into `of`'s.
+    #[must_use]
+    pub fn ratio(&self, of: &Measured, figure: Figure) -> Option<f64> {
+        let base = self.subjects.first()?.summary(figure)?.median;
+        ratio(of.summary(figure)?.median, base)
+    }
+}
+
+/// Why not to trust the figures of a debug build.
+pub(super) const NOTE_UNOPTIMISED: &str = "The emulator is a debug build: most of an invocation's \
+    time is its own. Build it with --release.";
+
+/// What the figures are not.
+pub(super) const NOTE: &str = "Taken in an emulator on this machine, not on AWS: \
+    compare the ratios, not the figures.";
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{Machine, Measured, Options, Results, Sample};
+
+    /// Two subjects; every figure of the second is twice the first's.
+    pub(in super::super) fn results() -> Results {
+        let measured = |name: &str, factor: u64| Measured {
+            name: name.to_owned(),
+            program: name.into(),
+            binary_bytes: 1_000 * factor,
+            event_bytes: 2,
+            samples: (0..3)
+                .map(|round| Sample {
+                    exec_to_next_ns: (1_000_000 + 100_000 * round) * factor,
+                    init_ns: (1_000_100 + 100_000 * round) * factor,
+                    first_invocation_ns: (310_000 + round) * factor,
+                    warm_invocations_ns: vec![90_000 * factor, 95_000 * factor],
+                    cpu_ns: 400_000 * factor,
+                    peak_memory_bytes: 2_000_000 * factor,
+                })
+                .collect(),
+        };
+        Results {
+            options: Options {
+                times: 3,
+                warm: 2,
+                unmeasured: 0,
+            },
+            machine: Machine {
+                kernel: "Linux 6.1".into(),
+                cpu: "Example".into(),
+                cores: 2,
+            },
+            subjects: vec![measured("one", 1), measured("two", 2)],
+        }
+    }
+}

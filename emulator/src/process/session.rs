@@ -1,0 +1,117 @@
+//! Stopping, continuing and killing every process of a session.
+//!
+//! Lambda freezes the whole execution environment. A handler may start children in other process
+//! groups, so the session is what is walked; no cgroup is needed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::process::proc::{Stat, session_members, stat};
+
+/// Stops every process of the session; true when all of them were seen stopped.
+pub(crate) async fn freeze(session: i32) -> bool {
+    until(session, |members| {
+        let running: Vec<&Stat> = members.iter().filter(|member| is_running(member)).collect();
+        for member in &running {
+            signal(member.pid, Signal::STOP);
+        }
+        running.is_empty()
+    })
+    .await
+}
+
+/// Continues every process of the session.
+pub(crate) fn thaw(session: i32) {
+    for member in session_members(session) {
+        signal(member.pid, Signal::CONT);
+    }
+}
+
+/// Kills every process of the session; true when none was left but zombies.
+pub(crate) async fn kill(session: i32) -> bool {
+    // The leader at once: it must not run on while the others are looked for. Its id may belong
+    // to another process by now if it was reaped already.
+    if stat(session).is_some_and(|leader| leader.session == session) {
+        signal(session, Signal::KILL);
+    }
+    until(session, |members| {
+        let living: Vec<&Stat> = members.iter().filter(|member| !is_dead(member)).collect();
+        for member in &living {
+            signal(member.pid, Signal::KILL);
+        }
+        living.is_empty()
+    })
+    .await
+}
+
+/// The session of one process. If it is dropped before its end was seen, which is so when the
+/// emulator's thread panics, the session is killed.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    session: i32,
+    ended: AtomicBool,
+}
+
+impl Guard {
+    pub(crate) fn new(session: i32) -> Self {
+        Self {
+            session,
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// No process of the session is left.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::Relaxed) {
+            for member in session_members(self.session) {
+                signal(member.pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Repeats until done: a process may fork between being seen and being signalled, and a signal
+/// takes effect when its receiver is next scheduled.
+async fn until(session: i32, mut done: impl FnMut(&[Stat]) -> bool) -> bool {
+    for round in 0..ROUNDS_MAX {
+        if done(&session_members(session)) {
+            return true;
+        }
+        if round < ROUNDS_AT_ONCE {
+            yield_now().await;
+        } else {
+            sleep(ROUND_PAUSE).await;
+        }
+    }
+    false
+}
+
+fn is_running(stat: &Stat) -> bool {
+    !matches!(stat.state, 'T' | 't') && !is_dead(stat)
+}
+
+fn is_dead(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x')
+}
+
+/// A process that is gone already needs no signal.
+fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _gone = kill_process(pid, signal);
+    }
+}
+
+const ROUNDS_MAX: usize = 1_000;
+/// Reading `/proc` takes long enough for the first signals to arrive.
+const ROUNDS_AT_ONCE: usize = 4;
+const ROUND_PAUSE: Duration = Duration::from_millis(1);

@@ -1,0 +1,133 @@
+//! The function's log, as `CloudWatch` would show it.
+
+use std::io::{self, Write as _};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, SystemTime};
+
+use crate::lock::{lock, wait_until};
+
+/// The writer of a log line that is not the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Function,
+    Extension(String),
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was read.
+    pub time: SystemTime,
+    /// The environment's log stream.
+    pub stream: String,
+    /// The text without its newline.
+    pub text: String,
+    /// Whether the platform wrote it (`START`, `END`, `REPORT` ...) and not a process.
+    pub platform: bool,
+    /// The external extension that wrote it.
+    pub extension: Option<String>,
+}
+
+/// The growing log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    lines: Mutex<Vec<LogLine>>,
+    grew: Condvar,
+    echo: bool,
+}
+
+impl Log {
+    pub(crate) fn new(echo: bool) -> Self {
+        Self {
+            lines: Mutex::default(),
+            grew: Condvar::new(),
+            echo,
+        }
+    }
+
+    /// Without a source it is the platform that writes.
+    pub(crate) fn push(&self, stream: &str, text: &str, source: Option<&Source>) {
+        if self.echo {
+            // A log nobody reads is no reason to fail an invocation.
+            let _unread = writeln!(io::stderr(), "{text}");
+        }
+        let mut lines = lock(&self.lines);
+        if LINES_MAX <= lines.len() {
+            lines.drain(..LINES_MAX / 2);
+        }
+        lines.push(LogLine {
+            time: SystemTime::now(),
+            stream: stream.to_owned(),
+            text: text.to_owned(),
+            platform: source.is_none(),
+            extension: match source {
+                Some(Source::Extension(name)) => Some(name.clone()),
+                Some(Source::Function) | None => None,
+            },
+        });
+        drop(lines);
+        self.grew.notify_all();
+    }
+
+    /// Runs `test` now and after every new line until it passes or `bound` is over.
+    pub(crate) fn wait_until(
+        &self,
+        bound: Duration,
+        test: impl FnMut(&[LogLine]) -> bool,
+    ) -> Result<(), Vec<LogLine>> {
+        wait_until(&self.lines, &self.grew, bound, test)
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<LogLine> {
+        lock(&self.lines).clone()
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.lines).clear();
+    }
+}
+
+/// The last bytes of an invocation's log, for `X-Amz-Log-Result`.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    text: String,
+}
+
+impl Tail {
+    pub(crate) fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        let surplus = self.text.len().saturating_sub(TAIL_BYTES_MAX);
+        if surplus > 0 {
+            let start = (surplus..).find(|at| self.text.is_char_boundary(*at));
+            self.text.drain(..start.unwrap_or(surplus));
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+}
+
+/// `LogType: Tail` gives "the last 4 KB of the execution log" (Lambda API reference, Invoke).
+const TAIL_BYTES_MAX: usize = 4_096;
+
+/// Lines kept. Beyond that the older half goes, so that a function that writes without end does not
+/// take all memory.
+const LINES_MAX: usize = 200_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_keeps_the_end_and_whole_characters() {
+        let mut tail = Tail::default();
+        tail.push("first");
+        tail.push(&"\u{e9}".repeat(3_000));
+        let kept = tail.take();
+        assert!(kept.len() <= TAIL_BYTES_MAX && kept.len() > TAIL_BYTES_MAX - 4);
+        assert!(kept.ends_with("\u{e9}\n"));
+        assert_eq!(tail.take(), "");
+    }
+}

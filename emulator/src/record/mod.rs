@@ -1,0 +1,6 @@
+//! What the emulator keeps of a run: the transcript, the log, the outcomes of invocations. Values
+//! and lists behind a lock; nothing here starts anything or opens a socket.
+
+pub(crate) mod log;
+pub(crate) mod outcome;
+pub(crate) mod transcript;
