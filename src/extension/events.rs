@@ -1,14 +1,19 @@
 //! The loop: events from the platform, for ever, until SHUTDOWN.
 
 use std::future;
-use std::pin::pin;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use async_io::{Async, Timer};
+use futures_lite::{AsyncWriteExt as _, future as either};
+use signal_hook::consts::SIGTERM;
 
 use super::api::{self, Event};
-use super::{clock, io, listener, panic, predecessor, signal};
-use crate::extension::io::{Socket, Work};
+use super::{clock, listener, panic, predecessor};
+use crate::extension::io::{self as driver, Executor};
 use crate::extension::reporter::State;
 use crate::extension::startup::Ready;
 use crate::shared::endpoint::Endpoint;
@@ -17,62 +22,54 @@ use crate::shared::time::{Deadline, EpochMs};
 /// The connection on which events are awaited.
 struct Events<'a> {
     ready: &'a mut Ready<'a>,
-    stream: Option<Socket>,
+    stream: Option<Async<TcpStream>>,
     /// Calls that failed since the last event.
     failures: u32,
 }
 
 /// Runs until the platform, or a signal, says that it is over.
-pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State) {
-    let mut serving: Work<'_> = Box::pin(future::pending());
+pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State, executor: Executor) {
     if let Some((socket, _)) = ready.listener.take() {
-        serving = Box::pin(listener::listen(state, socket));
+        driver::spawn(executor, listener::listen(state, executor, socket.into())).detach();
     }
-    let mut flushing: Work<'_> = Box::pin(future::pending());
     if !ready.with_invoke {
-        flushing = Box::pin(flush_by_timer(state, ready.config.interval_ms));
+        driver::spawn(executor, flush_by_timer(state, ready.config.interval_ms)).detach();
     }
+    driver::spawn(executor, state.send()).detach();
     let stream = ready.stream.take();
-    let stream = stream.and_then(|stream| Socket::new(stream).ok());
+    let stream = stream.and_then(|stream| Async::new(TcpStream::from(stream)).ok());
     ready.asked &= stream.is_some();
     let events = Events {
         ready,
         stream,
         failures: 0,
     };
-    let incoming = pin!(io::either(flushing.as_mut(), serving.as_mut()));
-    let main = pin!(main(events, state));
-    let main = pin!(io::either(incoming, main));
-    io::run(pin!(io::either(main, pin!(state.send()))));
+    driver::run(executor, main(events, state));
 }
 
 async fn main(mut events: Events<'_>, state: &'static State) {
-    // A signal comes with no reason and no deadline.
-    let mut over = ("sigterm".to_owned(), Deadline(EpochMs(0)));
     let endpoint = events.ready.endpoint;
-    let until_shutdown = async {
-        loop {
-            match events.next().await {
-                Event::Invoke {
-                    request_id,
-                    deadline,
-                    invoked_function_arn,
-                } => {
-                    // First the answer that the platform waits for, then the figures.
-                    events.ask().await.ok();
-                    state.invoke(&request_id, deadline, invoked_function_arn);
-                    state.export(false);
-                }
-                Event::Shutdown { reason, deadline } => {
-                    over = (reason, deadline);
-                    break;
-                }
-            }
-        }
-    };
-    io::either(pin!(until_shutdown), pin!(terminated())).await;
-    let (reason, deadline) = over;
+    let (reason, deadline) = either::or(until_shutdown(&mut events, state), terminated()).await;
     shut_down(state, endpoint, &reason, deadline).await;
+}
+
+/// Takes events until SHUTDOWN; its reason and deadline.
+async fn until_shutdown(events: &mut Events<'_>, state: &State) -> (String, Deadline) {
+    loop {
+        match events.next().await {
+            Event::Invoke {
+                request_id,
+                deadline,
+                invoked_function_arn,
+            } => {
+                // First the answer that the platform waits for, then the figures.
+                events.ask().await.ok();
+                state.invoke(&request_id, deadline, invoked_function_arn);
+                state.export(false);
+            }
+            Event::Shutdown { reason, deadline } => return (reason, deadline),
+        }
+    }
 }
 
 /// Waits for the last report, exports what is left, and ends.
@@ -90,17 +87,27 @@ async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: D
         left
     };
     let end = clock::monotonic() + left;
-    io::within(REPORT_WAIT.min(left), pin!(state.last_report())).await;
+    driver::within(REPORT_WAIT.min(left), state.last_report()).await;
     state.shutdown(reason);
     state.export_all(end).await;
 }
 
-/// Waits for SIGTERM, which is answered like SHUTDOWN.
-async fn terminated() {
-    match signal::terminations().and_then(|signals| Socket::new(signals).ok()) {
-        Some(signals) => signals.readable().await,
-        None => future::pending().await,
+/// Waits for SIGTERM, which is answered like SHUTDOWN. It comes with no reason and no deadline.
+/// Lambda sends it to no external extension; local tools do.
+async fn terminated() -> (String, Deadline) {
+    if let Ok(signals) = terminations() {
+        signals.readable().await.ok();
+    } else {
+        future::pending::<()>().await;
     }
+    ("sigterm".to_owned(), Deadline(EpochMs(0)))
+}
+
+/// A socket that can be read from once SIGTERM came, in place of what the signal does by default.
+fn terminations() -> io::Result<Async<UnixStream>> {
+    let (signals, handler) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGTERM, handler)?;
+    Async::new(signals)
 }
 
 /// On Managed Instances there are no INVOKE events to export on.
@@ -108,7 +115,7 @@ async fn terminated() {
 async fn flush_by_timer(state: &'static State, interval_ms: u64) {
     let interval = Duration::from_millis(interval_ms).max(TIMER_MIN);
     loop {
-        io::pause(interval).await;
+        Timer::after(interval).await;
         state.export(true);
     }
 }
@@ -120,10 +127,10 @@ impl Events<'_> {
             let asked = self.ask().await.is_ok();
             let answered = match &self.stream {
                 Some(stream) if asked => {
-                    stream.readable().await;
+                    stream.readable().await.ok();
                     // From here on bytes of the answer may be nowhere but in this program.
                     panic::answered();
-                    io::read(stream, &mut self.ready.answer).await.is_ok()
+                    driver::read(stream, &mut self.ready.answer).await.is_ok()
                 }
                 Some(_) | None => false,
             };
@@ -137,22 +144,22 @@ impl Events<'_> {
                 return event;
             }
             self.failures = self.failures.saturating_add(1);
-            io::pause(api::back_off(self.failures)).await;
+            Timer::after(api::back_off(self.failures)).await;
         }
     }
 
     /// Puts `event/next` on the wire unless it is there already.
-    async fn ask(&mut self) -> Result<(), Errno> {
+    async fn ask(&mut self) -> io::Result<()> {
         if self.ready.asked {
             return Ok(());
         }
         self.ready.answer.reset();
         if self.stream.is_none() {
-            let stream = Socket::connect(self.ready.endpoint.address).await?;
+            let stream = Async::<TcpStream>::connect(self.ready.endpoint.address).await?;
             self.set_stream(Some(stream));
         }
-        let Some(stream) = &self.stream else {
-            return Err(Errno::NOTCONN);
+        let Some(mut stream) = self.stream.as_ref() else {
+            return Err(io::ErrorKind::NotConnected.into());
         };
         let written = stream.write_all(&self.ready.next.head).await;
         match written {
@@ -167,8 +174,8 @@ impl Events<'_> {
         panic::asked(asked);
     }
 
-    fn set_stream(&mut self, stream: Option<Socket>) {
-        panic::waits_on(stream.as_ref().map(Socket::descriptor));
+    fn set_stream(&mut self, stream: Option<Async<TcpStream>>) {
+        panic::waits_on(stream.as_ref().map(|stream| stream.as_fd()));
         self.stream = stream;
     }
 }
@@ -205,7 +212,7 @@ mod tests {
                 Accounting::new(crate::extension::settings::InitType::OnDemand, clock::now());
             let state = State::new(accounting, Resource::default(), Settings::default(), 0);
             let deadline = Deadline(EpochMs(deadline));
-            io::run(pin!(shut_down(state, &endpoint, "spindown", deadline)));
+            driver::run_test(async |_| shut_down(state, &endpoint, "spindown", deadline).await);
             let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");
             // It was exported, so it is not there any more.
             assert!(!ended);

@@ -5,81 +5,87 @@
 //! A batch is answered with 200 as soon as it has been read. Any other answer would only bring the
 //! same batch again, and while one is unanswered the platform drops what comes behind it.
 
-use std::cell::{Cell, RefCell};
-use std::future;
-use std::os::fd::OwnedFd;
-use std::pin::pin;
-use std::rc::Rc;
-use std::task::Poll;
+use std::cell::Cell;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use rustix::io::Errno;
+use async_executor::Task;
+use async_io::{Async, Timer};
+use futures_lite::{AsyncWriteExt as _, future};
 
-use crate::extension::io::{self, ReadError, Socket, Work};
+use crate::extension::io::{self as driver, Executor, ReadError};
 use crate::extension::reporter::State;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
-/// Serves the listener for ever.
-pub(super) async fn listen(state: &'static State, listener: OwnedFd) {
-    let Ok(listener) = Socket::new(listener) else {
-        return future::pending().await;
+/// Serves the listener for ever. Each connection is a task, and dropping the task closes it.
+#[expect(clippy::infinite_loop, reason = "it ends with the process")]
+pub(super) async fn listen(state: &'static State, executor: Executor, listener: TcpListener) {
+    let Ok(listener) = Async::new(listener) else {
+        return;
     };
-    let open = RefCell::new(Vec::new());
-    let serving = future::poll_fn(|context| {
-        let is_pending = |(_, work): &mut Open| work.as_mut().poll(context).is_pending();
-        open.borrow_mut().retain_mut(is_pending);
-        Poll::Pending
-    });
-    let accepting = async {
-        loop {
-            // One at a time, and then the others have their turn: how busy they are is to be known
-            // before one of them makes room.
-            listener.readable().await;
-            let Ok(stream) = listener.accept().await else {
-                // Out of descriptors, most likely: others have to end first.
-                io::pause(ACCEPT_PAUSE).await;
-                continue;
-            };
-            let open = &mut *open.borrow_mut();
-            if CONNECTIONS_MAX <= open.len() {
-                make_room(state, open);
-            }
-            let is_busy = Rc::new(Cell::new(false));
-            let connection = Connection {
-                state,
-                is_busy: Rc::clone(&is_busy),
-                stream,
-            };
-            open.push((is_busy, Box::pin(connection.serve())));
+    let mut open: Vec<Open> = Vec::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: others have to end first.
+            Timer::after(ACCEPT_PAUSE).await;
+            continue;
+        };
+        open.retain(|connection| !connection.task.is_finished());
+        if CONNECTIONS_MAX <= open.len() {
+            make_room(state, &mut open);
         }
-    };
-    // A connection is begun with as soon as it is accepted.
-    io::either(pin!(accepting), pin!(serving)).await;
+        let connection = Rc::new(Connection {
+            state,
+            is_busy: Cell::new(false),
+            stream,
+        });
+        open.push(Open {
+            connection: Rc::downgrade(&connection),
+            task: driver::spawn(executor, async move { connection.serve().await }),
+        });
+        // One that connects again and again takes turns with the connections there are.
+        future::yield_now().await;
+    }
 }
 
-/// A connection: whether a part of a delivery is here, and what is done with it.
-type Open = (Rc<Cell<bool>>, Work<'static>);
+/// A connection that is being served. The task owns it, so it is closed when the task ends.
+struct Open {
+    connection: Weak<Connection>,
+    task: Task<()>,
+}
+
+impl Open {
+    /// Whether a part of a delivery has been read, or lies in the socket.
+    fn is_busy(&self) -> bool {
+        self.connection.upgrade().is_some_and(|connection| {
+            let unread = rustix::io::ioctl_fionread(&connection.stream);
+            connection.is_busy.get() || unread.is_ok_and(|bytes| bytes != 0)
+        })
+    }
+}
 
 /// Closes a connection. It may be kept for ever, also by a peer that is gone, as after a restore. The
 /// oldest that is between messages makes room, and the platform opens another if it was its own.
 fn make_room(state: &State, open: &mut Vec<Open>) {
-    let oldest = open.iter().position(|(is_busy, _)| !is_busy.get());
-    let (is_busy, _) = open.remove(oldest.unwrap_or(0));
-    if is_busy.get() {
+    let oldest = open.iter().position(|connection| !connection.is_busy());
+    let closed = open.remove(oldest.unwrap_or(0));
+    if closed.is_busy() {
         state.lost_delivery(0);
     }
 }
 
 struct Connection {
     state: &'static State,
-    /// Whether a part of a delivery is here.
-    is_busy: Rc<Cell<bool>>,
-    stream: Socket,
+    /// Whether a part of a delivery has been read.
+    is_busy: Cell<bool>,
+    stream: Async<TcpStream>,
 }
 
 impl Connection {
     /// Serves one connection until it ends, breaks the protocol or takes too long over a message.
-    async fn serve(self) {
+    async fn serve(&self) {
         let limits = Limits::of_body(BATCH_BYTES_MAX);
         let mut request = Reader::new(Expect::Request, limits);
         let mut head = Vec::new();
@@ -117,28 +123,27 @@ impl Connection {
             }
             progress = request.next_message();
             self.is_busy.set(request.has_bytes());
+            // The next request may be here already: others have their turn first.
+            future::yield_now().await;
         }
     }
 
-    async fn answer(&self, head: &mut Vec<u8>, status: u16) -> Result<(), Errno> {
+    async fn answer(&self, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
         HeadWriter::response(head, status).end_with_length(0);
-        let mut outcome = Err(Errno::TIMEDOUT);
-        let write = async { outcome = self.stream.write_all(head).await };
-        io::within(MESSAGE_TIMEOUT, pin!(write)).await;
-        outcome
+        let mut stream = &self.stream;
+        let written = driver::within(MESSAGE_TIMEOUT, stream.write_all(head)).await;
+        written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Reads one request. It may take any time to begin, since the environment may be frozen and
     /// the connection is kept, and only so long to end.
     async fn read_request(&self, request: &mut Reader) -> Result<(), ReadError> {
         if !request.has_bytes() {
-            self.stream.readable().await;
+            self.stream.readable().await?;
             self.is_busy.set(true);
         }
-        let mut outcome = Err(ReadError::Lost);
-        let read = async { outcome = io::read(&self.stream, request).await };
-        io::within(MESSAGE_TIMEOUT, pin!(read)).await;
-        outcome
+        let read = driver::within(MESSAGE_TIMEOUT, driver::read(&self.stream, request)).await;
+        read.unwrap_or(Err(ReadError::Lost))
     }
 }
 
@@ -168,7 +173,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::SocketAddr;
+
+    use futures_lite::AsyncReadExt as _;
 
     use super::super::account::Accounting;
     use super::super::clock;
@@ -184,21 +191,30 @@ mod tests {
         let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let listening = pin!(listen(state, socket.into()));
-        io::run_test(listening, test(address, state))
+        driver::run_test(async move |executor| {
+            let listening = driver::spawn(executor, listen(state, executor, socket));
+            let outcome = test(address, state).await;
+            assert!(!listening.is_finished());
+            outcome
+        })
     }
 
-    async fn open(address: SocketAddr, bytes: &[u8]) -> Socket {
-        let stream = Socket::connect(address).await.unwrap();
+    async fn open(address: SocketAddr, bytes: &[u8]) -> Async<TcpStream> {
+        let mut stream = Async::<TcpStream>::connect(address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
     }
 
     /// The status of the next answer.
-    async fn status(stream: &Socket) -> Option<u16> {
+    async fn status(stream: &Async<TcpStream>) -> Option<u16> {
         let mut answer = Reader::new(Expect::Response, Limits::of_body(1_024));
-        io::read(stream, &mut answer).await.ok()?;
+        driver::read(stream, &mut answer).await.ok()?;
         answer.status()
+    }
+
+    /// Whether the listener closed the connection.
+    async fn is_closed(mut stream: &Async<TcpStream>) -> bool {
+        stream.read(&mut [0]).await.unwrap_or(0) == 0
     }
 
     #[test]
@@ -211,8 +227,8 @@ mod tests {
                 idle.push(stream);
             }
             // The first has been closed, the last has not, and nothing was lost.
-            assert_eq!(idle[0].read(&mut [0]).await.unwrap_or(0), 0);
-            let last = idle.last().unwrap();
+            assert!(is_closed(&idle[0]).await);
+            let mut last = idle.last().unwrap();
             last.write_all(BATCH.as_bytes()).await.unwrap();
             assert_eq!(status(last).await, Some(200));
             assert_eq!(state.figures(), []);
@@ -227,7 +243,7 @@ mod tests {
             for _ in 0..2 * CONNECTIONS_MAX {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.write_all(BATCH.as_bytes()).unwrap();
-                streams.push(Socket::new(stream.into()).unwrap());
+                streams.push(Async::new(stream).unwrap());
             }
             for stream in &streams {
                 assert_eq!(status(stream).await, Some(200));
@@ -249,7 +265,7 @@ mod tests {
             }
             let stream = open(address, BATCH.as_bytes()).await;
             assert_eq!(status(&stream).await, Some(200));
-            assert_eq!(begun[0].read(&mut [0]).await.unwrap_or(0), 0);
+            assert!(is_closed(&begun[0]).await);
             assert_eq!(state.figures(), [("dropped_deliveries", 1.0)]);
         });
     }

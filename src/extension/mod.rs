@@ -16,13 +16,14 @@ mod panic;
 mod predecessor;
 mod reporter;
 mod settings;
-mod signal;
 mod startup;
 mod telemetry;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::time::Duration;
+
+use async_executor::LocalExecutor;
 
 use self::account::Accounting;
 use self::metric::Key;
@@ -90,7 +91,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     }
     let interval_ms = ready.config.interval_ms;
     let state = State::new(accounting, resource, settings, interval_ms);
-    events::run(&mut ready, state);
+    events::run(&mut ready, state, LocalExecutor::new().leak());
     0
 }
 

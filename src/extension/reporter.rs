@@ -1,23 +1,24 @@
 //! What all parts of the extension share, on their one thread: the accounting and the exporters.
 
 use std::cell::RefCell;
-use std::future;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::account::{Accounting, Predecessor};
 use crate::extension::clock::{self, Instant};
 use crate::extension::deliver::lines::Sink;
 use crate::extension::deliver::otlp::Delivery;
+use crate::extension::io::Notify;
 use crate::extension::metric::{Batch, Key, Resource};
 use crate::extension::own_usage;
 use crate::extension::settings::exporters::Settings;
 use crate::extension::telemetry;
 use crate::shared::time::{Deadline, EpochMs};
 
-/// Shared by all.
+/// Shared by all tasks.
 pub(super) struct State {
     inner: RefCell<Inner>,
+    /// Says that telemetry came.
+    came: Notify,
 }
 
 /// Borrowed for as long as one call takes, never across an await.
@@ -45,6 +46,7 @@ impl State {
         // They last as long as the process.
         let settings: &Settings = Box::leak(Box::new(settings));
         Box::leak(Box::new(Self {
+            came: Notify::default(),
             inner: RefCell::new(Inner {
                 accounting,
                 delivery: Box::leak(Box::new(Delivery::new(settings.otlp.as_ref()))),
@@ -60,10 +62,8 @@ impl State {
 
     /// Sends what exporters have to send, for ever.
     pub(super) async fn send(&self) {
-        {
-            let delivery = self.inner.borrow().delivery;
-            delivery.send().await;
-        }
+        let delivery = self.inner.borrow().delivery;
+        delivery.send().await;
     }
 
     /// An INVOKE event came.
@@ -88,6 +88,8 @@ impl State {
             inner.accounting.lost_delivery(body.len() as u64);
         }
         inner.after_restore();
+        drop(inner);
+        self.came.notify();
     }
 
     /// A delivery was lost: refused, malformed, or cut off. How much was in it is known or 0.
@@ -97,7 +99,7 @@ impl State {
 
     /// Exports what is known and due: a cold start at once, warm figures once in an interval, or
     /// now. Nothing here waits for a receiver.
-    pub(super) fn export(&'static self, now: bool) {
+    pub(super) fn export(&self, now: bool) {
         let mut inner = self.inner.borrow_mut();
         let end = clock::monotonic() + WRITE_TIMEOUT;
         inner.export_cold_start(end);
@@ -123,10 +125,8 @@ impl State {
             inner.export_cold_start(end);
             inner.export_interval(end);
         }
-        {
-            let delivery = self.inner.borrow().delivery;
-            delivery.finish(end).await;
-        }
+        let delivery = self.inner.borrow().delivery;
+        delivery.finish(end).await;
         let inner = self.inner.borrow();
         let (points, _) = inner.undelivered();
         let (lines, _) = inner.lost;
@@ -153,14 +153,8 @@ impl State {
 
     /// Waits until every invocation has its report.
     pub(super) async fn last_report(&self) {
-        future::poll_fn(|_| {
-            if self.inner.borrow().accounting.awaits_report() {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
-        .await;
+        let is_here = || !self.inner.borrow().accounting.awaits_report();
+        self.came.until(is_here).await;
     }
 }
 
@@ -308,11 +302,13 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
     use std::os::unix::fs::OpenOptionsExt as _;
-    use std::pin::pin;
+
+    use async_io::Async;
+    use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
 
     use super::super::export::otlp::{Encoding, Otlp};
     use super::*;
-    use crate::extension::io::{self, Socket};
+    use crate::extension::io as driver;
     use crate::extension::settings::InitType;
     use crate::shared::http::{Expect, Limits, Reader};
 
@@ -374,20 +370,16 @@ mod tests {
         })
     }
 
-    fn run<T>(state: &State, work: impl Future<Output = T>) -> T {
-        io::run_test(pin!(state.send()), work)
+    fn run<T>(state: &'static State, work: impl Future<Output = T>) -> T {
+        driver::run_test(async |executor| {
+            driver::spawn(executor, state.send()).detach();
+            work.await
+        })
     }
 
     async fn sent(state: &State) {
-        let sending = state
-            .inner
-            .borrow()
-            .delivery
-            .outbox
-            .borrow_mut()
-            .sending
-            .take();
-        sending.unwrap().await;
+        let delivery = state.inner.borrow().delivery;
+        delivery.idle().await;
     }
 
     fn soon() -> Instant {
@@ -410,16 +402,7 @@ mod tests {
             // with a pause that is shorter.
             state.lost_delivery(1);
             state.export(true);
-            assert!(
-                state
-                    .inner
-                    .borrow()
-                    .delivery
-                    .outbox
-                    .borrow()
-                    .sending
-                    .is_none()
-            );
+            sent(state).await;
             let pause = state.inner.borrow().delivery.outbox.borrow().pause();
             assert!(Duration::from_secs(7_000) < pause, "{pause:?}");
             state.export_all(soon()).await;
@@ -458,9 +441,9 @@ mod tests {
             state.lost_delivery(1);
             state.export(true);
             // Taken, and never answered.
-            let accepted = Socket::new(listener.into()).unwrap();
-            let hanging = accepted.accept().await.unwrap();
-            let listener = TcpListener::from(accepted.descriptor().try_clone_to_owned().unwrap());
+            let listener = Async::new(listener).unwrap();
+            let (hanging, _) = listener.accept().await.unwrap();
+            let listener = listener.into_inner().unwrap();
             listener.set_nonblocking(false).unwrap();
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             let answers: &[&str] = Box::leak(vec![answer; 2].into());
@@ -486,29 +469,29 @@ mod tests {
         let state = state(otlp_to(&listener));
         run(state, async {
             state.lost_delivery(1);
-            let listener = Socket::new(listener.into()).unwrap();
+            let listener = Async::new(listener).unwrap();
             let mut taken = 0;
             let receiving = async {
                 loop {
-                    let stream = listener.accept().await.unwrap();
+                    let (stream, _) = listener.accept().await.unwrap();
                     let mut request = Reader::new(Expect::Request, Limits::of_body(10_000));
-                    io::read(&stream, &mut request).await.unwrap();
+                    driver::read(&stream, &mut request).await.unwrap();
                     if taken == 0 {
                         // A delivery is answered while the first batch is on its way.
                         state.lost_delivery(1);
                         state.export(true);
                         let second = async {
-                            listener.readable().await;
+                            listener.readable().await.unwrap();
                             unreachable!("two batches are on their way");
                         };
-                        io::within(Duration::from_millis(20), pin!(second)).await;
+                        driver::within(Duration::from_millis(20), second).await;
                     }
                     taken += 1;
                     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                    stream.write_all(answer).await.unwrap();
+                    (&stream).write_all(answer).await.unwrap();
                 }
             };
-            io::either(pin!(state.export_all(soon())), pin!(receiving)).await;
+            future::or(state.export_all(soon()), receiving).await;
             assert_eq!(taken, 2);
         });
     }
@@ -520,8 +503,8 @@ mod tests {
         run(state, async {
             state.lost_delivery(1);
             state.export(true);
-            let accepted = Socket::new(listener.into()).unwrap();
-            let hanging = accepted.accept().await.unwrap();
+            let accepted = Async::new(listener).unwrap();
+            let (mut hanging, _) = accepted.accept().await.unwrap();
             state.lost_delivery(1);
             state.export(true);
             let seed = format!(

@@ -4,18 +4,19 @@
 //! gone without anybody having been told.
 
 use std::cell::{Cell, RefCell};
-use std::future;
-use std::pin::pin;
+use std::net::TcpStream;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::{AsyncWriteExt as _, future};
 
 use crate::extension::clock::{self, Instant};
 use crate::extension::export::otlp::queue::{Dropped, Encoded, Queue};
 use crate::extension::export::otlp::response as otlp_answer;
 use crate::extension::export::otlp::retry::{self, Backoff, Verdict};
 use crate::extension::export::otlp::{self, Otlp};
-use crate::extension::io::{self, ReadError, Socket, Work};
+use crate::extension::io::{self as driver, Notify, ReadError};
 use crate::extension::log;
 use crate::extension::metric::{Batch, Resource};
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
@@ -26,6 +27,8 @@ pub(in crate::extension) struct Delivery {
     otlp: Cell<Option<&'static Otlp>>,
     /// Borrowed for as long as one call takes, never across an await.
     pub(in crate::extension) outbox: RefCell<Outbox>,
+    /// Says that the outbox is another than before.
+    changed: Notify,
 }
 
 pub(in crate::extension) struct Outbox {
@@ -37,14 +40,20 @@ pub(in crate::extension) struct Outbox {
     not_before_ms: u64,
     /// Whether it was the receiver that said so.
     is_told: bool,
-    pub(in crate::extension) sending: Option<Work<'static>>,
+    /// Whether the sending task sends.
+    is_sending: bool,
+    /// Changes when the sending task has to let go of what it sends.
+    generation: u32,
+    /// Whether SHUTDOWN came. What is left is sent by [`Delivery::finish`].
+    is_ending: bool,
 }
 
 impl Delivery {
     pub(in crate::extension) fn new(otlp: Option<&'static Otlp>) -> Self {
         Self {
             otlp: Cell::new(otlp),
-            outbox: RefCell::new(Outbox::new()),
+            outbox: RefCell::new(Outbox::new(0)),
+            changed: Notify::default(),
         }
     }
 
@@ -60,10 +69,12 @@ impl Delivery {
         }
     }
 
-    /// Forgets what was to be sent when a snapshot was made: it is that of every environment made
-    /// of it, and so are the seed, and a connection that leads nowhere now.
+    /// Forgets what was to be sent when a snapshot was made: every environment made of it has that,
+    /// and the seed, and a connection that leads nowhere now.
     pub(in crate::extension) fn restored(&self) {
-        self.outbox.replace(Outbox::new());
+        let generation = self.outbox.borrow().generation;
+        self.outbox.replace(Outbox::new(generation.wrapping_add(1)));
+        self.changed.notify();
     }
 
     /// What was lost since this was last asked.
@@ -71,47 +82,51 @@ impl Delivery {
         self.outbox.borrow_mut().queue.take_dropped()
     }
 
-    /// Begins to send what waits, if that is due.
-    pub(in crate::extension) fn start(&'static self) {
-        let outbox = &mut *self.outbox.borrow_mut();
-        // At the end what is on its way is sent by `finish` itself.
-        let is_free = outbox.sending.is_none() && outbox.in_flight.is_none();
-        if is_free && !outbox.queue.is_empty() && outbox.pause().is_zero() {
-            outbox.sending = Some(Box::pin(self.send_all(None)));
+    /// Lets the sending task look for what is due.
+    pub(in crate::extension) fn start(&self) {
+        self.changed.notify();
+    }
+
+    /// Sends what waits whenever that is due, for ever.
+    #[expect(clippy::infinite_loop, reason = "it ends with the process")]
+    pub(in crate::extension) async fn send(&self) {
+        loop {
+            self.changed.until(|| self.outbox.borrow().is_due()).await;
+            let generation = self.begin();
+            // First, so that what has to stop is not polled again.
+            let stopped = self
+                .changed
+                .until(|| self.outbox.borrow().generation != generation);
+            future::or(stopped, self.send_all(None)).await;
+            self.outbox.borrow_mut().is_sending = false;
+            self.changed.notify();
         }
     }
 
-    /// Goes on with what [`start`](Self::start) began, for ever.
-    pub(in crate::extension) async fn send(&self) {
-        future::poll_fn::<(), _>(|context| {
-            // It borrows the outbox itself.
-            let sending = self.outbox.borrow_mut().sending.take();
-            if let Some(mut sending) = sending
-                && sending.as_mut().poll(context).is_pending()
-            {
-                self.outbox.borrow_mut().sending = Some(sending);
-            }
-            Poll::Pending
-        })
-        .await;
+    fn begin(&self) -> u32 {
+        let outbox = &mut *self.outbox.borrow_mut();
+        outbox.is_sending = true;
+        outbox.generation
+    }
+
+    /// Waits until the sending task has nothing to do.
+    pub(in crate::extension) async fn idle(&self) {
+        let is_idle = || {
+            let outbox = self.outbox.borrow();
+            !outbox.is_sending && !outbox.is_due()
+        };
+        self.changed.until(is_idle).await;
     }
 
     /// Sends everything, until `end`. What is not sent then is lost.
     pub(in crate::extension) async fn finish(&self, end: Instant) {
         let left = end.saturating_duration_since(clock::monotonic());
-        let sending = self.outbox.borrow_mut().sending.take();
-        if let Some(mut sending) = sending {
-            // Its connection may be from before a freeze, and dead.
-            io::within(left / 4, sending.as_mut()).await;
-            self.outbox.borrow_mut().take_back();
-        }
-        {
-            let outbox = &mut *self.outbox.borrow_mut();
-            let left = end.saturating_duration_since(clock::monotonic());
-            if !outbox.is_told && left <= outbox.pause() {
-                outbox.not_before_ms = 0;
-            }
-        }
+        self.outbox.borrow_mut().is_ending = true;
+        // Its connection may be from before a freeze, and dead.
+        driver::within(left / 4, self.idle()).await;
+        let left = end.saturating_duration_since(clock::monotonic());
+        self.outbox.borrow_mut().take_over(left);
+        self.changed.notify();
         self.send_all(Some(end)).await;
         self.outbox.borrow_mut().queue.clear();
     }
@@ -126,7 +141,7 @@ impl Delivery {
                 if left.is_none_or(|left| left <= pause) {
                     return;
                 }
-                io::pause(pause).await;
+                Timer::after(pause).await;
                 continue;
             }
             let Some((otlp, batch)) = self.next() else {
@@ -179,14 +194,16 @@ impl Delivery {
 }
 
 impl Outbox {
-    fn new() -> Self {
+    fn new(generation: u32) -> Self {
         Self {
             queue: Queue::default(),
             in_flight: None,
             backoff: Backoff::new(clock::seed()),
             not_before_ms: 0,
             is_told: false,
-            sending: None,
+            is_sending: false,
+            generation,
+            is_ending: false,
         }
     }
 
@@ -194,10 +211,19 @@ impl Outbox {
         Duration::from_millis(self.not_before_ms.saturating_sub(clock::now().0))
     }
 
-    /// What was being sent, by what is no more, waits again.
-    fn take_back(&mut self) {
+    fn is_due(&self) -> bool {
+        !self.is_ending && !self.queue.is_empty() && self.pause().is_zero()
+    }
+
+    /// Takes what is being sent from the sending task, and puts it in front of the queue. A pause
+    /// that would take all the time `left` is over, unless the receiver asked for it.
+    fn take_over(&mut self, left: Duration) {
+        self.generation = self.generation.wrapping_add(1);
         if let Some(batch) = self.in_flight.take() {
             self.queue.put_back(batch);
+        }
+        if !self.is_told && left <= self.pause() {
+            self.not_before_ms = 0;
         }
     }
 }
@@ -208,9 +234,8 @@ impl Outbox {
 async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
     let limits = Limits::of_body(ANSWER_BYTES_MAX);
     let mut answer = Reader::new(Expect::Response, limits);
-    let mut is_whole = false;
-    let exchanged = async { is_whole = exchange(otlp, body, &mut answer).await.is_ok() };
-    io::within(within, pin!(exchanged)).await;
+    let exchanged = driver::within(within, exchange(otlp, body, &mut answer)).await;
+    let is_whole = exchanged.is_some_and(|exchanged| exchanged.is_ok());
     if !is_whole && answer.status().is_none() {
         answer.reset();
     }
@@ -226,8 +251,9 @@ async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> Result<(), R
         writer = writer.field(name, value.as_bytes());
     }
     writer.end_with_length(body.len());
-    let stream = Socket::connect(otlp.address).await?;
-    stream.write_all(&head).await?;
-    stream.write_all(body).await?;
-    io::read(&stream, answer).await
+    let stream = Async::<TcpStream>::connect(otlp.address).await?;
+    let mut writer = &stream;
+    writer.write_all(&head).await?;
+    writer.write_all(body).await?;
+    driver::read(&stream, answer).await
 }
