@@ -3,16 +3,19 @@
 //! A function is a `main` that hands a handler to [`main`](crate::main()):
 //!
 //! ```no_run
+//! use std::borrow::Cow;
+//!
 //! use bantam::Context;
 //! use serde::Deserialize;
 //!
 //! #[derive(Deserialize)]
 //! struct Greet<'a> {
-//!     name: &'a str,
+//!     #[serde(borrow)]
+//!     name: Cow<'a, str>,
 //! }
 //!
 //! fn greet(event: Greet<'_>, context: &Context<'_>) -> Result<String, bantam::Error> {
-//!     Ok(format!("hello {}, {:?} left", event.name, context.remaining()))
+//!     Ok(format!("hello {}, this is {}", event.name, context.request_id()))
 //! }
 //!
 //! fn main() {
@@ -23,8 +26,10 @@
 //! - [`typed!`] takes a function over types that serde reads and writes, [`raw!`] one over bytes,
 //!   and [`init!`] builds the handler once, in the init phase.
 //! - [`executable`] is the handler of the stock binary: it runs any program.
-//! - An error of a handler is reported on its invocation, with its sources; [`ErrorType`] lets a
-//!   type choose the name that callers see.
+//! - An error of a handler is reported on its invocation, with its sources. [`Error`] takes any
+//!   other by `?`, and [`ResultExt`] and [`ErrorType`] choose the name that callers see.
+//! - A handler is not async: it runs a future to its end on the user's executor, with `block_on`.
+//!   The examples `async_tokio` and `async_smol` show how.
 //! - A panic, on any thread, is reported on the invocation it broke, and the process executes
 //!   itself again in place. It never unwinds, so `catch_unwind` does not see it, and a panic hook
 //!   that was set before is not called.
@@ -48,8 +53,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 pub use runtime::{
-    Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, Init, InitFn,
-    executable, private, run,
+    Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, HandlerFn,
+    Init, InitFn, ResultExt, executable, handler_fn, private, run,
 };
 
 /// What a process is, by the name it was started under.

@@ -125,10 +125,10 @@ impl Client {
     pub(super) fn no_identity(&mut self, error: IdentityError) -> Result<(), Stop> {
         self.connection.close();
         self.failures += 1;
-        log::line(Level::Error, error.as_str());
+        log::line(Level::Error, &error.to_string());
         match api::after_next(Outcome::Lost(Some(200)), self.failures) {
             AfterNext::Exit(code) => {
-                let reason = error.as_str().to_owned();
+                let reason = error.to_string();
                 return Err(Stop { code, reason });
             }
             AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => os::sleep(pause),
@@ -139,7 +139,7 @@ impl Client {
 
     /// Answers an invocation.
     pub(super) fn answer(&mut self, context: &Context<'_>, post: Post<'_>) -> Result<(), Stop> {
-        self.answer_by_id(context.request_id(), context.invocation_id(), post)
+        self.answer_by_id(context.request_id(), context.invocation_id, post)
     }
 
     /// Answers an invocation of which only the ids are left.

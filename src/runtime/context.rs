@@ -1,16 +1,14 @@
-//! What the platform says about an invocation beside its event.
+//! The metadata of an invocation: what the platform sends beside the event.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::error::Error;
 use crate::shared::env::Function;
 use crate::shared::http::Head;
 use crate::shared::os;
-use crate::shared::os::exec::Change;
-use crate::shared::text::same;
 use crate::shared::time::{Deadline, EpochMs};
 
-/// What the platform says about an invocation beside its event.
+/// The metadata of an invocation: what the platform sends beside the event.
 ///
 /// It is borrowed from the receive buffer, like the event.
 /// A value that the platform left out or sent empty is `None`.
@@ -18,9 +16,15 @@ use crate::shared::time::{Deadline, EpochMs};
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
     request_id: &'a str,
+    /// A nonce that goes back with the answer, so that a late answer is not taken for the answer to
+    /// a retry with the same request id.
+    pub(super) invocation_id: Option<&'a str>,
     deadline: Option<Deadline>,
-    /// In the order of [`FIELDS`].
-    values: [Option<&'a str>; FIELDS.len()],
+    invoked_function_arn: Option<&'a str>,
+    trace_id: Option<&'a str>,
+    client_context: Option<&'a str>,
+    cognito_identity: Option<&'a str>,
+    tenant_id: Option<&'a str>,
     function: &'a Function,
 }
 
@@ -29,47 +33,42 @@ pub struct Context<'a> {
 pub(super) enum IdentityError {
     /// There is no request id, or an empty one.
     Missing,
-    /// The request id cannot be part of a path.
+    /// The request id is not UTF-8, or cannot be part of a path.
     Invalid,
 }
 
-impl IdentityError {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Missing => "an event came without Lambda-Runtime-Aws-Request-Id",
             Self::Invalid => "an event came with an invalid Lambda-Runtime-Aws-Request-Id",
-        }
+        })
     }
 }
 
+impl std::error::Error for IdentityError {}
+
 impl<'a> Context<'a> {
-    pub(super) fn parse(head: Head<'a>, function: &'a Function) -> Result<Self, IdentityError> {
-        let mut values = [None; FIELDS.len()];
-        for (name, value) in head.fields() {
-            let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
-                continue;
-            };
-            if !same(prefix, PREFIX) {
-                continue;
-            }
-            let known = HEADERS
-                .iter()
-                .position(|known| same(name, known.as_bytes()));
-            let Some((index, slot)) = known.and_then(|at| Some((at, values.get_mut(at)?))) else {
-                continue;
-            };
-            // What is no text is no id either, but it is not missing.
-            let no_text = if index == REQUEST_ID { "?" } else { "" };
-            let text = str::from_utf8(value).unwrap_or(no_text);
-            *slot = Some(text).filter(|text| !text.is_empty());
-        }
-        let deadline = values[DEADLINE];
-        let context = Self {
-            request_id: values[REQUEST_ID].unwrap_or_default(),
-            deadline: deadline.and_then(|deadline| Deadline::parse(deadline.as_bytes())),
-            values,
+    /// Reads the head of an event that came at `now`.
+    pub(super) fn parse(
+        head: Head<'a>,
+        function: &'a Function,
+        now: EpochMs,
+    ) -> Result<Self, IdentityError> {
+        let mut context = Self {
+            request_id: "",
+            invocation_id: None,
+            deadline: None,
+            invoked_function_arn: None,
+            trace_id: None,
+            client_context: None,
+            cognito_identity: None,
+            tenant_id: None,
             function,
         };
+        for (name, value) in head.fields() {
+            context.take(name, value, now);
+        }
         let unreserved =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
         if context.request_id.is_empty() {
@@ -78,6 +77,36 @@ impl<'a> Context<'a> {
             Ok(context)
         } else {
             Err(IdentityError::Invalid)
+        }
+    }
+
+    fn take(&mut self, name: &[u8], value: &'a [u8], now: EpochMs) {
+        let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
+            return;
+        };
+        if !prefix.eq_ignore_ascii_case(PREFIX) {
+            return;
+        }
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let text = || str::from_utf8(value).ok().filter(|text| !text.is_empty());
+        if is("Aws-Request-Id") {
+            // A request id that is not UTF-8 is invalid, not missing.
+            self.request_id = str::from_utf8(value).unwrap_or("?");
+        } else if is("Deadline-Ms") {
+            let deadline = Deadline::parse(value);
+            self.deadline = deadline.filter(|Deadline(end)| now < *end);
+        } else if is("Trace-Id") {
+            self.trace_id = text();
+        } else if is("Invoked-Function-Arn") {
+            self.invoked_function_arn = text();
+        } else if is("Invocation-Id") {
+            self.invocation_id = text();
+        } else if is("Client-Context") {
+            self.client_context = text();
+        } else if is("Cognito-Identity") {
+            self.cognito_identity = text();
+        } else if is("Aws-Tenant-Id") {
+            self.tenant_id = text();
         }
     }
 
@@ -93,30 +122,15 @@ impl<'a> Context<'a> {
         let EpochMs(now) = os::now();
         Self {
             request_id,
+            invocation_id: None,
             deadline: Some(Deadline(EpochMs(now.saturating_add(60_000)))),
-            values: [None; FIELDS.len()],
+            invoked_function_arn: None,
+            trace_id: None,
+            client_context: None,
+            cognito_identity: None,
+            tenant_id: None,
             function: NOTHING,
         }
-    }
-
-    /// A deadline is never made up; an event without one is answered with this.
-    pub(super) fn missing_deadline(&self) -> Option<Error> {
-        let message = "the event came without a valid Lambda-Runtime-Deadline-Ms";
-        self.deadline
-            .is_none()
-            .then(|| Error::new("Runtime.InvalidDeadline", message))
-    }
-
-    /// The nonce that goes back with the answer, so that a late answer is not taken for the answer
-    /// to a retry with the same request id.
-    pub(super) const fn invocation_id(&self) -> Option<&'a str> {
-        self.values[INVOCATION_ID]
-    }
-
-    /// The values as they were sent, with the names that `names` has for them.
-    pub(super) fn values(&self, names: &'static Names) -> impl Iterator<Item = Change<'a>> {
-        let named = names.iter().copied().zip(self.values);
-        named.filter(|(name, _)| !name.is_empty())
     }
 
     /// The id of the invocation, the same for every retry of it.
@@ -127,47 +141,57 @@ impl<'a> Context<'a> {
 
     /// When the invocation times out, in milliseconds since the epoch.
     ///
-    /// Local tools may state one that has long passed.
+    /// `None` if the platform did not say it, as some local tools do not, or if that time had passed
+    /// when the event came: `cargo lambda watch` sends a constant that lies in 1970.
     #[must_use]
-    pub fn deadline_ms(&self) -> u64 {
-        self.deadline.map_or(0, |deadline| deadline.0.0)
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline.map(|Deadline(EpochMs(ms))| ms)
     }
 
-    /// The time left until the invocation times out; zero when it has.
+    /// The time left until the invocation times out; zero when it has, and `None` if no deadline is
+    /// known, see [`Context::deadline_ms`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// fn has_time_for_one_more(context: &bantam::Context<'_>) -> bool {
+    ///     context.remaining().is_none_or(|left| Duration::from_secs(1) < left)
+    /// }
+    /// # assert!(has_time_for_one_more(&bantam::Context::for_test("id")));
+    /// ```
     #[must_use]
-    pub fn remaining(&self) -> Duration {
-        self.deadline
-            .map_or(Duration::ZERO, |deadline| deadline.remaining(os::now()))
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.remaining(os::now()))
     }
 
     /// The ARN that was invoked, with the version or alias if one was named.
     #[must_use]
     pub const fn invoked_function_arn(&self) -> Option<&'a str> {
-        self.values[ARN]
+        self.invoked_function_arn
     }
 
     /// The X-Ray trace header, also in `_X_AMZN_TRACE_ID` while the handler runs.
     #[must_use]
     pub const fn trace_id(&self) -> Option<&'a str> {
-        self.values[TRACE_ID]
+        self.trace_id
     }
 
     /// The client context as the platform sends it: JSON text.
     #[must_use]
     pub const fn client_context(&self) -> Option<&'a str> {
-        self.values[CLIENT_CONTEXT]
+        self.client_context
     }
 
     /// The Cognito identity as the platform sends it: JSON text.
     #[must_use]
     pub const fn cognito_identity(&self) -> Option<&'a str> {
-        self.values[COGNITO_IDENTITY]
+        self.cognito_identity
     }
 
     /// The tenant, for a function in tenant isolation mode.
     #[must_use]
     pub const fn tenant_id(&self) -> Option<&'a str> {
-        self.values[TENANT_ID]
+        self.tenant_id
     }
 
     /// The name of the function, where the environment says it.
@@ -189,62 +213,142 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What the names of all these fields start with.
-const PREFIX: &[u8] = b"Lambda-Runtime-";
-
-/// What is sent, in the order of the places below: the rest of the name of the field, and the names
-/// of the value as a variable and as a member for executables. The trace header is in a variable of
-/// its own, and the deadline is a member that is a number.
-const FIELDS: [[&str; 3]; 8] = [
-    [
-        "Aws-Request-Id",
-        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
-        "requestId",
-    ],
-    ["Deadline-Ms", "LAMBDA_RUNTIME_DEADLINE_MS", ""],
-    ["Invocation-Id", "", ""],
-    [
-        "Invoked-Function-Arn",
-        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-        "invokedFunctionArn",
-    ],
-    ["Trace-Id", "", "traceId"],
-    [
-        "Client-Context",
-        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-        "clientContext",
-    ],
-    [
-        "Cognito-Identity",
-        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-        "cognitoIdentity",
-    ],
-    ["Aws-Tenant-Id", "LAMBDA_RUNTIME_AWS_TENANT_ID", "tenantId"],
-];
-
-/// A name for each of [`FIELDS`], or none.
-pub(super) type Names = [&'static str; FIELDS.len()];
-
-// Each by itself, so that a program has only those that it uses.
-static HEADERS: Names = column(0);
-pub(super) static VARIABLES: Names = column(1);
-pub(super) static MEMBERS: Names = column(2);
-
-const fn column(of: usize) -> Names {
-    let mut names = [""; FIELDS.len()];
-    let mut at = 0;
-    while at < FIELDS.len() {
-        names[at] = FIELDS[at][of];
-        at += 1;
+impl<'a> Context<'a> {
+    /// The values with the names that `names` has for them.
+    pub(super) fn values(
+        &self,
+        names: &'static Names,
+    ) -> impl Iterator<Item = (&'static str, Option<&'a str>)> {
+        let values = [
+            Some(self.request_id),
+            self.invoked_function_arn,
+            self.trace_id,
+            self.client_context,
+            self.cognito_identity,
+            self.tenant_id,
+        ];
+        let named = names.iter().copied().zip(values);
+        named.filter(|(name, _)| !name.is_empty())
     }
-    names
 }
 
-const REQUEST_ID: usize = 0;
-const DEADLINE: usize = 1;
-const INVOCATION_ID: usize = 2;
-const ARN: usize = 3;
-const TRACE_ID: usize = 4;
-const CLIENT_CONTEXT: usize = 5;
-const COGNITO_IDENTITY: usize = 6;
-const TENANT_ID: usize = 7;
+pub(super) type Names = [&'static str; 6];
+
+pub(super) static VARIABLES: Names = [
+    "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+    "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+    "",
+    "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+    "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+    "LAMBDA_RUNTIME_AWS_TENANT_ID",
+];
+
+pub(super) static MEMBERS: Names = [
+    "requestId",
+    "invokedFunctionArn",
+    "traceId",
+    "clientContext",
+    "cognitoIdentity",
+    "tenantId",
+];
+
+/// How the names of all these fields start.
+const PREFIX: &[u8] = b"Lambda-Runtime-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::http::{Expect, Limits, Progress, Reader};
+
+    const NOW: EpochMs = EpochMs(1_700_000_000_000);
+
+    /// Parses the fields behind a status line; `check` sees the context.
+    fn parse<T>(fields: &[u8], check: impl FnOnce(&Context<'_>) -> T) -> Result<T, IdentityError> {
+        let head = [b"HTTP/1.1 200 OK\r\n", fields, b"Content-Length: 0\r\n\r\n"].concat();
+        let mut reader = Reader::new(Expect::Response, Limits::of_body(0));
+        reader.space().unwrap()[..head.len()].copy_from_slice(&head);
+        assert_eq!(reader.filled(head.len()).unwrap(), Progress::Complete);
+        let function = Function::default();
+        let context = Context::parse(reader.head(), &function, NOW)?;
+        Ok(check(&context))
+    }
+
+    #[test]
+    fn every_field_is_found_in_any_case_and_an_empty_one_is_absent() {
+        let fields = "LAMBDA-RUNTIME-AWS-REQUEST-ID: id-1\r\n\
+                      lambda-runtime-invocation-id: nonce\r\n\
+                      Lambda-Runtime-Deadline-Ms: 1700000000500\r\n\
+                      Lambda-Runtime-Invoked-Function-Arn: arn:x\r\n\
+                      lambda-Runtime-trace-Id: Root=1\r\n\
+                      Lambda-Runtime-Client-Context: {\"a\":\"\u{e9}\"}\r\n\
+                      Lambda-Runtime-Cognito-Identity: {}\r\n\
+                      Lambda-Runtime-Aws-Tenant-Id: tenant\r\n\
+                      Lambda-Runtime-Other: x\r\n\
+                      Lambda-Runtime-Clock-Id: x\r\n";
+        parse(fields.as_bytes(), |context| {
+            assert_eq!(context.request_id(), "id-1");
+            assert_eq!(context.invocation_id, Some("nonce"));
+            assert_eq!(context.deadline_ms(), Some(1_700_000_000_500));
+            assert_eq!(context.invoked_function_arn(), Some("arn:x"));
+            assert_eq!(context.trace_id(), Some("Root=1"));
+            assert_eq!(context.client_context(), Some("{\"a\":\"\u{e9}\"}"));
+            assert_eq!(context.cognito_identity(), Some("{}"));
+            assert_eq!(context.tenant_id(), Some("tenant"));
+        })
+        .unwrap();
+        let empty = b"Lambda-Runtime-Aws-Request-Id: id-1\r\nLambda-Runtime-Client-Context: \r\n";
+        parse(empty, |context| {
+            assert_eq!(context.client_context(), None);
+            assert_eq!(context.deadline_ms(), None);
+            assert_eq!(context.remaining(), None);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_deadline_that_is_no_number_or_has_passed_is_none() {
+        let table = [
+            ("1700000000001", Some(1_700_000_000_001)),
+            ("3228130696703", Some(3_228_130_696_703)),
+            ("1700000000000", None),
+            ("600000", None),
+            ("1795667745953.5", None),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ];
+        for (value, deadline) in table {
+            let fields = format!(
+                "Lambda-Runtime-Aws-Request-Id: id\r\nLambda-Runtime-Deadline-Ms: {value}\r\n"
+            );
+            let found = parse(fields.as_bytes(), |context| context.deadline_ms()).unwrap();
+            assert_eq!(found, deadline, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_that_cannot_be_answered_is_an_error() {
+        let table = [
+            (&b""[..], IdentityError::Missing),
+            (
+                b"Lambda-Runtime-Aws-Request-Id: \r\n",
+                IdentityError::Missing,
+            ),
+            (
+                b"Lambda-Runtime-Aws-Request-Id: a/b\r\n",
+                IdentityError::Invalid,
+            ),
+            (
+                b"Lambda-Runtime-Aws-Request-Id: a b\r\n",
+                IdentityError::Invalid,
+            ),
+            (
+                b"Lambda-Runtime-Aws-Request-Id: \xff\r\n",
+                IdentityError::Invalid,
+            ),
+        ];
+        for (fields, error) in table {
+            assert_eq!(parse(fields, |_| ()), Err(error));
+        }
+    }
+}

@@ -19,7 +19,7 @@ impl Error {
     /// The message, and behind it those of the sources. Some errors repeat their source in their
     /// own message; it is not said twice.
     pub(super) fn whole_message(&self) -> String {
-        let mut message = self.0.message.clone();
+        let mut message = self.0.message.clone().into_owned();
         for part in &self.0.sources {
             if !message.as_bytes().ends_with(part.as_bytes()) {
                 if !message.is_empty() {
@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn reports_are_bounded() {
         let long = "é".repeat(100_000);
-        let error = Error::new(&long, &long).with_stack_trace(vec![long.as_str(); 100]);
+        let error =
+            Error::new(long.clone(), long.clone()).with_stack_trace(vec![long.as_str(); 100]);
         let source = std::io::Error::other(long);
         let error = (0..100).fold(error, |error, _| error.with_source(&source));
         let failure = error;

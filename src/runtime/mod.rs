@@ -12,6 +12,7 @@ mod error_report;
 mod executable;
 mod handler;
 mod log;
+mod macros;
 mod panic;
 mod response;
 mod trace;
@@ -24,9 +25,10 @@ use crate::shared::os;
 use crate::shared::os::exec;
 
 pub use self::context::Context;
-pub use self::error::{Error, ErrorType};
+pub use self::error::{Error, ErrorType, ResultExt};
 pub use self::executable::{Executable, ExecutableInit, executable};
-pub use self::handler::{Handler, Init, InitFn, private};
+pub use self::handler::{Handler, HandlerFn, Init, InitFn, handler_fn};
+pub use self::macros::private;
 pub use self::response::{Answer, Answered};
 
 pub(crate) use self::log::write_line;
@@ -103,7 +105,7 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
             Ok(received) => received,
             Err(stop) => return stop,
         };
-        let context = match Context::parse(events.head(), &env.function) {
+        let context = match Context::parse(events.head(), &env.function, os::now()) {
             Ok(context) => context,
             Err(error) => match client.no_identity(error) {
                 Ok(()) => continue,
@@ -120,10 +122,7 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
             panic::start_over();
         }
         let answered = match received {
-            Received::Event => match context.missing_deadline() {
-                None => handler.handle(events.body(), &context, answer),
-                Some(failure) => answer.failure(failure),
-            },
+            Received::Event => handler.handle(events.body(), &context, answer),
             Received::Untaken(error) => {
                 answer.failure(Error::of_text("Runtime.EventTooLarge", error.to_string()))
             }

@@ -87,7 +87,7 @@ pub(super) fn invoking(context: &Context<'_>) -> Option<&'static Error> {
     };
     let mut watch = enter(Phase::Invoking);
     set(&mut watch.request_id, Some(context.request_id()));
-    set(&mut watch.invocation_id, context.invocation_id());
+    set(&mut watch.invocation_id, context.invocation_id);
     set(&mut watch.tenant_id, context.tenant_id());
     let doomed = watch.doomed.take()?;
     let restarts = watch.restarts;

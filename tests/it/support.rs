@@ -69,6 +69,12 @@ fn folder() -> PathBuf {
     shipped().unwrap_or_else(|| built.to_path_buf())
 }
 
+/// The folder that cargo builds into.
+pub(crate) fn target_folder() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_bantam"));
+    built.ancestors().nth(2).unwrap().to_path_buf()
+}
+
 /// `cargo test` builds the examples, but not when it is told to run one test target only.
 fn build() {
     static BUILT: Once = Once::new();
@@ -81,7 +87,7 @@ fn build() {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--bins"]);
         command.args(["--examples", "--target-dir"]);
-        command.arg(folder().parent().unwrap());
+        command.arg(target_folder());
         assert!(command.status().unwrap().success(), "{command:?}");
     });
 }

@@ -79,7 +79,9 @@ impl Handler for Executable {
 /// Runs one process for one event.
 fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     // A variable for which this invocation has no value goes: it would be that of the process.
-    let changes = context.values(&VARIABLES).collect();
+    let deadline = context.deadline_ms().map(|ms| ms.to_string());
+    let mut changes: Vec<_> = context.values(&VARIABLES).collect();
+    changes.push(("LAMBDA_RUNTIME_DEADLINE_MS", deadline.as_deref()));
     let started = Process::spawn(path, changes);
     let mut process = started.map_err(|error| not_started(path, error))?;
     let end = kill_at(context);
@@ -95,12 +97,9 @@ fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Erro
 }
 
 /// When a child is killed so that its error still gets out: a little before the deadline.
-/// `None` for a deadline that had passed when the event came, which says nothing.
+/// `None` if no deadline is known.
 fn kill_at(context: &Context<'_>) -> Option<Instant> {
-    let remaining = context.remaining();
-    if remaining.is_zero() {
-        return None;
-    }
+    let remaining = context.remaining()?;
     let margin = KILL_MARGIN.min(remaining / 2);
     Some(Instant::now() + remaining.saturating_sub(margin))
 }

@@ -90,7 +90,10 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let event = crate::runtime::handler::private::parse::<&RawValue>(event)?;
     let mut line = Vec::with_capacity(event.get().len() + 1_024);
     push(&mut line, "{\"context\":{\"deadlineMs\":");
-    push_decimal(&mut line, context.deadline_ms());
+    match context.deadline_ms() {
+        Some(deadline) => push_decimal(&mut line, deadline),
+        None => push(&mut line, "null"),
+    }
     for (name, value) in context.values(&MEMBERS) {
         json::write_member(name, value, &mut line);
     }

@@ -37,6 +37,22 @@ fn sqs_example_reports_the_messages_that_failed() {
     let failed = response["batchItemFailures"].as_array().unwrap();
     assert_eq!(failed.len(), 1);
     assert!((0..5).any(|index| id(index) == failed[0]["itemIdentifier"]));
+
+    let body = r#"{"item":"caf\u00e9","count":1}"#;
+    let escaped = json!({"Records": [{"messageId": "m", "body": body}]});
+    let response = env.respond(&escaped.to_string());
+    assert_eq!(response["batchItemFailures"], json!([]));
+}
+
+#[test]
+fn async_examples_wait_for_all_they_have_started() {
+    for example in ["async_tokio", "async_smol"] {
+        let env = start(function(example));
+        for _ in 0..2 {
+            assert_eq!(env.respond(r#"{"shops":["tea","caf\u00e9"]}"#), 7);
+        }
+        assert_eq!(env.spawned(), 1);
+    }
 }
 
 #[test]
@@ -109,6 +125,10 @@ fn a_malformed_event_is_the_error_of_its_invocation_alone() {
         (
             r#"{"text":7,"cow":"b","raw":1}"#,
             "text: invalid type: integer `7`, expected a borrowed",
+        ),
+        (
+            r#"{"text":"a\nb","cow":"b","raw":1}"#,
+            "; the string has escapes, which a &str cannot borrow: use Cow<str> with",
         ),
         (
             r#"{"text":"a","cow":"b","raw":1,"text":"c"}"#,

@@ -5,6 +5,7 @@ mod errors;
 mod events;
 mod executable;
 mod faults;
+mod mistakes;
 mod panics;
 mod persistent;
 mod steady;

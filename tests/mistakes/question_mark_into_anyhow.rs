@@ -1,0 +1,27 @@
+//= `?` couldn't convert the error
+//= is not implemented for `bantam::Error`
+
+use bantam::Context;
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize)]
+struct Order {
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct Receipt {
+    total: u32,
+}
+
+fn check(order: &Order) -> Result<u32, bantam::Error> {
+    Ok(order.count)
+}
+
+fn order(order: Order, _: &Context<'_>) -> anyhow::Result<Receipt> {
+    Ok(Receipt { total: check(&order)? })
+}
+
+fn main() {
+    bantam::main(bantam::typed!(order))
+}

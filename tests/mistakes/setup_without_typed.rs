@@ -1,0 +1,27 @@
+//= is not a handler
+//= becomes a handler by `bantam::typed!(function)`
+
+use bantam::Context;
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize)]
+struct Order {
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct Receipt {
+    total: u32,
+}
+
+fn order(order: Order, _: &Context<'_>) -> Result<Receipt, bantam::Error> {
+    Ok(Receipt { total: order.count })
+}
+
+fn setup() -> Result<fn(Order, &Context<'_>) -> Result<Receipt, bantam::Error>, bantam::Error> {
+    Ok(order)
+}
+
+fn main() {
+    bantam::main(bantam::init!(setup))
+}
