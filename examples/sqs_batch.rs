@@ -2,13 +2,17 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>
 
+use std::borrow::Cow;
+
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use bantam::Context;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Order<'a> {
-    item: &'a str,
+    // A `&str` would refuse a text with escapes, such as "caf\u00e9".
+    #[serde(borrow)]
+    item: Cow<'a, str>,
     count: u32,
 }
 
@@ -21,7 +25,7 @@ fn batch(event: SqsEvent, _: &Context<'_>) -> Result<SqsBatchResponse, bantam::E
             .map(serde_json::from_str::<Order<'_>>);
         match order {
             Some(Ok(order)) if order.count > 0 => log::info!("{} x {}", order.count, order.item),
-            Some(Ok(order)) => fail(&mut response, message.message_id.clone(), order.item),
+            Some(Ok(order)) => fail(&mut response, message.message_id.clone(), &order.item),
             Some(Err(error)) => fail(
                 &mut response,
                 message.message_id.clone(),
