@@ -234,8 +234,7 @@ fn request<'a>(
     path: &[&str],
     api: &Endpoint,
 ) -> HeadWriter<'a> {
-    HeadWriter::request(out, method, path, &api.authority)
-        .field("User-Agent", USER_AGENT.as_bytes())
+    HeadWriter::request(out, method, path, &api.authority).constant_field("User-Agent", USER_AGENT)
 }
 
 fn outcome(exchanged: &Result<(), ExchangeError>, reader: &Reader) -> Outcome {

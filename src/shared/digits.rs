@@ -3,25 +3,24 @@
 /// Reads decimal digits and nothing else: no sign, no white space, no overflow.
 #[must_use]
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
-    number(text, 10)
+    number::<10>(text)
 }
 
 /// Reads hexadecimal digits and nothing else, like [`decimal`].
 #[must_use]
 pub(crate) fn hexadecimal(text: &[u8]) -> Option<u64> {
-    number(text, 16)
+    number::<16>(text)
 }
 
-fn number(text: &[u8], base: u32) -> Option<u64> {
-    if text.is_empty() {
-        return None;
+fn number<const BASE: u32>(text: &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for byte in text {
+        let digit = char::from(*byte).to_digit(BASE)?;
+        value = value
+            .checked_mul(u64::from(BASE))?
+            .checked_add(u64::from(digit))?;
     }
-    text.iter().try_fold(0_u64, |value, byte| {
-        let digit = char::from(*byte).to_digit(base)?;
-        value
-            .checked_mul(u64::from(base))?
-            .checked_add(u64::from(digit))
-    })
+    (!text.is_empty()).then_some(value)
 }
 
 #[cfg(test)]

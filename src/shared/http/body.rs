@@ -2,7 +2,7 @@
 
 use super::error::HttpError;
 use super::head::{self, StartLine};
-use crate::shared::text::same;
+use crate::shared::digits::decimal;
 
 /// Where the body of a message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,29 +61,29 @@ pub(super) struct FramingFields {
 impl FramingFields {
     /// Looks at one field.
     pub(super) fn see(&mut self, name: &[u8], value: &[u8]) -> Result<(), HttpError> {
-        if same(name, b"content-length") {
+        if name.eq_ignore_ascii_case(b"content-length") {
             // A list of equal lengths could be folded into one; nobody who speaks to us sends one.
             // <https://www.rfc-editor.org/rfc/rfc9110#section-8.6>
             if self.content_length.is_some() {
                 return Err(HttpError::TwoContentLengths);
             }
             self.content_length = Some(length(value)?);
-        } else if same(name, b"transfer-encoding") {
-            if self.chunked || !same(value, b"chunked") {
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(HttpError::TransferCoding);
             }
             self.chunked = true;
-        } else if same(name, b"connection") {
+        } else if name.eq_ignore_ascii_case(b"connection") {
             for option in value.split(|byte| *byte == b',').map(head::trim) {
-                self.says_close |= same(option, b"close");
-                self.says_keep_alive |= same(option, b"keep-alive");
+                self.says_close |= option.eq_ignore_ascii_case(b"close");
+                self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         }
         Ok(())
     }
 
     /// <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
-    pub(super) fn decide(self, start: StartLine, to_head: bool) -> Result<Framing, HttpError> {
+    pub(super) fn decide(self, start: StartLine) -> Result<Framing, HttpError> {
         if self.chunked && self.content_length.is_some() {
             return Err(HttpError::LengthAndChunked);
         }
@@ -91,7 +91,7 @@ impl FramingFields {
             return Err(HttpError::TransferCoding);
         }
         let is_response = start.status != 0;
-        if is_response && (to_head || matches!(start.status, 100..=199 | 204 | 304)) {
+        if is_response && matches!(start.status, 100..=199 | 204 | 304) {
             return Ok(Framing::Empty);
         }
         Ok(match (self.chunked, self.content_length) {
@@ -120,5 +120,5 @@ fn length(value: &[u8]) -> Result<u64, HttpError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(HttpError::ContentLength);
     }
-    Ok(super::decimal(value).unwrap_or(u64::MAX))
+    Ok(decimal(value).unwrap_or(u64::MAX))
 }

@@ -9,11 +9,13 @@ pub(crate) enum HttpError {
     LoneCr,
     /// An LF that no CR precedes.
     BareLf,
+    /// A line holds a NUL.
+    Nul,
     /// The status line is not `HTTP/1.x CODE REASON`.
     StatusLine,
     /// The request line is not `METHOD TARGET HTTP/1.x`.
     RequestLine,
-    /// A field line is not `NAME: VALUE`, or holds a byte that it must not hold.
+    /// A field line is not `NAME: VALUE`.
     Field,
     /// A field line starts with white space: line folding, which RFC 9112 withdrew.
     FoldedField,
@@ -104,6 +106,7 @@ impl fmt::Display for HttpError {
             }
             Self::LoneCr => ("CR without LF", None),
             Self::BareLf => ("LF without CR", None),
+            Self::Nul => ("NUL in a line", None),
             Self::StatusLine => ("malformed status line", None),
             Self::RequestLine => ("malformed request line", None),
             Self::Field => ("malformed field line", None),

@@ -1,24 +1,23 @@
 //! Bytes in, one message at a time out. The body is never copied out of the receive buffer.
 
-use memchr::memchr2;
+use memchr::memchr3;
 
 use super::body::{CloseReason, Framing, FramingFields};
 use super::error::HttpError;
-use super::head::{self, Head, StartLine};
+use super::head::{self, Field, Head, StartLine};
+use crate::shared::digits::hexadecimal;
 use crate::shared::limits::{
     BUFFER_KEEP_BYTES, BUFFER_START_BYTES, CHUNK_LINE_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX,
     INTERIM_RESPONSES_MAX,
 };
 
-/// What a [`Reader`] reads.
+/// Which messages a [`Reader`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// Requests, as a server.
     Request,
-    /// Responses, as a client.
+    /// Responses, as a client that never asks with HEAD.
     Response,
-    /// Responses to HEAD: their fields speak of a body that does not come.
-    ResponseToHead,
 }
 
 /// How much a [`Reader`] accepts.
@@ -51,15 +50,18 @@ pub(crate) enum Progress {
 
 /// Reads messages into one buffer that is used again for the next.
 ///
+/// All positions are counted from `base`, where the message begins.
 /// Invariant: `head_start ≤ head_end ≤ body_start ≤ body_end ≤ section ≤ line ≤ at ≤ filled` and
-/// `filled ≤ buf.len()`, where what belongs to a later stage of the message counts only once that stage is reached.
+/// `base + filled ≤ buf.len()`. A position of a stage that has not been reached does not count.
 #[derive(Debug)]
 pub(crate) struct Reader {
     expect: Expect,
     limits: Limits,
     /// All of it is initialised; the length is the capacity in use.
     buf: Vec<u8>,
-    /// How much of `buf` has been filled by the driver.
+    /// Where in `buf` the message begins. Messages before it have been used.
+    base: usize,
+    /// How many bytes the driver has filled.
     filled: usize,
     /// How far the bytes have been examined.
     at: usize,
@@ -68,6 +70,10 @@ pub(crate) struct Reader {
     /// Where the section of lines starts that `line` belongs to: the head, a size line, a trailer.
     section: usize,
     head_start: usize,
+    /// Where the start line ends.
+    start_line_end: usize,
+    /// The fields of the head.
+    fields: Vec<Field>,
     head_end: usize,
     body_start: usize,
     body_end: usize,
@@ -78,12 +84,15 @@ pub(crate) struct Reader {
     error: HttpError,
     /// The start line, once it has been read.
     start: Option<StartLine>,
-    /// Fields of this section so far.
-    fields: usize,
+    /// Fields of the trailer section so far.
+    trailers: usize,
     /// Interim responses before this one.
     interim: usize,
     framing: FramingFields,
     until_close: bool,
+    /// Bytes that were moved inside the buffer, or to another one.
+    #[cfg(test)]
+    moved: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +117,14 @@ impl Reader {
             expect,
             limits,
             buf: Vec::new(),
+            base: 0,
             filled: 0,
             at: 0,
             line: 0,
             section: 0,
             head_start: 0,
+            start_line_end: 0,
+            fields: Vec::new(),
             head_end: 0,
             body_start: 0,
             body_end: 0,
@@ -120,10 +132,12 @@ impl Reader {
             left: 0,
             error: HttpError::Closed,
             start: None,
-            fields: 0,
+            trailers: 0,
             interim: 0,
             framing: FramingFields::default(),
             until_close: false,
+            #[cfg(test)]
+            moved: 0,
         }
     }
 
@@ -137,7 +151,6 @@ impl Reader {
     /// [`HttpError::NoMemory`], after which the message is lost.
     pub(crate) fn space(&mut self) -> Result<&mut [u8], HttpError> {
         self.close_gap();
-        let free = self.buf.len() - self.filled;
         let wanted = match self.state {
             State::Length => usize_of(self.left),
             // With room for the line end after the data and the last chunk behind it.
@@ -150,7 +163,10 @@ impl Reader {
             | State::Done
             | State::Failed => 1,
         };
-        if free < wanted {
+        if self.room() < wanted {
+            self.move_to_front();
+        }
+        if self.room() < wanted {
             // Nobody announces how many chunks there are, so they get room as lines do.
             let is_announced = self.state == State::Length;
             let doubled = if is_announced { 0 } else { self.buf.len() * 2 };
@@ -159,7 +175,35 @@ impl Reader {
                 return Err(self.fail(HttpError::NoMemory { bytes: length }));
             }
         }
-        Ok(self.buf.get_mut(self.filled..).unwrap_or_default())
+        let end = self.base + self.filled;
+        Ok(self.buf.get_mut(end..).unwrap_or_default())
+    }
+
+    /// Bytes that fit behind those that are filled.
+    const fn room(&self) -> usize {
+        self.buf.len() - self.base - self.filled
+    }
+
+    /// Moves the message to the front of the buffer, over those before it.
+    fn move_to_front(&mut self) {
+        if self.base != 0 {
+            self.buf.copy_within(self.base..self.base + self.filled, 0);
+            self.base = 0;
+            #[cfg(test)]
+            {
+                self.moved += self.filled;
+            }
+        }
+    }
+
+    /// Moves a part of the message down to `to`.
+    fn move_down(&mut self, start: usize, end: usize, to: usize) {
+        let part = self.base + start..self.base + end;
+        self.buf.copy_within(part, self.base + to);
+        #[cfg(test)]
+        {
+            self.moved += end - start;
+        }
     }
 
     /// Takes note that the driver filled `count` bytes of [`Reader::space`].
@@ -168,11 +212,8 @@ impl Reader {
     ///
     /// What is wrong with the bytes; the same error again on every later call.
     pub(crate) fn filled(&mut self, count: usize) -> Result<Progress, HttpError> {
-        debug_assert!(
-            count <= self.buf.len() - self.filled,
-            "more was filled than there was room"
-        );
-        self.filled = self.buf.len().min(self.filled + count);
+        debug_assert!(count <= self.room(), "more was filled than there was room");
+        self.filled += count.min(self.room());
         self.advance()
     }
 
@@ -211,13 +252,18 @@ impl Reader {
     /// The head of the message; empty before it is complete.
     #[must_use]
     pub(crate) fn head(&self) -> Head<'_> {
-        Head::checked(part(&self.buf, self.head_start, self.head_end))
+        Head {
+            start_line: self.part(self.head_start, self.start_line_end),
+            // Positions in the lines are counted from the start of the head.
+            lines: self.part(self.head_start, self.head_end),
+            fields: &self.fields,
+        }
     }
 
     /// The body of the message as far as it has arrived.
     #[must_use]
     pub(crate) fn body(&self) -> &[u8] {
-        part(&self.buf, self.body_start, self.body_end)
+        self.part(self.body_start, self.body_end)
     }
 
     /// The status of the response, known as soon as its status line has been read.
@@ -254,14 +300,22 @@ impl Reader {
         self.buf.capacity()
     }
 
-    /// Forgets the message and keeps the bytes behind it, which a client may have sent ahead.
+    /// Bytes that were moved so far.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn moved(&self) -> usize {
+        self.moved
+    }
+
+    /// Forgets the message and keeps the bytes behind it, which a client may have sent ahead. They
+    /// stay where they are, so that many small messages in one buffer are not moved for each.
     ///
     /// # Errors
     ///
     /// What is wrong with the bytes that were already there.
     pub(crate) fn next_message(&mut self) -> Result<Progress, HttpError> {
         let used = self.filled;
-        self.buf.copy_within(self.at..self.filled, 0);
+        self.base += self.at;
         self.filled -= self.at;
         self.restart(0);
         self.interim = 0;
@@ -273,17 +327,17 @@ impl Reader {
     /// been read by then can be the response to it.
     pub(crate) fn reset(&mut self) {
         let used = self.filled;
-        self.filled = 0;
+        (self.base, self.filled) = (0, 0);
         self.restart(0);
         self.interim = 0;
         self.give_back(used);
     }
 
-    /// Gives back a buffer that a large message left behind, once a message has needed less than a
-    /// quarter of it. A function whose events are all large keeps its buffer.
+    /// Gives back a buffer that a large message left behind, once less than a quarter of it has
+    /// been needed. A function whose events are all large keeps its buffer.
     fn give_back(&mut self, used: usize) {
         if self.buf.len() > BUFFER_KEEP_BYTES && used < self.buf.len() / 4 {
-            self.resize(BUFFER_KEEP_BYTES.max(used).max(self.filled));
+            self.resize(BUFFER_KEEP_BYTES.max(used));
         }
     }
 
@@ -291,7 +345,9 @@ impl Reader {
         (self.at, self.line, self.section) = (at, at, at);
         (self.head_start, self.head_end) = (at, at);
         (self.body_start, self.body_end) = (at, at);
-        (self.start, self.fields) = (None, 0);
+        self.start = None;
+        self.fields.clear();
+        self.trailers = 0;
         (self.framing, self.until_close) = (FramingFields::default(), false);
         self.state = State::Head;
     }
@@ -301,7 +357,12 @@ impl Reader {
         let mut buf = Vec::new();
         let has_room = buf.try_reserve_exact(length).is_ok();
         if has_room {
-            buf.extend_from_slice(part(&self.buf, 0, self.filled));
+            buf.extend_from_slice(self.part(0, self.filled));
+            #[cfg(test)]
+            {
+                self.moved += self.filled;
+            }
+            self.base = 0;
             // A block at a time: `Vec::resize` takes single bytes when it is compiled for size.
             let zeroes = [0; 512];
             while buf.len() < length {
@@ -322,8 +383,7 @@ impl Reader {
         );
         let gap = self.section.saturating_sub(self.body_end);
         if in_chunks && gap != 0 {
-            self.buf
-                .copy_within(self.section..self.filled, self.body_end);
+            self.move_down(self.section, self.filled, self.body_end);
             self.line -= gap;
             self.at -= gap;
             self.section -= gap;
@@ -359,8 +419,8 @@ impl Reader {
     /// The next whole line as a range without its line end, or `None` if it is still partial.
     /// `limit` bounds the section that the line belongs to; beyond it `too_long` is the error.
     ///
-    /// A line ends with CRLF and holds neither a CR nor an LF otherwise: accepting a bare LF is
-    /// allowed by <https://www.rfc-editor.org/rfc/rfc9112#section-2.2>, but no peer of ours sends
+    /// A line ends with CRLF and holds no CR, LF or NUL otherwise,
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>: accepting a bare LF is allowed by <https://www.rfc-editor.org/rfc/rfc9112#section-2.2>, but no peer of ours sends
     /// one, and where two parsers differ about line ends, one can be made to see other messages.
     fn take_line(
         &mut self,
@@ -368,9 +428,9 @@ impl Reader {
         too_long: fn(limit: usize, actual: usize) -> HttpError,
     ) -> Result<Option<(usize, usize)>, HttpError> {
         let end = self.filled.min(self.section.saturating_add(limit));
-        let unseen = part(&self.buf, self.at, end);
+        let unseen = self.part(self.at, end);
         let cut_off = end < self.filled;
-        let Some(text) = memchr2(b'\r', b'\n', unseen) else {
+        let Some(text) = memchr3(b'\r', b'\n', 0, unseen) else {
             self.at = end;
             return if cut_off {
                 Err(too_long(limit, limit + 1))
@@ -378,36 +438,45 @@ impl Reader {
                 Ok(None)
             };
         };
+        let line_end = unseen.get(text..).unwrap_or_default();
+        let (first, second) = (line_end.first().copied(), line_end.get(1).copied());
         // `at` stays at a CR until the byte behind it is there.
         self.at += text;
-        match unseen.get(text..).unwrap_or_default() {
-            [b'\r', b'\n', ..] => {
+        match (first, second) {
+            (Some(b'\r'), Some(b'\n')) => {
                 let line = (self.line, self.at);
                 self.at += 2;
                 self.line = self.at;
                 Ok(Some(line))
             }
-            [b'\r'] if cut_off => Err(too_long(limit, limit + 1)),
-            [b'\r'] => Ok(None),
-            [b'\r', ..] => Err(HttpError::LoneCr),
-            _ => Err(HttpError::BareLf),
+            (Some(b'\r'), None) if cut_off => Err(too_long(limit, limit + 1)),
+            (Some(b'\r'), None) => Ok(None),
+            (Some(b'\r'), Some(_)) => Err(HttpError::LoneCr),
+            (Some(b'\n'), _) => Err(HttpError::BareLf),
+            _ => Err(HttpError::Nul),
         }
     }
 
     fn head_lines(&mut self) -> Result<State, HttpError> {
         let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
         while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
-            let line = part(&self.buf, start, end);
+            let line = part(&self.buf, self.base + start, self.base + end);
             match self.start {
-                None if SERVES && self.expect == Expect::Request => {
-                    self.start = Some(head::request_line(line)?.2);
+                None => {
+                    let start_line = if SERVES && self.expect == Expect::Request {
+                        head::request_line(line)?.2
+                    } else {
+                        head::status_line(line)?
+                    };
+                    (self.start, self.start_line_end) = (Some(start_line), end);
                 }
-                None => self.start = Some(head::status_line(line)?),
                 Some(start_line) if line.is_empty() => return self.head_end(start_line),
                 Some(_) => {
-                    let (name, value) = head::split_field(line)?;
+                    let field = Field::parse(start - self.head_start, line)?;
+                    let (name, value) = field.split(line);
                     self.framing.see(name, value)?;
-                    self.count_field()?;
+                    self.fields.push(field);
+                    check_fields(self.fields.len())?;
                 }
             }
         }
@@ -430,10 +499,7 @@ impl Reader {
             return self.head_lines();
         }
         (self.body_start, self.body_end) = (self.at, self.at);
-        self.fields = 0;
-        let framing = self
-            .framing
-            .decide(start, self.expect == Expect::ResponseToHead)?;
+        let framing = self.framing.decide(start)?;
         self.until_close = framing == Framing::UntilClose;
         match framing {
             Framing::Empty => Ok(State::Done),
@@ -447,18 +513,7 @@ impl Reader {
         }
     }
 
-    fn count_field(&mut self) -> Result<(), HttpError> {
-        self.fields += 1;
-        if self.fields > FIELDS_MAX {
-            return Err(HttpError::TooManyFields {
-                limit: FIELDS_MAX,
-                actual: self.fields,
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether a body of `length` bytes is allowed.
+    /// Checks the length of a body, or of the part of it that is known.
     const fn check_body(&self, length: u64) -> Result<(), HttpError> {
         let limit = self.limits.body_bytes_max;
         if length > limit as u64 {
@@ -470,7 +525,8 @@ impl Reader {
         Ok(())
     }
 
-    /// How many bytes are here of those that are still to come, which are counted as come.
+    /// Takes the buffered bytes that belong to this body or chunk off `left`, and returns their
+    /// number.
     fn data(&mut self) -> usize {
         let count = usize_of(self.left).min(self.filled - self.at);
         self.left -= count as u64;
@@ -503,7 +559,7 @@ impl Reader {
         let Some((start, end)) = self.take_line(CHUNK_LINE_BYTES_MAX, too_long)? else {
             return Ok(State::ChunkSize);
         };
-        let line = part(&self.buf, start, end);
+        let line = self.part(start, end);
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
         let size = chunk_length(head::trim(size))?;
         if self.body_start == self.body_end {
@@ -520,8 +576,7 @@ impl Reader {
     fn chunk_data(&mut self) -> State {
         let count = self.data();
         if self.at != self.body_end {
-            self.buf
-                .copy_within(self.at..self.at + count, self.body_end);
+            self.move_down(self.at, self.at + count, self.body_end);
         }
         self.at += count;
         (self.line, self.section) = (self.at, self.at);
@@ -534,7 +589,7 @@ impl Reader {
     }
 
     fn chunk_end(&mut self) -> Result<State, HttpError> {
-        match part(&self.buf, self.at, self.filled) {
+        match self.part(self.at, self.filled) {
             [] | [b'\r'] => Ok(State::ChunkEnd),
             [b'\r', b'\n', ..] => {
                 self.at += 2;
@@ -548,25 +603,37 @@ impl Reader {
     fn trailer_lines(&mut self) -> Result<State, HttpError> {
         let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
         while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
-            let line = part(&self.buf, start, end);
+            let line = self.part(start, end);
             if line.is_empty() {
                 return Ok(State::Done);
             }
-            head::split_field(line)?;
-            self.count_field()?;
+            Field::parse(0, line)?;
+            self.trailers += 1;
+            check_fields(self.trailers)?;
         }
         Ok(State::Trailer)
     }
+
+    /// A part of the message; empty if there is no such part.
+    fn part(&self, start: usize, end: usize) -> &[u8] {
+        part(&self.buf, self.base + start, self.base + end)
+    }
+}
+
+fn part(buf: &[u8], start: usize, end: usize) -> &[u8] {
+    buf.get(start..end).unwrap_or_default()
+}
+
+const fn check_fields(actual: usize) -> Result<(), HttpError> {
+    if actual > FIELDS_MAX {
+        let limit = FIELDS_MAX;
+        return Err(HttpError::TooManyFields { limit, actual });
+    }
+    Ok(())
 }
 
 /// Whether there is a listener, so that requests have to be read.
 const SERVES: bool = cfg!(any(test, feature = "extension"));
-
-/// A part of the buffer; empty if there is no such part.
-#[inline(never)]
-fn part(buf: &[u8], start: usize, end: usize) -> &[u8] {
-    buf.get(start..end).unwrap_or_default()
-}
 
 /// Lengths above what memory can address are bounded by the body limit long before.
 fn usize_of(length: u64) -> usize {
@@ -578,5 +645,5 @@ fn chunk_length(text: &[u8]) -> Result<u64, HttpError> {
     if !is_number {
         return Err(HttpError::ChunkSize);
     }
-    super::hexadecimal(text).ok_or(HttpError::ChunkSizeOverflow)
+    hexadecimal(text).ok_or(HttpError::ChunkSizeOverflow)
 }

@@ -236,24 +236,6 @@ fn keep_alive() {
 }
 
 #[test]
-fn responses_to_head_have_no_body() {
-    run(
-        Expect::ResponseToHead,
-        &[
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-                ok("200", ""),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                ok("200", ""),
-            ),
-            ("HTTP/1.1 200 OK\r\n\r\n", ok("200", "")),
-        ],
-    );
-}
-
-#[test]
 fn requests() {
     run(
         Expect::Request,
@@ -274,7 +256,6 @@ fn requests() {
             ("GET  / HTTP/1.1\r\n\r\n", Err(HttpError::RequestLine)),
             ("GET / HTTP/2.0\r\n\r\n", Err(HttpError::RequestLine)),
             ("GET /\r\n\r\n", Err(HttpError::RequestLine)),
-            ("G(T / HTTP/1.1\r\n\r\n", Err(HttpError::RequestLine)),
             ("GET /\u{1} HTTP/1.1\r\n\r\n", Err(HttpError::RequestLine)),
             (" GET / HTTP/1.1\r\n\r\n", Err(HttpError::RequestLine)),
             ("\r\nGET / HTTP/1.1\r\n\r\n", Err(HttpError::RequestLine)),
@@ -328,12 +309,12 @@ fn malformed_messages_are_errors_with_a_name() {
         ("HTTP/1.1 2000 OK\r\n".to_owned(), HttpError::StatusLine),
         ("HTTP/1.1 099 OK\r\n".to_owned(), HttpError::StatusLine),
         ("HTTP/1.1 2x0 OK\r\n".to_owned(), HttpError::StatusLine),
-        ("HTTP/1.1 200 O\u{7}K\r\n".to_owned(), HttpError::StatusLine),
+        ("HTTP/1.1 200 O\u{0}K\r\n".to_owned(), HttpError::Nul),
         ("garbage\r\n".to_owned(), HttpError::StatusLine),
         (format!("{head}no colon\r\n"), HttpError::Field),
         (format!("{head}: no name\r\n"), HttpError::Field),
         (format!("{head}A : b\r\n"), HttpError::Field),
-        (format!("{head}A: \u{0}\r\n"), HttpError::Field),
+        (format!("{head}A: \u{0}\r\n"), HttpError::Nul),
         (format!("{head}A: b\r\n folded\r\n"), HttpError::FoldedField),
         (format!("{head}\tfolded\r\n"), HttpError::FoldedField),
         (
@@ -543,6 +524,34 @@ fn messages_follow_each_other() {
     }
 }
 
+/// Each byte is moved once at most: a peer that sends many small requests behind a large one must
+/// not cost the square of their number.
+#[test]
+fn requests_sent_ahead_are_not_moved_for_each_other() {
+    let mut stream = b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n".to_vec();
+    stream.resize(stream.len() + 1_000_000, b'x');
+    for _ in 0..30_000 {
+        stream.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+    }
+    let mut reader = Reader::new(Expect::Request, Limits::of_body(1 << 20));
+    let (mut rest, mut messages) = (stream.as_slice(), 0);
+    while !rest.is_empty() {
+        let space = reader.space().unwrap();
+        let count = space.len().min(rest.len());
+        space[..count].copy_from_slice(&rest[..count]);
+        rest = &rest[count..];
+        let mut progress = reader.filled(count).unwrap();
+        while progress == Progress::Complete {
+            messages += 1;
+            progress = reader.next_message().unwrap();
+        }
+    }
+    assert_eq!(messages, 30_001);
+    assert_eq!(reader.eof(), Err(HttpError::Closed));
+    assert!(reader.moved() < stream.len(), "{} bytes", reader.moved());
+    assert_eq!(reader.capacity(), BUFFER_KEEP_BYTES);
+}
+
 #[test]
 fn an_error_stays() {
     let mut reader = Reader::new(Expect::Response, LIMITS);
@@ -619,7 +628,7 @@ fn heads_are_written() {
         .end_with_length(1_234);
     assert_eq!(
         text(&out),
-        "POST /p/id1/response HTTP/1.1\r\nHost: h:1\r\nA: line  end   oké\r\nC: c\r\n\
+        "POST /p/id1/response HTTP/1.1\r\nHost: h:1\r\nA: line  end  \toké\r\nC: c\r\n\
          Content-Length: 1234\r\n\r\n"
     );
     HeadWriter::response(&mut out, 200).end_with_length(0);

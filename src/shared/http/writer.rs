@@ -1,5 +1,7 @@
 //! Messages out: a head into a buffer that is used again, and head and body as slices to write.
 
+use memchr::memchr3;
+
 use crate::shared::text::{push, push_decimal};
 
 /// Writes a head into a buffer, line by line.
@@ -13,6 +15,7 @@ pub(crate) struct HeadWriter<'a> {
 
 impl<'a> HeadWriter<'a> {
     /// Starts a request. `path` is the target in parts, so that nobody needs to join them.
+    /// `authority` is one that [`Endpoint`](crate::shared::endpoint::Endpoint) has taken apart.
     pub(crate) fn request(
         out: &'a mut Vec<u8>,
         method: &str,
@@ -23,11 +26,15 @@ impl<'a> HeadWriter<'a> {
         push(out, method);
         out.push(b' ');
         for part in path {
-            out.extend(part.bytes().filter(u8::is_ascii_graphic));
+            if memchr3(b' ', b'\r', b'\n', part.as_bytes()).is_none() {
+                push(out, part);
+            } else {
+                out.extend(part.bytes().filter(u8::is_ascii_graphic));
+            }
         }
         push(out, " HTTP/1.1\r\n");
         // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>: every request names its host.
-        Self { out }.field("Host", authority.as_bytes())
+        Self { out }.clean_field("Host", authority)
     }
 
     /// Starts a response. The reason phrase is left empty, as it may be:
@@ -45,15 +52,28 @@ impl<'a> HeadWriter<'a> {
     pub(crate) fn field(self, name: &str, value: &[u8]) -> Self {
         push(self.out, name);
         push(self.out, ": ");
-        let clean = |byte: &u8| {
-            if matches!(byte, b' '..=b'~' | 0x80..) {
-                *byte
-            } else {
-                b' '
-            }
-        };
-        self.out.extend(value.iter().map(clean));
+        let must_go = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        if value.iter().any(must_go) {
+            let clean = |byte| if must_go(byte) { b' ' } else { *byte };
+            self.out.extend(value.iter().map(clean));
+        } else {
+            self.out.extend_from_slice(value);
+        }
         push(self.out, "\r\n");
+        self
+    }
+
+    /// Adds a field whose value is a constant of the program.
+    #[must_use]
+    pub(crate) fn constant_field(self, name: &str, value: &'static str) -> Self {
+        self.clean_field(name, value)
+    }
+
+    /// Adds a field whose value is known to hold no control character.
+    fn clean_field(self, name: &str, value: &str) -> Self {
+        for part in [name, ": ", value, "\r\n"] {
+            push(self.out, part);
+        }
         self
     }
 
