@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::panic;
@@ -39,7 +40,9 @@ pub(super) fn always(level: Level, error_type: Option<&str>, message: &str) {
     write_line(&out);
 }
 
-/// Writes a line that is complete, with its line end, in one system call.
+/// Writes a line that is complete, with its line end, in one system call if the reader keeps up.
+///
+/// It waits for a slow reader, also where whoever shares the descriptor has made it non-blocking.
 ///
 /// The lock of the standard library is not taken: whoever holds it may be what panicked, or wait
 /// for it.
@@ -48,6 +51,10 @@ pub(crate) fn write_line(mut line: &[u8]) {
         match rustix::io::write(rustix::stdio::stderr(), line) {
             Ok(count) => line = line.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let stderr = rustix::stdio::stderr();
+                os::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None).ok();
+            }
             // There is nobody to tell.
             Err(_) => return,
         }
