@@ -213,45 +213,6 @@ impl<'a> Context<'a> {
     }
 }
 
-impl<'a> Context<'a> {
-    /// The values with the names that `names` has for them.
-    pub(super) fn values(
-        &self,
-        names: &'static Names,
-    ) -> impl Iterator<Item = (&'static str, Option<&'a str>)> {
-        let values = [
-            Some(self.request_id),
-            self.invoked_function_arn,
-            self.trace_id,
-            self.client_context,
-            self.cognito_identity,
-            self.tenant_id,
-        ];
-        let named = names.iter().copied().zip(values);
-        named.filter(|(name, _)| !name.is_empty())
-    }
-}
-
-pub(super) type Names = [&'static str; 6];
-
-pub(super) static VARIABLES: Names = [
-    "LAMBDA_RUNTIME_AWS_REQUEST_ID",
-    "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-    "",
-    "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-    "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-    "LAMBDA_RUNTIME_AWS_TENANT_ID",
-];
-
-pub(super) static MEMBERS: Names = [
-    "requestId",
-    "invokedFunctionArn",
-    "traceId",
-    "clientContext",
-    "cognitoIdentity",
-    "tenantId",
-];
-
 /// How the names of all these fields start.
 const PREFIX: &[u8] = b"Lambda-Runtime-";
 

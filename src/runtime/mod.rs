@@ -57,6 +57,10 @@ type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 
 /// The runtime, to its exit code.
 #[inline(never)]
 fn invoke(init: Start<'_>) -> u8 {
+    if executable::is_handler(exec::variable) {
+        log::line(Level::Fatal, executable::IS_HANDLER);
+        return 1;
+    }
     let env = Env::read(&exec::variable);
     let env = match &env {
         Ok(env) => env,

@@ -1,111 +1,116 @@
-//! A child process with its three pipes, driven from one thread and never beyond a deadline.
+//! The process of a handler with its three pipes, driven from one thread and never beyond a deadline.
 
-use std::ffi::CStr;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group,
+    pidfd_open, wait, waitid, waitpid,
 };
-use serde::de::IgnoredAny;
 
-use crate::runtime::error::Error;
-use crate::runtime::log;
-use crate::runtime::panic;
-use crate::shared::log_record::{Format, Level};
-use crate::shared::os::exec::{self, Change};
-use crate::shared::os::{self, Instant};
+use super::spawn::spawn;
+use super::stderr::{Stderr, log_line};
 
-/// A child in a process group of its own, so that it goes with all it has started.
+/// A child process that leads a process group of its own, so that it can be ended with all that it
+/// started in the group.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct Child {
     id: Pid,
-    /// Readable once the child has exited.
-    exited: OwnedFd,
-    /// The child has been waited for, so its process id may be another's by now.
-    reaped: bool,
+    /// Readable once the process has exited. Absent where a sandbox refuses `pidfd_open`.
+    exit: Option<OwnedFd>,
+    /// How the process ended, once that has been collected. From then on its id may be another's.
+    status: Option<ExitStatus>,
     input: Option<OwnedFd>,
     output: Option<OwnedFd>,
     errors: Option<OwnedFd>,
-    /// What the child has written and nobody has taken.
+    /// Output that has been read and not yet taken.
     read: Vec<u8>,
-    /// How much of that is known to hold no line end.
+    /// Bytes at the start of `read` in which there is no line end.
     searched: usize,
-    log: ErrorLog,
+    stderr: Stderr,
 }
 
-/// What a child is driven to.
+/// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Its exit.
+    /// The exit of the process.
     Exit,
     /// A whole line of output.
     Line,
 }
 
-/// Why driving a child came to its end.
+/// Why waiting ended.
 #[derive(Debug)]
 pub(super) enum Driven {
     /// There is a line.
     Line,
-    /// The child exited.
-    Exited(WaitStatus),
-    /// Time ran out.
+    /// The process exited.
+    Exited(ExitStatus),
+    /// The process closed its output, so that no line can come, and goes on.
+    Closed,
+    /// The time ran out.
     TimedOut,
     /// The output passed its limit.
     TooLarge,
 }
 
-impl Process {
-    /// Starts a program with pipes for its input, output and errors. It gets the environment of
-    /// this process with the changes, and without what is of no concern to it.
-    pub(super) fn spawn(path: &CStr, mut changes: Vec<Change<'_>>) -> Result<Box<Self>, Errno> {
-        changes.push((panic::RESTARTS, None));
-        let (child_input, input) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (output, child_output) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (errors, child_errors) = pipe_with(PipeFlags::CLOEXEC)?;
-        for pipe in [&input, &output, &errors] {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        let id = exec::spawn(path, &changes, &[child_input, child_output, child_errors])?;
-        let exited = match pidfd_open(id, PidfdFlags::empty()) {
-            Ok(exited) => exited,
-            Err(error) => {
-                end(id).ok();
-                return Err(error);
-            }
-        };
-        Ok(Box::new(Self {
+impl Child {
+    /// Starts a program, as [`spawn`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`].
+    pub(super) fn start(path: &Path, variables: &[(&str, Option<&str>)]) -> io::Result<Box<Self>> {
+        let mut child = spawn(path, variables)?;
+        let id = Pid::from_child(&child);
+        let input = child.stdin.take().map(OwnedFd::from);
+        let output = child.stdout.take().map(OwnedFd::from);
+        let errors = child.stderr.take().map(OwnedFd::from);
+        let child = Box::new(Self {
             id,
-            exited,
-            reaped: false,
-            input: Some(input),
-            output: Some(output),
-            errors: Some(errors),
+            exit: pidfd_open(id, PidfdFlags::empty()).ok(),
+            status: None,
+            input,
+            output,
+            errors,
             read: Vec::new(),
             searched: 0,
-            log: ErrorLog::default(),
-        }))
+            stderr: Stderr::default(),
+        });
+        for pipe in [&child.input, &child.output, &child.errors]
+            .into_iter()
+            .flatten()
+        {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(child)
     }
 
-    /// Writes `input` to the child and takes its output until the goal is reached, or until `end`,
-    /// or until there is more output than `output_bytes_max`. With the goal [`Until::Exit`] the
-    /// input ends behind its last byte.
+    /// Writes `input` to the process and reads its output, until the goal is reached, until `end`, or
+    /// until there is more output than `output_bytes_max`. What was not written stays in `input`.
+    /// With the goal [`Until::Exit`] the pipe is closed behind the input.
     ///
-    /// When the child exits, what it wrote is in the pipes; what its own children may still write is
-    /// not waited for.
+    /// When the process exits, all that it wrote is in the pipes. What its own children may still
+    /// write is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll` and `waitpid`.
     pub(super) fn drive(
         &mut self,
-        mut input: &[u8],
+        input: &mut &[u8],
         until: Until,
-        end: Option<Instant>,
+        mut end: Option<Instant>,
         output_bytes_max: usize,
     ) -> Result<Driven, Errno> {
-        let mut has_exited = false;
+        let (mut has_exited, mut is_closed) = (false, false);
         loop {
             if until == Until::Line && self.has_line() {
                 return Ok(Driven::Line);
@@ -114,58 +119,69 @@ impl Process {
                 return Ok(Driven::TooLarge);
             }
             if has_exited {
-                return self.reap().map(Driven::Exited);
+                return self.collect().map(Driven::Exited);
             }
-            // Without its output nothing is left to come but its exit.
-            let is_closed = self.output.is_none() && self.errors.is_none();
-            if is_closed || until == Until::Exit && input.is_empty() {
+            if until == Until::Line && self.output.is_none() && !is_closed {
+                is_closed = true;
+                // Most often it is about to exit, and the status says more.
+                let soon = now() + EXIT_GRACE;
+                end = Some(end.map_or(soon, |end| end.min(soon)));
+            }
+            let is_silent = self.output.is_none() && self.errors.is_none();
+            if is_silent || until == Until::Exit && input.is_empty() {
                 self.input = None;
             }
-            let ready = self.poll(!input.is_empty(), end)?;
-            let Some([can_write, has_output, has_errors, exited]) = ready else {
-                return Ok(Driven::TimedOut);
+            let Some([writable, readable, errors_readable, exited]) =
+                self.poll(!input.is_empty(), end)?
+            else {
+                return Ok(if is_closed {
+                    Driven::Closed
+                } else {
+                    Driven::TimedOut
+                });
             };
             has_exited = exited;
-            if can_write {
-                self.write(&mut input);
+            if writable {
+                self.write(input);
             }
-            if has_output || has_exited {
+            if readable || has_exited {
                 read_some(&mut self.output, &mut self.read, output_bytes_max + 1);
             }
-            if has_errors || has_exited {
-                self.read_errors();
+            if errors_readable || has_exited {
+                self.read_errors(ERRORS_READ_BYTES_MAX);
             }
         }
     }
 
-    /// Whether there is output that nobody has taken.
+    /// True if there is output beside white space that nobody has taken.
     pub(super) fn has_output(&mut self) -> bool {
         read_some(&mut self.output, &mut self.read, READ_AHEAD_BYTES_MAX);
+        if self.read.trim_ascii().is_empty() {
+            self.read.clear();
+            self.searched = 0;
+        }
         !self.read.is_empty()
     }
 
-    /// Whether the child has exited, or closed its output.
+    /// True if the process cannot take another event: it has exited, or closed a pipe.
     pub(super) fn is_over(&self) -> bool {
-        let mut exited = [PollFd::new(&self.exited, PollFlags::IN)];
-        self.output.is_none() || os::poll(&mut exited, Some(Duration::ZERO)) != Ok(0)
+        self.input.is_none() || self.output.is_none() || self.has_exited()
     }
 
-    fn has_line(&mut self) -> bool {
-        let unsearched = self.read.get(self.searched..).unwrap_or_default();
-        let found = memchr::memchr(b'\n', unsearched).is_some();
-        if !found {
-            self.searched = self.read.len();
-        }
-        found
+    /// Bytes that have been written to the process and that it has not read.
+    pub(super) fn unread_input(&self) -> u64 {
+        let input = self.input.as_ref();
+        input.map_or(0, |pipe| rustix::io::ioctl_fionread(pipe).unwrap_or(0))
+    }
+
+    /// Bytes of output that have been read and not taken.
+    pub(super) const fn pending_output(&self) -> usize {
+        self.read.len()
     }
 
     /// Takes the first line of the output, without its line end.
     pub(super) fn take_line(&mut self) -> Vec<u8> {
-        let end = self
-            .read
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or(self.read.len());
+        let end = memchr::memchr(b'\n', &self.read).unwrap_or(self.read.len());
         let rest = self.read.split_off(self.read.len().min(end + 1));
         self.searched = 0;
         let mut line = std::mem::replace(&mut self.read, rest);
@@ -178,31 +194,20 @@ impl Process {
         std::mem::take(&mut self.read)
     }
 
-    /// The failure of a child that exited with `status`: the end of what it wrote to its standard
-    /// error says why.
-    pub(super) fn failure(&mut self, status: WaitStatus) -> Error {
-        let killed = status.terminating_signal();
-        let (error_type, what, number) = match killed {
-            Some(signal) => ("Function.Killed", "was killed by signal", signal),
-            None => {
-                let code = status.exit_status().unwrap_or_default();
-                ("Function.ExitStatus", "exited with status", code)
-            }
-        };
-        let tail = self.errors_tail();
-        let message = if tail.is_empty() {
-            format!("the handler {what} {number}")
-        } else {
-            tail
-        };
-        Error::of_text(error_type, message)
+    /// The end of what the process wrote to its standard error. All of it is in the log then.
+    pub(super) fn errors_tail(&mut self) -> String {
+        self.read_errors(PIPE_BYTES_MAX);
+        self.stderr.finish(&mut log_line);
+        self.stderr.tail()
     }
 
-    /// The end of what the child wrote to its standard error.
-    pub(super) fn errors_tail(&mut self) -> String {
-        self.read_errors();
-        self.log.flush();
-        String::from_utf8_lossy(self.log.tail.trim_ascii()).into_owned()
+    fn has_line(&mut self) -> bool {
+        let unsearched = self.read.get(self.searched..).unwrap_or_default();
+        let found = memchr::memchr(b'\n', unsearched).is_some();
+        if !found {
+            self.searched = self.read.len();
+        }
+        found
     }
 
     fn write(&mut self, input: &mut &[u8]) {
@@ -210,131 +215,123 @@ impl Process {
         match rustix::io::write(pipe, input) {
             Ok(count) => *input = input.get(count..).unwrap_or_default(),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // A child need not read its input.
-            Err(_closed) => {
-                self.input = None;
-                *input = &[];
+            // A process need not read its input.
+            Err(_closed) => self.input = None,
+        }
+    }
+
+    fn read_errors(&mut self, limit: usize) {
+        let mut bytes = Vec::new();
+        read_some(&mut self.errors, &mut bytes, limit);
+        self.stderr.add(&bytes, &mut log_line);
+    }
+
+    /// Ends what is left of the process group, and collects how the process ended.
+    ///
+    /// What an invocation leaves behind would run in the time of later ones, as often as the
+    /// environment is thawed. A process that has left the group is out of reach.
+    fn collect(&mut self) -> Result<ExitStatus, Errno> {
+        kill_process_group(self.id, Signal::KILL).ok();
+        loop {
+            if let Some(status) = self.status {
+                return Ok(status);
+            }
+            match waitpid(Some(self.id), WaitOptions::empty()) {
+                Ok(Some((_, status))) => self.status = Some(exit_status(status.as_raw())),
+                // Without WNOHANG there is a status, or an error.
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(error) => {
+                    // Somebody else has collected it.
+                    self.status = Some(exit_status(UNKNOWN_STATUS));
+                    return Err(error);
+                }
             }
         }
     }
 
-    fn read_errors(&mut self) {
-        let mut bytes = Vec::new();
-        read_some(&mut self.errors, &mut bytes, ERRORS_READ_BYTES_MAX);
-        self.log.add(&bytes);
+    fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.status.is_some() || !matches!(waitid(WaitId::Pid(self.id), options), Ok(None))
     }
 
-    /// Ends what is left of the process group and collects the child.
-    ///
-    /// Nothing that an invocation started outlives it, or it would run, frozen and thawed, in the
-    /// time of others.
-    fn reap(&mut self) -> Result<WaitStatus, Errno> {
-        self.reaped = true;
-        end(self.id)
-    }
-
-    /// Waits for the child to take input, to have output or errors, or to have exited: which of the
-    /// four it does, or `None` when time runs out.
-    fn poll(&self, unwritten: bool, end: Option<Instant>) -> Result<Option<[bool; 4]>, Errno> {
-        let input = self.input.as_ref().filter(|_| unwritten);
-        let output = self.output.as_ref();
-        let sources = [input, output, self.errors.as_ref(), Some(&self.exited)];
-        // A source that is not there is polled as the child's exit, and its answer not used.
-        let mut fds =
-            sources.map(|source| PollFd::new(source.unwrap_or(&self.exited), PollFlags::IN));
-        if let Some(input) = input {
-            fds[0] = PollFd::new(input, PollFlags::OUT);
-        }
+    /// Waits until the process takes input, has output, has errors or has exited, and says which of
+    /// the four. `None` when the time runs out.
+    fn poll(&self, has_input: bool, end: Option<Instant>) -> Result<Option<[bool; 4]>, Errno> {
+        let input = self.input.as_ref().filter(|_| has_input);
+        let sources = [
+            (input, PollFlags::OUT),
+            (self.output.as_ref(), PollFlags::IN),
+            (self.errors.as_ref(), PollFlags::IN),
+            (self.exit.as_ref(), PollFlags::IN),
+        ];
+        let present = sources
+            .iter()
+            .filter_map(|(fd, flags)| Some(((*fd)?, *flags)));
+        let mut fds: Vec<_> = present.map(|(fd, flags)| PollFd::new(fd, flags)).collect();
         loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = end.map(|end| end.saturating_duration_since(now()));
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            match os::poll(&mut fds, left) {
-                Ok(0) if end.is_some() => return Ok(None),
+            let step = match &self.exit {
+                Some(_) => left,
+                None => Some(left.map_or(EXIT_CHECK, |left| left.min(EXIT_CHECK))),
+            };
+            // A time that is too long for the kernel is for ever.
+            let step = step.and_then(|step| Timespec::try_from(step).ok());
+            match poll(&mut fds, step.as_ref()) {
+                Ok(0) if self.exit.is_some() => {}
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
-        let mut ready = [false; 4];
-        for ((ready, source), fd) in ready.iter_mut().zip(sources).zip(fds) {
-            *ready = source.is_some() && !fd.revents().is_empty();
+        let mut events = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut ready = sources.map(|(fd, _)| fd.is_some() && events.next() == Some(true));
+        if self.exit.is_none() {
+            ready[3] = self.has_exited();
         }
         Ok(Some(ready))
     }
 }
 
-impl Drop for Process {
+impl Drop for Child {
     fn drop(&mut self) {
-        if !self.reaped {
-            self.reap().ok();
+        if self.status.is_none() {
+            self.collect().ok();
         }
         self.errors_tail();
     }
 }
 
-/// Standard error of a child on its way to the log, line by line, with its end kept.
-#[derive(Debug, Default)]
-struct ErrorLog {
-    /// A line that has no end yet.
-    line: Vec<u8>,
-    /// The end of everything that was written.
-    tail: Vec<u8>,
-}
-
-impl ErrorLog {
-    fn add(&mut self, bytes: &[u8]) {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if part.ends_with(b"\n") || self.line.len() > LINE_BYTES_MAX {
-                self.flush();
-            }
-        }
-        self.tail.extend_from_slice(bytes);
-        let excess = self.tail.len().saturating_sub(TAIL_BYTES_MAX);
-        self.tail.drain(..excess);
+/// Collects the processes that this one inherited as process 1 of a container, which would stay as
+/// zombies. `child` is the child that is running, if there is one.
+pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
+    if getpid() != Pid::INIT {
+        return;
     }
-
-    /// Writes the line, whatever the level. In JSON format one that is no JSON becomes the message
-    /// of a record.
-    fn flush(&mut self) {
-        if self.line.is_empty() {
-            return;
-        }
-        if !self.line.ends_with(b"\n") {
-            self.line.push(b'\n');
-        }
-        let is_json = || {
-            self.line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(&self.line).is_ok()
-        };
-        if log::format() == Format::Text || is_json() {
-            log::write_line(&self.line);
-        } else {
-            log::always(
-                Level::Info,
-                None,
-                &String::from_utf8_lossy(self.line.trim_ascii_end()),
-            );
-        }
-        self.line.clear();
-    }
-}
-
-/// Kills a process group and waits for the process that leads it.
-fn end(id: Pid) -> Result<WaitStatus, Errno> {
-    kill_process_group(id, Signal::KILL).ok();
-    loop {
-        match waitpid(Some(id), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Ok(status),
-            // Without WNOHANG there is a status, or an error.
-            Ok(None) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
+    while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
+        if let Some(child) = child.as_deref_mut().filter(|child| child.id == id) {
+            kill_process_group(id, Signal::KILL).ok();
+            child.status = Some(exit_status(status.as_raw()));
         }
     }
 }
 
-/// Reads what is there, until `into` has at least `limit` bytes; closes the pipe at its end.
+/// The time by the clock that deadlines of processes are set by.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place here that asks the clock"
+)]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+fn exit_status(raw: i32) -> ExitStatus {
+    ExitStatus::from_raw(raw)
+}
+
+/// Reads what is there, until `into` has at least `limit` bytes. Closes the pipe at its end.
 fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
     while let Some(reader) = pipe
         && into.len() < limit
@@ -349,17 +346,25 @@ fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
     }
 }
 
-/// Bytes of standard error that are reported when a child fails.
-const TAIL_BYTES_MAX: usize = 4 * 1024;
+/// How long a process that has closed its output may take to exit.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
 
-/// Bytes of a line of standard error; a longer one is written in parts.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// How often to look for the exit of a process where `poll` cannot wait for it.
+const EXIT_CHECK: Duration = Duration::from_millis(5);
 
-/// Bytes of output that are looked at before there is an input.
+/// The status of a process that somebody else collected: 255.
+const UNKNOWN_STATUS: i32 = 0xFF00;
+
+/// Bytes of output that are looked at between events.
 const READ_AHEAD_BYTES_MAX: usize = 4 * 1024;
 
 /// Bytes that there is room for in a read, at least.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
-/// Bytes of standard error taken at once.
+/// Bytes of standard error that are read at once, while there is other work.
 const ERRORS_READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that a pipe can hold, at most, without a privilege.
+///
+/// <https://man7.org/linux/man-pages/man7/pipe.7.html>
+const PIPE_BYTES_MAX: usize = 1024 * 1024;

@@ -1,29 +1,35 @@
-//! Any executable as the handler: `_HANDLER` names it, and it is started for every invocation.
+//! Any executable as the handler. `_HANDLER` names it.
 //!
-//! The event is its standard input, its standard output is the response, and what it writes to
-//! standard error goes to the log. The format is in `docs/executable-handlers.md`.
+//! It is started for each event, or once for all of them. Both forms are described in
+//! `docs/executable-handlers.md`.
 
+mod check;
 mod child;
+mod error;
 mod persistent;
+mod spawn;
+mod stderr;
 
-use std::ffi::{CStr, CString, OsStr};
-use std::iter;
-use std::os::unix::ffi::OsStrExt as _;
-use std::time::Duration;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, stat};
-use rustix::io::Errno;
+use serde::de::IgnoredAny;
 
-use self::child::{Driven, Process, Until};
+use self::check::{Fault, check};
+use self::child::{Child, Driven, Until, now};
+use self::error::{ExecutableError, Missing};
 use self::persistent::Persistent;
-use crate::runtime::context::{Context, VARIABLES};
+use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Handler, Init};
+use crate::runtime::log;
 use crate::runtime::response::{Answer, Answered};
-use crate::shared::env::Env;
+use crate::runtime::{panic, trace};
+use crate::shared::env::{self, Env};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
-use crate::shared::os::{self, Instant};
-use crate::shared::text::push;
+use crate::shared::log_record::Level;
+use crate::shared::os::exec;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
 #[must_use]
@@ -31,7 +37,7 @@ pub const fn executable() -> ExecutableInit {
     ExecutableInit(())
 }
 
-/// What [`executable`] returns.
+/// Finds and starts the executable; [`executable`] makes it.
 #[derive(Debug)]
 pub struct ExecutableInit(());
 
@@ -41,148 +47,282 @@ pub struct Executable(Mode);
 
 #[derive(Debug)]
 enum Mode {
-    PerInvocation(CString),
+    PerInvocation(PerInvocation),
     Persistent(Persistent),
+}
+
+/// A program that is started for each event.
+#[derive(Debug)]
+struct PerInvocation {
+    program: Program,
+    /// A response that is not JSON has been noticed.
+    warned: bool,
+}
+
+/// The file of a handler, and where the runtime is.
+#[derive(Debug)]
+struct Program {
+    path: PathBuf,
+    /// The value of `AWS_LAMBDA_RUNTIME_API`, for [`CHILD_OF`].
+    api: String,
 }
 
 impl Init for ExecutableInit {
     type Handler = Executable;
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
-        let path = find(env)?;
-        match env.handler_mode {
-            None | Some("per-invocation") => Ok(Executable(Mode::PerInvocation(path))),
-            Some("persistent") => Persistent::start(path)
-                .map(Mode::Persistent)
-                .map(Executable),
-            Some(other) => Err(Error::of_text(
-                "Runtime.InvalidHandlerMode",
-                format!("BANTAM_HANDLER_MODE is {other:?}, expected per-invocation or persistent"),
-            )),
-        }
+        spawn::heed_children();
+        let program = Program::find(env).map_err(Error::typed)?;
+        let mode = match env.handler_mode {
+            None | Some("per-invocation") => Mode::PerInvocation(PerInvocation {
+                program,
+                warned: false,
+            }),
+            Some("persistent") => Mode::Persistent(Persistent::start(program)?),
+            Some(other) => return Err(Error::typed(ExecutableError::Mode(other.to_owned()))),
+        };
+        Ok(Executable(mode))
     }
 }
 
 impl Handler for Executable {
     fn handle(&mut self, event: &[u8], context: &Context<'_>, answer: Answer<'_>) -> Answered {
         let outcome = match &mut self.0 {
-            Mode::PerInvocation(path) => run(path, event, context),
+            Mode::PerInvocation(program) => program.run(event, context).map_err(Error::typed),
             Mode::Persistent(process) => process.call(event, context),
         };
         match outcome {
             Ok(body) => answer.json_text(&body),
-            Err(failure) => answer.failure(failure),
+            Err(error) => answer.failure(error),
         }
     }
 }
 
-/// Runs one process for one event.
-fn run(path: &CStr, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-    // A variable for which this invocation has no value goes: it would be that of the process.
-    let deadline = context.deadline_ms().map(|ms| ms.to_string());
-    let mut changes: Vec<_> = context.values(&VARIABLES).collect();
-    changes.push(("LAMBDA_RUNTIME_DEADLINE_MS", deadline.as_deref()));
-    let started = Process::spawn(path, changes);
-    let mut process = started.map_err(|error| not_started(path, error))?;
-    let end = kill_at(context);
-    match process
-        .drive(event, Until::Exit, end, PAYLOAD_BYTES_MAX)
-        .map_err(lost)?
-    {
-        Driven::Exited(status) if status.exit_status() == Some(0) => Ok(process.take_output()),
-        Driven::Exited(status) => Err(process.failure(status)),
-        Driven::TimedOut => Err(timed_out(&mut process)),
-        Driven::TooLarge | Driven::Line => Err(too_large()),
-    }
-}
-
-/// When a child is killed so that its error still gets out: a little before the deadline.
-/// `None` if no deadline is known.
-fn kill_at(context: &Context<'_>) -> Option<Instant> {
-    let remaining = context.remaining()?;
-    let margin = KILL_MARGIN.min(remaining / 2);
-    Some(Instant::now() + remaining.saturating_sub(margin))
-}
-
-fn timed_out(process: &mut Process) -> Error {
-    let tail = process.errors_tail();
-    let mut message = "the handler was killed shortly before the deadline".to_owned();
-    if !tail.is_empty() {
-        message.push_str("; it had written: ");
-        message.push_str(&tail);
-    }
-    Error::of_text("Function.Timeout", message)
-}
-
-fn too_large() -> Error {
-    let message = format!("a response of over {PAYLOAD_BYTES_MAX} bytes, the limit");
-    Error::of_text("Function.ResponseSizeTooLarge", message)
-}
-
-fn not_started(path: &CStr, error: Errno) -> Error {
-    let hint = match error {
-        // Neither a program for this machine nor a script that names one.
-        Errno::NOEXEC => " (a script needs a first line like #!/bin/sh)",
-        Errno::NOENT => " (its interpreter may be missing)",
-        _ => "",
-    };
-    let (path, error) = (path.to_string_lossy(), os::error_text(error));
-    let message = ["cannot start ", &path, ": ", &error, hint].concat();
-    Error::of_text("Runtime.HandlerNotStarted", message)
-}
-
-fn lost(error: Errno) -> Error {
-    let message = ["lost the handler: ", &os::error_text(error)].concat();
-    Error::of_text("Runtime.HandlerLost", message)
-}
-
-/// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
-/// without a slash.
-fn find(env: &Env) -> Result<CString, Error> {
-    let not_found = |message| Error::of_text("Runtime.HandlerNotFound", message);
-    let Some(handler) = env.handler else {
-        let message = "_HANDLER is not set: it names the executable that handles events";
-        return Err(not_found(message.to_owned()));
-    };
-    let mut message = format!("handler {handler:?}: looked for");
-    let root = env.task_root.map_or(TASK_ROOT, OsStr::as_bytes);
-    let path = env.path.unwrap_or_default().as_bytes();
-    let path = (!handler.contains('/')).then(|| path.split(|byte| *byte == b':'));
-    let mut comma = " ";
-    for folder in iter::once(root).chain(path.into_iter().flatten()) {
-        let candidate = in_folder(folder, handler);
-        let verdict = match stat(&*candidate) {
-            Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => "a folder",
-            Ok(found) if found.st_mode & 0o111 == 0 => "not executable",
-            Ok(_) => return Ok(candidate),
-            Err(Errno::NOENT) => "not found",
-            Err(_) => "not accessible",
+impl PerInvocation {
+    /// Runs one process for one event.
+    fn run(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, ExecutableError> {
+        let deadline = context.deadline_ms().map(|ms| ms.to_string());
+        let mut child = self
+            .program
+            .start(&variables(context, deadline.as_deref()))?;
+        let end = kill_at(context.remaining(), now());
+        let driven = child.drive(&mut &*event, Until::Exit, end, PAYLOAD_BYTES_MAX);
+        let outcome = match driven.map_err(ExecutableError::Lost)? {
+            Driven::Exited(status) if status.success() => Ok(child.take_output()),
+            Driven::Exited(status) => Err(ExecutableError::Ended {
+                status,
+                stderr: child.errors_tail(),
+            }),
+            Driven::TimedOut => Err(ExecutableError::TimedOut {
+                missing: Missing::Exit,
+                stderr: child.errors_tail(),
+            }),
+            Driven::TooLarge | Driven::Line | Driven::Closed => Err(ExecutableError::TooLarge),
         };
-        for part in [comma, &candidate.to_string_lossy(), " (", verdict, ")"] {
-            message.push_str(part);
+        drop(child);
+        child::collect_orphans(None);
+        if let Ok(output) = &outcome {
+            self.look_at(output);
         }
-        comma = ", ";
+        outcome
     }
-    Err(not_found(message))
+
+    /// Warns once if the output is not JSON. It is the response in any case, but most often a line
+    /// for the log is the reason.
+    fn look_at(&mut self, output: &[u8]) {
+        let is_json = || serde_json::from_slice::<IgnoredAny>(output).is_ok();
+        if self.warned || output.is_empty() || is_json() {
+            return;
+        }
+        self.warned = true;
+        let message = format!(
+            "the response is not JSON: {:?} (standard output is the response; what goes to the log \
+             belongs on standard error)",
+            quoted(output)
+        );
+        log::line(Level::Warn, &message);
+    }
 }
 
-/// The path of `name` in a folder. No folder is the one that the process is in, and an absolute name
-/// is a path by itself.
-fn in_folder(folder: &[u8], name: &str) -> CString {
-    let mut path = Vec::new();
-    if !name.starts_with('/') && !folder.is_empty() {
-        path.extend_from_slice(folder);
-        if !folder.ends_with(b"/") {
-            path.push(b'/');
+impl Program {
+    /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
+    /// without a slash.
+    fn find(env: &Env) -> Result<Self, ExecutableError> {
+        let handler = env.handler.ok_or(ExecutableError::NoHandler)?;
+        let path = env.path.map(std::env::split_paths);
+        let folders: Vec<PathBuf> = path.into_iter().flatten().collect();
+        let root = Path::new(env.task_root.unwrap_or_else(|| OsStr::new(TASK_ROOT)));
+        let others: &[PathBuf] = if handler.contains('/') { &[] } else { &folders };
+        let mut looked_for = Vec::new();
+        for folder in std::iter::once(root).chain(others.iter().map(PathBuf::as_path)) {
+            let path = in_folder(folder, handler);
+            match check(&path, &folders) {
+                Ok(()) => {
+                    let api = exec::variable(env::API).unwrap_or_default();
+                    let api = api.to_string_lossy().into_owned();
+                    return Ok(Self { path, api });
+                }
+                Err(Fault::Runtime) => return Err(ExecutableError::Runtime(path)),
+                Err(fault @ (Fault::NotFound(_) | Fault::NotAFile | Fault::NotExecutable)) => {
+                    looked_for.push((path, fault));
+                }
+                Err(fault) => return Err(ExecutableError::NotStartable(path, fault)),
+            }
         }
+        Err(ExecutableError::NotFound {
+            handler: handler.to_owned(),
+            looked_for,
+        })
     }
-    push(&mut path, name);
-    // Variables hold no NUL.
-    CString::new(path).unwrap_or_default()
+
+    /// Starts a process with these variables changed.
+    fn start(&self, variables: &[(&str, Option<&str>)]) -> Result<Box<Child>, ExecutableError> {
+        let own = [(CHILD_OF, Some(self.api.as_str())), (panic::RESTARTS, None)];
+        let variables = [variables, &own].concat();
+        let started = Child::start(&self.path, &variables);
+        started.map_err(|error| ExecutableError::NotStarted(self.path.clone(), error))
+    }
 }
+
+/// The path of `name` in a folder. An absolute name is a path by itself, and an empty folder is the
+/// one that the process is in.
+fn in_folder(folder: &Path, name: &str) -> PathBuf {
+    if folder.as_os_str().is_empty() {
+        return Path::new(".").join(name);
+    }
+    folder.join(name)
+}
+
+/// The variables that a process gets for its event. One for which this invocation has no value is
+/// removed, since the runtime itself may have been given it.
+fn variables<'a>(
+    context: &Context<'a>,
+    deadline: Option<&'a str>,
+) -> [(&'static str, Option<&'a str>); 7] {
+    [
+        ("LAMBDA_RUNTIME_AWS_REQUEST_ID", Some(context.request_id())),
+        ("LAMBDA_RUNTIME_DEADLINE_MS", deadline),
+        (
+            "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+            context.invoked_function_arn(),
+        ),
+        ("LAMBDA_RUNTIME_CLIENT_CONTEXT", context.client_context()),
+        (
+            "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+            context.cognito_identity(),
+        ),
+        ("LAMBDA_RUNTIME_AWS_TENANT_ID", context.tenant_id()),
+        (trace::NAME, context.trace_id()),
+    ]
+}
+
+/// When to kill a process so that its error still gets out: a little before the deadline, if there
+/// is one.
+fn kill_at(remaining: Option<Duration>, now: Instant) -> Option<Instant> {
+    let remaining = remaining?;
+    let margin = KILL_MARGIN.min(remaining / 2);
+    Some(now + remaining.saturating_sub(margin))
+}
+
+/// The beginning of something that a handler wrote, for a message.
+fn quoted(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes.get(..QUOTED_BYTES_MAX * 2).unwrap_or(bytes));
+    let text = text.trim();
+    match text.get(..text.floor_char_boundary(QUOTED_BYTES_MAX)) {
+        Some(start) if start.len() < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}
+
+/// True if this process was started as the handler of another runtime with the same Runtime API.
+///
+/// It must not ask for an event: it would get the one that it was started for, and start a process for
+/// it in turn. A runtime below a handler that has an API of its own, such as one under an emulator, is
+/// not meant.
+pub(super) fn is_handler(lookup: impl Fn(&str) -> Option<OsString>) -> bool {
+    lookup(CHILD_OF).is_some_and(|api| Some(api) == lookup(env::API))
+}
+
+/// What a runtime says that was started as a handler.
+pub(super) const IS_HANDLER: &str = "this is a Lambda runtime, and it was started as the handler of \
+    another one: set the function's handler (_HANDLER) to the executable that handles events; a \
+    function in Rust needs none, because its own binary is the bootstrap";
+
+/// The variable that marks handlers: the address of the API that their runtime uses.
+const CHILD_OF: &str = "_BANTAM_CHILD_OF";
 
 /// Where Lambda unpacks the function's code.
-const TASK_ROOT: &[u8] = b"/var/task";
+const TASK_ROOT: &str = "/var/task";
 
-/// How long before the deadline a child is killed, or half of what is left if that is less.
+/// How long before the deadline a process is killed, or half of what is left if that is less.
 const KILL_MARGIN: Duration = Duration::from_millis(100);
+
+/// Bytes of what a handler wrote that a message shows.
+const QUOTED_BYTES_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_killed_a_little_before_the_deadline() {
+        let now = now();
+        assert_eq!(kill_at(None, now), None);
+        let table = [
+            (1, Some(0)),
+            (100, Some(50)),
+            (200, Some(100)),
+            (900_000, Some(899_900)),
+        ];
+        for (remaining, expected) in table {
+            let end = kill_at(Some(Duration::from_millis(remaining)), now);
+            let found = end.map(|end| end.saturating_duration_since(now));
+            // Half of a millisecond is cut off.
+            let found = found.map(|left| left.as_millis());
+            assert_eq!(found, expected, "{remaining}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_is_a_handler_if_it_has_the_same_api() {
+        let table = [
+            (None, Some("127.0.0.1:9001"), false),
+            (Some("127.0.0.1:9001"), Some("127.0.0.1:9001"), true),
+            (Some("127.0.0.1:9001"), Some("127.0.0.1:9002"), false),
+            (Some("127.0.0.1:9001"), None, false),
+        ];
+        for (parent, own, expected) in table {
+            let lookup = |name: &str| match name {
+                CHILD_OF => parent.map(OsString::from),
+                _ => own.map(OsString::from),
+            };
+            assert_eq!(is_handler(lookup), expected, "{parent:?} {own:?}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_is_short_and_whole() {
+        assert_eq!(quoted(b" hello\r"), "hello");
+        assert_eq!(quoted("x".repeat(100).as_bytes()), "x".repeat(100));
+        assert_eq!(quoted("x".repeat(101).as_bytes()), "x".repeat(100) + "…");
+        let start = "-".to_owned() + &"é".repeat(49);
+        assert_eq!(quoted((start.clone() + "éé").as_bytes()), start + "…");
+        assert_eq!(quoted(&[0xFF; 2]), "\u{FFFD}\u{FFFD}");
+    }
+
+    #[test]
+    fn names_are_found_in_folders() {
+        let table = [
+            ("/var/task", "a.sh", "/var/task/a.sh"),
+            ("/var/task/", "bin/a", "/var/task/bin/a"),
+            ("/var/task", "/opt/a", "/opt/a"),
+            ("", "a", "./a"),
+            ("", "/opt/a", "/opt/a"),
+        ];
+        for (folder, name, path) in table {
+            assert_eq!(in_folder(Path::new(folder), name), Path::new(path));
+        }
+    }
+}

@@ -1,30 +1,86 @@
 //! A handler process that lives as long as the environment, for programs that are costly to start.
 //!
-//! One line of JSON in, one line of JSON out; the format is in `docs/executable-handlers.md`.
+//! It reads and writes lines of JSON. The format is in `docs/executable-handlers.md`.
 
-use std::borrow::Cow;
-use std::ffi::{CStr, CString};
 use std::fmt;
+use std::time::{Duration, Instant};
 
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::child::{Driven, Process, Until};
-use super::{kill_at, lost, not_started, timed_out, too_large};
-use crate::runtime::context::{Context, MEMBERS};
+use super::child::{self, Child, Driven, Until, now};
+use super::error::{ExecutableError, Missing, ProtocolError};
+use super::{Program, kill_at, quoted};
+use crate::runtime::context::Context;
 use crate::runtime::error::Error;
+use crate::runtime::{log, trace};
 use crate::shared::json;
 use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
-use crate::shared::os::Instant;
-use crate::shared::text::{push, push_decimal};
+use crate::shared::log_record::Level;
 
 /// A handler that is started in the init phase, and again after it was lost.
 #[derive(Debug)]
 pub(super) struct Persistent {
-    path: CString,
-    process: Option<Box<Process>>,
+    program: Program,
+    process: Option<Box<Child>>,
 }
 
-/// What a line from the process says.
+/// One line to the process.
+#[derive(Serialize)]
+struct Input<'a> {
+    context: InputContext<'a>,
+    event: &'a RawValue,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InputContext<'a> {
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invoked_function_arn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_context: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cognito_identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<&'a str>,
+}
+
+/// One line from the process.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    #[serde(default)]
+    ready: Option<bool>,
+    /// `null` is a response too.
+    #[serde(borrow, default, deserialize_with = "present")]
+    response: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<OutputError>,
+    #[serde(default)]
+    request_id: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", expecting = "an object")]
+struct OutputError {
+    error_type: Text,
+    error_message: Text,
+    #[serde(default)]
+    stack_trace: Option<Vec<Text>>,
+}
+
+/// A string, with U+FFFD for what is not Unicode: some programs cut text in the middle of a character,
+/// and write half of a surrogate pair as the escape that JSON has for it.
+struct Text(String);
+
+/// What a line says.
+#[derive(Debug)]
 enum Said<'a> {
     Ready,
     Response(&'a RawValue),
@@ -32,12 +88,12 @@ enum Said<'a> {
 }
 
 impl Persistent {
-    /// Starts the process and waits until it says that it is ready. The init phase bounds the
-    /// wait: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
-    pub(super) fn start(path: CString) -> Result<Self, Error> {
-        let process = start(&path, None)?;
+    /// Starts the process and waits until it is ready. The init phase bounds the wait:
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
+    pub(super) fn start(program: Program) -> Result<Self, Error> {
+        let process = program.start_persistent(None)?;
         Ok(Self {
-            path,
+            program,
             process: Some(process),
         })
     }
@@ -45,61 +101,142 @@ impl Persistent {
     /// Handles one event.
     pub(super) fn call(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
         let line = input_line(event, context)?;
-        let end = kill_at(context);
-        // It exited between invocations, or wrote a line that nobody asked for, which must not
-        // become the answer to this event. Nothing of this event has reached it.
-        let is_lost = |process: &mut Box<Process>| process.has_output() || process.is_over();
+        let end = kill_at(context.remaining(), now());
+        child::collect_orphans(self.process.as_deref_mut());
+        // It ended between events, or wrote a line then, which must not become the answer to this
+        // event. Nothing of this event has reached it.
+        let is_lost = |process: &mut Box<Child>| process.has_output() || process.is_over();
         if self.process.as_mut().is_some_and(is_lost) {
             self.process = None;
         }
-        // Taken out, so that a process which fails in any way is dropped, and with that killed.
+        // A process that fails in any way is dropped here, and with that killed.
         let mut process = match self.process.take() {
             Some(process) => process,
-            None => start(&self.path, end)?,
+            None => self.program.start_persistent(end)?,
         };
-        let line = read_line(&mut process, &line, end)?;
-        let (said, request_id) = parse(&line)?;
-        if request_id.is_some_and(|id| id != context.request_id()) {
-            return Err(out_of_step("it answered another request"));
-        }
-        let outcome = match said {
-            Said::Response(response) => Ok(response.get().as_bytes().to_vec()),
-            Said::Error(failure) => Err(failure),
-            Said::Ready => return Err(out_of_step("it said ready instead of answering")),
-        };
-        if process.has_output() {
-            return Err(out_of_step("it wrote more than one line"));
-        }
+        let answer = answer(&mut process, &line, context.request_id(), end)?;
         self.process = Some(process);
-        outcome
+        answer
     }
 }
 
-fn start(path: &CStr, end: Option<Instant>) -> Result<Box<Process>, Error> {
-    let started = Process::spawn(path, Vec::new());
-    let mut process = started.map_err(|error| not_started(path, error))?;
-    let line = read_line(&mut process, b"", end)?;
-    match parse(&line)?.0 {
-        Said::Ready => Ok(process),
-        Said::Error(failure) => Err(failure),
-        Said::Response(_) => Err(out_of_step("it answered before it said ready")),
+impl Program {
+    fn start_persistent(&self, end: Option<Instant>) -> Result<Box<Child>, Error> {
+        // The process outlives the invocation that it may be started in.
+        let mut process = self.start(&[(trace::NAME, None)]).map_err(Error::typed)?;
+        let line = match end {
+            Some(_) => process.line(&mut &b""[..], READY, end),
+            None => first_line(&mut process),
+        };
+        let line = line.map_err(Error::typed)?;
+        match parse(&line).map_err(broken)?.0 {
+            Said::Ready => Ok(process),
+            Said::Error(error) => Err(error),
+            Said::Response(_) => Err(broken(ProtocolError::NotReady)),
+        }
+    }
+}
+
+/// Waits for the first line without a limit, and warns when that takes long: the platform ends the
+/// init phase without a word about the reason.
+fn first_line(process: &mut Child) -> Result<Vec<u8>, ExecutableError> {
+    let warn_at = now() + START_WARNING;
+    match process.line(&mut &b""[..], READY, Some(warn_at)) {
+        Err(ExecutableError::TimedOut { missing, .. }) => {
+            let seconds = START_WARNING.as_secs();
+            let message = format!("the persistent handler is not ready after {seconds} s{missing}");
+            log::line(Level::Warn, &message);
+            process.line(&mut &b""[..], READY, None)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Sends a line and reads the answer to it. The outer error says that the process is of no more use.
+fn answer(
+    process: &mut Child,
+    line: &[u8],
+    request_id: &str,
+    end: Option<Instant>,
+) -> Result<Result<Vec<u8>, Error>, Error> {
+    let mut unsent = line;
+    let line = process
+        .line(&mut unsent, "an answer", end)
+        .map_err(Error::typed)?;
+    let (said, answered) = parse(&line).map_err(broken)?;
+    // The next event would be written behind the rest of this one, and every answer would be the
+    // answer to the event before. A reader may leave the line end.
+    if !unsent.is_empty() || process.unread_input() > 1 {
+        return Err(broken(ProtocolError::EventUnread));
+    }
+    if let Some(id) = answered.filter(|id| id != request_id) {
+        return Err(broken(ProtocolError::OtherRequest(id)));
+    }
+    let outcome = match said {
+        Said::Response(response) => Ok(response.get().as_bytes().to_vec()),
+        Said::Error(error) => Err(error),
+        Said::Ready => return Err(broken(ProtocolError::ReadyAgain)),
+    };
+    if process.has_output() {
+        return Err(broken(ProtocolError::MoreOutput));
+    }
+    Ok(outcome)
+}
+
+impl Child {
+    /// Sends `input` and reads a line that is not blank, without its byte order mark. `expected` is
+    /// what the line should be, for the error.
+    fn line(
+        &mut self,
+        input: &mut &[u8],
+        expected: &'static str,
+        end: Option<Instant>,
+    ) -> Result<Vec<u8>, ExecutableError> {
+        let limit = PAYLOAD_BYTES_MAX + ENVELOPE_BYTES_MAX;
+        loop {
+            let driven = self.drive(input, Until::Line, end, limit);
+            return Err(match driven.map_err(ExecutableError::Lost)? {
+                Driven::Line => {
+                    let line = self.take_line();
+                    // Parsers may ignore it: <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>.
+                    let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
+                    if text.trim_ascii().is_empty() {
+                        continue;
+                    }
+                    return Ok(text.to_vec());
+                }
+                Driven::Exited(status) => ExecutableError::Ended {
+                    status,
+                    stderr: self.errors_tail(),
+                },
+                Driven::TimedOut => ExecutableError::TimedOut {
+                    missing: Missing::Line {
+                        expected,
+                        pending: self.pending_output(),
+                    },
+                    stderr: self.errors_tail(),
+                },
+                Driven::Closed => ExecutableError::Protocol(ProtocolError::OutputClosed),
+                Driven::TooLarge => ExecutableError::TooLarge,
+            });
+        }
     }
 }
 
 fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-    let event = crate::runtime::handler::private::parse::<&RawValue>(event)?;
-    let mut line = Vec::with_capacity(event.get().len() + 1_024);
-    push(&mut line, "{\"context\":{\"deadlineMs\":");
-    match context.deadline_ms() {
-        Some(deadline) => push_decimal(&mut line, deadline),
-        None => push(&mut line, "null"),
-    }
-    for (name, value) in context.values(&MEMBERS) {
-        json::write_member(name, value, &mut line);
-    }
-    push(&mut line, "},\"event\":");
-    push(&mut line, event.get());
-    push(&mut line, "}");
+    let input = Input {
+        context: InputContext {
+            request_id: context.request_id(),
+            deadline_ms: context.deadline_ms(),
+            invoked_function_arn: context.invoked_function_arn(),
+            trace_id: context.trace_id(),
+            client_context: context.client_context(),
+            cognito_identity: context.cognito_identity(),
+            tenant_id: context.tenant_id(),
+        },
+        event: crate::runtime::handler::private::parse(event)?,
+    };
+    let mut line = serde_json::to_vec(&input)?;
     // Between the tokens of JSON a line end is white space, and inside a string it cannot stand.
     // <https://www.rfc-editor.org/rfc/rfc8259#section-2>
     for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -109,160 +246,207 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
     Ok(line)
 }
 
-fn read_line(process: &mut Process, input: &[u8], end: Option<Instant>) -> Result<Vec<u8>, Error> {
-    let limit = PAYLOAD_BYTES_MAX + ENVELOPE_BYTES_MAX;
-    match process
-        .drive(input, Until::Line, end, limit)
-        .map_err(lost)?
-    {
-        Driven::Line => Ok(process.take_line()),
-        Driven::Exited(status) => Err(process.failure(status)),
-        Driven::TimedOut => Err(timed_out(process)),
-        Driven::TooLarge => Err(too_large()),
+/// What a line says, and the request it answers if it names one.
+fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolError> {
+    let quoted = || quoted(line);
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(ProtocolError::NotAnObject { line: quoted() });
+    }
+    let output: Output<'_> = serde_json::from_slice(line).map_err(|error| {
+        let path = json::path_at(line, error.line(), error.column());
+        let colon = if path.is_empty() { "" } else { ": " };
+        let cause = format!("{path}{colon}{error}");
+        let line = quoted();
+        ProtocolError::Malformed { cause, line }
+    })?;
+    // Some programs write all members always, and null for those that they do not mean.
+    let response = output.response.filter(|response| {
+        let is_null = response.get() == "null";
+        !is_null || output.error.is_none() && output.ready != Some(true)
+    });
+    let said = match (output.ready == Some(true), response, output.error) {
+        (true, None, None) => Said::Ready,
+        (false, Some(response), None) => Said::Response(response),
+        (false, None, Some(error)) => Said::Error(error.into()),
+        _ => return Err(ProtocolError::OtherMembers { line: quoted() }),
+    };
+    Ok((said, output.request_id.map(|Text(id)| id)))
+}
+
+impl From<OutputError> for Error {
+    fn from(error: OutputError) -> Self {
+        let Text(message) = error.error_message;
+        let lines = error.stack_trace.unwrap_or_default().into_iter();
+        let lines = lines.map(|Text(line)| line).take(CHAIN_LENGTH_MAX);
+        Self::of_text(&error.error_type.0, message).with_stack_trace(lines)
     }
 }
 
-/// What the line says, and to which request if it names one.
-fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), Error> {
-    let names = ["ready", "response", "error", "requestId"];
-    let [ready, response, error, request_id] = members("", line, names)?;
-    let said = match (ready.map(RawValue::get), response, error) {
-        (Some("true"), None, None) => Said::Ready,
-        (None, Some(response), None) => Said::Response(response),
-        (None, None, Some(error)) => Said::Error(parse_error(error)?),
-        _ => {
-            let forms = r#"{"ready":true}, {"response":…}, {"error":…}"#;
-            return Err(out_of_step(&["its line is none of ", forms].concat()));
-        }
-    };
-    let request_id = request_id.map(|id| parse_text("requestId: ", id));
-    Ok((said, request_id.transpose()?))
+fn broken(error: ProtocolError) -> Error {
+    Error::typed(ExecutableError::Protocol(error))
 }
 
-fn parse_error(value: &RawValue) -> Result<Error, Error> {
-    let names = ["errorType", "errorMessage", "stackTrace"];
-    let [error_type, message, stack_trace] = members("error: ", value.get().as_bytes(), names)?;
-    let (Some(error_type), Some(message)) = (error_type, message) else {
-        return Err(malformed("", &"an error without errorType or errorMessage"));
-    };
-    let error_type = parse_text("errorType: ", error_type)?;
-    let mut error = Error::of_text(&error_type, parse_text("errorMessage: ", message)?);
-    if let Some(lines) = stack_trace {
-        let stack_trace = &mut error.0.stack_trace;
-        let mut outcome = Ok(());
-        let member = "stackTrace: ";
-        let read = json::elements(
-            lines.get().as_bytes(),
-            &mut |line| match parse_text(member, line) {
-                Ok(line) => stack_trace.push(line),
-                Err(error) => outcome = Err(error),
-            },
-        );
-        let read = read.map_err(|error| malformed(member, &error));
-        read.and(outcome)?;
-        stack_trace.truncate(CHAIN_LENGTH_MAX);
+/// Reads a member that is there, `null` included.
+fn present<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        // As bytes, serde_json takes what is not Unicode: half a surrogate pair becomes three bytes
+        // that no character has. <https://docs.rs/serde_json/latest/serde_json/fn.from_slice.html>
+        value.deserialize_bytes(TextVisitor)
     }
-    Ok(error)
 }
 
-/// The members of an object that have these names. One that is null is as good as none. `place` is
-/// where the object stands in the line, as it goes in front of what is wrong there.
-fn members<'a, const N: usize>(
-    place: &str,
-    object: &'a [u8],
-    names: [&str; N],
-) -> Result<[Option<&'a RawValue>; N], Error> {
-    let mut values = [None; N];
-    find_members(place, object, &names, &mut values)?;
-    Ok(values)
-}
+struct TextVisitor;
 
-fn find_members<'a>(
-    place: &str,
-    object: &'a [u8],
-    names: &[&str],
-    values: &mut [Option<&'a RawValue>],
-) -> Result<(), Error> {
-    let mut is_twice = false;
-    let read = json::members(object, &mut |name, value| {
-        for (known, place) in names.iter().zip(values.iter_mut()) {
-            if *known == name && value.get() != "null" {
-                is_twice |= place.replace(value).is_some();
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Text, E> {
+        let mut bytes = bytes.to_vec();
+        for at in 0..bytes.len() {
+            if let Some(half @ [0xED, 0xA0..=0xBF, _]) = bytes.get_mut(at..at + 3) {
+                half.copy_from_slice("\u{FFFD}".as_bytes());
             }
         }
-    });
-    match read {
-        Err(error) => Err(malformed(place, &error)),
-        Ok(()) if is_twice => Err(malformed(place, &"a member stands twice")),
-        Ok(()) => Ok(()),
+        Ok(Text(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 
-#[inline(never)]
-fn parse_text(place: &str, value: &RawValue) -> Result<String, Error> {
-    let text = json::text(value.get().as_bytes());
-    let text = text.map(Cow::into_owned);
-    text.map_err(|error| malformed(place, &error))
-}
+/// What a process has to write first, for an error.
+const READY: &str = r#"{"ready":true}"#;
 
-fn malformed(place: &str, error: &dyn fmt::Display) -> Error {
-    out_of_step(&format!("its line is not JSON of the form: {place}{error}"))
-}
-
-fn out_of_step(what: &str) -> Error {
-    Error::of_text(
-        "Function.ProtocolError",
-        format!("the persistent handler broke the protocol: {what}"),
-    )
-}
+/// U+FEFF, which some programs write at the start of each stream.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Bytes of a line beside the response in it.
 const ENVELOPE_BYTES_MAX: usize = 1_024;
+
+/// When to warn that a process is not ready: before the init phase ends, at 10 s.
+const START_WARNING: Duration = Duration::from_secs(8);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What a line says, in short.
+    fn said(line: &str) -> String {
+        match parse(line.as_bytes()) {
+            Ok((Said::Ready, _)) => "ready".to_owned(),
+            Ok((Said::Response(response), id)) => {
+                format!("{} {}", response.get(), id.unwrap_or_default())
+            }
+            Ok((Said::Error(error), _)) => format!("{error:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
     #[test]
-    fn a_line_that_is_malformed_is_told_with_the_place() {
-        let no_text = "invalid type: number, expected a string";
+    fn a_line_says_one_thing() {
         let table = [
-            ("[1]", "invalid type: array, expected an object".to_owned()),
+            (r#"{"ready":true}"#, "ready"),
+            (r#" {"ready":true,"version":7} "#, "ready"),
+            ("{\"ready\":true}\r", "ready"),
+            (
+                r#"{"response":{"a":[1]},"requestId":"r"}"#,
+                r#"{"a":[1]} r"#,
+            ),
+            (r#"{"response":null}"#, "null "),
+            (r#"{"ready":null,"response":1,"error":null}"#, "1 "),
+            (r#"{"response":"\ud83d"}"#, r#""\ud83d" "#),
+            (
+                r#"{"response":null,"error":{"errorType":"T","errorMessage":"m"}}"#,
+                r#"Error { error_type: "T", message: "m", sources: [], stack_trace: [] }"#,
+            ),
+            (
+                r#"{"error":{"errorType":"T","errorMessage":"m","stackTrace":["a"]}}"#,
+                r#"Error { error_type: "T", message: "m", sources: [], stack_trace: ["a"] }"#,
+            ),
+        ];
+        for (line, expected) in table {
+            assert_eq!(said(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_unicode_is_kept_as_far_as_it_goes() {
+        let table: [(&[u8], &str); 5] = [
+            (br"cut \ud83d", "cut \u{FFFD}"),
+            (br"\udc00\ud83d\ude00", "\u{FFFD}\u{1F600}"),
+            (b"cut \xF0\x9F", "cut \u{FFFD}"),
+            ("\u{D7FF}\u{E000}".as_bytes(), "\u{D7FF}\u{E000}"),
+            (br#"\"\n\u0041"#, "\"\nA"),
+        ];
+        for (text, expected) in table {
+            let start: &[u8] = br#"{"error":{"errorType":"T","errorMessage":""#;
+            let line = [start, text, br#""}}"#].concat();
+            let Ok((Said::Error(error), None)) = parse(&line) else {
+                panic!("{}", said(&String::from_utf8_lossy(&line)));
+            };
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_answer_is_quoted_with_its_fault() {
+        let missing = "none of {\"ready\":true}, {\"response\":…}, {\"error\":…}";
+        let table = [
+            (
+                "Loading model v3 ...",
+                "not a JSON object: \"Loading model v3 ...\"",
+            ),
+            ("[1]", "not a JSON object: \"[1]\""),
+            ("{}", missing),
+            (r#"{"ready":false}"#, missing),
+            (r#"{"ready":true,"response":1}"#, missing),
+            (
+                r#"{"response":1,"error":{"errorType":"T","errorMessage":"m"}}"#,
+                missing,
+            ),
+            (r#"{"response":1"#, "EOF while parsing an object"),
+            (r#"{"response":1}}"#, "trailing characters"),
+            (
+                r#"{"ready":1}"#,
+                "ready: invalid type: integer `1`, expected a boolean",
+            ),
+            (
+                r#"{"response":1,"response":2}"#,
+                "duplicate field `response`",
+            ),
             (
                 r#"{"response":1,"requestId":1}"#,
-                ["requestId: ", no_text].concat(),
+                "requestId: invalid type: integer `1`, expected a string",
             ),
             (
                 r#"{"error":7}"#,
-                "error: invalid type: number, expected an object".to_owned(),
+                "error: invalid type: integer `7`, expected an object",
             ),
             (
                 r#"{"error":{"errorType":"a","errorType":"b"}}"#,
-                "error: a member stands twice".to_owned(),
+                "error: duplicate field `errorType`",
+            ),
+            (
+                r#"{"error":{"errorType":"a"}}"#,
+                "error: missing field `errorMessage`",
             ),
             (
                 r#"{"error":{"errorType":1.5,"errorMessage":"m"}}"#,
-                ["errorType: ", no_text].concat(),
-            ),
-            (
-                r#"{"error":{"errorType":"T","errorMessage":1}}"#,
-                ["errorMessage: ", no_text].concat(),
-            ),
-            (
-                r#"{"error":{"errorType":"T","errorMessage":"m","stackTrace":1}}"#,
-                "stackTrace: invalid type: number, expected an array".to_owned(),
+                "error.errorType: invalid type: floating point `1.5`, expected a string",
             ),
             (
                 r#"{"error":{"errorType":"T","errorMessage":"m","stackTrace":["a",1]}}"#,
-                ["stackTrace: ", no_text].concat(),
+                "error.stackTrace[1]: invalid type: integer `1`, expected a string",
             ),
         ];
-        for (line, told) in table {
-            let error = parse(line.as_bytes()).map(|_| ()).unwrap_err().to_string();
-            assert!(
-                error.ends_with(&[" of the form: ", &told].concat()),
-                "{error}"
-            );
+        for (line, expected) in table {
+            let found = said(line);
+            assert!(found.contains(expected), "{line}: {found}");
         }
     }
 }

@@ -1,18 +1,15 @@
-//! Other programs: this one again in its own process, or another in a new process; and the
-//! environment, which they get.
+//! This program again in its own process, and the environment, which it gets.
 //!
 //! `std::process::Command` could do both. It keeps a changed environment in two maps and copies each
 //! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
 use std::ffi::{CStr, OsString, c_char};
 use std::mem;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 use crate::shared::os;
 use crate::shared::text::push;
@@ -101,65 +98,6 @@ pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
         );
     }
     os::last_error()
-}
-
-/// Starts a program without arguments, in a process group of its own, with these three descriptors
-/// as its standard input, output and error.
-///
-/// # Errors
-///
-/// Those of `execve`, and of making a process.
-#[expect(
-    unsafe_code,
-    reason = "the standard library starts a program only through `Command`"
-)]
-pub(crate) fn spawn(
-    path: &CStr,
-    changes: &[Change<'_>],
-    pipes: &[OwnedFd; 3],
-) -> Result<Pid, Errno> {
-    let arguments: [*const c_char; 2] = [path.as_ptr(), ptr::null()];
-    let added = added(changes);
-    let environment = environment(changes, &added);
-    let mut pid = 0;
-    // SAFETY:
-    // - The two objects are plain data, for which zeroes are a value; each is initialised by its
-    //   `init` before anything else uses it, and destroyed once, after the last use.
-    // - `posix_spawn` wants a string that ends with NUL and two arrays of such, which end with null
-    //   and live until it returns. It reads them: that they are `*mut` is an old habit of C.
-    // - The descriptors are open until it returns, because `pipes` is borrowed.
-    // - It answers with an error number, and `pid` is only read when that is 0.
-    let error = unsafe {
-        let mut actions: libc::posix_spawn_file_actions_t = mem::zeroed();
-        let mut attributes: libc::posix_spawnattr_t = mem::zeroed();
-        libc::posix_spawn_file_actions_init(&raw mut actions);
-        libc::posix_spawnattr_init(&raw mut attributes);
-        for (target, pipe) in (0..).zip(pipes) {
-            libc::posix_spawn_file_actions_adddup2(&raw mut actions, pipe.as_raw_fd(), target);
-        }
-        // Rust ignores SIGPIPE, and what is ignored stays so across an exec.
-        let mut defaults = empty_mask();
-        libc::sigaddset(&raw mut defaults, libc::SIGPIPE);
-        libc::posix_spawnattr_setsigdefault(&raw mut attributes, &raw const defaults);
-        libc::posix_spawnattr_setsigmask(&raw mut attributes, &empty_mask());
-        libc::posix_spawnattr_setpgroup(&raw mut attributes, 0);
-        libc::posix_spawnattr_setflags(&raw mut attributes, SPAWN_FLAGS);
-        let error = libc::posix_spawn(
-            &raw mut pid,
-            path.as_ptr(),
-            &raw const actions,
-            &raw const attributes,
-            arguments.as_ptr().cast(),
-            environment.as_ptr().cast(),
-        );
-        libc::posix_spawnattr_destroy(&raw mut attributes);
-        libc::posix_spawn_file_actions_destroy(&raw mut actions);
-        error
-    };
-    match Pid::from_raw(pid) {
-        Some(pid) if error == 0 => Ok(pid),
-        _ => Err(Errno::from_raw_os_error(error)),
-    }
 }
 
 /// The environment of this process with the changes, ending with null. `added` is what [`added`]
@@ -275,11 +213,3 @@ fn empty_mask() -> libc::sigset_t {
         mask
     }
 }
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the flags fit the type that the function takes"
-)]
-const SPAWN_FLAGS: libc::c_short = (libc::POSIX_SPAWN_SETPGROUP
-    | libc::POSIX_SPAWN_SETSIGDEF
-    | libc::POSIX_SPAWN_SETSIGMASK) as libc::c_short;

@@ -76,7 +76,7 @@ fn a_process_that_fails_is_started_again() {
         (
             r#"{"do":"garbage"}"#,
             "Function.ProtocolError",
-            "not JSON of the form",
+            "not a JSON object: \"not json\"",
         ),
         (
             r#"{"do":"two"}"#,
@@ -150,7 +150,11 @@ fn a_process_that_ends_between_invocations_is_started_again() {
 fn a_process_that_never_gets_ready_is_an_init_error() {
     for (first, error_type, message) in [
         ("error", "Function.NoDatabase", "no database"),
-        ("garbage", "Function.ProtocolError", "not JSON of the form"),
+        (
+            "garbage",
+            "Function.ProtocolError",
+            "not a JSON object: \"hello\"",
+        ),
         ("exit", "Function.ExitStatus", "cannot start"),
         ("hang", "Sandbox.Timedout", ""),
     ] {
@@ -165,6 +169,110 @@ fn a_process_that_never_gets_ready_is_an_init_error() {
             "{document}"
         );
     }
+}
+
+#[test]
+fn lines_are_read_as_tolerantly_as_json_allows() {
+    let env = start(persistent("marked"));
+    assert_eq!(
+        env.respond(r#"{"do":"count"}"#),
+        1,
+        "behind a byte order mark"
+    );
+    assert_eq!(env.respond(r#"{"do":"blank"}"#), 2, "between blank lines");
+    assert_eq!(env.respond(r#"{"do":"null"}"#), json!(null));
+    let (recorded, document) = env.fail(r#"{"do":"cut"}"#);
+    assert_eq!(recorded, "Function.Cut");
+    assert_eq!(document["errorMessage"], "cut \u{FFFD}");
+    assert_eq!(
+        env.respond(r#"{"do":"count"}"#),
+        5,
+        "still the same process"
+    );
+}
+
+#[test]
+fn an_answer_that_comes_before_the_event_was_read_is_refused() {
+    // Once the rest is in the pipe, and once it does not fit into it.
+    for length in [1_000, 300_000] {
+        let env = start(persistent("eager"));
+        let event = json!({"do": "count", "pad": "x".repeat(length)}).to_string();
+        let (recorded, document) = env.fail(&event);
+        assert_eq!(recorded, "Function.ProtocolError");
+        let message = document["errorMessage"].as_str().unwrap();
+        let expected = "it answered before it had read the event";
+        assert!(message.ends_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_process_that_closes_its_output_fails_at_once() {
+    let mut config = persistent("");
+    config.timeout = Duration::from_secs(60);
+    let env = start(config);
+    let start = Instant::now();
+    let (recorded, document) = env.fail(r#"{"do":"close"}"#);
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "not at the deadline"
+    );
+    assert_eq!(recorded, "Function.ProtocolError");
+    let message = document["errorMessage"].as_str().unwrap();
+    assert!(
+        message.contains("it closed its standard output"),
+        "{message}"
+    );
+    assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
+}
+
+#[test]
+fn an_answer_that_is_not_flushed_is_the_reason_for_the_timeout() {
+    let mut config = persistent("");
+    config.timeout = Duration::from_secs(1);
+    let env = start(config);
+    let table = [
+        (
+            r#"{"do":"hang"}"#,
+            "an answer, and nothing else to standard output",
+        ),
+        (
+            r#"{"do":"unflushed"}"#,
+            "an answer, only 14 bytes without a line end",
+        ),
+    ];
+    for (event, expected) in table {
+        let (recorded, document) = env.fail(event);
+        assert_eq!(recorded, "Function.Timeout");
+        let message = document["errorMessage"].as_str().unwrap();
+        assert!(message.contains(expected), "{message}");
+        assert!(message.contains("has to flush"), "{message}");
+    }
+}
+
+#[test]
+fn a_process_that_is_slow_to_get_ready_is_in_the_log_before_the_init_phase_ends() {
+    let mut config = persistent("unflushed");
+    config.timeout = Duration::from_secs(1);
+    let env = start(config);
+    assert_eq!(env.fail("{}").0, "Sandbox.Timedout");
+    let log = env.function_log();
+    let warning = "not ready after 8 s: it had not written {\"ready\":true}, only 14 bytes";
+    assert!(log.contains(warning), "{log}");
+}
+
+#[test]
+fn a_process_does_not_keep_the_trace_header_of_the_event_it_was_started_for() {
+    let env = start(persistent(""));
+    let invoke = |event: &str| {
+        let trace_id = Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned());
+        let invoke = Invoke {
+            trace_id,
+            ..Invoke::new(event)
+        };
+        env.invoke_with(invoke).unwrap()
+    };
+    assert!(invoke(r#"{"do":"exit"}"#).function_error.is_some());
+    assert_eq!(invoke(r#"{"do":"trace"}"#).body, br#""unset""#);
 }
 
 #[test]
