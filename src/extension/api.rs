@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::extension::metric::{Key, Resource};
+use crate::extension::metric::Resource;
 use crate::extension::telemetry::{self, Value};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, Reader};
@@ -33,13 +33,13 @@ impl Registered {
     /// What the platform says of the function counts more than what the environment says.
     pub(super) fn fill(&self, resource: &mut Resource) {
         let told = [
-            (Key::FunctionName, &self.function_name),
-            (Key::FunctionVersion, &self.function_version),
-            (Key::AccountId, &self.account_id),
+            (&mut resource.function_name, &self.function_name),
+            (&mut resource.function_version, &self.function_version),
+            (&mut resource.account_id, &self.account_id),
         ];
-        for (key, value) in told {
+        for (field, value) in told {
             if let Some(value) = value {
-                resource.set(key, value);
+                value.clone_into(field);
             }
         }
     }

@@ -26,7 +26,6 @@ use std::time::Duration;
 use async_executor::LocalExecutor;
 
 use self::account::Accounting;
-use self::metric::Key;
 use self::reporter::State;
 use self::settings::exporters::Settings;
 use self::settings::{Config, InitType};
@@ -74,20 +73,20 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     }
     let mut resource = std::mem::take(&mut ready.config.resource);
     ready.registered.fill(&mut resource);
-    resource.set(Key::ServiceName, settings.service_name);
+    settings.service_name.clone_into(&mut resource.service_name);
     let mut accounting = Accounting::new(init_type, started_at);
     if ready.panics == 0 {
         let since_exec =
             |at: clock::Instant| at.saturating_duration_since(started).as_secs_f64() * 1e3;
-        accounting.started(since_exec(ready.registered_at), since_exec(ready.ready_at));
+        accounting.handle_start(since_exec(ready.registered_at), since_exec(ready.ready_at));
         if let Some(predecessor) = predecessor::take(endpoint.address.port()) {
-            accounting.follows(predecessor);
+            accounting.handle_predecessor(predecessor);
         }
     } else {
-        accounting.resumed(ready.panics);
+        accounting.handle_panics(ready.panics);
     }
     if ready.listener.is_none() {
-        accounting.without_telemetry();
+        accounting.handle_no_telemetry();
     }
     let interval_ms = ready.config.interval_ms;
     let state = State::new(accounting, resource, settings, interval_ms);

@@ -8,7 +8,7 @@ use crate::extension::clock::{self, Instant};
 use crate::extension::deliver::lines::Sink;
 use crate::extension::deliver::otlp::Delivery;
 use crate::extension::io::Notify;
-use crate::extension::metric::{Batch, Key, Resource};
+use crate::extension::metric::{Batch, Resource};
 use crate::extension::own_usage;
 use crate::extension::settings::exporters::Settings;
 use crate::extension::telemetry;
@@ -71,11 +71,13 @@ impl State {
         let mut inner = self.inner.borrow_mut();
         // Local tools say 0 for a deadline that they do not know.
         let deadline = Some(deadline).filter(|deadline| deadline.0 != EpochMs(0));
-        inner.accounting.invoke(request_id, deadline, clock::now());
+        inner
+            .accounting
+            .handle_invoke(request_id, deadline, clock::now());
         inner.after_restore();
         let resource = &mut inner.accounting.resource;
-        if resource.get(Key::FunctionArn).is_empty() {
-            resource.set(Key::FunctionArn, arn.as_deref().unwrap_or_default());
+        if resource.function_arn.is_empty() {
+            resource.function_arn = arn.unwrap_or_default();
         }
     }
 
@@ -83,9 +85,12 @@ impl State {
     pub(super) fn batch(&self, body: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         let now = clock::now();
-        let read = telemetry::records(body, &mut |record| inner.accounting.record(record, now));
+        let read = telemetry::records(body, &mut |record| match record {
+            Ok(record) => inner.accounting.handle_record(record, now),
+            Err(telemetry::Malformed) => inner.accounting.handle_malformed_record(),
+        });
         if read.is_err() {
-            inner.accounting.lost_delivery(body.len() as u64);
+            inner.accounting.handle_lost_delivery(body.len() as u64);
         }
         inner.after_restore();
         drop(inner);
@@ -94,7 +99,10 @@ impl State {
 
     /// A delivery was lost: refused, malformed, or cut off. How much was in it is known or 0.
     pub(super) fn lost_delivery(&self, bytes: u64) {
-        self.inner.borrow_mut().accounting.lost_delivery(bytes);
+        self.inner
+            .borrow_mut()
+            .accounting
+            .handle_lost_delivery(bytes);
     }
 
     /// Exports what is known and due: a cold start at once, warm figures once in an interval, or
@@ -140,7 +148,7 @@ impl State {
 
     /// What the process after this one should know, if there is one.
     pub(super) fn ends_as(&self, reason: &str) -> Option<Predecessor> {
-        self.inner.borrow().accounting.ends_as(reason)
+        self.inner.borrow().accounting.note_for_successor(reason)
     }
 
     /// The end has come.
@@ -148,7 +156,7 @@ impl State {
         self.inner
             .borrow_mut()
             .accounting
-            .shutdown(reason, clock::now());
+            .handle_shutdown(reason, clock::now());
     }
 
     /// Waits until every invocation has its report.
@@ -171,7 +179,7 @@ impl Inner {
 
     fn own_cost(&mut self) {
         let (cpu_ms, peak_memory_bytes) = own_usage::so_far();
-        self.accounting.own_cost(cpu_ms, peak_memory_bytes);
+        self.accounting.handle_own_usage(cpu_ms, peak_memory_bytes);
     }
 
     fn export_cold_start(&mut self, end: Instant) {
@@ -187,7 +195,7 @@ impl Inner {
         let (points, encoded) = self.undelivered();
         let (lines, bytes) = std::mem::take(&mut self.lost);
         self.accounting
-            .not_exported(points + lines, encoded + bytes);
+            .handle_lost_export(points + lines, encoded + bytes);
         if let Some(batch) = self.accounting.take_interval(now) {
             self.write(&batch, end);
         }
@@ -314,7 +322,10 @@ mod tests {
 
     fn state(settings: Settings) -> &'static State {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
-        let resource = Resource::of(&[(Key::FunctionName, "f")]);
+        let resource = Resource {
+            function_name: "f".to_owned(),
+            ..Resource::default()
+        };
         State::new(accounting, resource, settings, 60_000)
     }
 
@@ -499,7 +510,8 @@ mod tests {
     #[test]
     fn a_restore_forgets_what_waits_to_be_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let state = state(otlp_to(&listener));
+        let accounting = Accounting::new(InitType::SnapStart, clock::now());
+        let state = State::new(accounting, Resource::default(), otlp_to(&listener), 0);
         run(state, async {
             state.lost_delivery(1);
             state.export(true);

@@ -92,7 +92,7 @@ fn search(expression: &str) -> Option<Search> {
 /// Name and kind of each `static NAME: Metric = …;`.
 fn declared() -> BTreeMap<String, Kind> {
     let mut declared = BTreeMap::new();
-    for declaration in METRICS.split("pub(super) static ").skip(1) {
+    for declaration in METRICS.split("pub(in crate::extension) static ").skip(1) {
         // The constructor gives a kind, unless one is written out.
         let kind = if declaration.contains("Kind::Counter") {
             Kind::Counter

@@ -1,25 +1,24 @@
-//! One start of an environment: what is known about it, and what kind it was.
+//! One start of an environment: the facts about it, and the kind that they make it.
 //!
-//! # What can be known
+//! Telemetry, INVOKE events and SHUTDOWN come on three connections, in any order, and each may be
+//! late or missing. So all facts are kept, and the kind is decided once: when the report of the
+//! first invocation is there, or a substitute. The start is exported once, with its first
+//! invocation.
 //!
-//! Telemetry, INVOKE events and SHUTDOWN come on three connections and in any order, and each may
-//! be late or missing. So everything heard is kept, and the kind is decided once, when it is
-//! asked for and either `initReport` or a substitute is there.
-//!
-//! A process does not outlive a reset: the one that was interrupted hears SHUTDOWN, and the one
-//! after it sees an init of its own whose phase is `invoke`. That alone says that an earlier init
-//! or invocation went wrong, not which. It is told apart only by a [`Predecessor`]: records of the
-//! earlier process that the platform delivers late to the same port, or a caller that knows, as
-//! from the note that the earlier process left when it heard why it ends. With neither, as after
-//! one that was killed before it heard anything, the kind is `init_retried_in_invoke`.
+//! A process does not outlive a reset. The one that was interrupted gets SHUTDOWN, and the next one
+//! gets an init of its own whose phase is `invoke`. The phase alone says that an earlier init or
+//! invocation went wrong, and not which. That is known from a [`Predecessor`]: from records of the
+//! earlier process that the platform delivers late to the same port, or from the note that the
+//! earlier process left at SHUTDOWN. With neither, as after a process that was killed without
+//! SHUTDOWN, the kind is `init_retried_in_invoke`.
 
+use super::bounds::{float, kept};
 use super::invocations::Request;
-use super::outcome::{Outcome, Status};
+use super::outcome::{Outcome, Reason, UNKNOWN};
 use super::series::{Attribute, Series};
-use super::{cut, float, string};
 use crate::extension::metric::catalogue as m;
 use crate::extension::settings::InitType;
-use crate::extension::telemetry::{self, Field, Record};
+use crate::extension::telemetry::{InvocationEnd, Metrics, PhaseEnd, PhaseStart};
 use crate::shared::time::EpochMs;
 
 /// The kinds of starts.
@@ -32,11 +31,12 @@ pub(super) enum Kind {
     ProvisionedConcurrency,
     /// An invocation waited for an init after an earlier one had failed.
     InitRetriedInInvoke,
-    /// It failed; the invocation that waited, if one did, waits for the next, and is counted there.
+    /// The init failed. An invocation that waited for it waits for the next init, and is counted
+    /// there.
     InitFailure,
     ResetAfterTimeout,
     ResetAfterCrash,
-    /// The init of which a snapshot is made, when a version is published.
+    /// The init that a snapshot is made of, when a version is published.
     SnapStartInit,
     SnapStartRestore,
     /// A restore ahead of demand.
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Whether an invocation waited for it that was then served.
+    /// Whether an invocation waited for it and was then served.
     pub(super) const fn is_user_facing(self) -> bool {
         match self {
             Self::OnDemand
@@ -79,7 +79,7 @@ impl Kind {
     }
 }
 
-/// What was in this environment before this process.
+/// What ended in this environment before this process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Predecessor {
     /// An init that failed.
@@ -90,14 +90,14 @@ pub(in super::super) enum Predecessor {
     Crash,
 }
 
-/// Whether this process was started, or thawed out of a snapshot.
+/// Whether this process was started or restored from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Init,
     Restore,
 }
 
-/// The source of a duration when nothing but our own clock tells.
+/// The source of a duration that only our own clock gives.
 pub(super) const CLOCK: &str = "clock";
 
 /// One start of an environment.
@@ -107,26 +107,26 @@ pub(super) struct ColdStart {
     init_type: InitType,
     /// When this process started or was restored, by our clock.
     pub(super) began_at: EpochMs,
-    /// When the platform said it began.
+    /// The time of `initStart` or `restoreStart`.
     pub(super) started_at: Option<EpochMs>,
     /// When `register` was answered, after which the runtime may start.
     pub(super) registered_at: Option<EpochMs>,
     pub(super) runtime_version: Option<String>,
-    /// Whether an invocation waits for this init in the place of an earlier one.
+    /// Whether an invocation waits for this init after an earlier one failed.
     in_invoke: bool,
     pub(super) predecessor: Option<Predecessor>,
     runtime_done_at: Option<EpochMs>,
     report: Option<Report>,
     /// The type of error with which init or restore failed.
     failure: Option<String>,
-    /// Once the environment ends, whether that is because of something that went wrong.
-    cut_short: Option<bool>,
+    /// The reason of SHUTDOWN.
+    end: Option<Reason>,
     pub(super) without_telemetry: bool,
     /// INVOKE events, or on Managed Instances starts of invocations.
     pub(super) invocations: u64,
     pub(super) first: First,
-    /// What has been told, once it has.
-    pub(super) told: Option<Told>,
+    /// Whether the start is exported, or is not to be.
+    is_taken: bool,
 }
 
 /// `initReport` or `restoreReport`.
@@ -142,31 +142,21 @@ pub(super) struct First {
     request: Option<Request>,
     pub(super) request_id: Option<String>,
     pub(super) trace_id: Option<String>,
-    pub(super) invoked_at: Option<EpochMs>,
+    invoked_at: Option<EpochMs>,
+    /// The time of its last record, `runtimeDone` or `report`.
+    pub(super) ended_at: Option<EpochMs>,
     /// Of `runtimeDone`.
-    pub(super) duration_ms: Option<f64>,
-    pub(super) report: Option<Reported>,
-    /// Whether there is nothing to add of it, or of its bill, to what is told of the start.
-    is_told: bool,
-    bill_is_told: bool,
+    duration_ms: Option<f64>,
+    /// Of `report`.
+    metrics: Option<Metrics>,
+    /// Whether a later invocation ended. Telemetry is in order, so no more comes of the first.
+    is_passed: bool,
 }
 
-/// What is kept of the report of the first invocation.
-const REPORTED: [Field; 5] = [
-    Field::DurationMs,
-    Field::BilledDurationMs,
-    Field::InitDurationMs,
-    Field::RestoreDurationMs,
-    Field::BilledRestoreDurationMs,
-];
-
-type Reported = [Option<f64>; REPORTED.len()];
-
-/// What is told of a start.
+/// The kind of a start, and the duration of its init or restore with the source of that.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct Verdict {
     pub(super) kind: Kind,
-    /// Of init or restore, and where that is from.
     pub(super) duration_ms: Option<f64>,
     pub(super) source: Option<&'static str>,
 }
@@ -185,11 +175,11 @@ impl ColdStart {
             runtime_done_at: None,
             report: None,
             failure: None,
-            cut_short: None,
+            end: None,
             without_telemetry: false,
             invocations: 0,
             first: First::default(),
-            told: None,
+            is_taken: false,
         }
     }
 
@@ -202,21 +192,15 @@ impl ColdStart {
         }
     }
 
-    /// Tells nothing: an earlier program of this process did, or was to.
-    pub(super) fn keep_silent(&mut self) {
-        self.told = Some(Told {
-            kind: Kind::OnDemand,
-            duration_ms: None,
-            source: None,
-        });
-        self.first.is_told = true;
-        self.first.bill_is_told = true;
+    /// Suppresses the export of this start: this program was executed again after a panic, and the
+    /// start belongs to the program before it.
+    pub(super) const fn suppress(&mut self) {
+        self.is_taken = true;
     }
 
-    /// `initStart`, or `restoreStart`.
-    pub(super) fn start(&mut self, record: &Record<'_>) {
-        let time = record.time();
-        // A delivery of which our answer was lost comes again.
+    /// `initStart` or `restoreStart`.
+    pub(super) fn handle_phase_start(&mut self, time: Option<EpochMs>, start: &PhaseStart<'_>) {
+        // The platform delivers a batch again when our answer was lost.
         if time.is_some() && time == self.started_at {
             return;
         }
@@ -227,146 +211,169 @@ impl ColdStart {
         self.failure = None;
         self.runtime_done_at = None;
         self.started_at = time;
-        self.runtime_version = string(record, Field::RuntimeVersion);
-        self.phase(record);
+        let version = start.runtime_version.as_deref();
+        self.runtime_version = version.map(|version| kept(version).to_owned());
+        self.note_phase(start.initialization_type.as_deref(), start.phase.as_deref());
     }
 
-    /// `initRuntimeDone` or `initReport`, or those of a restore.
-    pub(super) fn ended(&mut self, record: &Record<'_>) {
-        let time = record.time();
-        let outcome = Outcome::of(record);
-        let is_told = outcome.is_some();
-        let failure = outcome.filter(|outcome| outcome.status != Status::Success);
-        let failure = failure.map(|outcome| outcome.error_type);
-        // No phase ends before this process begins, so one that did was of the process before.
-        let earlier = time.is_some_and(|time| time < self.began_at) && self.origin == Origin::Init;
-        if earlier {
-            if failure.is_some() {
+    /// `initRuntimeDone` or `restoreRuntimeDone`.
+    pub(super) fn handle_runtime_done(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
+        if let Some(outcome) = self.phase_outcome(time, end) {
+            self.runtime_done_at = time;
+            self.failure = outcome.and_then(Outcome::failure);
+        }
+    }
+
+    /// `initReport` or `restoreReport`.
+    pub(super) fn handle_phase_report(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
+        if let Some(outcome) = self.phase_outcome(time, end) {
+            let duration_ms = end.metrics.duration_ms;
+            self.report = Some(Report { time, duration_ms });
+            // A report may lack the status; then the one of `initRuntimeDone` stands.
+            if let Some(outcome) = outcome {
+                self.failure = outcome.failure();
+            }
+        }
+    }
+
+    /// The outcome of a phase, as far as the record has one; `None` for a phase of the process that
+    /// was here before.
+    fn phase_outcome(
+        &mut self,
+        time: Option<EpochMs>,
+        end: &PhaseEnd<'_>,
+    ) -> Option<Option<Outcome>> {
+        let outcome = Outcome::of(end.status.as_deref(), end.error_type.as_deref());
+        // No phase ends before this process begins.
+        let is_earlier = time.is_some_and(|time| time < self.began_at);
+        if is_earlier && self.origin == Origin::Init {
+            if outcome.and_then(Outcome::failure).is_some() {
                 self.predecessor = Some(Predecessor::FailedInit);
             }
-            return;
+            return None;
         }
-        self.phase(record);
-        let is_report = matches!(
-            record.kind,
-            telemetry::Kind::InitReport | telemetry::Kind::RestoreReport
-        );
-        if is_report {
-            let duration_ms = record.number(Field::DurationMs);
-            self.report = Some(Report { time, duration_ms });
-        } else {
-            self.runtime_done_at = time;
-        }
-        // RAPID's own report has no status; what the runtime's end said then stands.
-        if is_told || !is_report {
-            self.failure = failure;
-        }
+        self.note_phase(end.initialization_type.as_deref(), end.phase.as_deref());
+        Some(outcome)
     }
 
-    fn phase(&mut self, record: &Record<'_>) {
+    fn note_phase(&mut self, init_type: Option<&str>, phase: Option<&str>) {
         if self.origin == Origin::Restore {
             return;
         }
-        let init_type = record.text(Field::InitializationType);
         if init_type.is_some() {
-            self.init_type = InitType::parse(init_type.as_deref());
+            self.init_type = InitType::parse(init_type);
         }
-        if let Some(phase) = record.text(Field::Phase) {
+        if let Some(phase) = phase {
             self.in_invoke = phase == "invoke";
         }
     }
 
-    /// The end of an invocation, for the runtime or for all.
-    pub(super) fn invocation_ended(&mut self, request: Request, record: &Record<'_>) {
-        if !self.is_first(request) {
-            return;
+    /// `runtimeDone` of an invocation.
+    pub(super) fn handle_invocation_done(
+        &mut self,
+        request: Request,
+        time: Option<EpochMs>,
+        end: &InvocationEnd<'_>,
+    ) {
+        if self.is_end_of_first(request, time) {
+            self.first.duration_ms = end.metrics.duration_ms;
         }
-        if record.kind == telemetry::Kind::Report {
-            self.first.report = Some(REPORTED.map(|field| record.number(field)));
+    }
+
+    /// `report` of an invocation.
+    pub(super) fn handle_invocation_report(
+        &mut self,
+        request: Request,
+        time: Option<EpochMs>,
+        end: &InvocationEnd<'_>,
+    ) {
+        if self.is_end_of_first(request, time) {
+            self.first.metrics = Some(end.metrics);
+        }
+    }
+
+    fn is_end_of_first(&mut self, request: Request, time: Option<EpochMs>) -> bool {
+        let is_first = self.is_first(request);
+        if is_first {
+            self.first.ended_at = time;
         } else {
-            self.first.duration_ms = record.number(Field::DurationMs);
+            self.first.is_passed = true;
         }
+        is_first
     }
 
-    /// What an invocation is part of.
-    pub(super) fn trace(&mut self, request: Request, record: &Record<'_>) {
+    /// The trace header of an invocation.
+    pub(super) fn handle_trace(&mut self, request: Request, trace: Option<&str>) {
         if self.is_first(request) && self.first.trace_id.is_none() {
-            self.first.trace_id = string(record, Field::TraceId);
+            self.first.trace_id = trace.map(|trace| kept(trace).to_owned());
         }
     }
 
-    pub(super) fn invoke(&mut self, request_id: &str, now: Option<EpochMs>) {
+    /// An INVOKE event, at its time; or on Managed Instances the start of an invocation.
+    pub(super) fn handle_invoke(&mut self, request_id: &str, now: Option<EpochMs>) {
         self.invocations += 1;
         if self.invocations == 1 {
             self.first.request = Some(Request::of(request_id));
-            self.first.request_id = Some(cut(request_id));
+            self.first.request_id = Some(kept(request_id).to_owned());
             self.first.invoked_at = now;
         }
     }
 
-    pub(super) fn shutdown(&mut self, reason: &str) {
-        self.cut_short = Some(matches!(reason, "failure" | "timeout"));
+    pub(super) const fn handle_shutdown(&mut self, reason: Reason) {
+        self.end = Some(reason);
     }
 
     pub(super) const fn is_managed(&self) -> bool {
         matches!(self.init_type, InitType::ManagedInstances)
     }
 
-    pub(super) const fn is_snap_start(&self) -> bool {
-        matches!(self.init_type, InitType::SnapStart)
-    }
-
     fn is_first(&self, request: Request) -> bool {
         self.first.request == Some(request)
     }
 
-    /// Whether this start is yet to be told, and the platform yet to say how long it took.
+    /// Whether the start is yet to be exported, and its report yet to come.
     pub(super) const fn awaits_report(&self) -> bool {
-        self.told.is_none() && self.report.is_none()
+        !self.is_taken && self.report.is_none()
     }
 
-    /// Whether the kind and the duration are as good as they will get.
+    /// Whether the kind and the durations are as good as they will get.
     fn is_known(&self, now: EpochMs) -> bool {
-        if self.told.is_some() {
-            return false;
-        }
-        let failed = self.failure.is_some() && self.invocations == 0;
-        // Nobody waits for these, so the time of the first invocation says nothing about them.
-        let unawaited =
+        let has_failed = self.failure.is_some() && self.invocations == 0;
+        // Nobody waits for these, so they are not exported with their first invocation.
+        let is_unawaited =
             self.origin == Origin::Init && !self.in_invoke && self.init_type != InitType::OnDemand;
-        let waited = |since: EpochMs| REPORT_WAIT_MS <= now.0.saturating_sub(since.0);
-        if self.cut_short.is_some() || (self.report.is_some() && (failed || unawaited)) {
+        if self.end.is_some() || (self.report.is_some() && (has_failed || is_unawaited)) {
             return true;
         }
+        let has_substitute =
+            self.without_telemetry || self.first.metrics.is_some() || self.first.is_passed;
         match self.invocations {
             0 => false,
-            _ if self.report.is_some() => true,
-            _ if self.without_telemetry || self.first.report.is_some() => true,
-            // The report may have been held back by a freeze, out of which the second invocation
-            // thaws it: by the third it has had its time.
-            1 => self.first.invoked_at.is_some_and(waited),
-            2 => false,
-            // Invocations may be so short that the platform had no time in any of them.
-            _ => self
-                .first
-                .invoked_at
-                .is_none_or(|since| THAW_WAIT_MS <= now.0.saturating_sub(since.0)),
+            _ if has_substitute => true,
+            // A freeze can hold the report back until the second invocation thaws us.
+            1 | 2 => false,
+            // By the third it would have come, unless the invocations are so short that the
+            // platform had no time to send in any of them.
+            _ => self.first.invoked_at.is_none_or(|since| {
+                let waited_ms = now.0.saturating_sub(since.0);
+                THAW_WAIT_MS <= waited_ms
+            }),
         }
     }
 
-    /// Decides what this start was, once, as soon as it is known.
-    pub(super) fn tell(&mut self, now: EpochMs) -> Option<Told> {
-        if self.is_known(now) {
-            let kind = self.kind();
-            let (source, duration_ms) = self.duration(kind).unzip();
-            self.told = Some(Told {
-                kind,
-                duration_ms,
-                source,
-            });
-            return self.told;
+    /// Decides the kind of this start, once, as soon as it is known.
+    pub(super) fn take(&mut self, now: EpochMs) -> Option<Verdict> {
+        if self.is_taken || !self.is_known(now) {
+            return None;
         }
-        None
+        self.is_taken = true;
+        let kind = self.kind();
+        let (source, duration_ms) = self.duration(kind).unzip();
+        Some(Verdict {
+            kind,
+            duration_ms,
+            source,
+        })
     }
 
     /// The type of error of a start that failed.
@@ -374,20 +381,39 @@ impl ColdStart {
         self.failure.as_deref().unwrap_or(UNKNOWN)
     }
 
-    /// Adds what is known of the start, but for its first invocation.
-    ///
-    /// The runtime is started when all extensions are registered, which nothing tells. Our own
-    /// registration is the last moment before it that we know of.
-    pub(super) fn add(&self, told: Told, attributes: &[Attribute<'_>], series: &mut Series) {
+    /// Adds the figures of this start.
+    pub(super) fn add(&self, verdict: Verdict, attributes: &[Attribute<'_>], series: &mut Series) {
         series.count(&m::ENVIRONMENT_STARTS, attributes);
-        if told.kind.is_user_facing() {
+        if verdict.kind.is_user_facing() {
             series.count(&m::COLD_STARTS, attributes);
         }
         if self.origin == Origin::Restore {
-            series.add_known(&m::RESTORE_DURATION, attributes, told.duration_ms);
-            return;
+            series.add_known(&m::RESTORE_DURATION, attributes, verdict.duration_ms);
+        } else {
+            series.add_known(&m::INIT_DURATION, attributes, verdict.duration_ms);
+            self.add_parts(attributes, series);
         }
-        series.add_known(&m::INIT_DURATION, attributes, told.duration_ms);
+        if let Some((first_ms, whole_ms)) = self.first_durations(verdict) {
+            series.add(&m::FIRST_INVOCATION_DURATION, attributes, first_ms);
+            let whole_ms = whole_ms.filter(|_| verdict.kind.is_user_facing());
+            series.add_known(&m::COLD_START_DURATION, attributes, whole_ms);
+        }
+        if let Some(metrics) = self.first.metrics {
+            series.add_known(
+                &m::BILLED_INIT_DURATION,
+                attributes,
+                billed_init_ms(metrics),
+            );
+            let restore_ms = metrics.billed_restore_duration_ms;
+            series.add_known(&m::BILLED_RESTORE_DURATION, attributes, restore_ms);
+        }
+    }
+
+    /// Adds the parts of the init.
+    ///
+    /// The platform starts the runtime when all extensions are registered, and no record says when.
+    /// Our own registration is the last moment before it that is known.
+    fn add_parts(&self, attributes: &[Attribute<'_>], series: &mut Series) {
         let mut part = |metric, from: Option<EpochMs>, to: Option<EpochMs>| {
             if let (Some(from), Some(to)) = (from, to) {
                 // Stamps are rounded, and one part ends where the next begins.
@@ -405,51 +431,33 @@ impl ColdStart {
         part(&m::INIT_EXTENSIONS_DURATION, runtime_done, ready);
     }
 
-    /// Adds what the first invocation and its bill tell about a start that has been told, once.
-    pub(super) fn add_first(&mut self, attributes: &[Attribute<'_>], series: &mut Series) {
-        let Some(told) = self.told else {
-            return;
-        };
-        if !self.first.is_told
-            && let Some((first_ms, whole_ms)) = self.first_durations(told)
-        {
-            self.first.is_told = true;
-            series.add(&m::FIRST_INVOCATION_DURATION, attributes, first_ms);
-            let whole_ms = whole_ms.filter(|_| told.kind.is_user_facing());
-            series.add_known(&m::COLD_START_DURATION, attributes, whole_ms);
-        }
-        if !self.first.bill_is_told
-            && let Some(report) = self.first.report
-        {
-            self.first.bill_is_told = true;
-            let [.., restore_ms] = report;
-            series.add_known(&m::BILLED_INIT_DURATION, attributes, billed_init_ms(report));
-            series.add_known(&m::BILLED_RESTORE_DURATION, attributes, restore_ms);
-        }
-    }
-
-    /// How long the first invocation took, and how long together with what it waited for.
-    fn first_durations(&self, told: Told) -> Option<(f64, Option<f64>)> {
+    /// The duration of the first invocation, and the one of that and what it waited for.
+    fn first_durations(&self, verdict: Verdict) -> Option<(f64, Option<f64>)> {
         if self.is_managed() {
             return None;
         }
-        let report_ms = self.first.report.and_then(|[duration_ms, ..]| duration_ms);
+        let report_ms = self.first.metrics.and_then(|metrics| metrics.duration_ms);
         if self.in_invoke && self.origin == Origin::Init {
             // The report of an invocation that waited for an init has that in its duration.
             let whole_ms = report_ms?;
-            let first_ms = (whole_ms - told.duration_ms.unwrap_or(0.0)).max(0.0);
+            let first_ms = (whole_ms - verdict.duration_ms.unwrap_or(0.0)).max(0.0);
             return Some((first_ms, Some(whole_ms)));
         }
-        // The response is on its way before the report's time is up, which is that of extensions.
+        // The duration of the report ends with the extensions, after the response.
         let first_ms = self.first.duration_ms.or(report_ms)?;
-        Some((first_ms, told.duration_ms.map(|ms| ms + first_ms)))
+        Some((first_ms, verdict.duration_ms.map(|ms| ms + first_ms)))
     }
 
     fn kind(&self) -> Kind {
         let never_invoked = self.invocations == 0;
-        // With no word of an init that succeeded.
-        let cut_short = self.report.is_none() && self.cut_short == Some(true);
-        if never_invoked && (self.failure.is_some() || cut_short) && !self.is_managed() {
+        let was_cut_short = self.report.is_none()
+            && match self.end {
+                Some(Reason::Timeout | Reason::Crash) => true,
+                // Emulators that deliver no telemetry start an environment only for an invocation.
+                Some(Reason::Spindown) => self.without_telemetry,
+                Some(Reason::Other) | None => false,
+            };
+        if never_invoked && (self.failure.is_some() || was_cut_short) && !self.is_managed() {
             return Kind::InitFailure;
         }
         let ahead = never_invoked || self.is_ahead_of_demand();
@@ -487,7 +495,7 @@ impl ColdStart {
         PROACTIVE_GAP_MS < invoked.0.saturating_sub(ended.0)
     }
 
-    /// When init or restore was over, as far as telemetry told.
+    /// When init or restore was over, as far as telemetry says.
     fn ended_at(&self) -> Option<EpochMs> {
         let report = self.report;
         let computed = self
@@ -496,7 +504,7 @@ impl ColdStart {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "durations are not negative, and a number too large becomes the largest"
+            reason = "a duration is not negative and has a limit"
         )]
         let computed = computed.map(|(start, ms)| EpochMs(start.0.saturating_add(ms as u64)));
         computed
@@ -504,14 +512,11 @@ impl ColdStart {
             .or(self.runtime_done_at)
     }
 
-    /// The duration of init or restore, from the best source there is, and which that is.
+    /// The duration of init or restore from the best source there is, and the name of the source.
     fn duration(&self, kind: Kind) -> Option<(&'static str, f64)> {
-        let invocation = self.first.report.and_then(|report| {
-            let [_, _, init_ms, restore_ms, _] = report;
-            match self.origin {
-                Origin::Init => init_ms,
-                Origin::Restore => restore_ms,
-            }
+        let invocation = self.first.metrics.and_then(|metrics| match self.origin {
+            Origin::Init => metrics.init_duration_ms,
+            Origin::Restore => metrics.restore_duration_ms,
         });
         // The first event says when it was over only if somebody waited for it.
         let invoked_at = self.first.invoked_at.filter(|_| kind.is_user_facing());
@@ -531,11 +536,11 @@ impl ColdStart {
     }
 }
 
-/// The billed duration holds init since that is billed; what is above the invocation's own is it.
+/// The billed duration contains the init since that is billed: the part above the invocation's own.
 /// <https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/>
-fn billed_init_ms([duration_ms, billed_ms, init_ms, ..]: Reported) -> Option<f64> {
-    init_ms?;
-    let rest = billed_ms? - duration_ms?.ceil();
+fn billed_init_ms(metrics: Metrics) -> Option<f64> {
+    metrics.init_duration_ms?;
+    let rest = metrics.billed_duration_ms? - metrics.duration_ms?.ceil();
     Some(rest).filter(|rest| 0.0 < *rest)
 }
 
@@ -549,13 +554,6 @@ fn between(from: Option<EpochMs>, to: Option<EpochMs>) -> Option<f64> {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 const PROACTIVE_GAP_MS: u64 = 10_000;
 
-/// How long the first invocation may run before a report of its init is not waited for any more.
-/// It is sent before the invocation starts, and held back for some tens of milliseconds.
-const REPORT_WAIT_MS: u64 = 10_000;
-
-/// How long after the first invocation the third may be told without it: four times the delay of
-/// the subscription.
+/// If no report of the first invocation has come this long after it, stop waiting at the third. Four
+/// buffering intervals of the subscription.
 const THAW_WAIT_MS: u64 = 100;
-
-/// The type of an error that nothing tells.
-pub(super) const UNKNOWN: &str = "unknown";

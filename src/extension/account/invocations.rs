@@ -1,12 +1,12 @@
 //! Invocations that have no report yet, and how they end.
 
-use super::cold_start::UNKNOWN;
-use super::outcome::{Outcome, Status};
+use super::bounds::float;
+use super::outcome::{Outcome, Reason, Status, UNKNOWN};
 use super::series::Series;
 use crate::extension::metric::catalogue as m;
 use crate::shared::time::{Deadline, EpochMs};
 
-/// A request, told apart from others by a hash of its id.
+/// The id of a request as a hash, so that many can be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request(u64);
 
@@ -18,19 +18,21 @@ impl Request {
     }
 }
 
-/// The invocations of an environment that are not over for us.
+/// The invocations of an environment that have no report yet, and the last ones that had theirs.
 #[derive(Debug, Default)]
 pub(super) struct Invocations {
     /// The oldest first.
     in_flight: Vec<InFlight>,
-    /// The last INVOKE event and what is known of its end, for the gap until the next.
+    /// The invocation of the last INVOKE event, for the gap until the next.
     last: Option<Last>,
-    /// A gap of which only the end is known: after which request, and when.
+    /// A gap of which only the end is known: the request before it, and the time.
     open_gap: Option<(Request, EpochMs)>,
-    /// Whether requests from before this process may be its own.
+    /// Whether requests from before this process are its own, because it took the place of one that
+    /// panicked.
     keeps_earlier: bool,
-    /// The requests that had their report last, as a ring, and where it goes on.
+    /// A ring of the requests that had their report last.
     over: Vec<Request>,
+    /// The place in the ring that is written next.
     next_over: usize,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Invocations {
 pub(super) struct InFlight {
     request: Request,
     deadline: Option<Deadline>,
-    /// What was counted as its outcome.
+    /// The outcome that was counted.
     settled: Option<Status>,
     out_of_memory: bool,
     /// Whether there was a `runtimeDone`.
@@ -47,6 +49,7 @@ pub(super) struct InFlight {
     duration_ms: Option<f64>,
 }
 
+/// An invocation and its end, once that is known.
 #[derive(Debug)]
 struct Last {
     request: Request,
@@ -58,28 +61,33 @@ impl Invocations {
         self.keeps_earlier = true;
     }
 
-    /// Whether nothing was heard of the request before.
+    /// Whether the request belongs to the process that was here before.
     pub(super) fn is_foreign(&self, request: Request) -> bool {
         !self.keeps_earlier && self.is_new(request)
     }
 
-    /// Whether the request had its report, which is the last that is told of it.
+    /// Whether the request had its report, the last record of an invocation.
     pub(super) fn is_over(&self, request: Request) -> bool {
-        self.over.contains(&request)
+        // The few in flight are looked through first.
+        !self.is_in_flight(request) && self.over.contains(&request)
     }
 
-    /// Whether nothing was heard of the request in this process.
+    /// Whether no event and no record of this process named the request.
     pub(super) fn is_new(&self, request: Request) -> bool {
-        let same = |entry: &InFlight| entry.request == request;
-        !self.in_flight.iter().any(same) && !self.is_over(request)
+        !self.is_in_flight(request) && !self.over.contains(&request)
     }
 
-    pub(super) fn awaits_report(&self) -> bool {
+    fn is_in_flight(&self, request: Request) -> bool {
+        let mut in_flight = self.in_flight.iter();
+        in_flight.any(|entry| entry.request == request)
+    }
+
+    pub(super) const fn awaits_report(&self) -> bool {
         !self.in_flight.is_empty()
     }
 
     /// An INVOKE event.
-    pub(super) fn invoke(
+    pub(super) fn handle_invoke(
         &mut self,
         request: Request,
         deadline: Option<Deadline>,
@@ -88,8 +96,8 @@ impl Invocations {
     ) {
         if let Some(last) = self.last.take() {
             match last.ended_at {
-                Some(ended_at) => idle(ended_at, now, series),
-                // Its end is told in telemetry that the freeze held back.
+                Some(ended_at) => add_idle(ended_at, now, series),
+                // The freeze held its `runtimeDone` back.
                 None => self.open_gap = Some((last.request, now)),
             }
         }
@@ -100,8 +108,8 @@ impl Invocations {
         });
     }
 
-    /// `runtimeDone`. Whether it is the first of the request.
-    pub(super) fn ended(
+    /// `runtimeDone`. Returns whether it is the first of the request.
+    pub(super) fn handle_runtime_done(
         &mut self,
         request: Request,
         time: Option<EpochMs>,
@@ -122,13 +130,13 @@ impl Invocations {
             last.ended_at = Some(time);
         }
         if let Some((_, until)) = self.open_gap.take_if(|(of, _)| *of == request) {
-            idle(time, until, series);
+            add_idle(time, until, series);
         }
         true
     }
 
-    /// `report`: the last that is told of an invocation.
-    pub(super) fn reported(
+    /// `report`: the last record of an invocation.
+    pub(super) fn handle_report(
         &mut self,
         request: Request,
         duration_ms: Option<f64>,
@@ -144,24 +152,24 @@ impl Invocations {
         self.next_over = (self.next_over + 1) % OVER_KEPT;
     }
 
-    /// Waits no longer for what is in flight.
+    /// Stops waiting for the reports of the invocations in flight.
     pub(super) fn give_up(&mut self, series: &mut Series) {
         for entry in self.in_flight.drain(..) {
             abandon(&entry, series);
         }
     }
 
-    /// Draws the conclusions from the reason of a shutdown, since telemetry of an invocation that
-    /// is cut short rarely arrives.
-    pub(super) fn shutdown(&mut self, reason: &str, now: EpochMs, series: &mut Series) {
+    /// SHUTDOWN. Its reason stands in for the telemetry of the invocation that it cuts short, which
+    /// rarely arrives.
+    pub(super) fn handle_shutdown(&mut self, reason: Reason, now: EpochMs, series: &mut Series) {
         if let Some(entry) = self.in_flight.last_mut()
             && entry.settled.is_none()
         {
             let is_over = entry.deadline.is_none_or(|deadline| deadline.0 <= now);
             let status = match reason {
-                "timeout" if is_over => Some(Status::Timeout),
-                "failure" => Some(Status::Error),
-                _ => None,
+                Reason::Timeout if is_over => Some(Status::Timeout),
+                Reason::Crash => Some(Status::Error),
+                Reason::Timeout | Reason::Spindown | Reason::Other => None,
             };
             if let Some(status) = status {
                 let error_type = UNKNOWN.to_owned();
@@ -171,7 +179,8 @@ impl Invocations {
         self.give_up(series);
     }
 
-    /// What is known of the request. If there are too many, the oldest is given up.
+    /// The entry of a request, a new one if it has none. If there are too many, the oldest is given
+    /// up.
     pub(super) fn entry(&mut self, request: Request, series: &mut Series) -> &mut InFlight {
         let found = self
             .in_flight
@@ -200,8 +209,8 @@ impl InFlight {
         }
     }
 
-    /// Counts the outcome, once. A failure after a success is one more fact: the runtime answered,
-    /// and then an extension took too long or exited.
+    /// Counts the outcome, once. A failure after a success is counted too: the runtime answered, and
+    /// then an extension took too long or exited.
     pub(super) fn settle(&mut self, outcome: &Outcome, series: &mut Series) {
         let is_success = outcome.status == Status::Success;
         if self
@@ -218,14 +227,14 @@ impl InFlight {
         }
     }
 
-    pub(super) fn out_of_memory(&mut self, series: &mut Series) {
+    pub(super) fn settle_out_of_memory(&mut self, series: &mut Series) {
         if !std::mem::replace(&mut self.out_of_memory, true) {
             series.count(&m::OUT_OF_MEMORY, &[]);
         }
     }
 }
 
-/// Counts what is known of an invocation that gets no report.
+/// Counts an invocation that gets no report, as far as it is known.
 fn abandon(entry: &InFlight, series: &mut Series) {
     if entry.settled.is_none() {
         series.count(&m::UNKNOWN_OUTCOMES, &[]);
@@ -233,28 +242,25 @@ fn abandon(entry: &InFlight, series: &mut Series) {
     series.add_known(&m::DURATION, &[], entry.duration_ms);
 }
 
-/// Counts an error by its type. Functions choose types freely, so only so many are told apart.
+/// Counts an error by its type. Functions choose types freely, so their number is bounded.
 fn count_error(error_type: &str, series: &mut Series) {
     let fits = series.has_room(&m::ERRORS, error_type, ERROR_TYPES_MAX);
     let shown = if fits { error_type } else { "other" };
     series.count(&m::ERRORS, &[("error_type", shown)]);
 }
 
-fn idle(from: EpochMs, to: EpochMs, series: &mut Series) {
-    series.add(
-        &m::IDLE_DURATION,
-        &[],
-        super::float(to.0.saturating_sub(from.0)),
-    );
+fn add_idle(from: EpochMs, to: EpochMs, series: &mut Series) {
+    let idle_ms = to.0.saturating_sub(from.0);
+    series.add(&m::IDLE_DURATION, &[], float(idle_ms));
 }
 
 /// Invocations in flight. An environment has one, on Managed Instances some tens; the rest waits
 /// for reports that may never come.
 pub(super) const IN_FLIGHT_MAX: usize = 256;
 
-/// Requests of which a second report is told from a first. Those of a delivery that comes again
-/// were the last ones, and one holds at most some hundreds.
+/// Requests of which a second report is recognised. A delivery that comes again holds the reports
+/// that came last, at most some hundreds.
 pub(super) const OVER_KEPT: usize = 512;
 
-/// Types of errors told apart in an interval.
+/// Types of errors that are counted each by its name in an interval; the rest is `other`.
 pub(super) const ERROR_TYPES_MAX: usize = 16;

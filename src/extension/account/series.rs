@@ -1,4 +1,4 @@
-//! The values of one interval, bounded.
+//! The values of one interval, bounded in number and in size.
 
 use crate::extension::metric::catalogue::DROPPED_VALUES;
 use crate::extension::metric::{Kind, Metric, Point};
@@ -6,7 +6,7 @@ use crate::extension::metric::{Kind, Metric, Point};
 /// Name and value of an attribute.
 pub(super) type Attribute<'a> = (&'static str, &'a str);
 
-/// Points that grow until they are taken.
+/// The points of an interval until they are taken.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     points: Vec<Point>,
@@ -18,7 +18,7 @@ pub(super) struct Series {
 
 impl Series {
     /// Adds `value` as the metric's kind says: to a sum, to a distribution, or in place of the
-    /// last. `attributes` are sorted by name. A value that is not finite is none.
+    /// last. `attributes` are sorted by name. A value that is not finite is ignored.
     pub(super) fn add(
         &mut self,
         metric: &'static Metric,
@@ -53,7 +53,7 @@ impl Series {
         }
         let values = &mut self.points[at].values;
         match (metric.kind, values.as_mut_slice()) {
-            (Kind::Counter, [sum, ..]) => *sum += value,
+            (Kind::Counter, [sum, ..]) => *sum = (*sum + value).min(SUM_MAX),
             (Kind::Gauge, [last, ..]) => *last = value,
             (_, known) if known.len() < VALUES_KEPT_MAX => {
                 values.push(value);
@@ -68,7 +68,7 @@ impl Series {
         self.add(metric, attributes, 1.0);
     }
 
-    /// Adds a value that may not be known.
+    /// Adds a value if it is known.
     pub(super) fn add_known(
         &mut self,
         metric: &'static Metric,
@@ -80,7 +80,7 @@ impl Series {
         }
     }
 
-    /// Whether a metric has a point with this value of its attribute, or less than `most` points.
+    /// Whether a metric has a point with this value of its attribute, or fewer than `most` points.
     pub(super) fn has_room(&self, metric: &'static Metric, value: &str, most: usize) -> bool {
         let mut count = 0;
         for point in &self.points {
@@ -117,5 +117,10 @@ pub(super) const VALUES_MAX: usize = 100;
 /// records, all of which may be reports.
 pub(super) const VALUES_KEPT_MAX: usize = 1_100;
 
-/// Points of an interval, but for that of dropped values. There are some forty metrics, of which few have several.
+/// Points of an interval, without the one of dropped values. Few of the some forty metrics have more
+/// than one.
 pub(super) const POINTS_MAX: usize = 128;
+
+/// The largest sum: 2^53, up to which a double has every whole number and every exporter can write
+/// it. Sums are made of numbers from outside.
+const SUM_MAX: f64 = 9_007_199_254_740_992.0;

@@ -1,8 +1,9 @@
+use super::bounds::TEXT_BYTES_MAX;
 use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX, OVER_KEPT};
 use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
 use super::*;
 use crate::extension::metric::Point;
-use crate::extension::telemetry;
+use crate::extension::telemetry::{self, Malformed};
 
 /// 2026-08-20T10:00:00.000Z, from which all times here count.
 const TEN: u64 = 1_787_220_000_000;
@@ -95,19 +96,22 @@ impl Script {
     fn batch(&mut self, ms: u64, records: &[String]) -> &mut Self {
         let body = format!("[{}]", records.join(","));
         let account = &mut self.account;
-        let mut each = |record: &Record<'_>| account.record(record, at(ms));
+        let mut each = |record: Result<&Record<'_>, Malformed>| match record {
+            Ok(record) => account.handle_record(record, at(ms)),
+            Err(Malformed) => account.handle_malformed_record(),
+        };
         telemetry::records(body.as_bytes(), &mut each).unwrap();
         self.ask(ms)
     }
 
     fn invoke(&mut self, ms: u64, id: &str) -> &mut Self {
         self.account
-            .invoke(id, Some(Deadline(at(ms + 3_000))), at(ms));
+            .handle_invoke(id, Some(Deadline(at(ms + 3_000))), at(ms));
         self.ask(ms)
     }
 
     fn shutdown(&mut self, ms: u64, reason: &str) -> &mut Self {
-        self.account.shutdown(reason, at(ms));
+        self.account.handle_shutdown(reason, at(ms));
         self.ask(ms)
     }
 
@@ -185,8 +189,8 @@ fn property<'b>(batch: &'b Batch, name: &str) -> Option<&'b str> {
 #[test]
 fn an_on_demand_start_has_all_its_parts() {
     let mut script = Script::new(InitType::OnDemand);
-    script.account.started(4.5, 6.25);
-    script.account.own_cost(3.0, Some(1_500_000.0));
+    script.account.handle_start(4.5, 6.25);
+    script.account.handle_own_usage(3.0, Some(1_500_000.0));
     script.batch(
         440,
         &[init_start(64, "on-demand", "init"), init_runtime_done(401)],
@@ -195,7 +199,19 @@ fn an_on_demand_start_has_all_its_parts() {
     script
         .batch(480, &[init_report(462, 397.68), start(470, "a")])
         .nothing_yet();
-    script.invoke(481, "a");
+    script.invoke(481, "a").nothing_yet();
+    script
+        .batch(700, &[runtime_done(690, "a", 200.5)])
+        .nothing_yet();
+    // The freeze holds the report back until the next invocation.
+    script.batch(
+        9_000,
+        &[report(
+            702,
+            "a",
+            r#""durationMs":210.2,"billedDurationMs":608,"memorySizeMB":256,"maxMemoryUsedMB":84,"initDurationMs":397.68"#,
+        )],
+    );
     let mut expected = of_kind(
         "on_demand",
         &[
@@ -205,41 +221,47 @@ fn an_on_demand_start_has_all_its_parts() {
             "init_before_runtime_duration=40",
             "init_runtime_duration=297",
             "init_extensions_duration=60",
+            "first_invocation_duration=200.5",
+            "cold_start_duration=598.1800000000001",
+            "billed_init_duration=397",
         ],
     );
     expected.push("extension_register_duration{}=4.5".to_owned());
     expected.push("extension_ready_duration{}=6.25".to_owned());
     assert_eq!(script.cold_start(), expected);
     let batch = &script.cold_starts[0];
-    assert_eq!((batch.start_ms, batch.end_ms), (TEN + 64, TEN + 481));
-    assert_eq!(property(batch, "request_id"), Some("a"));
-    assert_eq!(property(batch, "instance_id"), Some("i-1"));
-    assert_eq!(property(batch, "runtime_version"), Some("r:1"));
-    assert_eq!(property(batch, "duration_source"), Some("phase_report"));
+    assert_eq!((batch.start_ms, batch.end_ms), (TEN + 64, TEN + 702));
+    let properties = [
+        ("request_id", "a"),
+        ("instance_id", "i-1"),
+        ("runtime_version", "r:1"),
+        ("duration_source", "phase_report"),
+    ];
+    assert_eq!(batch.properties, properties.map(|(n, v)| (n, v.to_owned())));
     let resource = &script.account.resource;
-    assert_eq!(resource.get(Key::InstanceId), "i-1");
-    assert_eq!(resource.get(Key::MemoryMb), "256");
-    assert_eq!(resource.get(Key::FunctionArn), "");
-
-    script.batch(700, &[runtime_done(690, "a", 200.5)]);
-    script.batch(
-        9_000,
-        &[report(
-            702,
-            "a",
-            r#""durationMs":210.2,"billedDurationMs":608,"memorySizeMB":256,"maxMemoryUsedMB":84,"initDurationMs":397.68"#,
-        )],
-    );
-    let rest = of_kind(
-        "on_demand",
-        &[
-            "first_invocation_duration=200.5",
-            "cold_start_duration=598.1800000000001",
-            "billed_init_duration=397",
-        ],
-    );
-    assert_eq!(script.rest_of_start(9_000), rest);
+    assert_eq!(resource.instance_id, "i-1");
+    assert_eq!(resource.memory_mb, Some(256));
+    assert_eq!(resource.function_arn, "");
+    assert_eq!(script.rest_of_start(9_000), [""; 0]);
     assert_eq!(script.cold_starts.len(), 1);
+}
+
+#[test]
+fn what_is_not_known_is_no_property() {
+    let kind = "lambda-managed-instances";
+    let start = format!(
+        r#""initializationType":"{kind}","phase":"init","runtimeVersion":"","instanceId":"""#
+    );
+    let end = init_end(401, kind, "init", r#""metrics":{"durationMs":397.5}"#);
+    let mut script = Script::new(InitType::ManagedInstances);
+    script
+        .batch(440, &[record(64, "initStart", &start)])
+        .batch(480, &end);
+    let properties = &script.cold_starts[0].properties;
+    assert_eq!(
+        *properties,
+        [("duration_source", "phase_report".to_owned())]
+    );
 }
 
 #[test]
@@ -257,6 +279,9 @@ fn the_invoke_event_may_come_before_everything_else() {
             start(463, "a"),
         ],
     );
+    script
+        .nothing_yet()
+        .batch(600, &[report(590, "a", r#""durationMs":9"#)]);
     let expected = of_kind(
         "on_demand",
         &[
@@ -264,6 +289,8 @@ fn the_invoke_event_may_come_before_everything_else() {
             "cold_starts=1",
             "init_duration=397.5",
             "init_extensions_duration=60",
+            "first_invocation_duration=9",
+            "cold_start_duration=406.5",
         ],
     );
     assert_eq!(script.cold_start(), expected);
@@ -287,7 +314,7 @@ fn everything_in_one_late_batch_is_told_at_once() {
         ),
     ];
     script.batch(60_025, &records);
-    let mut expected = of_kind(
+    let expected = of_kind(
         "on_demand",
         &[
             "environment_starts=1",
@@ -300,8 +327,7 @@ fn everything_in_one_late_batch_is_told_at_once() {
     );
     assert_eq!(script.cold_start(), expected);
     assert_eq!(property(&script.cold_starts[0], "trace_id"), Some("Root=1"));
-    expected.clear();
-    assert_eq!(script.rest_of_start(60_025), expected);
+    assert_eq!(script.rest_of_start(60_025), [""; 0]);
 }
 
 #[test]
@@ -385,15 +411,69 @@ fn a_missing_init_report_has_substitutes() {
 
 #[test]
 fn the_wait_for_a_report_is_bounded() {
-    let table: [(u64, bool); 3] = [(482, false), (10_480, false), (10_481, true)];
-    for (ms, told) in table {
+    let started = [
+        init_start(64, "on-demand", "init"),
+        init_report(462, 400.0),
+        start(470, "a"),
+    ];
+    // Invocations that come, and the time at which the third finds no report of the first.
+    let table = [
+        (vec![], false),
+        (vec![60_000], false),
+        (vec![500, 580], false),
+        (vec![500, 581], true),
+        (vec![60_000, 60_001], true),
+    ];
+    for (invoked, is_known) in table {
         let mut script = Script::new(InitType::OnDemand);
-        script.invoke(481, "a").ask(ms);
-        assert_eq!(script.cold_starts.len(), usize::from(told), "{ms}");
+        script.batch(480, &started).invoke(481, "a");
+        for ms in &invoked {
+            script.invoke(*ms, &ms.to_string());
+        }
+        assert_eq!(
+            script.cold_starts.len(),
+            usize::from(is_known),
+            "{invoked:?}"
+        );
     }
-    // Without telemetry nothing is waited for.
+}
+
+#[test]
+fn with_the_end_of_a_later_invocation_nothing_more_comes_of_the_first() {
+    let started = [
+        init_start(64, "on-demand", "init"),
+        init_report(462, 400.0),
+        start(470, "a"),
+    ];
     let mut script = Script::new(InitType::OnDemand);
-    script.account.without_telemetry();
+    script.batch(480, &started).invoke(481, "a");
+    script.batch(600, &[runtime_done(500, "a", 20.0)]);
+    script.invoke(60_000, "b").nothing_yet();
+    script.batch(60_030, &[runtime_done(60_010, "b", 9.0)]);
+    let told = script.cold_start();
+    assert_eq!(
+        told[3],
+        "first_invocation_duration{cold_start_kind=on_demand}=20"
+    );
+    script.batch(60_031, &[report(501, "a", r#""durationMs":30"#)]);
+    assert_eq!(script.rest_of_start(60_100), [""; 0]);
+    // Nor does it come at the end.
+    let mut script = Script::new(InitType::OnDemand);
+    script.batch(480, &started).invoke(481, "a");
+    script.shutdown(600, "spindown");
+    assert_eq!(
+        script.cold_start(),
+        of_kind(
+            "on_demand",
+            &["environment_starts=1", "cold_starts=1", "init_duration=400"]
+        )
+    );
+}
+
+#[test]
+fn without_telemetry_nothing_is_waited_for() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.handle_no_telemetry();
     script.invoke(481, "a");
     let expected = estimated(
         "on_demand",
@@ -414,7 +494,7 @@ fn the_wait_for_a_report_is_bounded() {
     assert_eq!(script.interval(2_000), expected);
     // Nor is there a duration of an init that nobody waited for.
     let mut script = Script::new(InitType::OnDemand);
-    script.account.without_telemetry();
+    script.account.handle_no_telemetry();
     script.invoke(60_000, "a");
     assert_eq!(
         script.cold_start(),
@@ -432,13 +512,6 @@ fn a_long_gap_is_a_proactive_start() {
             &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
         );
         script.nothing_yet().invoke(invoked_ms, "a");
-        let told = script.cold_start();
-        assert_eq!(
-            told[0],
-            format!("environment_starts{{cold_start_kind={kind}}}=1")
-        );
-        let counted = told.iter().any(|point| point.starts_with("cold_starts"));
-        assert_eq!(counted, kind == "on_demand");
         script.batch(
             20_000,
             &[report(
@@ -447,15 +520,16 @@ fn a_long_gap_is_a_proactive_start() {
                 r#""durationMs":20.0,"billedDurationMs":420,"initDurationMs":400.0"#,
             )],
         );
-        let rest = script.rest_of_start(20_000);
-        assert_eq!(
-            rest[0],
-            format!("first_invocation_duration{{cold_start_kind={kind}}}=20")
-        );
-        let whole = rest
-            .iter()
-            .any(|point| point.starts_with("cold_start_duration"));
-        assert_eq!(whole, kind == "on_demand");
+        let told = script.cold_start();
+        let of = |name: &str| format!("{name}{{cold_start_kind={kind}}}");
+        assert_eq!(told[0], format!("{}=1", of("environment_starts")));
+        let first = format!("{}=20", of("first_invocation_duration"));
+        assert!(told.contains(&first), "{told:?}");
+        for name in ["cold_starts", "cold_start_duration"] {
+            let is_told = told.iter().any(|point| point.starts_with(&of(name)));
+            assert_eq!(is_told, kind == "on_demand", "{name}");
+        }
+        assert_eq!(script.rest_of_start(20_000), [""; 0]);
     }
     // One that is never used at all.
     let mut script = Script::new(InitType::OnDemand);
@@ -502,9 +576,9 @@ fn provisioned_concurrency_is_told_before_it_is_invoked() {
         &[vec![init_start(64, kind, "init")], end.to_vec()].concat(),
     );
     assert_eq!(script.cold_start(), expected);
+    // Nobody waits for it, so its first invocation is one like any other.
     script.batch(300_400, &[runtime_done(300_300, "a", 30.0)]);
-    let rest = of_kind("provisioned_concurrency", &["first_invocation_duration=30"]);
-    assert_eq!(script.rest_of_start(300_400), rest);
+    assert_eq!(script.rest_of_start(300_400), [""; 0]);
 }
 
 #[test]
@@ -542,19 +616,10 @@ fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
             .nothing_yet();
         script.batch(480, &init_end(350, "on-demand", "invoke", status));
         script.invoke(481, "a");
-        let expected = of_kind(
-            kind,
-            &[
-                "environment_starts=1",
-                "cold_starts=1",
-                "init_duration=300",
-                "init_extensions_duration=14",
-            ],
-        );
-        assert_eq!(script.cold_start(), expected);
-        // The duration of the report holds the init, so that of the runtime is not enough.
-        script.batch(700, &[runtime_done(690, "a", 200.0)]);
-        assert_eq!(script.rest_of_start(700), [""; 0]);
+        // The duration of the report holds the init, so the one of the runtime is not enough.
+        script
+            .batch(700, &[runtime_done(690, "a", 200.0)])
+            .nothing_yet();
         script.batch(
             9_000,
             &[report(
@@ -563,14 +628,18 @@ fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
                 r#""durationMs":512.5,"billedDurationMs":513"#,
             )],
         );
-        let rest = of_kind(
+        let expected = of_kind(
             kind,
             &[
+                "environment_starts=1",
+                "cold_starts=1",
+                "init_duration=300",
+                "init_extensions_duration=14",
                 "first_invocation_duration=212.5",
                 "cold_start_duration=512.5",
             ],
         );
-        assert_eq!(script.rest_of_start(9_000), rest);
+        assert_eq!(script.cold_start(), expected);
     }
 }
 
@@ -595,12 +664,12 @@ fn a_caller_may_know_the_predecessor() {
     ];
     for (predecessor, kind) in table {
         let mut script = Script::new(InitType::OnDemand);
-        script.account.follows(predecessor);
+        script.account.handle_predecessor(predecessor);
         script.batch(
             480,
             &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
         );
-        script.invoke(481, "a");
+        script.invoke(481, "a").shutdown(900, "spindown");
         let expected = of_kind(
             kind,
             &["environment_starts=1", "cold_starts=1", "init_duration=400"],
@@ -636,7 +705,7 @@ fn a_failed_init_is_told_when_it_fails() {
         assert_eq!(script.cold_starts.len(), 1);
     }
     // Of which only the end is heard.
-    for reason in ["failure", "timeout"] {
+    for reason in ["failure", "timeout", "releasefail"] {
         let mut script = Script::new(InitType::OnDemand);
         script
             .batch(440, &[init_start(64, "on-demand", "init")])
@@ -645,6 +714,29 @@ fn a_failed_init_is_told_when_it_fails() {
         expected
             .push("init_failures{cold_start_kind=init_failure,error_type=unknown}=1".to_owned());
         assert_eq!(script.cold_start(), expected);
+    }
+}
+
+/// AWS's Runtime Interface Emulator delivers no telemetry, starts an environment for the first
+/// invocation, and ends one whose init failed with `spindown`, and the second with `ReleaseFail`.
+#[test]
+fn without_telemetry_an_environment_that_is_never_invoked_failed() {
+    let table = [
+        (false, "spindown", "proactive"),
+        (true, "spindown", "init_failure"),
+        (true, "releasefail", "init_failure"),
+        (true, "sandboxterminated", "proactive"),
+    ];
+    for (without_telemetry, reason, kind) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        if without_telemetry {
+            script.account.handle_no_telemetry();
+        }
+        script.shutdown(500, reason);
+        let told = script.cold_start();
+        let expected = format!("environment_starts{{cold_start_kind={kind}}}=1");
+        assert_eq!(told[0], expected, "{reason}");
+        assert_eq!(told.len(), 1 + usize::from(kind == "init_failure"));
     }
 }
 
@@ -694,11 +786,6 @@ fn a_restore_is_a_start_of_its_own() {
             "environment_starts=1",
             "cold_starts=1",
             "restore_duration=437.5",
-        ],
-    );
-    let rest = of_kind(
-        "snap_start_restore",
-        &[
             "first_invocation_duration=147",
             "cold_start_duration=584.5",
             "billed_restore_duration=53",
@@ -706,30 +793,23 @@ fn a_restore_is_a_start_of_its_own() {
     );
     for noticed in [true, false] {
         let mut script = Script::new(InitType::SnapStart);
-        script.account.not_exported(3, 300);
+        script.account.handle_lost_export(3, 300);
         if noticed {
-            script.account.restored(at(60_500));
+            script.account.handle_restore(at(60_500));
         }
         // A record of the init that was held back is not of this environment's start.
         let late = init_end(401, "snap-start", "init", SNAPSHOT);
         script
             .invoke(60_505, "a")
             .batch(60_530, &late)
-            .nothing_yet()
-            .batch(60_531, &restore);
+            .batch(60_531, &restore)
+            .nothing_yet();
+        script.batch(61_000, std::slice::from_ref(&report));
         assert_eq!(script.cold_start(), told);
         assert_eq!(property(&script.cold_starts[0], "instance_id"), Some("i-2"));
-        script.batch(61_000, std::slice::from_ref(&report));
         let interval = script.interval(61_000);
-        assert!(
-            interval.iter().all(|point| !point.starts_with("dropped")),
-            "{interval:?}"
-        );
-        let shown: Vec<String> = interval
-            .into_iter()
-            .filter(|point| point.contains("cold_start_kind"))
-            .collect();
-        assert_eq!(shown, rest);
+        let is_old = |point: &String| point.starts_with("dropped") || point.contains("kind");
+        assert!(!interval.iter().any(is_old), "{interval:?}");
     }
 }
 
@@ -758,8 +838,8 @@ fn restores_have_substitutes_and_gaps_too() {
     );
     // Nothing but the clock, by which the caller knows when it was thawed.
     let mut script = Script::new(InitType::SnapStart);
-    script.account.without_telemetry();
-    script.account.restored(at(60_500));
+    script.account.handle_no_telemetry();
+    script.account.handle_restore(at(60_500));
     script.invoke(60_505, "a");
     let expected = estimated(
         "snap_start_restore",
@@ -776,7 +856,8 @@ fn restores_have_substitutes_and_gaps_too() {
         "restoreReport",
         r#""status":"success","metrics":{"durationMs":336.0}"#,
     );
-    let script = restored(&[restore_start, report], 70_401);
+    let mut script = restored(&[restore_start, report], 70_401);
+    script.shutdown(80_000, "spindown");
     let expected = of_kind(
         "snap_start_proactive",
         &["environment_starts=1", "restore_duration=336"],
@@ -784,7 +865,7 @@ fn restores_have_substitutes_and_gaps_too() {
     assert_eq!(script.cold_start(), expected);
     // Failed.
     let mut script = Script::new(InitType::SnapStart);
-    script.account.restored(at(60_064));
+    script.account.handle_restore(at(60_064));
     let failed =
         r#""status":"error","errorType":"Runtime.RestoreError","metrics":{"durationMs":336.0}"#;
     script.batch(60_420, &[record(60_400, "restoreReport", failed)]);
@@ -799,8 +880,8 @@ fn each_restore_is_told() {
     let mut script = Script::new(InitType::SnapStart);
     for round in 1..=3 {
         let ms = round * 60_000;
-        script.account.restored(at(ms));
-        script.account.restored(at(ms + 1));
+        script.account.handle_restore(at(ms));
+        script.account.handle_restore(at(ms + 1));
         let records = [
             record(ms - 10, "restoreStart", r#""functionName":"f""#),
             record(
@@ -889,7 +970,7 @@ fn the_end_waits_for_the_report_of_a_start_that_is_not_told() {
 #[test]
 fn a_warm_interval_has_every_figure_of_its_invocations() {
     let mut script = Script::new(InitType::OnDemand);
-    script.account.resumed(1);
+    script.account.handle_panics(1);
     let done = r#""requestId":"a","status":"success","metrics":{"durationMs":10.5,"producedBytes":50},
         "spans":[{"name":"responseLatency","durationMs":8.0},{"name":"responseDuration","durationMs":0.25},
                  {"name":"runtimeOverhead","durationMs":0.5},{"name":"new","durationMs":1}]"#;
@@ -1048,19 +1129,18 @@ fn a_shutdown_tells_what_telemetry_does_not() {
 }
 
 #[test]
-fn losses_logs_and_costs_are_counted() {
+fn losses_and_costs_are_counted() {
     let mut script = Script::new(InitType::OnDemand);
-    script.account.lost_delivery(200);
-    script.account.lost_delivery(0);
-    script.account.not_exported(3, 0);
-    script.account.not_exported(0, 0);
+    script.account.handle_lost_delivery(200);
+    script.account.handle_lost_delivery(0);
+    script.account.handle_lost_export(3, 0);
+    script.account.handle_lost_export(0, 0);
     let dropped = r#""droppedBytes":12345,"droppedRecords":123,"reason":"slow""#;
     let log = |source: &str| format!(r#"{{"type":"{source}","record":"12345678"}}"#);
     script.batch(
         1_000,
         &[
             record(1, "logsDropped", dropped),
-            log("function"),
             log("function"),
             log("extension"),
             log("platform.new"),
@@ -1075,7 +1155,9 @@ fn losses_logs_and_costs_are_counted() {
         ],
     );
     for cpu_ms in [5.0, 8.0, 7.0] {
-        script.account.own_cost(cpu_ms, Some(cpu_ms * 100.0));
+        script
+            .account
+            .handle_own_usage(cpu_ms, Some(cpu_ms * 100.0));
     }
     assert_eq!(
         script.interval(2_000),
@@ -1085,10 +1167,6 @@ fn losses_logs_and_costs_are_counted() {
             "dropped_records{dropped_by=exporter}=3",
             "dropped_records{dropped_by=platform}=123",
             "dropped_bytes{dropped_by=platform}=12345",
-            "log_records{log_source=function}=2",
-            "log_bytes{log_source=function}=20",
-            "log_records{log_source=extension}=1",
-            "log_bytes{log_source=extension}=10",
             "unknown_records{}=1",
             "malformed_records{}=1",
             "extension_cpu_time{}=8",
@@ -1101,7 +1179,7 @@ fn losses_logs_and_costs_are_counted() {
 fn intervals_follow_each_other() {
     let mut script = Script::new(InitType::OnDemand);
     let mut interval = |ms| {
-        script.account.lost_delivery(0);
+        script.account.handle_lost_delivery(0);
         let batch = script.account.take_interval(at(ms)).unwrap();
         (batch.start_ms - TEN, batch.end_ms - TEN)
     };
@@ -1295,6 +1373,8 @@ fn the_end_says_what_the_next_process_follows() {
         ("failure", 0, Some(Predecessor::FailedInit)),
         ("timeout", 1, Some(Predecessor::Timeout)),
         ("failure", 2, Some(Predecessor::Crash)),
+        ("releasefail", 0, Some(Predecessor::FailedInit)),
+        ("releasefail", 1, Some(Predecessor::Crash)),
         ("spindown", 1, None),
         ("sigterm", 1, None),
         ("", 0, None),
@@ -1304,21 +1384,63 @@ fn the_end_says_what_the_next_process_follows() {
         for id in 0..invocations {
             script.invoke(1_000, &id.to_string());
         }
-        assert_eq!(script.account.ends_as(reason), expected, "{reason}");
+        assert_eq!(
+            script.account.note_for_successor(reason),
+            expected,
+            "{reason}"
+        );
     }
 }
 
 #[test]
 fn the_cost_of_a_snapshot_is_not_that_of_its_restores() {
     let mut script = Script::new(InitType::SnapStart);
-    script.account.own_cost(5.0, None);
+    script.account.handle_own_usage(5.0, None);
     script.invoke(9_000, "a");
     for cpu_ms in [8.0, 10.0, 9.0, 11.5] {
-        script.account.own_cost(cpu_ms, None);
+        script.account.handle_own_usage(cpu_ms, None);
     }
     let points = script.interval(10_000);
     assert!(
         points.contains(&"extension_cpu_time{}=3.5".to_owned()),
         "{points:?}"
+    );
+}
+
+/// Anybody in the environment can send records.
+#[test]
+fn a_record_cannot_make_a_restore_where_there_are_no_snapshots() {
+    for init_type in [
+        InitType::OnDemand,
+        InitType::ProvisionedConcurrency,
+        InitType::ManagedInstances,
+    ] {
+        let mut script = Script::new(init_type);
+        script.account.handle_lost_export(3, 300);
+        let claimed = r#""initializationType":"snap-start","instanceId":"i-9""#;
+        let records = [
+            record(400, "initStart", claimed),
+            record(500, "restoreStart", claimed),
+        ];
+        script.batch(600, &records).invoke(700, "a");
+        assert!(!script.account.take_restored(), "{init_type:?}");
+        let interval = script.interval(800);
+        let lost = "dropped_records{dropped_by=exporter}=3".to_owned();
+        assert!(interval.contains(&lost), "{interval:?}");
+    }
+}
+
+#[test]
+fn sums_of_numbers_from_outside_stay_exact() {
+    let mut script = Script::new(InitType::OnDemand);
+    let dropped = r#""droppedBytes":9007199254740992,"droppedRecords":1"#;
+    let records = vec![record(1, "logsDropped", dropped); 1_100];
+    script.batch(1_000, &records);
+    assert_eq!(
+        script.interval(2_000),
+        [
+            "dropped_records{dropped_by=platform}=1100",
+            "dropped_bytes{dropped_by=platform}=9007199254740992",
+        ]
     );
 }

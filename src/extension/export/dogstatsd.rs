@@ -5,7 +5,7 @@
 //! one, so the counts of two environments in the same second would replace each other.
 
 use super::{VALUE_SCALE, number, values};
-use crate::extension::metric::{Batch, Key, Kind, Point, Resource};
+use crate::extension::metric::{Batch, Kind, Point, Resource};
 use crate::shared::text::push;
 
 /// Gives each datagram of `batch` to `each`: at most [`DATAGRAM_BYTES_MAX`] bytes of whole lines.
@@ -87,9 +87,11 @@ fn tags(resource: &Resource, point: &Point, out: &mut Vec<u8>) {
             out.truncate(before);
         }
     };
-    for (name, key) in TAGS {
-        tag(name, resource.get(*key));
-    }
+    // The tags of every line, except those that are not known.
+    tag("function_name", &resource.function_name);
+    tag("function_version", &resource.function_version);
+    tag("region", &resource.region);
+    tag("service", &resource.service_name);
     for (name, value) in &point.attributes {
         tag(name, value);
     }
@@ -104,14 +106,6 @@ fn tag_byte(c: char) -> u8 {
         Ok(_) | Err(_) => b'_',
     }
 }
-
-/// The tags of every line, but for those that are not known.
-const TAGS: &[(&str, Key)] = &[
-    ("function_name", Key::FunctionName),
-    ("function_version", Key::FunctionVersion),
-    ("region", Key::Region),
-    ("service", Key::ServiceName),
-];
 
 /// Bytes of a datagram: what is sure to pass a network unfragmented, 1,500 less the headers of
 /// IPv6, UDP and a tunnel.
@@ -160,11 +154,12 @@ mod tests {
             &[("error_type", "a,b|c\nd e\u{e9}"), ("x", "")],
             &[1.0],
         )];
-        let resource = Resource::of(&[
-            (Key::FunctionName, "f"),
-            (Key::FunctionVersion, "$LATEST"),
-            (Key::ServiceName, &"s".repeat(300)),
-        ]);
+        let resource = Resource {
+            function_name: "f".to_owned(),
+            function_version: "$LATEST".to_owned(),
+            service_name: "s".repeat(300),
+            ..Resource::default()
+        };
         let service = "s".repeat(192);
         assert_eq!(
             all(&resource, &batch),

@@ -6,6 +6,8 @@
 //! of its own, so the default sets are few; everything else on a line is a property, which can be
 //! searched and costs only its bytes.
 
+use std::borrow::Cow;
+
 use super::{Entries, VALUE_SCALE, comma, key, list, member, next, number, numbers, series};
 use crate::extension::metric::{Batch, Metric, Point, Resource, Unit};
 use crate::shared::json;
@@ -114,7 +116,10 @@ impl<'a> Members<'a> {
         let attributes = &point.attributes;
         let mut add = |name| {
             let attribute = attributes.iter().find(|(key, _)| *key == name);
-            let value = attribute.map_or_else(|| resource.named(name), |(_, value)| value);
+            let value = match attribute {
+                Some((_, value)) => Cow::Borrowed(value.as_str()),
+                None => resource.get(name),
+            };
             // "key … value … ASCII, non-blank"
             let ascii = |c| if matches!(c, ' '..='~') { c } else { '?' };
             let mut text = String::new();

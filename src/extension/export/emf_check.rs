@@ -266,7 +266,7 @@ mod tests {
     use super::super::emf::{self, Emf};
     use super::super::samples::{DURATION, point};
     use super::*;
-    use crate::extension::metric::{Batch, Key, Kind, Metric, Resource, Unit};
+    use crate::extension::metric::{Batch, Kind, Metric, Resource, Unit};
     use crate::shared::time::EpochMs;
 
     const NOW_MS: u64 = 1_781_000_000_500;
@@ -310,7 +310,10 @@ mod tests {
             ],
             properties: vec![("request_id", "6d68".to_owned())],
         };
-        let resource = Resource::of(&[(Key::FunctionName, "f")]);
+        let resource = Resource {
+            function_name: "f".to_owned(),
+            ..Resource::default()
+        };
         let mut lines = Vec::new();
         emf::lines(
             &resource,

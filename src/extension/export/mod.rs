@@ -11,7 +11,7 @@ mod emf_check;
 pub(super) mod ndjson;
 pub(super) mod otlp;
 #[cfg(test)]
-mod samples;
+pub(in crate::extension) mod samples;
 
 use crate::extension::metric::{Batch, Kind, Point};
 use crate::shared::json;

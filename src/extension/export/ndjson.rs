@@ -1,7 +1,7 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
 use super::{comma, key, member, numbers, values};
-use crate::extension::metric::{Batch, Key, Kind, Resource, Unit};
+use crate::extension::metric::{Batch, Kind, Resource, Unit};
 use crate::shared::text::{push, push_decimal};
 
 /// Appends `batch` as one line with its line end; nothing when it has no points.
@@ -22,11 +22,10 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
     push_decimal(out, batch.start_ms);
     key("end_ms", out);
     push_decimal(out, batch.end_ms);
-    member("function_name", resource.get(Key::FunctionName), out);
-    member("function_version", resource.get(Key::FunctionVersion), out);
-    let instance_id = resource.get(Key::InstanceId);
-    if !instance_id.is_empty() {
-        member("instance_id", instance_id, out);
+    member("function_name", &resource.function_name, out);
+    member("function_version", &resource.function_version, out);
+    if !resource.instance_id.is_empty() {
+        member("instance_id", &resource.instance_id, out);
     }
     key("points", out);
     push(out, "[");

@@ -1,6 +1,6 @@
 //! Metrics and batches for the tests of all exporters, some written and some generated.
 
-use crate::extension::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
+use crate::extension::metric::{Batch, Kind, Metric, Point, Resource, Unit};
 
 /// A distribution with a name of the conventions.
 pub(super) static DURATION: Metric = Metric {
@@ -81,18 +81,16 @@ pub(super) fn point(
 }
 
 pub(super) fn resource() -> Resource {
-    Resource::of(&[
-        (Key::FunctionName, "f"),
-        (Key::FunctionVersion, "7"),
-        (
-            Key::FunctionArn,
-            "arn:aws:lambda:us-east-1:123456789012:function:f:live",
-        ),
-        (Key::AccountId, "123456789012"),
-        (Key::Region, "us-east-1"),
-        (Key::MemoryMb, "128"),
-        (Key::InstanceId, "2026/06/09/f[7]abc"),
-    ])
+    Resource {
+        function_name: "f".to_owned(),
+        function_version: "7".to_owned(),
+        function_arn: "arn:aws:lambda:us-east-1:123456789012:function:f:live".to_owned(),
+        account_id: "123456789012".to_owned(),
+        region: "us-east-1".to_owned(),
+        memory_mb: Some(128),
+        instance_id: "2026/06/09/f[7]abc".to_owned(),
+        service_name: String::new(),
+    }
 }
 
 /// A cold start and a little warm traffic.
@@ -113,7 +111,7 @@ pub(super) fn batch() -> Batch {
 
 /// Numbers from a seed, so that a failure can be repeated.
 #[derive(Debug)]
-pub(super) struct Random(pub(super) u64);
+pub(in crate::extension) struct Random(pub(in crate::extension) u64);
 
 impl Random {
     /// splitmix64
@@ -126,7 +124,7 @@ impl Random {
     }
 
     /// A number below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::extension) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
@@ -237,15 +235,15 @@ impl Random {
             0 => random.text(),
             _ => String::new(),
         };
-        Resource::of(&[
-            (Key::FunctionName, &self.text()),
-            (Key::FunctionVersion, &self.text()),
-            (Key::FunctionArn, &optional(self)),
-            (Key::AccountId, &optional(self)),
-            (Key::Region, &optional(self)),
-            (Key::MemoryMb, self.pick(&["10240", ""])),
-            (Key::InstanceId, &optional(self)),
-            (Key::ServiceName, &optional(self)),
-        ])
+        Resource {
+            function_name: self.text(),
+            function_version: self.text(),
+            function_arn: optional(self),
+            account_id: optional(self),
+            region: optional(self),
+            memory_mb: self.pick(&[Some(10_240), None]),
+            instance_id: optional(self),
+            service_name: optional(self),
+        }
     }
 }

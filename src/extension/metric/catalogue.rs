@@ -235,13 +235,6 @@ pub(in crate::extension) static UNKNOWN_RECORDS: Metric = counter(
     "bantam.telemetry.unknown_records",
     "Records of a type that is not known.",
 );
-pub(in crate::extension) static LOG_RECORDS: Metric =
-    counter("log_records", "bantam.log.records", "Log lines, and whose.");
-pub(in crate::extension) static LOG_BYTES: Metric = counter(
-    "log_bytes",
-    "bantam.log.bytes",
-    "Bytes of log lines, and whose.",
-);
 
 // What this extension costs.
 

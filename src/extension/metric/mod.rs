@@ -1,8 +1,10 @@
-//! What is measured: the names, units and kinds of all metrics, and the points that carry values.
+//! Metrics: their names, units and kinds, and the points that carry their values.
 //!
-//! Accounting makes points, exporters write them; neither knows the other.
+//! Accounting makes points and exporters write them; neither knows the other.
 
 pub(super) mod catalogue;
+
+use std::borrow::Cow;
 
 /// How values of a metric add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub(super) struct Metric {
     pub(super) description: &'static str,
 }
 
-/// Whether all exporters can write a name as it is.
+/// Whether every exporter can write a name unchanged.
 pub(super) const fn is_name(name: &str) -> bool {
     let mut rest = name.as_bytes();
     while let [first, behind @ ..] = rest {
@@ -52,8 +54,8 @@ pub(super) const fn is_name(name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Point {
     pub(super) metric: &'static Metric,
-    /// Low-cardinality dimensions of this point beside those of the resource, such as the kind
-    /// of the cold start or the type of an error. Sorted by name.
+    /// Dimensions of this point beside those of the resource, with few values each: the kind of the
+    /// cold start, the type of an error. Sorted by name.
     pub(super) attributes: Vec<(&'static str, String)>,
     /// At least one, all finite. A counter has one: the sum over the interval.
     pub(super) values: Vec<f64>,
@@ -66,65 +68,39 @@ pub(super) struct Batch {
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
     pub(super) points: Vec<Point>,
-    /// Searchable context of a single event (request id, trace id), never a dimension.
+    /// Details of a single event to search for (request id, trace id); never dimensions.
     pub(super) properties: Vec<(&'static str, String)>,
 }
 
-/// What the points belong to: a value for each [`Key`], empty where it is not known.
+/// The function and the environment that points belong to. A text that is not known is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Resource([String; KEYS.len()]);
-
-/// What can be known of a function and its environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
-    FunctionName,
-    FunctionVersion,
-    FunctionArn,
-    AccountId,
-    Region,
-    MemoryMb,
-    /// The environment: `instanceId` of `platform.initStart` where it is known.
-    InstanceId,
-    ServiceName,
+pub(super) struct Resource {
+    pub(super) function_name: String,
+    pub(super) function_version: String,
+    pub(super) function_arn: String,
+    pub(super) account_id: String,
+    pub(super) region: String,
+    pub(super) memory_mb: Option<u32>,
+    /// The environment: `instanceId` of `platform.initStart`.
+    pub(super) instance_id: String,
+    pub(super) service_name: String,
 }
 
 impl Resource {
-    pub(super) fn get(&self, key: Key) -> &str {
-        &self.0[key as usize]
-    }
-
-    pub(super) fn set(&mut self, key: Key, value: &str) {
-        value.clone_into(&mut self.0[key as usize]);
-    }
-
-    /// The value by the name of its key; empty if there is none.
-    pub(super) fn named(&self, name: &str) -> &str {
-        let mut values = KEYS.iter().zip(&self.0);
-        values
-            .find(|(key, _)| **key == name)
-            .map_or("", |(_, value)| value)
-    }
-}
-
-/// The names of the keys.
-const KEYS: [&str; 8] = [
-    "function_name",
-    "function_version",
-    "function_arn",
-    "account_id",
-    "region",
-    "memory_mb",
-    "instance_id",
-    "service_name",
-];
-
-#[cfg(test)]
-impl Resource {
-    pub(super) fn of(values: &[(Key, &str)]) -> Self {
-        let mut resource = Self::default();
-        for (key, value) in values {
-            resource.set(*key, value);
-        }
-        resource
+    /// The value of a field by its name, as dimensions of EMF name it; empty for any other name.
+    pub(super) fn get(&self, name: &str) -> Cow<'_, str> {
+        Cow::Borrowed(match name {
+            "function_name" => &self.function_name,
+            "function_version" => &self.function_version,
+            "function_arn" => &self.function_arn,
+            "account_id" => &self.account_id,
+            "region" => &self.region,
+            "memory_mb" => {
+                return Cow::Owned(self.memory_mb.map(|mb| mb.to_string()).unwrap_or_default());
+            }
+            "instance_id" => &self.instance_id,
+            "service_name" => &self.service_name,
+            _ => "",
+        })
     }
 }

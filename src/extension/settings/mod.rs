@@ -9,7 +9,7 @@ mod otlp;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::extension::metric::{Key, Resource};
+use crate::extension::metric::Resource;
 use crate::shared::http::decimal;
 
 /// How the environment came to be.
@@ -58,13 +58,15 @@ impl Config {
         let interval_ms = reader.quoted("BANTAM_INTERVAL_MS", INTERVAL_MS, |value| {
             decimal(value.as_bytes()).is_some_and(|ms| ms <= INTERVAL_MS_MAX)
         });
-        let mut resource = Resource::default();
-        for (key, name) in VARIABLES {
-            resource.set(key, reader.text(name).unwrap_or_default());
-        }
-        if decimal(resource.get(Key::MemoryMb).as_bytes()).is_none() {
-            resource.set(Key::MemoryMb, "");
-        }
+        let text = |name: &str| reader.text(name).unwrap_or_default().to_owned();
+        let memory_mb = decimal(text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").as_bytes());
+        let resource = Resource {
+            function_name: text("AWS_LAMBDA_FUNCTION_NAME"),
+            function_version: text("AWS_LAMBDA_FUNCTION_VERSION"),
+            region: text("AWS_REGION"),
+            memory_mb: memory_mb.and_then(|mb| u32::try_from(mb).ok()),
+            ..Resource::default()
+        };
         let number = |text: &str| decimal(text.as_bytes()).unwrap_or_default();
         Self {
             port: u16::try_from(number(port)).unwrap_or_default(),
@@ -142,14 +144,6 @@ pub(super) fn name(argv0: &OsStr) -> String {
     String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned()
 }
 
-/// What the environment says of the function.
-const VARIABLES: [(Key, &str); 4] = [
-    (Key::FunctionName, "AWS_LAMBDA_FUNCTION_NAME"),
-    (Key::FunctionVersion, "AWS_LAMBDA_FUNCTION_VERSION"),
-    (Key::Region, "AWS_REGION"),
-    (Key::MemoryMb, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-];
-
 /// A port that no known extension, sidecar or local tool uses.
 const PORT: &str = "4243";
 
@@ -195,8 +189,8 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ]);
         assert_eq!((config.port, config.interval_ms), (5_000, 0));
-        assert_eq!(config.resource.get(Key::FunctionName), "f");
-        assert_eq!(config.resource.get(Key::MemoryMb), "128");
+        assert_eq!(config.resource.function_name, "f");
+        assert_eq!(config.resource.memory_mb, Some(128));
         assert!(config.warnings.is_empty());
     }
 

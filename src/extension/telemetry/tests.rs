@@ -1,352 +1,411 @@
-use super::walk::FIELDS;
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use super::lenient::COUNT_MAX;
+use super::split::NotABatch;
 use super::*;
+use crate::extension::export::samples::Random;
+use crate::shared::time::EpochMs;
 
-const TRACE: &str =
-    r#""Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1""#;
+const TRACE: &str = "Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1";
 
-/// What the one record of a batch that holds only `json` is told as: as an array, and as a line.
-#[track_caller]
-fn only(json: &str, each: &mut dyn FnMut(&Record<'_>)) {
-    let array = format!("[{json}]");
-    let mut count = 0;
-    let mut counted = |record: &Record<'_>| {
-        count += 1;
-        each(record);
-    };
-    records(array.as_bytes(), &mut counted).unwrap();
-    // The samples are written over several lines.
-    records_ndjson(json.replace('\n', " ").as_bytes(), &mut counted);
-    assert_eq!(count, 2, "{json}");
+/// The elements of a batch.
+fn all(batch: &[u8]) -> Result<Vec<Option<Record<'_>>>, NotABatch> {
+    let mut all = Vec::new();
+    records(batch, &mut |record| all.push(record.ok().cloned())).map(|()| all)
 }
 
-/// A record of this kind that has these fields, as they stand in JSON, and no other.
+/// The only record of a batch.
 #[track_caller]
-fn check(json: &str, kind: Kind, fields: &[(Field, &str)]) {
-    let mut expected = [""; FIELDS];
-    for (field, text) in fields {
-        expected[*field as usize] = text;
+fn only(record: &str, each: &mut dyn FnMut(Record<'_>)) {
+    let batch = format!("[{record}]");
+    let mut found = all(batch.as_bytes()).unwrap();
+    assert_eq!(found.len(), 1, "{record}");
+    each(
+        found
+            .remove(0)
+            .unwrap_or_else(|| panic!("malformed: {record}")),
+    );
+}
+
+/// Checks the content of a record of `platform.<name>`.
+#[track_caller]
+fn check(name: &str, record: &str, expected: &Content<'_>) {
+    let time = r#""time":"2026-08-20T10:00:00.064Z""#;
+    let orders = [
+        format!(r#"{{{time},"type":"platform.{name}","record":{record}}}"#),
+        format!(r#"{{"record":{record},"new":[{{}}],"t\u0079pe":"platform.{name}",{time}}}"#),
+    ];
+    for json in orders {
+        only(&json, &mut |found| {
+            assert_eq!(found.content, *expected, "{json}");
+            assert_eq!(found.time, Some(EpochMs(1_787_220_000_064)), "{json}");
+        });
     }
-    only(json, &mut |record| {
-        let mut found = record.fields;
-        // Every record of the samples has them.
-        found[Field::Type as usize] = "";
-        found[Field::Time as usize] = "";
-        assert_eq!(record.kind, kind, "{json}");
-        assert_eq!(found, expected, "{json}");
+}
+
+fn text(text: &str) -> Option<Cow<'_, str>> {
+    Some(Cow::Borrowed(text))
+}
+
+#[test]
+fn the_start_of_an_init_has_all_its_members() {
+    let record = r#"{
+        "initializationType":"on-demand","phase":"init",
+        "runtimeVersion":"nodejs:22.v45",
+        "runtimeVersionArn":"arn:aws:lambda:us-east-1::runtime:da57c20c4b965d5b",
+        "functionName":"f","functionVersion":"$LATEST",
+        "functionArn":"arn:aws:lambda:us-east-1:123456789012:function:f",
+        "instanceId":"2026/08/20/[$LATEST]82561ce053dd47d190e0c8f5e063e62e",
+        "instanceMaxMemory":268435456,
+        "tracing":{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"Root=1"}}"#;
+    let json = format!(r#"{{"type":"platform.initStart","record":{record}}}"#);
+    only(&json, &mut |found| {
+        let Content::InitStart(start) = found.content else {
+            panic!("{found:?}");
+        };
+        assert_eq!(start.memory_mb(), Some(256));
+        let found = [
+            &start.initialization_type,
+            &start.phase,
+            &start.function_arn,
+            &start.instance_id,
+            &start.runtime_version,
+        ];
+        let expected = [
+            "on-demand",
+            "init",
+            "arn:aws:lambda:us-east-1:123456789012:function:f",
+            "2026/08/20/[$LATEST]82561ce053dd47d190e0c8f5e063e62e",
+            "nodejs:22.v45",
+        ];
+        assert_eq!(found, expected.map(text).each_ref());
+        assert!(
+            found
+                .iter()
+                .all(|text| matches!(text, Some(Cow::Borrowed(_))))
+        );
+    });
+    let restored = r#"{"functionName":"f","functionVersion":"7","runtimeVersion":"java:21.v40"}"#;
+    let expected = PhaseStart {
+        runtime_version: text("java:21.v40"),
+        ..PhaseStart::default()
+    };
+    check("restoreStart", restored, &Content::RestoreStart(expected));
+}
+
+#[test]
+fn the_end_of_a_phase_has_all_its_members() {
+    let succeeded = PhaseEnd {
+        initialization_type: text("on-demand"),
+        phase: text("init"),
+        status: text("success"),
+        ..PhaseEnd::default()
+    };
+    check(
+        "initRuntimeDone",
+        r#"{"initializationType":"on-demand","phase":"init","status":"success",
+            "spans":[{"name":"x","start":"2026-08-20T10:00:00.331Z","durationMs":70.5}]}"#,
+        &Content::InitRuntimeDone(succeeded.clone()),
+    );
+    check(
+        "initRuntimeDone",
+        r#"{"initializationType":"on-demand","phase":"init","status":"error",
+            "errorType":"Runtime.ExitError"}"#,
+        &Content::InitRuntimeDone(PhaseEnd {
+            status: text("error"),
+            error_type: text("Runtime.ExitError"),
+            ..succeeded.clone()
+        }),
+    );
+    let metrics = Metrics {
+        duration_ms: Some(397.68),
+        ..Metrics::default()
+    };
+    check(
+        "initReport",
+        r#"{"initializationType":"on-demand","phase":"init","status":"success",
+            "metrics":{"durationMs":397.68}}"#,
+        &Content::InitReport(PhaseEnd {
+            metrics,
+            ..succeeded
+        }),
+    );
+    let restored = PhaseEnd {
+        status: text("success"),
+        ..PhaseEnd::default()
+    };
+    check(
+        "restoreRuntimeDone",
+        r#"{"status":"success"}"#,
+        &Content::RestoreRuntimeDone(restored.clone()),
+    );
+    check(
+        "restoreReport",
+        r#"{"status":"success","metrics":{"durationMs":397.68}}"#,
+        &Content::RestoreReport(PhaseEnd {
+            metrics,
+            ..restored
+        }),
+    );
+}
+
+#[test]
+fn records_of_invocations_have_all_their_members() {
+    let tracing = format!(
+        r#""tracing":{{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"{TRACE}"}}"#
+    );
+    let record = format!(
+        r#"{{"requestId":"6d68ca91","version":"$LATEST","functionArn":"arn:f","tenantId":"t",{tracing}}}"#
+    );
+    let json = format!(r#"{{"type":"platform.start","record":{record}}}"#);
+    only(&json, &mut |found| {
+        let Content::Start(start) = found.content else {
+            panic!("{found:?}");
+        };
+        assert_eq!(start.request_id.as_deref(), Some("6d68ca91"));
+        assert_eq!(start.function_arn.as_deref(), Some("arn:f"));
+        assert_eq!(start.tracing.value.as_deref(), Some(TRACE));
+    });
+    let record = format!(
+        r#"{{"requestId":"6d68ca91","status":"success",
+        "metrics":{{"durationMs":1.056,"producedBytes":50}},
+        "spans":[{{"name":"responseLatency","start":"2026-08-20T10:00:01.162Z","durationMs":0.677}},
+                 {{"name":"responseDuration","start":"2026-08-20T10:00:01.162Z","durationMs":0.035}},
+                 {{"name":"runtimeOverhead","start":"2026-08-20T10:00:01.163Z","durationMs":0.211}}],
+        {tracing}}}"#
+    );
+    let json = format!(r#"{{"type":"platform.runtimeDone","record":{record}}}"#);
+    only(&json, &mut |found| {
+        let Content::RuntimeDone(end) = found.content else {
+            panic!("{found:?}");
+        };
+        assert_eq!(end.request_id.as_deref(), Some("6d68ca91"));
+        assert_eq!(end.status.as_deref(), Some("success"));
+        assert_eq!(end.metrics.duration_ms, Some(1.056));
+        assert_eq!(end.metrics.produced_bytes, Some(50.0));
+        let spans = Spans {
+            response_latency_ms: Some(0.677),
+            response_duration_ms: Some(0.035),
+            runtime_overhead_ms: Some(0.211),
+            extension_overhead_ms: None,
+        };
+        assert_eq!(end.spans, spans);
+        assert_eq!(end.tracing.value.as_deref(), Some(TRACE));
     });
 }
 
-/// A record of `platform.<name>`.
-fn of(name: &str, record: &str) -> String {
-    format!(r#"{{"type":"platform.{name}","record":{record}}}"#)
-}
-
-/// The kinds of all records of a batch.
-fn kinds(batch: &[u8]) -> Result<Vec<Kind>, NotABatch> {
-    let mut kinds = Vec::new();
-    records(batch, &mut |record| kinds.push(record.kind)).map(|()| kinds)
-}
-
 #[test]
-fn init_records_have_all_their_fields() {
+fn reports_have_all_their_members() {
+    let metrics = Metrics {
+        duration_ms: Some(693.92),
+        billed_duration_ms: Some(1_092.0),
+        memory_size_mb: Some(128.0),
+        max_memory_used_mb: Some(84.0),
+        init_duration_ms: Some(397.68),
+        ..Metrics::default()
+    };
+    let spans = Spans {
+        extension_overhead_ms: Some(12.4),
+        ..Spans::default()
+    };
+    let report = InvocationEnd {
+        request_id: text("6d68ca91"),
+        status: text("success"),
+        metrics,
+        spans,
+        ..InvocationEnd::default()
+    };
     check(
-        r#"{"time":"2026-08-20T10:00:00.064Z","type":"platform.initStart","record":{
- "initializationType":"on-demand","phase":"init",
- "runtimeVersion":"nodejs:22.v45","runtimeVersionArn":"arn:aws:lambda:us-east-1::runtime:da57c20c4b965d5b",
- "functionName":"f","functionVersion":"$LATEST","functionArn":"arn:aws:lambda:us-east-1:123456789012:function:f",
- "instanceId":"2026/08/20/[$LATEST]82561ce053dd47d190e0c8f5e063e62e","instanceMaxMemory":268435456,
- "tracing":{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1"}}}"#,
-        Kind::InitStart,
-        &[
-            (Field::InitializationType, r#""on-demand""#),
-            (Field::Phase, r#""init""#),
-            (
-                Field::FunctionArn,
-                r#""arn:aws:lambda:us-east-1:123456789012:function:f""#,
-            ),
-            (
-                Field::InstanceId,
-                r#""2026/08/20/[$LATEST]82561ce053dd47d190e0c8f5e063e62e""#,
-            ),
-            (Field::InstanceMaxMemory, "268435456"),
-            (Field::RuntimeVersion, r#""nodejs:22.v45""#),
-            (Field::TraceId, TRACE),
-        ],
+        "report",
+        r#"{"requestId":"6d68ca91","status":"success","tenantId":"t",
+            "metrics":{"durationMs":693.92,"billedDurationMs":1092,"memorySizeMB":128,
+                       "maxMemoryUsedMB":84,"initDurationMs":397.68},
+            "spans":[{"name":"extensionOverhead","durationMs":12.4}]}"#,
+        &Content::Report(report),
     );
+    let restored = Metrics {
+        duration_ms: Some(147.156),
+        billed_duration_ms: Some(201.0),
+        memory_size_mb: Some(512.0),
+        max_memory_used_mb: Some(91.0),
+        restore_duration_ms: Some(500.795),
+        billed_restore_duration_ms: Some(53.0),
+        ..Metrics::default()
+    };
     check(
-        r#"{"time":"2026-08-20T10:00:00.401Z","type":"platform.initRuntimeDone","record":{
- "initializationType":"on-demand","phase":"init","status":"success",
- "spans":[{"name":"someTimeSpan","start":"2026-08-20T10:00:00.331Z","durationMs":70.5}]}}"#,
-        Kind::InitRuntimeDone,
-        &[
-            (Field::InitializationType, r#""on-demand""#),
-            (Field::Phase, r#""init""#),
-            (Field::Status, r#""success""#),
-        ],
-    );
-    check(
-        r#"{"time":"2026-08-20T10:00:00.401Z","type":"platform.initRuntimeDone","record":{
- "initializationType":"on-demand","phase":"init","status":"error","errorType":"Runtime.ExitError"}}"#,
-        Kind::InitRuntimeDone,
-        &[
-            (Field::InitializationType, r#""on-demand""#),
-            (Field::Phase, r#""init""#),
-            (Field::Status, r#""error""#),
-            (Field::ErrorType, r#""Runtime.ExitError""#),
-        ],
-    );
-    check(
-        r#"{"time":"2026-08-20T10:00:00.462Z","type":"platform.initReport","record":{
- "initializationType":"on-demand","phase":"init","status":"success","metrics":{"durationMs":397.68},
- "spans":[{"name":"someTimeSpan","start":"2026-08-20T10:00:00.331Z","durationMs":90.1}]}}"#,
-        Kind::InitReport,
-        &[
-            (Field::InitializationType, r#""on-demand""#),
-            (Field::Phase, r#""init""#),
-            (Field::Status, r#""success""#),
-            (Field::DurationMs, "397.68"),
-        ],
+        "report",
+        r#"{"metrics":{"durationMs":147.156,"billedDurationMs":201,"memorySizeMB":512,
+            "maxMemoryUsedMB":91,"restoreDurationMs":500.795,"billedRestoreDurationMs":53}}"#,
+        &Content::Report(InvocationEnd {
+            metrics: restored,
+            ..InvocationEnd::default()
+        }),
     );
 }
 
 #[test]
-fn restore_records_have_all_their_fields() {
-    check(
-        r#"{"time":"2026-08-20T10:00:00.064Z","type":"platform.restoreStart","record":{
- "functionName":"f","functionVersion":"7","runtimeVersion":"java:21.v40","runtimeVersionArn":"arn:aws:lambda:us-east-1::runtime:1",
- "instanceId":"82561ce0-53dd-47d1-90e0-c8f5e063e62e","instanceMaxMemory":256}}"#,
-        Kind::RestoreStart,
-        &[
-            (
-                Field::InstanceId,
-                r#""82561ce0-53dd-47d1-90e0-c8f5e063e62e""#,
-            ),
-            (Field::InstanceMaxMemory, "256"),
-            (Field::RuntimeVersion, r#""java:21.v40""#),
-        ],
-    );
-    check(
-        r#"{"time":"2026-08-20T10:00:00.480Z","type":"platform.restoreRuntimeDone","record":{"status":"success",
- "spans":[{"name":"someTimeSpan","start":"2026-08-20T10:00:00.400Z","durationMs":80.0}]}}"#,
-        Kind::RestoreRuntimeDone,
-        &[(Field::Status, r#""success""#)],
-    );
-    check(
-        r#"{"time":"2026-08-20T10:00:00.501Z","type":"platform.restoreReport","record":{"status":"success","metrics":{"durationMs":437.19},
- "spans":[{"name":"someTimeSpan","start":"2026-08-20T10:00:00.400Z","durationMs":30.0}]}}"#,
-        Kind::RestoreReport,
-        &[
-            (Field::Status, r#""success""#),
-            (Field::DurationMs, "437.19"),
-        ],
-    );
-}
-
-#[test]
-fn invocation_records_have_all_their_fields() {
-    check(
-        r#"{"time":"2026-08-20T10:00:00.470Z","type":"platform.start","record":{
- "requestId":"6d68ca91","version":"$LATEST","functionArn":"arn:f","tenantId":"t",
- "tracing":{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1"}}}"#,
-        Kind::Start,
-        &[
-            (Field::RequestId, r#""6d68ca91""#),
-            (Field::FunctionArn, r#""arn:f""#),
-            (Field::TraceId, TRACE),
-        ],
-    );
-    check(
-        r#"{"time":"2026-08-20T10:00:01.163Z","type":"platform.runtimeDone","record":{
- "requestId":"6d68ca91","status":"success",
- "metrics":{"durationMs":1.056,"producedBytes":50},
- "spans":[{"name":"responseLatency","start":"2026-08-20T10:00:01.162Z","durationMs":0.677},
-          {"name":"responseDuration","start":"2026-08-20T10:00:01.162Z","durationMs":0.035},
-          {"name":"runtimeOverhead","start":"2026-08-20T10:00:01.163Z","durationMs":0.211}],
- "tracing":{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1"}}}"#,
-        Kind::RuntimeDone,
-        &[
-            (Field::RequestId, r#""6d68ca91""#),
-            (Field::Status, r#""success""#),
-            (Field::DurationMs, "1.056"),
-            (Field::ProducedBytes, "50"),
-            (Field::ResponseLatency, "0.677"),
-            (Field::ResponseDuration, "0.035"),
-            (Field::RuntimeOverhead, "0.211"),
-            (Field::TraceId, TRACE),
-        ],
-    );
-}
-
-#[test]
-fn reports_have_all_their_fields() {
-    check(
-        r#"{"time":"2026-08-20T10:00:01.180Z","type":"platform.report","record":{
- "requestId":"6d68ca91","status":"success","tenantId":"t",
- "metrics":{"durationMs":693.92,"billedDurationMs":1092,"memorySizeMB":128,"maxMemoryUsedMB":84,"initDurationMs":397.68},
- "spans":[{"name":"extensionOverhead","start":"2026-08-20T10:00:01.164Z","durationMs":12.4}],
- "tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1"}}}"#,
-        Kind::Report,
-        &[
-            (Field::RequestId, r#""6d68ca91""#),
-            (Field::Status, r#""success""#),
-            (Field::DurationMs, "693.92"),
-            (Field::BilledDurationMs, "1092"),
-            (Field::MemorySizeMb, "128"),
-            (Field::MaxMemoryUsedMb, "84"),
-            (Field::InitDurationMs, "397.68"),
-            (Field::ExtensionOverhead, "12.4"),
-            (Field::TraceId, TRACE),
-        ],
-    );
-    check(
-        r#"{"type":"platform.report","record":{"requestId":"r","metrics":{"durationMs":147.156,"billedDurationMs":201,
- "memorySizeMB":512,"maxMemoryUsedMB":91,"restoreDurationMs":500.795,"billedRestoreDurationMs":53}}}"#,
-        Kind::Report,
-        &[
-            (Field::RequestId, r#""r""#),
-            (Field::DurationMs, "147.156"),
-            (Field::BilledDurationMs, "201"),
-            (Field::MemorySizeMb, "512"),
-            (Field::MaxMemoryUsedMb, "91"),
-            (Field::RestoreDurationMs, "500.795"),
-            (Field::BilledRestoreDurationMs, "53"),
-        ],
-    );
-}
-
-#[test]
-fn other_records_are_known() {
-    check(
-        r#"{"time":"2026-08-20T10:00:02.000Z","type":"platform.logsDropped","record":{"droppedBytes":12345,"droppedRecords":123,"reason":"too \"slow\""}}"#,
-        Kind::LogsDropped,
-        &[
-            (Field::DroppedBytes, "12345"),
-            (Field::DroppedRecords, "123"),
-        ],
-    );
+fn other_types_are_known_or_unknown() {
+    let dropped = r#"{"droppedBytes":12345,"droppedRecords":123,"reason":"too \"slow\""}"#;
+    let json = format!(r#"{{"type":"platform.logsDropped","record":{dropped}}}"#);
+    only(&json, &mut |found| {
+        let Content::LogsDropped(dropped) = found.content else {
+            panic!("{found:?}");
+        };
+        assert_eq!(dropped.dropped_bytes, Some(12_345.0));
+        assert_eq!(dropped.dropped_records, Some(123.0));
+    });
     let table = [
-        ("platform.end", r#"{"requestId":"r"}"#, Kind::Other),
+        ("platform.end", r#"{"requestId":"r"}"#, Content::Ignored),
         (
             "platform.extension",
-            r#"{"name":"my-ext","state":"Ready","events":["INVOKE","SHUTDOWN"],"errorType":"Extension.Crash"}"#,
-            Kind::Other,
+            r#"{"name":"my-ext","state":"Ready","events":["INVOKE","SHUTDOWN"]}"#,
+            Content::Ignored,
         ),
         (
             "platform.telemetrySubscription",
             r#"{"name":"my-ext","state":"Subscribed","types":["platform"]}"#,
-            Kind::Other,
+            Content::Ignored,
         ),
         (
             "platform.fault",
             r#""RequestId: r Error: exit""#,
-            Kind::Other,
+            Content::Ignored,
         ),
-        ("platform.fault", "{}", Kind::Other),
-        ("function", r#""[INFO] hello\n""#, Kind::Function),
+        ("function", r#""[INFO] hello\n""#, Content::Ignored),
         (
-            "function",
+            "extension",
             r#"{"level":"INFO","message":"]}"}"#,
-            Kind::Function,
+            Content::Ignored,
         ),
-        ("extension", r#""[INFO] extension line""#, Kind::Extension),
-        ("platform.new", r#"{"a":1}"#, Kind::Unknown),
-        ("", "1", Kind::Unknown),
+        ("platform.new", r#"{"a":1}"#, Content::Unknown),
+        ("", "1", Content::Unknown),
     ];
-    for (name, record, kind) in table {
-        let json =
-            format!(r#"{{"time":"2026-08-20T10:00:00.700Z","type":"{name}","record":{record}}}"#);
-        check(&json, kind, &[(Field::Record, record)]);
-        only(&json, &mut |found| assert_eq!(found.bytes(), record.len()));
+    for (name, record, expected) in table {
+        let json = format!(r#"{{"type":"{name}","record":{record}}}"#);
+        only(&json, &mut |found| assert_eq!(found.content, expected));
     }
-    check(r#"{"type":"function"}"#, Kind::Function, &[]);
+    only(r#"{"type":"platform.fault"}"#, &mut |found| {
+        assert_eq!(found.content, Content::Ignored);
+    });
 }
 
 #[test]
-fn a_record_keeps_what_fits() {
-    let table: [(&str, &[(Field, &str)]); 11] = [
-        ("null", &[]),
-        (r#"["a"]"#, &[]),
-        (r#"[{"phase":"init"}]"#, &[]),
-        (r#""text""#, &[]),
-        ("{}", &[]),
-        (
-            r#"{"new":{"deep":[1],"phase":"x"},"phase":"snap-start"}"#,
-            &[(Field::Phase, r#""snap-start""#)],
-        ),
-        (
-            r#"{"tracing":"none","spans":{"name":"x"},"metrics":[{"durationMs":1}],"status":true}"#,
-            &[(Field::Status, "true")],
-        ),
-        (r#"{"metrics":3,"spans":false,"tracing":-1}"#, &[]),
-        (r#"{"metrics":1.5,"spans":null,"tracing":[[1]]}"#, &[]),
-        (
-            r#"{"spans":[{"start":"never","name":"responseLatency"},4,{"durationMs":2},{},{"durationMs":3,"name":"runtimeOverhead"}]}"#,
-            &[(Field::RuntimeOverhead, "3")],
-        ),
-        // An escaped name is still that name, and the last of two counts.
-        (
-            r#"{"ph\u0061se":"x","phase":"in\u0069t"}"#,
-            &[(Field::Phase, r#""in\u0069t""#)],
-        ),
+fn a_member_of_another_type_costs_itself() {
+    let nested = "[".repeat(100) + &"]".repeat(100);
+    let escaped = format!("\"{}\"", "\\u0061".repeat(1_000));
+    let odd = [
+        "[]",
+        "[[[]]]",
+        r#"[{"durationMs":1}]"#,
+        "[5]",
+        r#"{"x":[1]}"#,
+        "7",
+        "-1",
+        "1.5",
+        "true",
+        "null",
+        &nested,
+        &escaped,
     ];
-    for (record, fields) in table {
-        check(&of("initStart", record), Kind::InitStart, fields);
-        // The members of a record may stand in any order.
-        let json = format!(r#"{{"record":{record},"\u0074ype":"platform.report"}}"#);
-        only(&json, &mut |found| {
-            let skipped = [(Field::Record, record)];
-            for (field, text) in fields.iter().chain(&skipped) {
-                assert_eq!(found.fields[*field as usize], *text, "{json}");
-            }
-        });
+    for odd in odd {
+        let record = format!(
+            r#"{{"requestId":"r","errorType":{},"metrics":{odd},"spans":{odd},"tracing":{odd}}}"#,
+            if odd.starts_with("\"") { "7" } else { odd },
+        );
+        let expected = InvocationEnd {
+            request_id: text("r"),
+            ..InvocationEnd::default()
+        };
+        check("report", &record, &Content::Report(expected));
     }
-    check(r#"{"type":"platform.initStart"}"#, Kind::InitStart, &[]);
+    check(
+        "initStart",
+        r#"{"new":{"deep":[1],"phase":"x"},"phase":"snap-start"}"#,
+        &Content::InitStart(PhaseStart {
+            phase: text("snap-start"),
+            ..PhaseStart::default()
+        }),
+    );
+    check(
+        "report",
+        r#"{"spans":[{"start":"never","name":"responseLatency"},4,{"durationMs":2},{},[],
+            {"durationMs":3,"name":"runtimeOverhead"}]}"#,
+        &Content::Report(InvocationEnd {
+            spans: Spans {
+                runtime_overhead_ms: Some(3.0),
+                ..Spans::default()
+            },
+            ..InvocationEnd::default()
+        }),
+    );
 }
 
 #[test]
 fn texts_are_read_without_their_escapes() {
+    let without_escapes = "x".repeat(10_000);
+    let quoted = format!("\"{without_escapes}\"");
     let table = [
         (r#""in\u0069t""#, Some("init")),
         (r#""too \"slow\"\n""#, Some("too \"slow\"\n")),
         (r#""é""#, Some("é")),
         (r#""""#, Some("")),
+        (&quoted, Some(&without_escapes)),
         ("7", None),
         ("null", None),
         (r#"["a"]"#, None),
-        (r#""\ud800""#, None),
+        (r#"{"a":"b"}"#, None),
+        ("1.5", None),
     ];
-    for (text, expected) in table {
-        let json = of("start", &format!(r#"{{"requestId":{text}}}"#));
-        only(&json, &mut |record| {
-            assert_eq!(record.text(Field::RequestId).as_deref(), expected, "{text}");
-        });
+    for (json, expected) in table {
+        let record = format!(r#"{{"requestId":{json}}}"#);
+        let expected = InvocationStart {
+            request_id: expected.map(Cow::Borrowed),
+            ..InvocationStart::default()
+        };
+        check("start", &record, &Content::Start(expected));
     }
 }
 
 #[test]
-fn numbers_are_what_can_be_counted_with() {
+fn numbers_are_those_that_can_be_counted_with() {
+    // The value in JSON, and what it is as milliseconds, as megabytes and as bytes.
+    let large = 9_007_199_254_740_992.0;
     let table = [
-        ("694.5", Some(694.5)),
-        (r#""12.345""#, Some(12.345)),
-        ("1e2", Some(100.0)),
-        ("0", Some(0.0)),
-        ("-1", None),
-        ("null", None),
-        ("1e999", None),
-        ("9007199254740994", None),
-        (r#""""#, None),
-        ("true", None),
+        ("694.5", [Some(694.5); 3]),
+        (r#""12.345""#, [Some(12.345); 3]),
+        ("1e2", [Some(100.0); 3]),
+        ("0", [Some(0.0); 3]),
+        ("16777217", [Some(16_777_217.0), None, Some(16_777_217.0)]),
+        ("10000000001", [None, None, Some(10_000_000_001.0)]),
+        ("9007199254740992", [None, None, Some(large)]),
+        ("9007199254740994", [None; 3]),
+        ("-1", [None; 3]),
+        ("null", [None; 3]),
+        ("1e999", [None; 3]),
+        (r#""""#, [None; 3]),
+        (r#""NaN""#, [None; 3]),
+        (r#"" 1""#, [Some(1.0); 3]),
+        ("true", [None; 3]),
     ];
-    for (text, expected) in table {
-        let json = of(
-            "report",
-            &format!(r#"{{"metrics":{{"durationMs":{text}}}}}"#),
+    for (json, [duration_ms, memory_size_mb, produced_bytes]) in table {
+        let record = format!(
+            r#"{{"metrics":{{"durationMs":{json},"memorySizeMB":{json},"producedBytes":{json}}}}}"#
         );
-        only(&json, &mut |record| {
-            assert_eq!(record.kind, Kind::Report, "{text}");
-            assert_eq!(record.number(Field::DurationMs), expected, "{text}");
-        });
+        let metrics = Metrics {
+            duration_ms,
+            memory_size_mb,
+            produced_bytes,
+            ..Metrics::default()
+        };
+        let expected = InvocationEnd {
+            metrics,
+            ..InvocationEnd::default()
+        };
+        check("report", &record, &Content::Report(expected));
     }
+    assert!(large <= COUNT_MAX);
 }
 
 #[test]
@@ -359,33 +418,38 @@ fn memory_is_in_megabytes_or_in_bytes() {
         ("4294967296.0", Some(4_096)),
         (r#""much""#, None),
     ];
-    for (text, expected) in table {
-        let json = of("initStart", &format!(r#"{{"instanceMaxMemory":{text}}}"#));
-        only(&json, &mut |record| {
-            assert_eq!(record.memory_mb(), expected, "{text}");
+    for (json, expected) in table {
+        let json =
+            format!(r#"{{"type":"platform.initStart","record":{{"instanceMaxMemory":{json}}}}}"#);
+        only(&json, &mut |found| {
+            let Content::InitStart(start) = &found.content else {
+                panic!("{found:?}");
+            };
+            assert_eq!(start.memory_mb(), expected, "{json}");
         });
     }
 }
 
 #[test]
-fn a_time_is_that_of_the_record() {
+fn a_time_is_the_one_of_the_record() {
     let table = [
         (r#""2026-08-20T10:00:00.064Z""#, Some(1_787_220_000_064)),
         (r#""soon""#, None),
         ("1787220000064", None),
     ];
-    for (text, expected) in table {
-        let json = format!(r#"{{"time":{text},"type":"function","record":""}}"#);
-        only(&json, &mut |record| {
-            assert_eq!(record.time(), expected.map(EpochMs), "{text}");
+    for (json, expected) in table {
+        let json = format!(r#"{{"time":{json},"type":"function","record":""}}"#);
+        only(&json, &mut |found| {
+            assert_eq!(found.time, expected.map(EpochMs), "{json}");
         });
     }
 }
 
+const GOOD: &str = r#"{"type":"platform.start","record":{"requestId":"a"}}"#;
+
 #[test]
-fn one_bad_record_costs_nothing_but_itself() {
-    let good = r#"{"type":"function","record":"a"}"#;
-    let bad: [&[u8]; 12] = [
+fn one_bad_record_costs_only_itself() {
+    let bad: [&[u8]; 18] = [
         b"{}",
         b"7",
         b"null",
@@ -395,97 +459,215 @@ fn one_bad_record_costs_nothing_but_itself() {
         br#"{"type":"platform.start" "record":{}}"#,
         br#"{"type":"platform.start","record":{"requestId":}}"#,
         br#"{"type":"platform.start","record":{1:2}}"#,
-        b"{\"type\":\"function\",\"record\":\"\xFF\"}",
-        b"{\"type\":\"function\",\"record\":\"\x01\"} x",
+        br#"{"type":"platform.start","record":{"requestId":"a","requestId":"b"}}"#,
+        br#"{"type":"platform.start","record":1e999}"#,
+        br#"{"type":"platform.start","record":[{}]}"#,
+        br#"{"type":"platform.start","record":"text"}"#,
+        br#"{"type":"platform.start","record":{"requestId":"\ud800"}}"#,
+        br#"{"type":"platform.start","record":{"requestId":"\x"}}"#,
+        b"{\"type\":\"function\",\"record\":\"\xFF\"} x",
+        b"{\"type\":\"function\",\"record\":\"\x01\"}",
         br#"{"type":"function"}{"type":"function"}"#,
     ];
-    let expected = [Kind::Function, Kind::Malformed, Kind::Function];
     for bad in bad {
         let shown = String::from_utf8_lossy(bad);
-        let good = good.as_bytes();
+        let good = GOOD.as_bytes();
         let batch = [b" \n[ ", good, b" ,", bad, b", ", good, b"]\n"].concat();
-        assert_eq!(kinds(&batch).unwrap(), expected, "{shown}");
-        let mut found = Vec::new();
-        let lines = [good, bad, good].join(&b'\n');
-        records_ndjson(&lines, &mut |record| found.push(record.kind));
-        assert_eq!(found, expected, "{shown}");
+        let found = all(&batch).unwrap();
+        let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+        assert_eq!(found, [true, false, true], "{shown}");
     }
 }
 
 #[test]
-fn any_text_is_walked_to_its_end() {
-    use Kind::{Function, Malformed};
-
-    let table: [(&str, Result<&[Kind], NotABatch>); 14] = [
+fn any_text_is_read_to_its_end() {
+    let good = GOOD;
+    let table: [(&str, Result<&[bool], NotABatch>); 14] = [
         ("[]", Ok(&[])),
         ("[,]", Ok(&[])),
         ("[", Ok(&[])),
-        ("[[", Ok(&[Malformed])),
-        ("[}}}]", Ok(&[Malformed])),
-        ("[\"", Ok(&[Malformed])),
-        ("[\"\\", Ok(&[Malformed])),
-        (r#"["\\",{"type":"function"}]"#, Ok(&[Malformed, Function])),
-        (
-            r#"[{"type":"function"},{"type":"func"#,
-            Ok(&[Function, Malformed]),
-        ),
-        (r#"[{"type":"function"}] and more"#, Ok(&[Function])),
-        (r#"[{"type":"function"},]"#, Ok(&[Function])),
+        ("[[", Ok(&[false])),
+        ("[}}}]", Ok(&[false])),
+        ("[\"", Ok(&[false])),
+        ("[\"\\", Ok(&[false])),
+        (&format!(r#"["\\",{good}]"#), Ok(&[false, true])),
+        (&format!(r#"[{good},{{"type":"func"#), Ok(&[true, false])),
+        (&format!("[{good}] and more"), Ok(&[true])),
+        (&format!("[{good},]"), Ok(&[true])),
         ("", Err(NotABatch)),
         (" ", Err(NotABatch)),
-        (r#"{"type":"function"}"#, Err(NotABatch)),
+        (good, Err(NotABatch)),
     ];
     for (batch, expected) in table {
-        let expected = expected.map(<[Kind]>::to_vec);
-        assert_eq!(kinds(batch.as_bytes()), expected, "{batch}");
+        let found = all(batch.as_bytes());
+        let found = found.map(|all| all.iter().map(Option::is_some).collect::<Vec<_>>());
+        assert_eq!(found, expected.map(<[bool]>::to_vec), "{batch}");
     }
-    // Deep nesting is walked, not descended into.
+    // Deep nesting is skipped without recursion.
     let nested = "[".repeat(200_000) + &"]".repeat(200_000);
-    let deep = format!(r#"[{nested},{{"type":"function"}}]"#);
-    assert_eq!(kinds(deep.as_bytes()), Ok(vec![Malformed, Function]));
+    let inside = format!(r#"{{"type":"platform.start","record":{{"x":{nested}}}}}"#);
+    let deep = format!("[{nested},{inside},{good}]");
+    let found = all(deep.as_bytes()).unwrap();
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [false, true, true]);
+    assert_eq!(NotABatch.to_string(), "the body is not a JSON array");
 }
 
+/// A batch that is cut anywhere gives the records that are whole.
 #[test]
-fn a_member_of_another_type_costs_itself() {
-    let nested = "[".repeat(1_000) + &"]".repeat(1_000);
-    let escaped = format!("\"{}\"", "\\u0061".repeat(1_000));
-    for odd in [
-        "[]",
-        "[[[]]]",
-        "{\"x\":[1]}",
-        "7",
-        "null",
-        &nested,
-        &escaped,
-    ] {
-        let batch = format!(
-            r#"[{{"type":"platform.report","record":{{"requestId":"r","status":{odd},"metrics":{odd},
-            "spans":{odd},"tracing":{odd},"errorType":{odd}}}}}]"#
-        );
-        let mut found = Vec::new();
-        let read = records(batch.as_bytes(), &mut |record| {
-            let text = |field| record.text(field).map(|text| text.len());
-            let texts = [Field::RequestId, Field::ErrorType].map(text);
-            found.push((record.kind, texts, record.number(Field::DurationMs)));
-        });
-        assert_eq!(read, Ok(()), "{odd}");
-        // A text with escapes that is too long to be copied is none.
-        assert_eq!(found, [(Kind::Report, [Some(1), None], None)], "{odd}");
+fn a_batch_may_end_anywhere() {
+    let batch = format!("[{GOOD},{GOOD}]");
+    for length in 1..batch.len() {
+        let found = all(&batch.as_bytes()[..length]).unwrap();
+        let whole = usize::from(GOOD.len() < length) + usize::from(2 * GOOD.len() + 1 < length);
+        let records = found.iter().filter(|record| record.is_some()).count();
+        assert_eq!(records, whole, "{length}");
+        assert!(found.len() <= 2 && records + 1 >= found.len(), "{length}");
     }
 }
 
+/// The members of generated records equal those that a tree of `serde_json` has.
 #[test]
-fn lines_are_records_and_blank_ones_are_none() {
-    let lines = "{\"type\":\"function\",\"record\":\"\"}\r\n\n{\"type\":\"new\"}\nnot json\n{\"type\":\"extension\"}";
-    let mut found = Vec::new();
-    records_ndjson(lines.as_bytes(), &mut |record| {
-        found.push((record.kind, record.bytes()));
-    });
-    let expected = [
-        (Kind::Function, 2),
-        (Kind::Unknown, 0),
-        (Kind::Malformed, 0),
-        (Kind::Extension, 0),
-    ];
-    assert_eq!(found, expected);
+fn records_equal_a_reference() {
+    let seed = 8;
+    let mut random = Random(seed);
+    for round in 0..3_000 {
+        let json = generated(&mut random);
+        let tree: Json = serde_json::from_str(&json).unwrap();
+        only(&json, &mut |found| {
+            assert!(equals(&found, &tree), "seed {seed}, round {round}: {json}");
+        });
+    }
+}
+
+/// Values of members, in and out of their usual form.
+const VALUES: &str = r#"null true -1 0 7.25 1e3 4294967296 "" "success" "12.5" "a\u00e9\n"
+"\ud83d\ude00" [] [1,{}] {} {"x":"y"}"#;
+
+const NAMES: &str = "initializationType phase status errorType requestId functionArn instanceId
+instanceMaxMemory runtimeVersion droppedRecords droppedBytes metrics spans tracing new";
+
+const TYPES: &str = "initStart initRuntimeDone initReport restoreStart restoreRuntimeDone
+restoreReport start runtimeDone report logsDropped extension new";
+
+fn any<'a>(random: &mut Random, of: &'a str) -> &'a str {
+    let count = of.split_whitespace().count();
+    of.split_whitespace().nth(random.below(count)).unwrap()
+}
+
+/// A record with members of any type, some in their usual form, in any order.
+fn generated(random: &mut Random) -> String {
+    let mut members = Vec::new();
+    for name in NAMES.split_whitespace() {
+        let [a, b, c, d] = [(); 4].map(|()| any(random, VALUES));
+        let value = match (name, random.below(3)) {
+            (_, 0) => continue,
+            ("metrics", 1) => {
+                format!(r#"{{"durationMs":{a},"memorySizeMB":{b},"producedBytes":{c},"new":{d}}}"#)
+            }
+            ("spans", 1) => format!(r#"[{a},{{"name":"responseLatency","durationMs":{b}}}]"#),
+            ("tracing", 1) => format!(r#"{{"value":{a}}}"#),
+            (_, _) => a.to_owned(),
+        };
+        let at = random.below(members.len() + 1);
+        members.insert(at, format!("\"{name}\":{value}"));
+    }
+    let kind = format!(r#""type":"platform.{}""#, any(random, TYPES));
+    let record = format!(r#""record":{{{}}}"#, members.join(" , "));
+    match random.below(4) {
+        0 => format!("{{{record},{kind}}}"),
+        1 => format!(r#"{{"new":{},{kind},{record}}}"#, any(random, VALUES)),
+        _ => format!("{{{kind},{record}}}"),
+    }
+}
+
+fn number(value: &Json) -> Option<f64> {
+    let number = match value.as_str() {
+        Some(text) => text.parse().ok(),
+        None => value.as_f64(),
+    };
+    number.filter(|number| 0.0 <= *number)
+}
+
+fn metric(record: &Json, name: &str) -> Option<f64> {
+    let metrics = record["metrics"].as_object();
+    metrics.and_then(|metrics| number(metrics.get(name)?))
+}
+
+/// Whether the members of these names are those texts.
+fn texts(record: &Json, expected: &[(&str, &Option<Cow<'_, str>>)]) -> bool {
+    let mut expected = expected.iter();
+    expected.all(|(name, text)| record[name].as_str() == text.as_deref())
+}
+
+/// Whether a record is what a tree of its JSON says.
+fn equals(found: &Record<'_>, tree: &Json) -> bool {
+    let record = &tree["record"];
+    let kind = tree["type"].as_str().unwrap();
+    match &found.content {
+        Content::InitStart(start) | Content::RestoreStart(start) => {
+            let memory = number(&record["instanceMaxMemory"]);
+            ["platform.initStart", "platform.restoreStart"].contains(&kind)
+                && start.memory_mb().is_some() == memory.is_some()
+                && texts(
+                    record,
+                    &[
+                        ("initializationType", &start.initialization_type),
+                        ("phase", &start.phase),
+                        ("functionArn", &start.function_arn),
+                        ("instanceId", &start.instance_id),
+                        ("runtimeVersion", &start.runtime_version),
+                    ],
+                )
+        }
+        Content::InitRuntimeDone(end)
+        | Content::InitReport(end)
+        | Content::RestoreRuntimeDone(end)
+        | Content::RestoreReport(end) => {
+            (kind.contains("init") || kind.contains("restore"))
+                && end.metrics.duration_ms == metric(record, "durationMs")
+                && texts(
+                    record,
+                    &[
+                        ("initializationType", &end.initialization_type),
+                        ("phase", &end.phase),
+                        ("status", &end.status),
+                        ("errorType", &end.error_type),
+                    ],
+                )
+        }
+        Content::Start(start) => {
+            kind == "platform.start"
+                && texts(record, &[("requestId", &start.request_id)])
+                && texts(record, &[("functionArn", &start.function_arn)])
+                && texts(&record["tracing"], &[("value", &start.tracing.value)])
+        }
+        Content::RuntimeDone(end) => kind == "platform.runtimeDone" && end_equals(end, record),
+        Content::Report(end) => kind == "platform.report" && end_equals(end, record),
+        Content::LogsDropped(dropped) => {
+            kind == "platform.logsDropped"
+                && dropped.dropped_records == number(&record["droppedRecords"])
+                && dropped.dropped_bytes == number(&record["droppedBytes"])
+        }
+        Content::Ignored => kind == "platform.extension",
+        Content::Unknown => kind == "platform.new",
+    }
+}
+
+fn end_equals(end: &InvocationEnd<'_>, record: &Json) -> bool {
+    let mut latency_ms = None;
+    for span in record["spans"].as_array().into_iter().flatten() {
+        if span["name"] == "responseLatency" {
+            latency_ms = number(&span["durationMs"]);
+        }
+    }
+    let memory_mb = metric(record, "memorySizeMB").filter(|mb| *mb <= 16_777_216.0);
+    end.metrics.duration_ms == metric(record, "durationMs")
+        && end.metrics.memory_size_mb == memory_mb
+        && end.metrics.produced_bytes == metric(record, "producedBytes")
+        && end.spans.response_latency_ms == latency_ms
+        && texts(&record["tracing"], &[("value", &end.tracing.value)])
+        && texts(record, &[("requestId", &end.request_id)])
+        && texts(record, &[("status", &end.status)])
+        && texts(record, &[("errorType", &end.error_type)])
 }

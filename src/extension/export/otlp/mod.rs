@@ -21,8 +21,7 @@ use std::net::SocketAddr;
 
 use self::message::{Document, Group, Width};
 use super::{next, series};
-use crate::extension::metric::{Batch, Key, Kind, Metric, Point, Resource, Unit};
-use crate::shared::http::decimal;
+use crate::extension::metric::{Batch, Kind, Metric, Point, Resource, Unit};
 
 /// The two encodings of OTLP over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,33 +107,39 @@ pub(in crate::extension) fn encode(
 /// <https://opentelemetry.io/docs/specs/semconv/resource/cloud/>
 fn resource_attributes(resource: &Resource, given: &[(&str, &str)], out: &mut Document) {
     out.open(1, "attributes", Group::List);
-    for (name, known) in &KNOWN {
-        let value = match *known {
-            Known::Always(value) => value,
-            Known::As(Key::ServiceName) if resource.get(Key::ServiceName).is_empty() => {
-                // It always has a value; the function's name says most.
-                resource.get(Key::FunctionName)
-            }
-            Known::As(key) => resource.get(key),
-        };
-        if value.is_empty() || given.iter().any(|(given, _)| given == name) {
-            continue;
+    // `service.name` always has a value; the function's name says most.
+    let service_name = match resource.service_name.as_str() {
+        "" => &resource.function_name,
+        name => name,
+    };
+    let resource_id = resource_id(&resource.function_arn, &resource.function_version);
+    let is_given = |name: &str| given.iter().any(|(given, _)| *given == name);
+    let known = [
+        ("service.name", service_name),
+        ("cloud.provider", "aws"),
+        ("cloud.platform", "aws_lambda"),
+        ("cloud.region", &resource.region),
+        ("cloud.account.id", &resource.account_id),
+        (
+            "cloud.resource_id",
+            resource_id.as_deref().unwrap_or_default(),
+        ),
+        ("faas.name", &resource.function_name),
+        ("faas.version", &resource.function_version),
+        ("faas.instance", &resource.instance_id),
+    ];
+    for (name, value) in known {
+        if !value.is_empty() && !is_given(name) {
+            attribute(1, name, value, out);
         }
-        match known {
-            Known::As(Key::FunctionArn) => {
-                if let Some(id) = resource_id_of(value, resource.get(Key::FunctionVersion)) {
-                    attribute(1, name, &id, out);
-                }
-            }
-            Known::As(Key::MemoryMb) => {
-                begin_attribute(1, name, out);
-                // The convention's unit is the byte, and a megabyte of Lambda's has 1,048,576.
-                let mb = decimal(value.as_bytes()).unwrap_or_default();
-                out.integer(3, "intValue", Width::Varint, mb << 20);
-                end_attribute(out);
-            }
-            Known::As(_) | Known::Always(_) => attribute(1, name, value, out),
-        }
+    }
+    if let Some(mb) = resource.memory_mb
+        && !is_given("faas.max_memory")
+    {
+        begin_attribute(1, "faas.max_memory", out);
+        // The convention's unit is the byte, and a megabyte of Lambda's has 1,048,576.
+        out.integer(3, "intValue", Width::Varint, u64::from(mb) << 20);
+        end_attribute(out);
     }
     for (name, value) in given {
         attribute(1, name, value, out);
@@ -144,7 +149,7 @@ fn resource_attributes(resource: &Resource, given: &[(&str, &str)], out: &mut Do
 
 /// `cloud.resource_id`: the ARN of the function with its version in place of the alias that it
 /// may have been invoked by, because one environment serves all aliases of its version.
-fn resource_id_of(arn: &str, version: &str) -> Option<String> {
+fn resource_id(arn: &str, version: &str) -> Option<String> {
     // arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]
     let mut colons = arn.bytes().enumerate().filter(|(_, byte)| *byte == b':');
     colons.nth(5)?;
@@ -315,25 +320,6 @@ const fn bounds(unit: Unit) -> &'static [f64] {
         Unit::Count => COUNTS,
     }
 }
-
-/// What is known of a resource, by the names of the conventions.
-enum Known {
-    Always(&'static str),
-    As(Key),
-}
-
-static KNOWN: [(&str, Known); 10] = [
-    ("service.name", Known::As(Key::ServiceName)),
-    ("cloud.provider", Known::Always("aws")),
-    ("cloud.platform", Known::Always("aws_lambda")),
-    ("cloud.region", Known::As(Key::Region)),
-    ("cloud.account.id", Known::As(Key::AccountId)),
-    ("cloud.resource_id", Known::As(Key::FunctionArn)),
-    ("faas.name", Known::As(Key::FunctionName)),
-    ("faas.version", Known::As(Key::FunctionVersion)),
-    ("faas.instance", Known::As(Key::InstanceId)),
-    ("faas.max_memory", Known::As(Key::MemoryMb)),
-];
 
 /// The bounds that the conventions advise for durations, in seconds.
 const SECONDS: &[f64] = &[
@@ -540,7 +526,10 @@ mod tests {
     fn written_json() {
         let mut batch = samples::batch();
         batch.points.truncate(2);
-        let resource = Resource::of(&[(Key::FunctionName, "f")]);
+        let resource = Resource {
+            function_name: "f".to_owned(),
+            ..Resource::default()
+        };
         let bytes = encode(Encoding::Json, &resource, &[], &batch).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         let expected = [
@@ -606,7 +595,7 @@ mod tests {
             assert_eq!(attributes(&samples::resource(), &[]), expected);
             assert_eq!(attributes(&samples::resource(), &given), with_given);
             let mut named = samples::resource();
-            named.set(Key::ServiceName, "shop");
+            "shop".clone_into(&mut named.service_name);
             assert_eq!(attributes(&named, &[])[0].1, "shop");
         }
     }
@@ -631,7 +620,7 @@ mod tests {
             ("", "", None),
         ];
         for (arn, version, expected) in table {
-            assert_eq!(resource_id_of(arn, version).as_deref(), expected, "{arn}");
+            assert_eq!(resource_id(arn, version).as_deref(), expected, "{arn}");
         }
     }
 

@@ -3,7 +3,6 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response> and, for how long,
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-throttling>.
 
-use crate::extension::telemetry::days_since_1970;
 use crate::shared::time::EpochMs;
 
 /// What to do with a batch after an attempt to send it.
@@ -85,6 +84,18 @@ fn http_date_ms(value: &[u8], now: EpochMs) -> Option<u64> {
     let [year, month, day] = [year, month? + 1, day].map(u64::cast_signed);
     let days = u64::try_from(days_since_1970(year, month, day)).ok()?;
     Some((days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000)
+}
+
+/// Days from 1 January 1970 to a date. Month 13 is the first of the next year.
+///
+/// <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
+const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // A year that begins in March has its leap day at the end.
+    let year = if month <= 2 { year - 1 } else { year };
+    let years = year * 365 + year / 4 - year / 100 + year / 400;
+    let months = ((month + 9) % 12 * 153 + 2) / 5;
+    // 719,468 days lie between the first of March of the year 0 and 1970.
+    years + months + day - 1 - 719_468
 }
 
 /// A year of two digits "that appears to be more than 50 years in the future" is in the past.

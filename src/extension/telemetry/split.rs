@@ -1,0 +1,93 @@
+//! Cuts a batch into records, so that a malformed record costs only itself.
+
+use std::fmt;
+
+use super::Record;
+
+/// An element of a batch that is not a record: not a JSON object, or one without a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct Malformed;
+
+/// A body that is not a JSON array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct NotABatch;
+
+impl fmt::Display for NotABatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body is not a JSON array")
+    }
+}
+
+impl std::error::Error for NotABatch {}
+
+/// Gives each record of a delivery to `each`.
+///
+/// # Errors
+///
+/// That the body does not begin as an array. Of an array that ends early each element is given;
+/// the last one is malformed if it was cut.
+pub(in crate::extension) fn records<'a>(
+    batch: &'a [u8],
+    each: &mut dyn FnMut(Result<&Record<'a>, Malformed>),
+) -> Result<(), NotABatch> {
+    let start = batch.trim_ascii_start();
+    let mut rest = start.strip_prefix(b"[").ok_or(NotABatch)?;
+    loop {
+        rest = rest.trim_ascii_start();
+        if !matches!(rest.first(), None | Some(b',' | b']')) {
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
+            let record = values.next();
+            let after = rest.get(values.byte_offset()..).unwrap_or_default();
+            let after = after.trim_ascii_start();
+            let is_whole = matches!(after.first(), None | Some(b',' | b']'));
+            match &record {
+                Some(Ok(record)) if is_whole => {
+                    each(Ok(record));
+                    rest = after;
+                }
+                Some(_) | None => {
+                    each(Err(Malformed));
+                    rest = after_element(rest);
+                }
+            }
+        }
+        match rest.split_first() {
+            Some((b',', after)) => rest = after,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The text behind the malformed element at the front: it begins with a comma or the end of the
+/// array, or is empty.
+fn after_element(rest: &[u8]) -> &[u8] {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = rest.get(at) {
+        match byte {
+            b'"' => at += string_bytes(rest.get(at..).unwrap_or_default()),
+            b',' | b']' if depth == 0 => break,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    rest.get(at..).unwrap_or_default()
+}
+
+/// The distance from the quote that starts a string to the one that ends it.
+fn string_bytes(from: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(next) = from
+        .get(at..)
+        .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
+    {
+        at += next;
+        if from.get(at) == Some(&b'"') {
+            return at;
+        }
+        at += 2;
+    }
+    from.len()
+}
