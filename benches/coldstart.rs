@@ -1,7 +1,9 @@
-//! `cargo coldstart`: cold starts of the stock binary and of the Rust examples, in turn, in the emulator.
+//! `cargo coldstart`: cold starts of the stock binary and of the Rust examples, in turn, in the
+//! emulator.
 //!
-//! Everything is built with the release profile, this driver too: the emulator's own time is part of an
-//! invocation's duration, and with the dev profile it is most of it, which flattens the ratios.
+//! Everything is built with the release profile, this driver too: the emulator's own time is part
+//! of an invocation's duration, and with the dev profile it is most of it, which flattens the
+//! ratios.
 
 #![expect(
     clippy::disallowed_methods,
@@ -254,8 +256,8 @@ impl Built {
             .ok_or_else(|| format!("cargo built no executable {name}"))
     }
 
-    /// Where Cargo puts its output, whatever `CARGO_TARGET_DIR` and its configuration say: the stock
-    /// binary is in the profile's folder there.
+    /// Where Cargo puts its output, whatever `CARGO_TARGET_DIR` and its configuration say: the
+    /// stock binary is in the profile's folder there.
     fn target_directory(&self) -> Result<PathBuf, String> {
         let stock = self.program("bantam")?;
         let directory = stock.parent().and_then(Path::parent);

@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "a test ends where something is not as expected"
 )]
@@ -16,3 +17,4 @@ pub mod loopback;
 pub mod namespace;
 pub mod pipe;
 pub mod process;
+pub mod source;

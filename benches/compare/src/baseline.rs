@@ -67,8 +67,9 @@ impl Counts {
 pub(crate) const TOLERANCE: f64 = 0.02;
 
 const HEAD: &str = "\
-# Counts that do not depend on the machine's speed, for x86_64. `cargo compare -- --short --check` fails where
-# one differs by more than 2 percent; `cargo compare -- --short --bless` writes this file.
+# Counts that do not depend on the machine's speed, for x86_64. `cargo compare -- --short --check`
+# fails where one differs by more than 2 percent; `cargo compare -- --short --bless` writes this
+# file.
 ";
 
 #[cfg(test)]

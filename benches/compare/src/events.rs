@@ -70,8 +70,9 @@ fn request() -> String {
     text.replace('\n', "")
 }
 
-/// A batch of telemetry, of a time that no process started after: this many records of invocations from the one that is counted by `from`,
-/// three each, every one with `padding` bytes that no schema knows.
+/// A batch of telemetry, of a time that no process started after: this many records of invocations
+/// from the one that is counted by `from`, three each, every one with `padding` bytes that no
+/// schema knows.
 pub(crate) fn telemetry(records: usize, from: usize, padding: usize) -> Vec<u8> {
     let filler = if padding == 0 {
         String::new()

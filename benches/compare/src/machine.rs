@@ -25,7 +25,8 @@ pub(crate) fn line() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let kernel = kernel.map(|release| format!("Linux {}", release.trim()));
     let rustc = version("rustc").map(|version| format!("peers and plain builds with {version}"));
-    // The run itself is about one of it; what is above that was other work, which makes times longer.
+    // The run itself is about one of it; what is above that was other work, which makes times
+    // longer.
     let load = fs::read_to_string("/proc/loadavg").ok().and_then(|text| {
         let minutes = text.split(' ').nth(2)?;
         Some(format!(

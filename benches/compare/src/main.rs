@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
+use testkit::source::Source;
 
 use crate::parts::{Effort, Part, Results};
 use crate::programs::Workshop;
@@ -69,6 +70,7 @@ fn compare() -> Outcome<bool> {
             println!("{}", table.markdown());
         }
     }
+    results.bars.push(lines(&workshop));
     println!("{}", Bar::markdown(&results.bars));
     write(&workshop, &results)?;
     let file = workshop.file("benches/baseline.tsv");
@@ -92,6 +94,14 @@ fn compare() -> Outcome<bool> {
         eprintln!("missed: {}", bar.what);
     }
     Ok(differences.is_empty() && missed.is_empty())
+}
+
+/// How much code there is to read and to keep right.
+fn lines(workshop: &Workshop) -> Bar {
+    let sources = testkit::source::below(&workshop.file("src"));
+    let lines: usize = sources.iter().map(Source::code_lines).sum();
+    let lines = u32::try_from(lines).map_or(f64::INFINITY, f64::from);
+    Bar::at_most(LINES_MAX, "lines of code in src, without tests", lines)
 }
 
 fn text(results: &Results) -> Outcome<String> {
@@ -185,6 +195,9 @@ impl Args {
         Ok(Some(parsed))
     }
 }
+
+/// The lines when the bars were set.
+const LINES_MAX: f64 = 9_881.0;
 
 const NEEDED: &str = "On Debian: apt-get install gcc musl-tools procps strace valgrind";
 

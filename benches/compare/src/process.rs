@@ -95,13 +95,8 @@ impl Process {
 
     /// The process that a tool runs in this one.
     pub(crate) fn inner(&self) -> Outcome<u32> {
-        let id = self.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-        Ok(children
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .parse()?)
+        let children = self.proc()?.task_main_thread()?.children()?;
+        Ok(*children.first().ok_or("the tool runs no process")?)
     }
 
     /// Waits until no thread runs, then reads what was used: until then the kernel has not added
@@ -112,9 +107,8 @@ impl Process {
         while quiet < QUIET_LOOKS {
             quiet = if self.sleeps()? { quiet + 1 } else { 0 };
             if until < Instant::now() {
-                let id = self.id();
-                let command = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
-                return Err(format!("process {id} does not come to rest: {command:?}").into());
+                let command = self.proc()?.cmdline()?;
+                return Err(format!("it does not come to rest: {command:?}").into());
             }
             std::thread::yield_now();
         }
@@ -128,53 +122,36 @@ impl Process {
     }
 
     fn sleeps(&self) -> Outcome<bool> {
-        for task in self.tasks()? {
-            let Ok(stat) = fs::read_to_string(task.join("stat")) else {
-                // It ended between the two calls.
-                continue;
-            };
-            match after_name(&stat).chars().next() {
-                Some('S') => {}
-                Some('Z' | 'X') => return Err(format!("process {} has ended", self.id()).into()),
-                _ => return Ok(false),
+        for task in self.proc()?.tasks()? {
+            // A thread may end between the two calls.
+            match task.and_then(|task| task.stat()).map(|stat| stat.state) {
+                Ok('S') | Err(_) => {}
+                Ok('Z' | 'X') => return Err(format!("process {} has ended", self.id()).into()),
+                Ok(_) => return Ok(false),
             }
         }
         Ok(true)
     }
 
     fn usage(&self) -> Outcome<Usage> {
-        let id = self.id();
-        let tasks = self.tasks()?;
-        let mut ran_ns = 0.0;
-        for task in &tasks {
-            if let Ok(text) = fs::read_to_string(task.join("schedstat")) {
-                ran_ns += number(text.split(' ').next());
-            }
-        }
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let mut fields = after_name(&stat).split(' ').skip(7);
-        let minor_faults = number(fields.next());
-        let major_faults = number(fields.nth(1));
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let of_status = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            number(line.and_then(|rest| rest.split_whitespace().next()))
-        };
+        let process = self.proc()?;
+        let ran_ns = process
+            .tasks()?
+            .filter_map(|task| Some(task.ok()?.schedstat().ok()?.sum_exec_runtime))
+            .sum();
+        let (stat, status) = (process.stat()?, process.status()?);
         Ok(Usage {
-            cpu_us: ran_ns / 1e3,
-            minor_faults,
-            major_faults,
-            peak_kb: of_status("VmHWM:"),
-            now_kb: of_status("VmRSS:"),
-            threads: of_status("Threads:"),
+            cpu_us: exact(ran_ns)? / 1e3,
+            minor_faults: exact(stat.minflt)?,
+            major_faults: exact(stat.majflt)?,
+            peak_kb: exact(status.vmhwm.ok_or(NO_MEMORY)?)?,
+            now_kb: exact(status.vmrss.ok_or(NO_MEMORY)?)?,
+            threads: exact(status.threads)?,
         })
     }
 
-    fn tasks(&self) -> Outcome<Vec<PathBuf>> {
-        let folder = fs::read_dir(format!("/proc/{}/task", self.id()))?;
-        Ok(folder
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect())
+    fn proc(&self) -> Outcome<procfs::process::Process> {
+        Ok(procfs::process::Process::new(i32::try_from(self.id())?)?)
     }
 }
 
@@ -198,8 +175,8 @@ pub(crate) fn evict(path: &Path) -> Outcome<()> {
 /// Keeps this thread, and what it starts, on one processor until this value is gone.
 ///
 /// Two processes that take turns cost the same every time there. On two processors each wakes the
-/// other with an interrupt, out of an idle state: three times the CPU, and it is up to the scheduler
-/// which of the two happens.
+/// other with an interrupt, out of an idle state: three times the CPU, and it is up to the
+/// scheduler which of the two happens.
 #[derive(Debug)]
 pub(crate) struct OneProcessor {
     before: CpuSet,
@@ -223,14 +200,14 @@ impl Drop for OneProcessor {
     }
 }
 
-/// What follows the name in a line of `stat`; the name may hold anything.
-fn after_name(stat: &str) -> &str {
-    stat.rsplit_once(") ").map_or("", |(_, rest)| rest)
-}
-
-fn number(text: Option<&str>) -> f64 {
-    text.and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0.0)
+/// A count as a figure. None here comes near 2^53, above which a figure would not be exact.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn exact(count: u64) -> Outcome<f64> {
+    if count < 1 << 53 {
+        Ok(count as f64)
+    } else {
+        Err("a count out of range".into())
+    }
 }
 
 /// What Lambda sets for a function, as far as any of the programs looks at it.
@@ -254,3 +231,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often in a row a process has to be found asleep.
 const QUIET_LOOKS: usize = 3;
+
+/// A process that has ended, and was not waited for, has no memory.
+const NO_MEMORY: &str = "the process has ended";
