@@ -6,20 +6,29 @@
 //! use std::borrow::Cow;
 //!
 //! use bantam::Context;
-//! use serde::Deserialize;
+//! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize)]
-//! struct Greet<'a> {
+//! struct Order<'a> {
 //!     #[serde(borrow)]
-//!     name: Cow<'a, str>,
+//!     item: Cow<'a, str>,
+//!     count: u32,
 //! }
 //!
-//! fn greet(event: Greet<'_>, context: &Context<'_>) -> Result<String, bantam::Error> {
-//!     Ok(format!("hello {}, this is {}", event.name, context.request_id()))
+//! #[derive(Serialize)]
+//! struct Receipt<'a> {
+//!     item: Cow<'a, str>,
+//!     total: u32,
+//! }
+//!
+//! fn order<'a>(order: Order<'a>, _: &Context<'_>) -> Result<Receipt<'a>, bantam::Error> {
+//!     let total = order.count.checked_mul(7);
+//!     let total = total.ok_or_else(|| bantam::Error::new("TooMany", "too many"))?;
+//!     Ok(Receipt { item: order.item, total })
 //! }
 //!
 //! fn main() {
-//!     bantam::main(bantam::typed!(greet))
+//!     bantam::main(bantam::typed!(order))
 //! }
 //! ```
 //!
