@@ -1,5 +1,5 @@
-//! Async code in a handler, with async-executor and async-io, of which the smol family is made: each
-//! invocation runs its futures on an executor of its own, to their end.
+//! Async code in a handler, with async-executor and async-io, of which the smol family is made:
+//! each invocation runs its futures on an executor of its own, to their end.
 //!
 //! ```console
 //! cargo run -p emulator -- run --function target/debug/examples/async_smol \

@@ -1,7 +1,8 @@
-//! The shipped binary and the example functions, started by the emulator as Lambda would start them.
+//! The shipped binary and the example functions, started by the emulator as Lambda would start
+//! them.
 //!
-//! `BANTAM_TEST_PROGRAMS=target/layer/x86_64` runs the same tests on programs that were built before,
-//! such as those of `layer/build`, which abort instead of unwinding.
+//! `BANTAM_TEST_PROGRAMS=target/layer/x86_64` runs the same tests on programs that were built
+//! before, such as those of `layer/build`, which abort instead of unwinding.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,3 +20,4 @@ mod dashboard;
 mod extension;
 mod runtime;
 mod support;
+mod tidy;

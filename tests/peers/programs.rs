@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// The stock binary or an example: from the folder that `BANTAM_TEST_PROGRAMS` names, or built here,
-/// since cargo does not build the examples for a single test.
+/// The stock binary or an example: from the folder that `BANTAM_TEST_PROGRAMS` names, or built
+/// here, since cargo does not build the examples for a single test.
 pub(crate) fn path(name: &str) -> &'static Path {
     PROGRAMS
         .get(name)

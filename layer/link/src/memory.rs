@@ -59,16 +59,17 @@ pub(crate) unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) 
     to
 }
 
-/// Copies from the start to the end. `to` is not inside the `n` bytes at `from`, and `n` is over 64.
+/// Copies from the start to the end. `to` is not inside the `n` bytes at `from`, and `n` is over
+/// 64.
 ///
 /// # Safety
 ///
 /// As [`memmove`].
 unsafe fn forward(to: *mut u8, from: *const u8, n: usize) {
-    // SAFETY: Offsets stay below `n`: the loop ends before `n - 32`, and the end is `n - 32` to `n`.
-    // A store goes to an address that is below every byte which is still to be loaded, or outside
-    // `from`'s bytes: `to` is before `from` or behind its end. The end is loaded before the first
-    // store, because stores behind the start of `from` may reach it.
+    // SAFETY: Offsets stay below `n`: the loop ends before `n - 32`, and the end is `n - 32` to
+    // `n`. A store goes to an address that is below every byte which is still to be loaded, or
+    // outside `from`'s bytes: `to` is before `from` or behind its end. The end is loaded before the
+    // first store, because stores behind the start of `from` may reach it.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if STRING_COPY_BYTES_MIN <= n {
@@ -103,8 +104,8 @@ unsafe fn forward(to: *mut u8, from: *const u8, n: usize) {
 /// As [`memmove`].
 unsafe fn backward(to: *mut u8, from: *const u8, n: usize) {
     // SAFETY: Offsets stay below `n`: the loop ends when 32 bytes or fewer are left, and those are
-    // 0 to 32. A store goes to an address above every byte which is still to be loaded, because `to`
-    // is above `from`. The start is loaded before the first store, which may reach it.
+    // 0 to 32. A store goes to an address above every byte which is still to be loaded, because
+    // `to` is above `from`. The start is loaded before the first store, which may reach it.
     unsafe {
         let first = load::<Vector>(from);
         let second = load::<Vector>(from.add(16));
@@ -230,7 +231,8 @@ const fn order(left: u64, right: u64) -> i32 {
 ///
 /// `from` is good for a read of a `T`, at any alignment.
 unsafe fn load<T>(from: *const u8) -> T {
-    // SAFETY: that of the caller. `T` is an integer or a vector of them, for which all bits are good.
+    // SAFETY: that of the caller. `T` is an integer or a vector of them, for which all bits are
+    // good.
     unsafe { from.cast::<T>().read_unaligned() }
 }
 

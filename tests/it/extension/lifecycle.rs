@@ -25,8 +25,8 @@ pub(crate) fn with_extension() -> Config {
     config
 }
 
-/// A port nobody listens on: every test has one of its own, as they run side by side on one machine.
-/// It is below those that are given for port 0, and above those of well-known servers.
+/// A port nobody listens on: every test has one of its own, as they run side by side on one
+/// machine. It is below those that are given for port 0, and above those of well-known servers.
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

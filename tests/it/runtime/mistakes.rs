@@ -1,7 +1,8 @@
 //! Mistakes of users: the first lines of what the compiler says about each name the remedy.
 //!
-//! `tests/mistakes` holds a program a mistake. Its lines that begin with `//= ` are texts that these
-//! first lines must hold. The rest of a message changes with the compiler, and is nobody's promise.
+//! `tests/mistakes` holds a program a mistake. Its lines that begin with `//= ` are texts that
+//! these first lines must hold. The rest of a message changes with the compiler, and is nobody's
+//! promise.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,0 +1,131 @@
+//! Rules of the house that the compiler does not check, held against the sources and documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use testkit::source::{self, Source};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Files of the repository that end like this, by their paths from its root.
+fn files(ending: &str) -> Vec<String> {
+    let mut command = Command::new("git");
+    command.current_dir(root()).args(["ls-files", "--cached"]);
+    command.args(["--others", "--exclude-standard"]);
+    let listed = command.output().unwrap();
+    assert!(listed.status.success(), "{command:?}");
+    let names = String::from_utf8(listed.stdout).unwrap();
+    let names = names.lines().filter(|name| name.ends_with(ending));
+    // A file that was deleted and not yet committed is still listed.
+    let names = names.filter(|name| root().join(name).exists());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    assert!(!names.is_empty(), "no file ends with {ending}");
+    names
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+fn name(source: &Source) -> String {
+    let name = source.path.strip_prefix(root()).unwrap();
+    name.to_str().unwrap().to_owned()
+}
+
+/// Everything that ships: the binary and what `layer/build` links to it.
+fn shipped() -> Vec<Source> {
+    let folders = [root().join("src"), root().join("layer/link/src")];
+    folders
+        .iter()
+        .flat_map(|folder| source::below(folder))
+        .collect()
+}
+
+#[test]
+fn every_folder_says_what_it_does() {
+    for name in files("mod.rs") {
+        let first = read(&name).lines().next().unwrap_or_default().to_owned();
+        assert!(first.starts_with("//! "), "{name} begins with {first:?}");
+    }
+}
+
+#[test]
+fn unsafe_is_where_nothing_else_will_do() {
+    for source in shipped() {
+        let name = name(&source);
+        let listed = UNSAFE.contains(&name.as_str());
+        assert!(listed || !source.has_word("unsafe"), "{name}");
+    }
+}
+
+/// Each has its proof in it.
+const UNSAFE: [&str; 10] = [
+    "layer/link/src/heap.rs",
+    "layer/link/src/memory.rs",
+    "layer/link/src/stubs.rs",
+    "src/extension/panic.rs",
+    "src/main.rs",
+    "src/runtime/macros.rs",
+    "src/runtime/trace.rs",
+    "src/shared/os/exec.rs",
+    "src/shared/os/mod.rs",
+    "src/shared/os/reexec.rs",
+];
+
+/// The first block of code that begins with this line, in a Markdown text.
+fn first_code(text: &str, begin: &str) -> String {
+    let (_, code) = text.split_once(begin).unwrap();
+    code.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_readme_and_the_crate_show_the_same_function() {
+    let crate_doc = read("src/lib.rs");
+    let lines = crate_doc.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let crate_doc: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let shown = first_code(&crate_doc, "```no_run\n");
+    assert_eq!(shown, first_code(&read("README.md"), "```rust\n"));
+}
+
+/// Paths that a document names in backticks or as the target of a link.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let quoted = quoted.filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)));
+    let targets = text.split("](").skip(1);
+    let targets = targets.filter_map(|rest| rest.split([')', '#']).next());
+    quoted.chain(targets.filter(|path| !path.is_empty() && !path.contains("://")))
+}
+
+/// What a path in backticks begins with.
+const FOLDERS: [&str; 9] = [
+    ".ci/",
+    "benches/",
+    "docs/",
+    "emulator/",
+    "examples/",
+    "layer/",
+    "src/",
+    "testkit/",
+    "tests/",
+];
+
+#[test]
+fn documents_name_files_that_exist() {
+    for name in files(".md") {
+        let text = read(&name);
+        let folder = root().join(&name).parent().unwrap().to_owned();
+        for path in paths(&text) {
+            // A command, of which the first word is the file.
+            let file = path.split_whitespace().next().unwrap();
+            let places: [PathBuf; 2] = [folder.join(file), root().join(file)];
+            assert!(
+                places.iter().any(|place| place.exists()),
+                "{path} in {name}"
+            );
+        }
+    }
+}
