@@ -8,10 +8,11 @@
 //! The HTTP is the least that works, on `std::net::TcpStream`. It is not how to write a runtime.
 //!
 //! An event is an object; `do` is one of `echo`, `error`, `env`, `headers`, `panic`, `exit`,
-//! `abort`, `kill`, `sleep`, `print`, `child`, `cwd`, `large`, `stream`, `stream_error`,
+//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `large`, `stream`, `stream_error`,
 //! `bad_mode`, `twice`, `answer_and_exit`. The variable `ECHO_INIT` makes the init phase fail: `error`, `exit`,
 //! `hang`, and each of them with `_once` to fail only while the file named by `ECHO_MARK` is
-//! missing. With `ECHO_INTERNAL` it registers an internal extension of that name, with
+//! missing. An HTTP request with the header `X-Echo: http` is answered by its body, which is taken
+//! for a response of a function URL. With `ECHO_INTERNAL` it registers an internal extension of that name, with
 //! `ECHO_RESTORE` (`wait`, `exit`, `hang`) it takes part in a restore.
 
 #![expect(
@@ -33,6 +34,9 @@ use serde_json::{Value, json};
 type Failure = Box<dyn Error>;
 
 fn main() -> Result<(), Failure> {
+    if let Ok(mb) = env::var("ECHO_ALLOCATE") {
+        return allocate(mb.parse()?);
+    }
     let mut api = Api::connect()?;
     fail_init(&mut api)?;
     if let Ok(name) = env::var("ECHO_INTERNAL") {
@@ -48,6 +52,14 @@ fn main() -> Result<(), Failure> {
         }
         run(&mut api, &event)?;
     }
+}
+
+/// Takes memory, uses it, and lives on long enough to be seen.
+fn allocate(mb: usize) -> Result<(), Failure> {
+    let memory = vec![1_u8; mb * 1024 * 1024];
+    thread::sleep(Duration::from_millis(200));
+    writeln!(std::io::stdout(), "took {} bytes", memory.len())?;
+    Ok(())
 }
 
 /// Registers an internal extension, which waits for events on a thread of its own.
@@ -117,7 +129,10 @@ fn run(api: &mut Api, event: &Answer) -> Result<(), Failure> {
         .get("lambda-runtime-invocation-id")
         .map_or("", String::as_str);
     let asked: Value = serde_json::from_slice(&event.body).unwrap_or_default();
-    let what = asked["do"].as_str().unwrap_or("echo");
+    // A request to a function URL asks by a header: its body is the response as it is.
+    let is_http = asked.pointer("/headers/x-echo") == Some(&json!("http"));
+    let what = if is_http { "http" } else { "echo" };
+    let what = asked["do"].as_str().unwrap_or(what);
     let response = format!("runtime/invocation/{id}/response");
     let echoed = ("Lambda-Runtime-Invocation-Id", nonce);
     let json = ("Content-Type", "application/json");
@@ -170,7 +185,7 @@ fn effect(what: &str, asked: &Value, event: &Answer) -> Result<Vec<u8>, Failure>
             return Ok(format!("\"{}\"", "x".repeat(length.saturating_sub(2))).into());
         }
         "print" => {
-            println!("to stdout");
+            println!("{}", asked["text"].as_str().unwrap_or("to stdout"));
             eprintln!("to stderr");
         }
         "panic" => Err("asked to fail")?,
@@ -192,6 +207,15 @@ fn effect(what: &str, asked: &Value, event: &Answer) -> Result<Vec<u8>, Failure>
                 .process_group(0)
                 .spawn()?;
             return Ok(child.id().to_string().into());
+        }
+        "allocate" => {
+            let mut child = Command::new(env::current_exe()?);
+            child.env("ECHO_ALLOCATE", asked["mb"].to_string());
+            child.status()?;
+        }
+        "http" => {
+            let body = asked["body"].as_str().unwrap_or_default();
+            return Ok(body.as_bytes().to_vec());
         }
         "cwd" => return Ok(json!(env::current_dir()?).to_string().into()),
         _ => {}

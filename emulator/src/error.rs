@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,12 @@ use crate::record::transcript::Entry;
 #[derive(Debug)]
 pub enum EmulatorError {
     /// The Invoke API or a Runtime API could not listen.
-    Listen(io::Error),
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The emulator's own thread or event loop could not start.
     Thread(io::Error),
     /// The working directory of the function cannot be entered.
@@ -61,7 +67,7 @@ pub enum EmulatorError {
 impl fmt::Display for EmulatorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(source) => write!(f, "cannot listen: {source}"),
+            Self::Listen { address, source } => write!(f, "cannot listen at {address}: {source}"),
             Self::Thread(source) => write!(f, "cannot start the emulator's thread: {source}"),
             Self::TaskRoot { path, source } => {
                 write!(f, "cannot enter the task root {}: {source}", path.display())
@@ -103,8 +109,8 @@ impl fmt::Display for EmulatorError {
 impl std::error::Error for EmulatorError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(source)
-            | Self::Thread(source)
+            Self::Thread(source)
+            | Self::Listen { source, .. }
             | Self::TaskRoot { source, .. }
             | Self::Spawn { source, .. } => Some(source),
             Self::Init { .. } | Self::Timeout { .. } | Self::Refused { .. } | Self::Stopped => None,

@@ -11,13 +11,14 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::api::{self, invoke};
+use crate::api::{self, callers};
 use crate::config::{Config, Invoke};
 use crate::environment::Shared;
 use crate::environment::pool::{Ending, Pool};
 use crate::error::EmulatorError as Error;
 use crate::fault::{Fault, Registry};
 use crate::http::port::Port;
+use crate::process;
 use crate::record::log::{Log, LogLine};
 use crate::record::outcome::{Environment, Outcome, Report, Started};
 use crate::record::transcript::{Entry, Transcript};
@@ -167,8 +168,7 @@ impl Emulator {
             })
     }
 
-    /// Forgets the transcript and the log so far, which otherwise grow for as long as the
-    /// emulator runs.
+    /// Forgets the transcript and the log so far.
     pub fn clear(&self) {
         self.shared().transcript.clear();
         self.shared().log.clear();
@@ -289,20 +289,23 @@ fn run(
 }
 
 async fn serve(config: Config) -> Result<Running, Error> {
-    let port = Port::bind(config.listen).await.map_err(Error::Listen)?;
+    let address = config.listen;
+    let port = Port::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address, source })?;
     let invoke_addr = port.addr();
     let attach = config.program.as_os_str().is_empty();
     let shared = Arc::new(Shared {
-        transcript: Transcript::new(),
-        log: Log::new(config.echo_log),
+        transcript: Transcript::new(config.record_bytes_max),
+        log: Log::new(config.record_bytes_max, config.echo_log),
         faults: Registry::new(config.faults.clone()),
         config,
     });
     let pool = Arc::new(Pool::new(shared, api::serve));
     if attach {
-        pool.open_for_attaching().await.map_err(Error::Listen)?;
+        pool.open_for_attaching().await?;
     }
-    drop(tokio::spawn(invoke::accept_all(Arc::clone(&pool), port)));
+    drop(tokio::spawn(callers::accept_all(Arc::clone(&pool), port)));
     Ok(Running {
         pool,
         handle: Handle::current(),
@@ -316,6 +319,7 @@ fn enter(config: &Config) -> Result<(), Error> {
     if config.program.as_os_str().is_empty() {
         return Ok(());
     }
+    process::expect_children().map_err(Error::Thread)?;
     unshare(CloneFlags::CLONE_FS).map_err(|errno| Error::Thread(io::Error::from(errno)))?;
     let path: &Path = &config.task_root;
     env::set_current_dir(path).map_err(|source| Error::TaskRoot {

@@ -1,12 +1,19 @@
 //! Ctrl-C, so that a command stops what it started.
 //!
 //! A function's processes run in a session of their own and may be stopped (frozen): a terminal's
-//! interrupt never reaches them, and they would outlive an emulator that just died of it.
+//! interrupt never reaches them.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::process::proc;
 
 /// SIGINT, SIGTERM and SIGHUP of this process, from [`Interrupt::install`] on.
 #[derive(Debug)]
@@ -18,25 +25,37 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes these signals over. The first one only asks; a second one ends the process at once, and
-    /// with it the emulator, but not the processes the emulator started.
+    /// Takes these signals over, also if they are blocked. The first one only asks; a second one
+    /// ends the process at once. A SIGHUP that is ignored, as under nohup(1), stays so.
     ///
     /// # Errors
     ///
-    /// It is installed already, or the system refuses.
+    /// The system refuses.
     pub fn install() -> io::Result<Self> {
+        let mut taken = vec![SIGINT, SIGTERM];
+        let mut unblocked = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        if !proc::ignores(SIGHUP) {
+            taken.push(SIGHUP);
+            unblocked.add(Signal::SIGHUP);
+        }
+        let mut signals = Signals::new(taken)?;
+        // Before any thread: the others inherit it.
+        unblocked.thread_unblock()?;
         let count = Arc::new(AtomicUsize::new(0));
-        let (send, signals) = channel();
         let counted = Arc::clone(&count);
-        ctrlc::set_handler(move || {
-            if counted.fetch_add(1, Ordering::SeqCst) != 0 {
-                // Asked for twice: whatever should end does not.
-                std::process::exit(EXIT_INTERRUPTED);
+        let (send, received) = channel();
+        let wait = move || {
+            for _signal in &mut signals {
+                if counted.fetch_add(1, Ordering::SeqCst) != 0 {
+                    // Asked for twice: whatever should end does not.
+                    std::process::exit(EXIT_INTERRUPTED);
+                }
+                // Without a receiver the count alone says it.
+                send.send(()).unwrap_or_default();
             }
-            // Without a receiver the count alone says it.
-            send.send(()).unwrap_or_default();
-        })
-        .map_err(io::Error::other)?;
+        };
+        drop(thread::Builder::new().name("signals".into()).spawn(wait)?);
+        let signals = received;
         Ok(Self { count, signals })
     }
 
@@ -48,7 +67,7 @@ impl Interrupt {
 
     /// Waits for a signal, without a bound.
     pub fn wait(&self) {
-        // The sender lives in the handler, which is never removed.
+        // The sender lives in the thread, which never ends.
         self.signals.recv().unwrap_or_default();
     }
 }

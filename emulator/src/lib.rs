@@ -32,8 +32,8 @@
 //! enforced. An environment of Managed Instances is given one invocation at a time. A restore does
 //! not close the connections a process has outside the Runtime API, as one from a real snapshot
 //! would.
-//! The transcript and the log grow for as long as the emulator runs; [`Emulator::clear`] empties
-//! them. A session that an emulator leaves behind because it was itself killed stays frozen.
+//! `Max Memory Used` is what was seen every 10 ms: a child that lives no longer may be missed. What
+//! leaves its session (setsid(2)) is neither frozen nor ended with the environment.
 //!
 //! # Examples
 //!

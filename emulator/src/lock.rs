@@ -11,8 +11,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Runs `test` on a list now and whenever `grew` says that it grew, until it passes or `bound` is
 /// over. The list as it is then is the error.
-pub(crate) fn wait_until<T: Clone>(
-    list: &Mutex<Vec<T>>,
+pub(crate) fn wait_until<T: Clone, L: AsRef<[T]>>(
+    list: &Mutex<L>,
     grew: &Condvar,
     bound: Duration,
     mut test: impl FnMut(&[T]) -> bool,
@@ -20,12 +20,12 @@ pub(crate) fn wait_until<T: Clone>(
     let until = Instant::now() + bound;
     let mut items = lock(list);
     loop {
-        if test(&items) {
+        if test((*items).as_ref()) {
             return Ok(());
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(items.clone());
+            return Err((*items).as_ref().to_vec());
         }
         items = match grew.wait_timeout(items, left) {
             Ok((items, _)) => items,

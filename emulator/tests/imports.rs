@@ -1,16 +1,8 @@
 //! No import circle: neither among the files of this crate nor among its folders.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the lint's exception for tests does not cover helpers"
-)]
-
-#[path = "support/imports.rs"]
-mod imports;
-
 use std::path::Path;
 
-use self::imports::Imports;
+use testkit::imports::Imports;
 
 fn sources() -> Imports {
     Imports::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))

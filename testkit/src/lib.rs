@@ -13,6 +13,7 @@
 
 pub mod child;
 pub mod http;
+pub mod imports;
 pub mod loopback;
 pub mod namespace;
 pub mod pipe;

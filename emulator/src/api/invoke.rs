@@ -6,12 +6,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::http::request::Parts;
+use hyper::{Method, Response};
 use serde::de::IgnoredAny;
 use serde_json::json;
 use uuid::Uuid;
@@ -20,62 +17,33 @@ use crate::api::function_name::{FunctionName, target};
 use crate::config::{Invoke, InvokeKind};
 use crate::environment::pool::Pool;
 use crate::error::EmulatorError;
-use crate::http::port::Port;
-use crate::http::{Collected, PAYLOAD_BYTES_MAX, Payload, collect, header, response};
+use crate::http::{Collected, PAYLOAD_BYTES_MAX, Payload, header, response};
 use crate::record::outcome::Outcome;
 
-/// Serves the port until it is shut.
-pub(crate) async fn accept_all(pool: Arc<Pool>, port: Arc<Port>) {
-    while let Some(stream) = port.accept().await {
-        let _unset = stream.set_nodelay(true);
-        let pool = Arc::clone(&pool);
-        drop(tokio::spawn(async move {
-            let service = service_fn(|request| serve(Arc::clone(&pool), request));
-            // A caller that goes away does not concern the others.
-            let _broken = http1::Builder::new()
-                .title_case_headers(true)
-                .half_close(true)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        }));
-    }
-}
-
-async fn serve(
+/// Serves one request.
+pub(crate) async fn serve(
     pool: Arc<Pool>,
-    request: Request<Incoming>,
-) -> Result<Response<Payload>, std::convert::Infallible> {
-    let (parts, body) = request.into_parts();
-    if parts.method == Method::GET && parts.uri.path() == "/ping" {
-        return Ok(response(
-            200,
-            [(CONTENT_TYPE.as_str(), "text/plain")],
-            Payload::sized("pong"),
-        ));
-    }
-    let collected = collect(body, PAYLOAD_BYTES_MAX + 1).await;
+    parts: &Parts,
+    collected: &Collected,
+) -> Response<Payload> {
     let request_id = Uuid::new_v4().to_string();
     let wants_tail = header(&parts.headers, "x-amz-log-type").as_deref() == Some("Tail");
     let target = target(parts.uri.path(), parts.uri.query());
-    let result = match invocation(&pool, target, &parts, &collected, &request_id) {
-        // On a task of its own: a caller that hangs up does not end the invocation.
-        Ok(invoke) => match tokio::spawn(Arc::clone(&pool).invoke(invoke)).await {
-            Ok(result) => result,
-            Err(_) => Err(EmulatorError::Stopped),
-        },
+    let result = match invocation(&pool, target, parts, collected, &request_id) {
+        Ok(invoke) => pool.invoke_detached(invoke).await,
         Err(refused) => Err(refused),
     };
-    Ok(match result {
+    match result {
         Ok(outcome) => render(&outcome, &pool.shared().config.function_version, wants_tail),
         Err(error) => render_error(&error, &request_id),
-    })
+    }
 }
 
 /// What the request asks for, if it may be asked.
 fn invocation(
     pool: &Pool,
     target: Option<FunctionName>,
-    parts: &hyper::http::request::Parts,
+    parts: &Parts,
     collected: &Collected,
     request_id: &str,
 ) -> Result<Invoke, EmulatorError> {

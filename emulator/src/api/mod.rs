@@ -1,12 +1,15 @@
 //! The HTTP side of the emulator, in hyper.
 //!
 //! `route`, `runtime`, `extensions` and `telemetry` are what the processes of an environment call,
-//! on a port of its own that is served here; `invoke` is what its callers call.
+//! on a port of its own that is served here; `invoke` and `function_url` are what its callers call,
+//! on the port that `callers` serves.
 
 mod body;
+pub(crate) mod callers;
 mod extensions;
 mod function_name;
-pub(crate) mod invoke;
+mod function_url;
+mod invoke;
 mod reported;
 mod route;
 mod runtime;

@@ -104,6 +104,9 @@ pub struct Config {
     pub faults: Vec<Fault>,
     /// Print every log line to stderr as it comes.
     pub echo_log: bool,
+    /// The transcript and the log keep this many bytes each, about: beyond that the oldest entries
+    /// go.
+    pub record_bytes_max: usize,
     /// Events longer than this go out chunked, without `Content-Length`.
     pub chunk_above_bytes: usize,
     /// The bound on every wait of this API that no other limit bounds sooner.
@@ -144,6 +147,7 @@ impl Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             faults: Vec::new(),
             echo_log: false,
+            record_bytes_max: 256 * 1024 * 1024,
             chunk_above_bytes: 2_048,
             wait_max: Duration::from_secs(60),
         }

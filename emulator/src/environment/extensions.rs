@@ -11,6 +11,8 @@
 //!                                                   ExitError
 //! ```
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -96,6 +98,14 @@ pub(crate) struct Refused {
     pub(crate) error_type: &'static str,
     pub(crate) message: String,
 }
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_type, self.message)
+    }
+}
+
+impl Error for Refused {}
 
 /// The two errors an extension may report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! How an init or an invocation fails.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +34,25 @@ pub(crate) enum Failure {
     Extension { error_type: String, message: String },
     /// The limit was reached.
     Timeout,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Spawn(source) => Some(source),
+            Self::Reported(_)
+            | Self::Exit(_)
+            | Self::Launch(_)
+            | Self::Extension { .. }
+            | Self::Timeout => None,
+        }
+    }
 }
 
 impl Failure {

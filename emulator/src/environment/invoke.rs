@@ -159,13 +159,11 @@ impl Env {
             extensions_at: None,
         };
         let extensions = self.give(job, event);
-        let answered = self
-            .wait_for(deadline, |inner| {
-                let answer = inner.answer.is_some().then_some(Ok(()));
-                answer.or_else(|| inner.ended().map(Err))
-            })
-            .await;
-        end.failure = answered.unwrap_or(Err(Failure::Timeout)).err();
+        let answered = self.wait_and_watch_memory(deadline, |inner| {
+            let answer = inner.answer.is_some().then_some(Ok(()));
+            answer.or_else(|| inner.ended().map(Err))
+        });
+        end.failure = answered.await.unwrap_or(Err(Failure::Timeout)).err();
         if matches!(end.failure, Some(Failure::Exit(_))) {
             // The answer may be in a socket that was not read yet.
             self.let_connections_run().await;

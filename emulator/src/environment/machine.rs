@@ -13,6 +13,7 @@
 //!                                                         └─restore/error─► RestoreError
 //! ```
 
+use std::error::Error;
 use std::fmt;
 
 use crate::record::outcome::State;
@@ -236,6 +237,8 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+impl Error for Refusal {}
 
 /// The state's name in an error message.
 fn name(state: State) -> &'static str {

@@ -40,7 +40,7 @@ use crate::fault;
 use crate::http::port::Port;
 use crate::lock::lock;
 use crate::process::exit::Exit;
-use crate::process::{Process, proc};
+use crate::process::{Process, session};
 use crate::record::log::{Log, Source, Tail};
 use crate::record::outcome::{Environment, ExtensionInfo, FunctionError, State};
 use crate::record::transcript::{Transcript, What};
@@ -108,7 +108,7 @@ pub(crate) struct Inner {
     pub(crate) exit: Option<Exit>,
     /// The open connections of the runtime, to be closed when the process is killed.
     pub(crate) connections: Vec<AbortHandle>,
-    /// As last read.
+    /// The largest that was seen.
     pub(crate) peak_memory_kb: u64,
     /// The log of the current invocation.
     pub(crate) tail: Tail,
@@ -198,6 +198,23 @@ impl Env {
         }
     }
 
+    /// As [`Env::wait_for`], and looks at the memory meanwhile: a child of the runtime may be gone
+    /// when the invocation ends.
+    pub(crate) async fn wait_and_watch_memory<T>(
+        &self,
+        until: Instant,
+        mut check: impl FnMut(&mut Inner) -> Option<T>,
+    ) -> Option<T> {
+        loop {
+            let look_at = until.min(Instant::now() + MEMORY_PAUSE);
+            let found = self.wait_for(look_at, &mut check).await;
+            if found.is_some() || look_at == until {
+                return found;
+            }
+            self.peak_memory_kb();
+        }
+    }
+
     pub(crate) fn record(&self, what: What) {
         self.shared.transcript.push(self.id, what);
     }
@@ -250,15 +267,17 @@ impl Env {
             .unwrap_or_default()
     }
 
-    /// Peak memory of the function: of the runtime's process and the extensions'. Of a runtime
-    /// that is gone, what it was when last looked at.
+    /// The largest sum of the peaks of all processes, the runtime's and the extensions' children
+    /// among them, that was seen since the environment's processes were started.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
-        let extensions = self.describe_extensions();
-        let extensions = extensions.iter().filter_map(|e| e.peak_memory_kb());
-        let now = proc::status_kb(self.pid(), "VmHWM");
+        let now = self
+            .processes()
+            .iter()
+            .map(|p| session::peak_memory_kb(p.pid))
+            .sum();
         let mut inner = self.lock();
-        inner.peak_memory_kb = now.unwrap_or(inner.peak_memory_kb);
-        inner.peak_memory_kb + extensions.sum::<u64>()
+        inner.peak_memory_kb = inner.peak_memory_kb.max(now);
+        inner.peak_memory_kb
     }
 
     pub(crate) fn describe(&self) -> Environment {
@@ -330,6 +349,7 @@ impl Inner {
         }
         self.extensions = self.extensions.emptied();
         self.extension_processes.clear();
+        self.peak_memory_kb = 0;
         self.snapshot_at = None;
         self.restore_waiter = None;
         self.restore_at = None;
@@ -349,3 +369,5 @@ impl Inner {
 
 /// Enough turns for a task to accept, to read and to hand on what it read.
 const CONNECTION_TURNS: usize = 32;
+/// Between two looks at the memory. A process that lives no longer may be missed.
+const MEMORY_PAUSE: Duration = Duration::from_millis(10);

@@ -3,7 +3,6 @@
 //! "Understanding Lambda function scaling"
 //! (docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html).
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -86,7 +85,7 @@ impl Pool {
     }
 
     /// Makes the one environment of attach mode.
-    pub(crate) async fn open_for_attaching(&self) -> io::Result<()> {
+    pub(crate) async fn open_for_attaching(&self) -> Result<(), EmulatorError> {
         lock(&self.inner).count += 1;
         let env = self.create().await?;
         env.open_for_attaching();
@@ -156,6 +155,26 @@ impl Pool {
                 Ok(outcome)
             }
         }
+    }
+
+    /// As [`Pool::invoke`], on a task of its own: a caller that hangs up does not end the
+    /// invocation.
+    pub(crate) async fn invoke_detached(
+        self: &Arc<Self>,
+        invoke: Invoke,
+    ) -> Result<Outcome, EmulatorError> {
+        match tokio::spawn(Arc::clone(self).invoke(invoke)).await {
+            Ok(result) => result,
+            Err(_panicked) => Err(EmulatorError::Stopped),
+        }
+    }
+
+    /// Logs a line of the platform about an invocation.
+    pub(crate) fn log(&self, outcome: &Outcome, text: &str) {
+        let mut all = self.describe().into_iter();
+        let ran = all.find(|env| env.id == outcome.environment);
+        let stream = ran.map(|env| env.log_stream).unwrap_or_default();
+        self.shared.log.push(&stream, text, None);
     }
 
     /// Ends all environments, each in its time or at once.
@@ -228,15 +247,17 @@ impl Pool {
             }
             inner.count += 1;
         }
-        self.create().await.map_err(|source| {
-            lock(&self.inner).count -= 1;
-            EmulatorError::Listen(source)
-        })
+        self.create()
+            .await
+            .inspect_err(|_| lock(&self.inner).count -= 1)
     }
 
-    async fn create(&self) -> io::Result<Arc<Env>> {
+    async fn create(&self) -> Result<Arc<Env>, EmulatorError> {
         let config = &self.shared.config;
-        let port = Port::bind(SocketAddr::new(config.listen.ip(), 0)).await?;
+        let address = SocketAddr::new(config.listen.ip(), 0);
+        let port = Port::bind(address)
+            .await
+            .map_err(|source| EmulatorError::Listen { address, source })?;
         let mut inner = lock(&self.inner);
         let id = inner.next_id;
         inner.next_id += 1;

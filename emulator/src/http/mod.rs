@@ -63,7 +63,7 @@ impl Body for Payload {
     }
 }
 
-/// A response with these headers. A header whose value HTTP cannot carry is left out.
+/// A response with these headers.
 pub(crate) fn response<'a>(
     status: u16,
     headers: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -73,14 +73,25 @@ pub(crate) fn response<'a>(
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_bytes(value.as_bytes()),
-        ) {
-            response.headers_mut().insert(name, value);
+        // Only what a function answers as an HTTP response may be no header's name.
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            response.headers_mut().append(name, header_value(value));
         }
     }
     response
+}
+
+/// A header's value in which what HTTP cannot carry, a line end for one, is a blank, as Go's
+/// `net/http` writes it.
+fn header_value(text: &str) -> HeaderValue {
+    let mut bytes = text.as_bytes().to_vec();
+    for byte in &mut bytes {
+        if byte.is_ascii_control() && *byte != b'\t' {
+            *byte = b' ';
+        }
+    }
+    // Nothing is left that could be refused.
+    HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// A JSON response.
@@ -160,3 +171,24 @@ pub(crate) async fn collect(mut body: Incoming, limit: usize) -> Collected {
 /// The most the platform takes and gives: 6 MB and 100 bytes, the enforced value of "6 MB each
 /// for request and response" (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_carries_any_text_on_one_line() {
+        let table = [
+            ("plain, with\ttab", "plain, with\ttab"),
+            ("{\r\n  \"a\": 1\n}", "{    \"a\": 1 }"),
+            ("nul\0 and del\u{7f}", "nul  and del "),
+            ("\u{e9}", "\u{e9}"),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            let answer = response(200, [("X-Text", text)], Payload::sized(""));
+            let value = answer.headers().get("x-text").unwrap().as_bytes();
+            assert_eq!(value, expected.as_bytes(), "{text:?}");
+        }
+    }
+}

@@ -6,12 +6,28 @@ pub(crate) mod output;
 pub(crate) mod proc;
 pub(crate) mod session;
 pub(crate) mod spawn;
+pub(crate) mod watchdog;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use signal_hook::consts::SIGCHLD;
+use signal_hook::flag;
+
 use self::output::Output;
 use self::session::Guard;
+
+/// Makes this process ready to start others.
+pub(crate) fn expect_children() -> io::Result<()> {
+    // Some supervisors leave SIGCHLD ignored. Then the system tells nobody how a child ended
+    // (waitpid(2)); with a handler, whatever it does, it tells.
+    if proc::ignores(SIGCHLD) {
+        flag::register(SIGCHLD, Arc::default())?;
+    }
+    watchdog::prepare();
+    Ok(())
+}
 
 /// A process that an environment started.
 #[derive(Clone, Debug)]

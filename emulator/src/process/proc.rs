@@ -22,6 +22,18 @@ pub(crate) fn status_kb(pid: u32, field: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Whether this process ignores a signal (`SigIgn` in `/proc/self/status`).
+pub(crate) fn ignores(signal: i32) -> bool {
+    let ignored = || {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"))?;
+        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+        let bit = u32::try_from(signal).ok()?.checked_sub(1)?;
+        Some(mask.checked_shr(bit)? & 1 == 1)
+    };
+    ignored().unwrap_or_default()
+}
+
 /// Processor time of every living thread, from `/proc/PID/task/*/schedstat`.
 pub(crate) fn cpu(pid: u32) -> Duration {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
@@ -100,5 +112,8 @@ mod tests {
         assert!(status_kb(pid, "VmHWM").unwrap() >= status_kb(pid, "VmRSS").unwrap() / 2);
         assert_eq!(status_kb(pid, "VmNothing"), None);
         assert!(cpu(pid) > Duration::ZERO);
+        // Rust's start ignores it; nothing here ignores the other.
+        assert!(ignores(13));
+        assert!(!ignores(15));
     }
 }

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::process::proc::{Stat, session_members, stat};
+use super::proc::{Stat, session_members, stat, status_kb};
+use super::watchdog;
 
 /// Stops every process of the session; true when all of them were seen stopped.
 pub(crate) async fn freeze(session: i32) -> bool {
@@ -48,8 +49,16 @@ pub(crate) async fn kill(session: i32) -> bool {
     .await
 }
 
-/// The session of one process. If it is dropped before its end was seen, which is so when the
-/// emulator's thread panics, the session is killed.
+/// The peak resident memory of every process of the session that lives, in KiB: the sum.
+pub(crate) fn peak_memory_kb(session: i32) -> u64 {
+    let members = session_members(session).into_iter();
+    let living = members.filter(|member| !is_dead(member));
+    let pids = living.filter_map(|member| u32::try_from(member.pid).ok());
+    pids.filter_map(|pid| status_kb(pid, "VmHWM")).sum()
+}
+
+/// The session of one process, which ends with this process. If it is dropped before its end was
+/// seen, which is so when the emulator's thread panics, the session is killed.
 #[derive(Debug)]
 pub(crate) struct Guard {
     session: i32,
@@ -58,6 +67,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(session: i32) -> Self {
+        watchdog::watch(session);
         Self {
             session,
             ended: AtomicBool::new(false),
@@ -66,7 +76,9 @@ impl Guard {
 
     /// No process of the session is left.
     pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            watchdog::forget(self.session);
+        }
     }
 }
 
@@ -76,6 +88,7 @@ impl Drop for Guard {
             for member in session_members(self.session) {
                 signal(member.pid, Signal::KILL);
             }
+            watchdog::forget(self.session);
         }
     }
 }

@@ -58,9 +58,11 @@ pub(crate) fn spawn(plan: &Plan, [stdout, stderr]: &[OwnedFd; 2]) -> io::Result<
     actions.add_dup2(stdout.as_raw_fd(), 1)?;
     actions.add_dup2(stderr.as_raw_fd(), 2)?;
 
-    // The emulator ignores SIGPIPE as every Rust program does; the runtime must not inherit that.
-    let mut defaults = SigSet::empty();
-    defaults.add(Signal::SIGPIPE);
+    // A process starts with no signal ignored, whatever this one ignores or was started with.
+    // These two cannot be.
+    let mut defaults = SigSet::all();
+    defaults.remove(Signal::SIGKILL);
+    defaults.remove(Signal::SIGSTOP);
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigdefault(&defaults)?;
     attributes.set_sigmask(&SigSet::empty())?;

@@ -1,9 +1,11 @@
 //! The function's log, as `CloudWatch` would show it.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
+use super::bounded::{Bounded, Weight};
 use crate::lock::{lock, wait_until};
 
 /// The writer of a log line that is not the platform.
@@ -28,18 +30,25 @@ pub struct LogLine {
     pub extension: Option<String>,
 }
 
+impl Weight for LogLine {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text.len() + self.stream.len()
+    }
+}
+
 /// The growing log.
 #[derive(Debug)]
 pub(crate) struct Log {
-    lines: Mutex<Vec<LogLine>>,
+    lines: Mutex<Bounded<LogLine>>,
     grew: Condvar,
     echo: bool,
 }
 
 impl Log {
-    pub(crate) fn new(echo: bool) -> Self {
+    /// Keeps at most about this many bytes; with `echo` each line is printed on stderr too.
+    pub(crate) fn new(bytes_max: usize, echo: bool) -> Self {
         Self {
-            lines: Mutex::default(),
+            lines: Mutex::new(Bounded::new(bytes_max)),
             grew: Condvar::new(),
             echo,
         }
@@ -49,12 +58,9 @@ impl Log {
     pub(crate) fn push(&self, stream: &str, text: &str, source: Option<&Source>) {
         if self.echo {
             // A log nobody reads is no reason to fail an invocation.
-            let _unread = writeln!(io::stderr(), "{text}");
+            let _unread = writeln!(io::stderr(), "{}", shown(text));
         }
         let mut lines = lock(&self.lines);
-        if LINES_MAX <= lines.len() {
-            lines.drain(..LINES_MAX / 2);
-        }
         lines.push(LogLine {
             time: SystemTime::now(),
             stream: stream.to_owned(),
@@ -79,11 +85,22 @@ impl Log {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<LogLine> {
-        lock(&self.lines).clone()
+        lock(&self.lines).as_ref().to_vec()
     }
 
     pub(crate) fn clear(&self) {
         lock(&self.lines).clear();
+    }
+}
+
+/// A log line as `CloudWatch` shows it: a carriage return ends a line, and does not bring the
+/// cursor back.
+fn shown(text: &str) -> Cow<'_, str> {
+    let text = text.trim_end_matches('\r');
+    if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -112,13 +129,22 @@ impl Tail {
 /// `LogType: Tail` gives "the last 4 KB of the execution log" (Lambda API reference, Invoke).
 const TAIL_BYTES_MAX: usize = 4_096;
 
-/// Lines kept. Beyond that the older half goes, so that a function that writes without end does not
-/// take all memory.
-const LINES_MAX: usize = 200_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn carriage_returns_are_shown_as_line_ends() {
+        for (text, expected) in [
+            ("one line", "one line"),
+            ("a\rb\rc", "a\nb\nc"),
+            ("ends with one\r", "ends with one"),
+            ("\r\r", ""),
+            ("a\r\nb", "a\nb"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
 
     #[test]
     fn the_tail_keeps_the_end_and_whole_characters() {

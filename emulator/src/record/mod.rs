@@ -1,6 +1,7 @@
 //! What the emulator keeps of a run: the transcript, the log, the outcomes of invocations. Values
 //! and lists behind a lock; nothing here starts anything or opens a socket.
 
+mod bounded;
 pub(crate) mod log;
 pub(crate) mod outcome;
 pub(crate) mod transcript;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::bounded::{Bounded, Weight};
 use crate::lock::{lock, wait_until};
 
 /// One thing that happened.
@@ -242,19 +243,32 @@ pub fn answers(entries: &[Entry], request_id: &str) -> usize {
         .count()
 }
 
+impl Weight for Entry {
+    fn bytes(&self) -> usize {
+        let own = size_of::<Self>();
+        if let What::Request { headers, body, .. } = &self.what {
+            let headers = headers.iter().map(|(name, value)| name.len() + value.len());
+            own + body.len() + headers.sum::<usize>()
+        } else {
+            own
+        }
+    }
+}
+
 /// The growing transcript. Callers on other threads wait on it without polling.
 #[derive(Debug)]
 pub(crate) struct Transcript {
     start: Instant,
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Bounded<Entry>>,
     grew: Condvar,
 }
 
 impl Transcript {
-    pub(crate) fn new() -> Self {
+    /// Keeps at most about this many bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             start: Instant::now(),
-            entries: Mutex::default(),
+            entries: Mutex::new(Bounded::new(bytes_max)),
             grew: Condvar::new(),
         }
     }
@@ -270,7 +284,7 @@ impl Transcript {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Entry> {
-        self.lock().clone()
+        self.lock().as_ref().to_vec()
     }
 
     pub(crate) fn clear(&self) {
@@ -286,7 +300,7 @@ impl Transcript {
         wait_until(&self.entries, &self.grew, bound, test)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Bounded<Entry>> {
         lock(&self.entries)
     }
 }

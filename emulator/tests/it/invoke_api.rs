@@ -113,6 +113,20 @@ fn context_trace_tenant_and_qualifier_reach_the_runtime() {
 }
 
 #[test]
+fn a_context_of_several_lines_reaches_the_runtime_on_one() {
+    let (_emulator, mut client) = start();
+    let context = STANDARD.encode("{\n  \"custom\": {\r\n\"k\": \"v\"}\n}\n");
+    let headers = [("X-Amz-Client-Context", context.as_str())];
+    let answer = client.post(PATH, &headers, br#"{"do":"headers"}"#);
+    let received = json(&answer.body);
+    let name = "Lambda-Runtime-Client-Context: ";
+    let mut lines = received.as_array().unwrap().iter();
+    let context = lines.find_map(|line| line.as_str()?.strip_prefix(name));
+    let expected = r#"{   "custom": {  "k": "v"} }"#;
+    assert_eq!(context.unwrap().trim_end(), expected, "{received}");
+}
+
+#[test]
 fn events_and_dry_runs_have_no_body() {
     let (emulator, mut client) = start();
     let dry = client.post(PATH, &[("X-Amz-Invocation-Type", "DryRun")], b"{}");

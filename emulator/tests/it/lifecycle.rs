@@ -470,9 +470,54 @@ fn a_function_that_writes_without_end_holds_up_nobody() {
     let mut config = emulator::Config::new("/usr/bin/yes");
     config.init_timeout = Duration::from_millis(200);
     config.timeout = Duration::from_millis(200);
+    config.record_bytes_max = 1_000_000;
     let emulator = Emulator::start(config).unwrap();
     let outcome = emulator.invoke("{}").unwrap();
     assert_eq!(error_of(&outcome).0, "Sandbox.Timedout");
     let lines = emulator.log().len();
-    assert!((1_000..=200_000).contains(&lines), "{lines} lines are kept");
+    assert!((1_000..=20_000).contains(&lines), "{lines} lines are kept");
+}
+
+#[test]
+fn the_memory_of_a_child_that_is_gone_counts() {
+    let emulator = Emulator::start(echo()).unwrap();
+    let report = |emulator: &Emulator, event: &str| -> u64 {
+        emulator.clear();
+        emulator.invoke(event).unwrap();
+        let log = emulator.log();
+        let report = log
+            .iter()
+            .find(|line| line.text.starts_with("REPORT"))
+            .unwrap();
+        let used = report.text.split("Max Memory Used: ").nth(1).unwrap();
+        used.split(' ').next().unwrap().parse().unwrap()
+    };
+    let before = report(&emulator, "{}");
+    assert!((1..40).contains(&before), "{before} MB");
+    let with_child = report(&emulator, r#"{"do":"allocate","mb":50}"#);
+    assert!((50..140).contains(&with_child), "{with_child} MB");
+    // It is the most that the environment ever used.
+    assert_eq!(report(&emulator, "{}"), with_child);
+}
+
+#[test]
+fn the_transcript_and_the_log_keep_their_end_within_their_bytes() {
+    let mut config = echo();
+    config.record_bytes_max = 300_000;
+    let emulator = Emulator::start(config).unwrap();
+    let event = format!(r#"{{"text":"{}"}}"#, "x".repeat(50_000));
+    let mut last = String::new();
+    for _ in 0..20 {
+        last = emulator.invoke(event.as_str()).unwrap().request_id;
+    }
+    let transcript = emulator.transcript();
+    let bodies = transcript.iter().map(|entry| {
+        if let What::Request { body, .. } = &entry.what {
+            body.len()
+        } else {
+            0
+        }
+    });
+    assert!(bodies.sum::<usize>() <= 300_000);
+    assert_eq!(answers(&transcript, &last), 1);
 }

@@ -12,6 +12,7 @@ mod boto3;
 mod extension_api;
 mod extensions;
 mod faults;
+mod function_url;
 mod invoke_api;
 mod lifecycle;
 mod rie;

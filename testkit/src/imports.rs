@@ -10,13 +10,14 @@ use std::path::Path;
 
 /// Which module imports which; a module is named by its path without `crate::`.
 #[derive(Debug, Default)]
-pub(crate) struct Imports {
+pub struct Imports {
     modules: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Imports {
     /// Reads every file below the folder of a crate's root.
-    pub(crate) fn read(root: &Path) -> Self {
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
         let mut texts = BTreeMap::new();
         collect(root, "", &mut texts);
         assert!(!texts.is_empty(), "no module below {}", root.display());
@@ -34,7 +35,8 @@ impl Imports {
     }
 
     /// The same with folders in place of files: a module counts as the first part of its path.
-    pub(crate) fn folders(&self) -> Self {
+    #[must_use]
+    pub fn folders(&self) -> Self {
         let folder = |module: &str| module.split("::").next().unwrap().to_owned();
         let mut folders = Self::default();
         for (module, imported) in &self.modules {
@@ -47,12 +49,13 @@ impl Imports {
     }
 
     /// What one module imports.
-    pub(crate) fn of(&self, module: &str) -> impl Iterator<Item = &str> {
+    pub fn of(&self, module: &str) -> impl Iterator<Item = &str> {
         self.modules[module].iter().map(String::as_str)
     }
 
     /// A circle, if there is one: each module imports the next, the last one the first.
-    pub(crate) fn circle(&self) -> Option<Vec<&str>> {
+    #[must_use]
+    pub fn circle(&self) -> Option<Vec<&str>> {
         let mut done = BTreeSet::new();
         let mut path = Vec::new();
         self.modules
@@ -198,34 +201,39 @@ fn owner(path: &str, texts: &BTreeMap<String, String>) -> Option<String> {
     }
 }
 
-#[test]
-fn paths_are_read_from_every_form() {
-    let code = code(
-        "use crate::a::{self, b::C, d};\nuse super::e as f;\nuse std::io;\n\
-         fn x() { crate::g::h(self::i::J) } // crate::no\n#[cfg(test)]\nmod tests { use crate::no; }",
-    );
-    let found = paths("m::n", &code);
-    assert_eq!(
-        found,
-        ["a", "a::b::C", "a::d", "m::e", "g::h", "m::n::i::J"]
-    );
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-fn a_circle_is_found() {
-    let folder = std::env::temp_dir().join(format!("imports-{}", std::process::id()));
-    fs::create_dir_all(folder.join("b")).unwrap();
-    for (file, text) in [
-        ("lib.rs", "use crate::a::A;"),
-        ("a.rs", "use crate::b::c::C;"),
-        ("b/mod.rs", "mod c;"),
-        ("b/c.rs", "use super::super::d::{D, e};"),
-        ("d.rs", "fn d() { crate::a::f() }"),
-    ] {
-        fs::write(folder.join(file), text).unwrap();
+    #[test]
+    fn paths_are_read_from_every_form() {
+        let code = code(
+            "use crate::a::{self, b::C, d};\nuse super::e as f;\nuse std::io;\n\
+             fn x() { crate::g::h(self::i::J) } // crate::no\n#[cfg(test)]\nmod tests { use crate::no; }",
+        );
+        let found = paths("m::n", &code);
+        assert_eq!(
+            found,
+            ["a", "a::b::C", "a::d", "m::e", "g::h", "m::n::i::J"]
+        );
     }
-    let imports = Imports::read(&folder);
-    fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(imports.circle(), Some(vec!["a", "b::c", "d"]));
-    assert_eq!(imports.folders().circle(), Some(vec!["a", "b", "d"]));
+
+    #[test]
+    fn a_circle_is_found() {
+        let folder = std::env::temp_dir().join(format!("imports-{}", std::process::id()));
+        fs::create_dir_all(folder.join("b")).unwrap();
+        for (file, text) in [
+            ("lib.rs", "use crate::a::A;"),
+            ("a.rs", "use crate::b::c::C;"),
+            ("b/mod.rs", "mod c;"),
+            ("b/c.rs", "use super::super::d::{D, e};"),
+            ("d.rs", "fn d() { crate::a::f() }"),
+        ] {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        let imports = Imports::read(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(imports.circle(), Some(vec!["a", "b::c", "d"]));
+        assert_eq!(imports.folders().circle(), Some(vec!["a", "b", "d"]));
+    }
 }

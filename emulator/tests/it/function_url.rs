@@ -1,0 +1,88 @@
+//! The function as a web server, over a plain socket.
+
+use emulator::Emulator;
+use testkit::http::{Client, Response};
+
+use crate::support::{echo, json};
+
+fn start() -> (Emulator, Client) {
+    let emulator = Emulator::start(echo()).unwrap();
+    let client = Client::connect(emulator.invoke_addr());
+    (emulator, client)
+}
+
+fn header<'a>(answer: &'a Response, name: &str) -> Vec<&'a str> {
+    let headers = answer.headers.iter();
+    let found = headers.filter(|(n, _)| n.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str()).collect()
+}
+
+#[test]
+fn any_request_becomes_an_event_and_any_json_a_response() {
+    let (_emulator, mut client) = start();
+    client.send(
+        "PUT",
+        "/orders/7?full=yes",
+        &[("Content-Type", "text/plain"), ("Cookie", "a=1; b=2")],
+        b"two cups",
+    );
+    let answer = client.response().unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(header(&answer, "content-type"), ["application/json"]);
+    let event = json(&answer.body);
+    assert_eq!(event["version"], "2.0");
+    assert_eq!(event["requestContext"]["http"]["method"], "PUT");
+    assert_eq!(event["rawPath"], "/orders/7");
+    assert_eq!(event["queryStringParameters"]["full"], "yes");
+    assert_eq!(event["cookies"][1], "b=2");
+    assert_eq!(event["body"], "two cups");
+    assert_eq!(event["headers"]["content-type"], "text/plain");
+    assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
+}
+
+#[test]
+fn status_headers_cookies_and_body_come_from_the_function() {
+    let (_emulator, mut client) = start();
+    let answer = client.post(
+        "/",
+        &[("Content-Type", "text/plain"), ("X-Echo", "http")],
+        br#"{"statusCode":303,"headers":{"Location":"/there"},"cookies":["a=1","b=2"],"body":"bye"}"#,
+    );
+    assert_eq!(answer.status, 303);
+    assert_eq!(header(&answer, "location"), ["/there"]);
+    assert_eq!(header(&answer, "set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(answer.body, b"bye");
+}
+
+#[test]
+fn a_function_that_fails_is_a_bad_gateway_and_the_log_says_why() {
+    let (emulator, mut client) = start();
+    for (body, reason) in [
+        (
+            r#"{"statusCode":"odd"}"#,
+            "function URL: the response is not of format 2.0",
+        ),
+        ("no json", "function URL: the response is no JSON"),
+    ] {
+        let answer = client.post("/", &[("X-Echo", "http")], body.as_bytes());
+        assert_eq!(answer.status, 502, "{body}");
+        assert_eq!(answer.body, b"Internal Server Error");
+        let log = emulator.log();
+        assert!(
+            log.iter().any(|line| line.text.starts_with(reason)),
+            "{log:?}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_operation_of_an_api_is_no_event() {
+    let (emulator, mut client) = start();
+    let answer = client.get("/2015-03-31/functions/");
+    assert_eq!(answer.status, 404);
+    assert_eq!(
+        header(&answer, "x-amzn-errortype"),
+        ["UnknownOperationException"]
+    );
+    assert!(emulator.environments().is_empty(), "nothing was started");
+}
