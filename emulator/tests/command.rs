@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 #[test]
@@ -73,8 +74,29 @@ fn coldstart_measures_beside_an_extension() {
 
 #[test]
 fn what_the_user_got_wrong_exits_with_2_and_is_named() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
+        (&["run", "--sample-event", "/nowhere.json"], "/nowhere.json"),
+        (
+            &["run", "--extension", "/nowhere", "--event", "-"],
+            "the extension /nowhere",
+        ),
+        (
+            &["run", "--task-root", "/nowhere", "--event", "-"],
+            "the task root /nowhere",
+        ),
+        (
+            &["run", "--concurrency", "0", "--event", "-"],
+            "--concurrency",
+        ),
+        (&["run", "--timeout", "901", "--event", "-"], "at most 900"),
+        (&["run", "--memory", "127", "--event", "-"], "128..=10240"),
+        (&["run", "--memory", "10241", "--event", "-"], "128..=10240"),
+        (
+            &["coldstart", "--extension", "/nowhere"],
+            "the extension /nowhere",
+        ),
+        (&["coldstart", "--event", "/nowhere.json"], "/nowhere.json"),
         (&["run", "--env", "NOVALUE", "--event", "-"], "NOVALUE"),
         (&["run", "--timeout", "0", "--event", "-"], "more than zero"),
         (&["coldstart", "--times", "0"], "at least 1"),
@@ -89,26 +111,158 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
 }
 
 #[test]
+fn a_function_that_cannot_be_started_exits_with_2_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "#!/bin/sh\n").unwrap();
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for (path, expected) in [
+        (
+            &missing,
+            format!("the function {}: No such file", missing.display()),
+        ),
+        (
+            &empty,
+            format!("the function {}/bootstrap: No such file", empty.display()),
+        ),
+        (
+            &plain,
+            format!("the function {} is not executable", plain.display()),
+        ),
+    ] {
+        for name in ["run", "coldstart"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_emulator"));
+            let output = command
+                .arg(name)
+                .arg("--function")
+                .arg(path)
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(text.contains(&expected), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = emulator(&["run", "--port", &address.port().to_string()], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains(&format!("cannot listen at {address}: ")),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_event_that_is_no_json_is_refused_before_anything_is_invoked() {
+    let table = [
+        ("hello", "expected value at line 1 column 1"),
+        ("\u{feff}{}", "begins with a byte order mark"),
+        ("{} {}", "trailing characters"),
+    ];
+    for (event, reason) in table {
+        for name in ["run", "coldstart"] {
+            let output = emulator(&[name, "--event", "-"], event);
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                text.contains("could not parse the event - into json: "),
+                "{text}"
+            );
+            assert!(text.contains(reason), "{text}");
+            assert!(!text.contains("START"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_line_of_the_log_is_shown_as_several_where_it_has_carriage_returns() {
+    let event = r#"{"do":"print","text":"one\rtwo\r"}"#;
+    let output = emulator(&["run", "--event", "-"], event);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("\none\ntwo\n"), "{log}");
+    assert!(!log.contains('\r'), "{log}");
+}
+
+#[test]
+fn the_printed_line_has_the_event_that_was_named() {
+    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/events/sqs.json");
+    let (serving, text) = Serving::start(&["run", "--sample-event", event]);
+    let curl = text
+        .lines()
+        .find(|line| line.starts_with("  curl"))
+        .unwrap();
+    assert!(curl.ends_with(&format!(" -d @{event}")), "{text}");
+    assert!(
+        text.contains(&format!("--payload fileb://{event} ")),
+        "{text}"
+    );
+    drop(serving);
+}
+
+#[test]
+fn a_killed_command_leaves_no_process() {
+    let mark = format!("COMMAND_TEST_MARK=killed-{}", std::process::id());
+    let extension = example("extension");
+    let (mut serving, text) = Serving::start(&[
+        "run",
+        "--env",
+        &mark,
+        "--extension",
+        extension.to_str().unwrap(),
+    ]);
+    // A child in a process group of its own, frozen with the rest after the invocation.
+    let path = "/2015-03-31/functions/function/invocations";
+    let answer = post(address(&text), path, r#"{"do":"child"}"#);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let left: Vec<_> = processes_with(&mark)
+        .into_iter()
+        .filter(|pid| *pid != serving.0.id())
+        .map(|pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap())
+        .map(|pid| pidfd_open(pid, PidfdFlags::empty()).unwrap())
+        .collect();
+    assert_eq!(left.len(), 3, "the runtime, its child and the extension");
+    serving.0.kill().unwrap();
+    serving.0.wait().unwrap();
+    for process in left {
+        let limit = Timespec::try_from(Duration::from_secs(20)).unwrap();
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit));
+        assert_eq!(ended, Ok(1), "a process lives on");
+    }
+}
+
+#[test]
+fn an_odd_state_is_not_inherited_by_the_function() {
+    // SIGCHLD ignored, standard input closed, SIGTERM blocked: as some supervisors leave them.
+    let script = "trap '' CHLD; exec \"$0\" \"$@\" <&-";
+    let event = tempfile::NamedTempFile::new().unwrap();
+    fs::write(event.path(), r#"{"do":"exit","code":7}"#).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_emulator"), "run"]);
+    command
+        .arg("--function")
+        .arg(echo())
+        .arg("--event")
+        .arg(event.path());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let response: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = response["errorMessage"].as_str().unwrap();
+    assert!(message.ends_with("exit status 7"), "{message}");
+}
+
+#[test]
 fn serve_answers_an_invocation_and_leaves_no_process_after_an_interrupt() {
     let mark = format!("COMMAND_TEST_MARK=serve-{}", std::process::id());
-    let mut serving = Serving(
-        command(&["run", "--name", "greeter", "--env", &mark])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let mut stdout = BufReader::new(serving.0.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let address = line
-        .split("http://")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap();
+    let (mut serving, text) = Serving::start(&["run", "--name", "greeter", "--env", &mark]);
+    let address = address(&text);
 
     let answer = post(
         address,
@@ -118,14 +272,14 @@ fn serve_answers_an_invocation_and_leaves_no_process_after_an_interrupt() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains(r#""n":2"#), "{answer}");
     assert_eq!(
-        processes_with(&mark),
+        processes_with(&mark).len(),
         1,
         "the function waits for its next event"
     );
 
     serving.signal(Signal::INT);
     assert_eq!(serving.0.wait().unwrap().code(), Some(0));
-    assert_eq!(processes_with(&mark), 0, "everything was stopped");
+    assert_eq!(processes_with(&mark).len(), 0, "everything was stopped");
 }
 
 #[test]
@@ -196,6 +350,23 @@ fn coldstart_of_a_function_that_fails_shows_its_error_and_exits_with_1() {
 struct Serving(Child);
 
 impl Serving {
+    /// The command, and the text it prints before it serves.
+    fn start(args: &[&str]) -> (Self, String) {
+        let mut child = command(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let serving = Self(child);
+        let mut text = String::new();
+        while !text.contains("Or as a web server") {
+            assert_ne!(stdout.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        (serving, text)
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
@@ -270,15 +441,20 @@ fn post(address: &str, path: &str, body: &str) -> String {
     answer
 }
 
-/// How many living processes have this variable in their environment.
-fn processes_with(variable: &str) -> usize {
-    let environments = fs::read_dir("/proc").unwrap().flatten();
-    environments
-        .filter_map(|process| fs::read(process.path().join("environ")).ok())
-        .filter(|environ| {
-            environ
-                .split(|byte| *byte == 0)
-                .any(|v| v == variable.as_bytes())
-        })
-        .count()
+/// The address in what the command prints.
+fn address(text: &str) -> &str {
+    let rest = text.split("http://").nth(1).unwrap();
+    rest.split(' ').next().unwrap()
+}
+
+/// The living processes that have this variable in their environment.
+fn processes_with(variable: &str) -> Vec<u32> {
+    let numbered = fs::read_dir("/proc").unwrap().flatten();
+    let pids = numbered.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environ.split(|byte| *byte == 0);
+        variables.any(|v| v == variable.as_bytes())
+    })
+    .collect()
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use emulator::interrupt::Interrupt;
 use emulator::measure::{Bar, MeasureError, Options, Subject, measure};
 
-use super::function::{FunctionArgs, read_event};
+use super::function::{FunctionArgs, at_least_one, read_event};
 
 /// Arguments of `emulator coldstart`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         Some(path) => read_event(path)?,
         None => b"{}".to_vec(),
     };
-    let subjects = subjects(&args, &event);
+    let subjects = subjects(&args, &event)?;
     let options = Options {
         times: args.times,
         warm: args.warm,
@@ -82,10 +82,10 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// One subject for each program, under its file's name; under its path where that name is taken.
-fn subjects(args: &Args, event: &[u8]) -> Vec<Subject> {
+fn subjects(args: &Args, event: &[u8]) -> Result<Vec<Subject>, String> {
     let mut subjects: Vec<Subject> = Vec::new();
     for path in std::iter::once(&args.function).chain(&args.versus) {
-        let config = args.given.config(path);
+        let config = args.given.config(path)?;
         let file = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
@@ -98,7 +98,7 @@ fn subjects(args: &Args, event: &[u8]) -> Vec<Subject> {
             event: event.to_vec(),
         });
     }
-    subjects
+    Ok(subjects)
 }
 
 /// Beside Cargo's output where there is one.
@@ -109,13 +109,4 @@ fn default_out() -> PathBuf {
         ""
     };
     Path::new(folder).join("coldstart.json")
-}
-
-/// Parses a positive count.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1".to_owned()),
-        Ok(count) => Ok(count),
-        Err(error) => Err(format!("{error}")),
-    }
 }

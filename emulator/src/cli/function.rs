@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emulator::{Config, Initialization};
+use serde::de::IgnoredAny;
 
 /// What the function is given.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +23,8 @@ pub(crate) struct FunctionArgs {
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     timeout: Duration,
     /// Memory size in MB; passed on and reported, not enforced
-    #[arg(long, value_name = "MB", default_value = "128")]
+    #[arg(long, value_name = "MB", default_value = "128",
+        value_parser = clap::value_parser!(u32).range(MEMORY_MB))]
     memory: u32,
     /// Working directory and `LAMBDA_TASK_ROOT` [default: the program's directory]
     #[arg(long, value_name = "DIR")]
@@ -47,13 +51,25 @@ enum Kind {
 }
 
 impl FunctionArgs {
-    /// The configuration of a function whose program, or whose directory with a `bootstrap`, is `path`.
-    pub(crate) fn config(&self, path: &Path) -> Config {
+    /// The configuration of a function whose program, or whose directory with a `bootstrap`, is
+    /// `path`.
+    ///
+    /// # Errors
+    ///
+    /// A path leads to nothing that can be started or entered; the text names it.
+    pub(crate) fn config(&self, path: &Path) -> Result<Config, String> {
         let program = if path.is_dir() {
             path.join("bootstrap")
         } else {
             path.to_owned()
         };
+        check_program("function", &program)?;
+        for extension in &self.extension {
+            check_program("extension", extension)?;
+        }
+        if let Some(root) = self.task_root.as_ref().filter(|root| !root.is_dir()) {
+            return Err(format!("the task root {} is no directory", root.display()));
+        }
         let mut config = Config::new(program);
         config.env.clone_from(&self.env);
         config.timeout = self.timeout;
@@ -72,11 +88,24 @@ impl FunctionArgs {
         if let Some(task_root) = &self.task_root {
             config.task_root = std::path::absolute(task_root).unwrap_or_else(|_| task_root.clone());
         }
-        config
+        Ok(config)
     }
 }
 
-/// Reads an event; `-` is stdin.
+/// Checks that a program can be started, which on Lambda is found out at its first start.
+fn check_program(what: &str, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let file = fs::metadata(path).map_err(|e| format!("cannot read the {what} {shown}: {e}"))?;
+    if !file.is_file() {
+        return Err(format!("the {what} {shown} is no file"));
+    }
+    if file.permissions().mode() & 0o111 == 0 {
+        return Err(format!("the {what} {shown} is not executable (chmod +x)"));
+    }
+    Ok(())
+}
+
+/// Reads an event, which has to be JSON, as for the Invoke API; `-` is stdin.
 pub(crate) fn read_event(path: &Path) -> Result<Vec<u8>, String> {
     let read = if path == Path::new("-") {
         let mut event = Vec::new();
@@ -84,7 +113,19 @@ pub(crate) fn read_event(path: &Path) -> Result<Vec<u8>, String> {
     } else {
         fs::read(path)
     };
-    read.map_err(|error| format!("cannot read the event {}: {error}", path.display()))
+    let shown = path.display();
+    let event = read.map_err(|error| format!("cannot read the event {shown}: {error}"))?;
+    if !event.is_empty() {
+        serde_json::from_slice::<IgnoredAny>(&event).map_err(|error| {
+            let mark = if event.starts_with(BYTE_ORDER_MARK) {
+                " (the file begins with a byte order mark, which JSON must not)"
+            } else {
+                ""
+            };
+            format!("could not parse the event {shown} into json: {error}{mark}")
+        })?;
+    }
+    Ok(event)
 }
 
 /// Parses `NAME=VALUE`; the value may be empty and may contain further equals signs.
@@ -95,17 +136,39 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Parses a positive count.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 /// Parses a positive number of seconds, with or without a fraction.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|error| format!("expected a number of seconds: {error}"))?;
     match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration > TIMEOUT_MAX => {
+            let max = TIMEOUT_MAX.as_secs();
+            Err(format!(
+                "expected at most {max} seconds, the longest a function may run"
+            ))
+        }
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err("expected more than zero seconds".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
+
+/// "15 minutes" (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+const TIMEOUT_MAX: Duration = Duration::from_secs(900);
+/// "128 MB to 10,240 MB", from the same page.
+const MEMORY_MB: RangeInclusive<i64> = 128..=10_240;
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
@@ -127,7 +190,8 @@ mod tests {
     fn seconds_are_positive() {
         assert_eq!(seconds("3"), Ok(Duration::from_secs(3)));
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for wrong in ["0", "-1", "NaN", "inf", "1e300", "soon", ""] {
+        assert_eq!(seconds("900"), Ok(Duration::from_secs(900)));
+        for wrong in ["0", "900.1", "-1", "NaN", "inf", "1e300", "soon", ""] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,15 +1,16 @@
-//! `emulator run`: a function behind the Invoke API, or invoked with events from files.
+//! `emulator run`: a function that callers reach over HTTP, or that is invoked with events from
+//! files.
 
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use emulator::interrupt::Interrupt;
 use emulator::{Config, Emulator, LogFormat};
 
-use super::function::{FunctionArgs, read_event};
+use super::function::{FunctionArgs, at_least_one, read_event};
 
 /// Arguments of `emulator run`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "function")]
     name: String,
     /// Environments that may exist at once
-    #[arg(long, value_name = "N", default_value = "10")]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     concurrency: usize,
     /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
+    /// The event of the command lines that are printed to invoke the function with [default: {}]
+    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    sample_event: Option<PathBuf>,
 }
 
 /// A log format on the command line.
@@ -68,37 +72,64 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             Format::Text => LogFormat::Text,
         },
         echo_log: true,
-        ..args.given.config(&args.function)
+        record_bytes_max: RECORD_BYTES_MAX,
+        ..args.given.config(&args.function)?
     };
+    if let Some(path) = &args.sample_event {
+        read_event(path)?;
+    }
     let interrupt = Interrupt::install()?;
     if events.is_empty() {
-        serve(config, &interrupt)
+        serve(config, args.sample_event.as_deref(), &interrupt)
     } else {
         invoke(config, &events, &interrupt)
     }
 }
 
-/// Serves the Invoke API until a signal.
-fn serve(config: Config, interrupt: &Interrupt) -> Result<ExitCode, Box<dyn Error>> {
+/// Serves the function until a signal.
+fn serve(
+    config: Config,
+    sample: Option<&Path>,
+    interrupt: &Interrupt,
+) -> Result<ExitCode, Box<dyn Error>> {
     let (name, region) = (config.function_name.clone(), config.region.clone());
     let emulator = Emulator::start(config)?;
     let address = emulator.invoke_addr();
+    let (data, payload, which) = if let Some(path) = sample {
+        let path = quoted(&path.display().to_string());
+        (format!("@{path}"), format!("--payload fileb://{path} "), "")
+    } else {
+        let which = ", here {} (-d @FILE for another)";
+        ("'{}'".to_owned(), String::new(), which)
+    };
     println!(
         "\
-{name} is served at http://{address} until Ctrl-C. Invoke it:
+{name} is served at http://{address} until Ctrl-C. Invoke it with an event{which}:
 
-  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d '{{}}'
+  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d {data}
 
   aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
-    --function-name {name} /dev/stdout
+    --function-name {name} {payload}/dev/stdout
 
-The second one sends no event, which is {{}}; add --payload fileb://FILE to send one.
+Or as a web server, if it takes events of API Gateway's HTTP APIs or of function URLs:
+
+  curl -sS http://{address}/
 "
     );
     io::stdout().flush()?;
     interrupt.wait();
     drop(emulator.stop());
     Ok(ExitCode::SUCCESS)
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if path.chars().all(is_plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
 }
 
 /// Invokes with each event in turn and prints each response on a line of stdout.
@@ -125,4 +156,23 @@ fn invoke(
     }
     drop(emulator.stop());
     Ok(code)
+}
+
+/// Nobody reads the transcript and the log of a command: what is kept is for the moment alone.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, expected) in [
+            ("events/apigw.json", "events/apigw.json"),
+            ("my event.json", "'my event.json'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(quoted(path), expected);
+        }
+    }
 }
