@@ -123,8 +123,10 @@ fn paths(module: &str, code: &str) -> Vec<String> {
             .rfind(|c: char| !(c.is_alphanumeric() || c == '_'))
             .map_or(0, |at| at + 1);
         let head = code.get(head_at..start).unwrap();
-        // Inside a longer path, which was read from its own beginning.
-        let inside = code.get(..head_at).unwrap().ends_with("::");
+        // Inside a longer path, which was read from its own beginning; or only how far something
+        // is visible.
+        let front = code.get(..head_at).unwrap();
+        let inside = front.ends_with("::") || front.ends_with("pub(in ");
         if inside || before.is_some_and(|end| head_at < end) {
             continue;
         }
@@ -209,7 +211,8 @@ mod tests {
     fn paths_are_read_from_every_form() {
         let code = code(
             "use crate::a::{self, b::C, d};\nuse super::e as f;\nuse std::io;\n\
-             fn x() { crate::g::h(self::i::J) } // crate::no\n#[cfg(test)]\nmod tests { use crate::no; }",
+             pub(in crate::no) fn x() { crate::g::h(self::i::J) } // crate::no\n\
+             #[cfg(test)]\nmod tests { use crate::no; }",
         );
         let found = paths("m::n", &code);
         assert_eq!(
