@@ -5,13 +5,13 @@
 //! A file that cannot be read is taken to be good: a program need not be readable.
 
 use std::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FileType, Mode, OFlags, Stat, access, open, stat};
 use rustix::io::{Errno, read};
+
+use crate::shared::os;
 
 /// Why a file cannot be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub(super) enum Fault {
     /// An ELF program for another architecture, which has this number.
     Architecture(u16),
     /// A dynamically linked program whose loader is missing.
-    Loader(PathBuf),
+    Loader(String),
     /// A script whose interpreter cannot be executed.
-    Interpreter(PathBuf, Box<Self>),
+    Interpreter(String, Box<Self>),
     /// A script whose first line asks `env` for a command that is not on `PATH`.
     Command(String),
     /// A script whose first line ends in a carriage return, which counts as part of a name.
@@ -62,11 +62,11 @@ enum Head<'a> {
 /// # Errors
 ///
 /// One [`Fault`] for each cause.
-pub(super) fn check(path: &Path, folders: &[PathBuf]) -> Result<(), Fault> {
+pub(super) fn check(path: &CStr, folders: &[&[u8]]) -> Result<(), Fault> {
     check_nested(path, folders, 0)
 }
 
-fn check_nested(path: &Path, folders: &[PathBuf], depth: usize) -> Result<(), Fault> {
+fn check_nested(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Fault> {
     let found = stat(path).map_err(Fault::NotFound)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(Fault::NotAFile);
@@ -87,20 +87,19 @@ fn check_nested(path: &Path, folders: &[PathBuf], depth: usize) -> Result<(), Fa
             loader: Some(loader),
             ..
         } => {
-            let loader = Path::new(OsStr::from_bytes(loader));
             let found = stat(loader).map(|_| ());
-            found.map_err(|_missing| Fault::Loader(loader.to_owned()))
+            found.map_err(|_missing| Fault::Loader(text(loader)))
         }
         Head::Elf { .. } | Head::OtherElf => Ok(()),
         Head::Script {
             interpreter,
             argument,
         } => {
-            let interpreter = Path::new(OsStr::from_bytes(interpreter));
             // The kernel follows only a few of them, and a script that is its own interpreter has no
             // end.
             if depth < INTERPRETERS_MAX {
-                check_nested(interpreter, folders, depth + 1)
+                let path = CString::new(interpreter).unwrap_or_default();
+                check_nested(&path, folders, depth + 1)
                     .map_err(|fault| in_first_line(interpreter, fault))?;
             }
             check_env(interpreter, argument, folders)
@@ -109,36 +108,38 @@ fn check_nested(path: &Path, folders: &[PathBuf], depth: usize) -> Result<(), Fa
     }
 }
 
-fn in_first_line(interpreter: &Path, fault: Fault) -> Fault {
-    let is_missing = matches!(fault, Fault::NotFound(_));
-    if is_missing && interpreter.as_os_str().as_bytes().ends_with(b"\r") {
-        Fault::CarriageReturn(interpreter.to_string_lossy().trim_end().to_owned())
+fn in_first_line(interpreter: &[u8], fault: Fault) -> Fault {
+    if interpreter.ends_with(b"\r") && matches!(fault, Fault::NotFound(_)) {
+        Fault::CarriageReturn(text(interpreter))
     } else {
-        Fault::Interpreter(interpreter.to_owned(), Box::new(fault))
+        Fault::Interpreter(text(interpreter), Box::new(fault))
     }
 }
 
 /// Checks the form `#!/usr/bin/env NAME`. Options and variables in place of the name are left alone.
-fn check_env(interpreter: &Path, name: &[u8], folders: &[PathBuf]) -> Result<(), Fault> {
+fn check_env(interpreter: &[u8], name: &[u8], folders: &[&[u8]]) -> Result<(), Fault> {
     let is_name = |byte: &u8| !matches!(byte, b'=' | b'/');
     if folders.is_empty()
-        || interpreter.file_name() != Some(OsStr::new("env"))
+        || !interpreter.ends_with(b"/env")
         || name.is_empty()
         || name.starts_with(b"-")
         || !name.iter().all(is_name)
     {
         return Ok(());
     }
-    let file = OsStr::from_bytes(name);
-    if folders.iter().any(|folder| stat(folder.join(file)).is_ok()) {
-        return Ok(());
-    }
-    let text = file.to_string_lossy();
-    Err(if name.ends_with(b"\r") {
-        Fault::CarriageReturn(text.trim_end().to_owned())
+    let is_in = |folder: &&[u8]| stat([*folder, b"/", name].concat()).is_ok();
+    if folders.iter().any(is_in) {
+        Ok(())
+    } else if name.ends_with(b"\r") {
+        Err(Fault::CarriageReturn(text(name)))
     } else {
-        Fault::Command(text.into_owned())
-    })
+        Err(Fault::Command(text(name)))
+    }
+}
+
+/// A path for a message.
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path.trim_ascii_end()).into_owned()
 }
 
 /// True if the file is the program of this process, under whatever name.
@@ -234,11 +235,21 @@ fn architecture(machine: u16) -> &'static str {
     }
 }
 
+impl Fault {
+    /// True if there is nothing here to execute, so that another folder may have it.
+    pub(super) const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound(_) | Self::NotAFile | Self::NotExecutable
+        )
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound(Errno::NOENT) => f.write_str("not found"),
-            Self::NotFound(error) => std::io::Error::from(*error).fmt(f),
+            Self::NotFound(error) => f.write_str(&os::error_text(*error)),
             Self::NotAFile => f.write_str("not a file"),
             Self::NotExecutable => f.write_str("not executable"),
             Self::Runtime => f.write_str("this runtime itself"),
@@ -254,16 +265,11 @@ impl fmt::Display for Fault {
             ),
             Self::Loader(path) => write!(
                 f,
-                "its dynamic loader {} is missing: link the program statically, or build it for \
-                 this system",
-                path.display()
+                "its dynamic loader {path} is missing: link the program statically, or build it for \
+                 this system"
             ),
             Self::Interpreter(path, fault) => {
-                write!(
-                    f,
-                    "the interpreter in its first line, {}, is {fault}",
-                    path.display()
-                )
+                write!(f, "the interpreter in its first line, {path}, is {fault}")
             }
             Self::Command(name) => {
                 write!(f, "its first line asks for {name}, which is not on PATH")
@@ -298,7 +304,9 @@ const INTERPRETERS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 
@@ -388,14 +396,18 @@ mod tests {
         }
     }
 
+    fn c_path(path: &Path) -> CString {
+        CString::new(path.as_os_str().as_bytes()).unwrap()
+    }
+
     /// Checks a file with these bytes and this mode.
     fn checked(bytes: &[u8], mode: u32) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("handler");
         std::fs::write(&path, bytes).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        let folders = ["/usr/bin", "/bin"].map(PathBuf::from);
-        match check(&path, &folders) {
+        let folders = [b"/usr/bin".as_slice(), b"/bin"];
+        match check(&c_path(&path), &folders) {
             Ok(()) => "good".to_owned(),
             Err(fault) => fault.to_string(),
         }
@@ -474,7 +486,7 @@ mod tests {
             (&missing, Fault::NotFound(Errno::NOENT)),
         ];
         for (path, fault) in table {
-            assert_eq!(check(path, &[]), Err(fault));
+            assert_eq!(check(&c_path(path), &[]), Err(fault));
         }
     }
 
@@ -485,6 +497,6 @@ mod tests {
         std::fs::write(&path, format!("#!{}\n", path.display())).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         // The kernel says so at the first event. What counts is that this comes to an end.
-        assert_eq!(check(&path, &[]), Ok(()));
+        assert_eq!(check(&c_path(&path), &[]), Ok(()));
     }
 }

@@ -1,9 +1,8 @@
 //! The process of a handler with its three pipes, driven from one thread and never beyond a deadline.
 
-use std::io;
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -12,11 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group,
-    pidfd_open, wait, waitid, waitpid,
+    pidfd_open, wait, waitid,
 };
 
-use super::spawn::spawn;
+use super::spawn::{SpawnError, spawn, wait_for};
 use super::stderr::{Stderr, log_line};
+use crate::shared::os::reexec::Change;
 
 /// A child process that leads a process group of its own, so that it can be ended with all that it
 /// started in the group.
@@ -67,15 +67,15 @@ impl Child {
     /// # Errors
     ///
     /// Those of [`spawn`].
-    pub(super) fn start(path: &Path, variables: &[(&str, Option<&str>)]) -> io::Result<Box<Self>> {
-        let mut child = spawn(path, variables)?;
-        let id = Pid::from_child(&child);
-        let input = child.stdin.take().map(OwnedFd::from);
-        let output = child.stdout.take().map(OwnedFd::from);
-        let errors = child.stderr.take().map(OwnedFd::from);
-        let child = Box::new(Self {
-            id,
-            exit: pidfd_open(id, PidfdFlags::empty()).ok(),
+    pub(super) fn start(path: &CStr, changes: &[Change<'_>]) -> Result<Box<Self>, SpawnError> {
+        let spawned = spawn(path, changes)?;
+        for pipe in &spawned.pipes {
+            rustix::io::ioctl_fionbio(pipe, true).ok();
+        }
+        let [input, output, errors] = spawned.pipes.map(Some);
+        Ok(Box::new(Self {
+            id: spawned.id,
+            exit: pidfd_open(spawned.id, PidfdFlags::empty()).ok(),
             status: None,
             input,
             output,
@@ -83,14 +83,7 @@ impl Child {
             read: Vec::new(),
             searched: 0,
             stderr: Stderr::default(),
-        });
-        for pipe in [&child.input, &child.output, &child.errors]
-            .into_iter()
-            .flatten()
-        {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        Ok(child)
+        }))
     }
 
     /// Writes `input` to the process and reads its output, until the goal is reached, until `end`, or
@@ -232,19 +225,13 @@ impl Child {
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
         kill_process_group(self.id, Signal::KILL).ok();
-        loop {
-            if let Some(status) = self.status {
-                return Ok(status);
-            }
-            match waitpid(Some(self.id), WaitOptions::empty()) {
-                Ok(Some((_, status))) => self.status = Some(exit_status(status.as_raw())),
-                // Without WNOHANG there is a status, or an error.
-                Ok(None) | Err(Errno::INTR) => {}
-                Err(error) => {
-                    // Somebody else has collected it.
-                    self.status = Some(exit_status(UNKNOWN_STATUS));
-                    return Err(error);
-                }
+        match self.status {
+            Some(status) => Ok(status),
+            None => {
+                let status = wait_for(self.id);
+                // An error says that somebody else has collected it.
+                self.status = Some(status.unwrap_or_default());
+                status
             }
         }
     }
@@ -313,7 +300,7 @@ pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
     while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
         if let Some(child) = child.as_deref_mut().filter(|child| child.id == id) {
             kill_process_group(id, Signal::KILL).ok();
-            child.status = Some(exit_status(status.as_raw()));
+            child.status = Some(ExitStatus::from_raw(status.as_raw()));
         }
     }
 }
@@ -325,10 +312,6 @@ pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
 )]
 pub(super) fn now() -> Instant {
     Instant::now()
-}
-
-fn exit_status(raw: i32) -> ExitStatus {
-    ExitStatus::from_raw(raw)
 }
 
 /// Reads what is there, until `into` has at least `limit` bytes. Closes the pipe at its end.
@@ -351,9 +334,6 @@ const EXIT_GRACE: Duration = Duration::from_millis(200);
 
 /// How often to look for the exit of a process where `poll` cannot wait for it.
 const EXIT_CHECK: Duration = Duration::from_millis(5);
-
-/// The status of a process that somebody else collected: 255.
-const UNKNOWN_STATUS: i32 = 0xFF00;
 
 /// Bytes of output that are looked at between events.
 const READ_AHEAD_BYTES_MAX: usize = 4 * 1024;

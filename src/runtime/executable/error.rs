@@ -1,19 +1,18 @@
 //! Why an executable gave no response.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::check::Fault;
-use crate::runtime::ErrorType;
+use super::spawn::SpawnError;
+use crate::runtime::error::Error as Report;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::os;
 
 /// Why an executable gave no response.
 #[derive(Debug)]
@@ -21,18 +20,18 @@ pub(super) enum ExecutableError {
     /// `_HANDLER` is not set.
     NoHandler,
     /// `_HANDLER` names the runtime itself.
-    Runtime(PathBuf),
+    Runtime(String),
     /// `_HANDLER` names no executable.
     NotFound {
         handler: String,
-        looked_for: Vec<(PathBuf, Fault)>,
+        looked_for: Vec<(String, Fault)>,
     },
     /// `BANTAM_HANDLER_MODE` has another value than the two it may have.
     Mode(String),
     /// The file cannot be executed.
-    NotStartable(PathBuf, Fault),
+    NotStartable(String, Fault),
     /// The file was not executed.
-    NotStarted(PathBuf, io::Error),
+    NotStarted(String, SpawnError),
     /// A system call about the process failed.
     Lost(Errno),
     /// The process ended without a response.
@@ -80,9 +79,14 @@ pub(super) enum ProtocolError {
     OutputClosed,
 }
 
-impl ErrorType for ExecutableError {
-    fn error_type(&self) -> Cow<'_, str> {
-        Cow::Borrowed(match self {
+impl ExecutableError {
+    /// The error for the platform.
+    pub(super) fn report(&self) -> Report {
+        Report::of_text(self.error_type(), self.to_string())
+    }
+
+    fn error_type(&self) -> &'static str {
+        match self {
             Self::NoHandler | Self::NotFound { .. } => "Runtime.HandlerNotFound",
             Self::Runtime(_) => "Runtime.HandlerIsRuntime",
             Self::Mode(_) => "Runtime.InvalidHandlerMode",
@@ -93,7 +97,7 @@ impl ErrorType for ExecutableError {
             Self::TimedOut { .. } => "Function.Timeout",
             Self::TooLarge => "Function.ResponseSizeTooLarge",
             Self::Protocol(_) => "Function.ProtocolError",
-        })
+        }
     }
 }
 
@@ -105,8 +109,7 @@ impl fmt::Display for ExecutableError {
             }
             Self::Runtime(path) => write!(
                 f,
-                "_HANDLER names {}, which is this runtime: {SET_HANDLER}",
-                path.display()
+                "_HANDLER names {path}, which is this runtime: {SET_HANDLER}"
             ),
             Self::NotFound {
                 handler,
@@ -117,10 +120,12 @@ impl fmt::Display for ExecutableError {
                 "BANTAM_HANDLER_MODE is {mode:?}, expected per-invocation or persistent"
             ),
             Self::NotStartable(path, fault) => {
-                write!(f, "cannot start {}: {fault}", path.display())
+                write!(f, "cannot start {path}: {fault}")
             }
-            Self::NotStarted(path, error) => not_started(f, path, error),
-            Self::Lost(error) => write!(f, "lost the handler: {}", io::Error::from(*error)),
+            Self::NotStarted(path, error) => {
+                write!(f, "cannot start {path}: {error}")
+            }
+            Self::Lost(error) => write!(f, "lost the handler: {}", os::error_text(*error)),
             Self::Ended { status, stderr } => {
                 write!(f, "the handler ended with {status}")?;
                 if status.signal() == Some(Signal::KILL.as_raw()) {
@@ -184,19 +189,27 @@ impl fmt::Display for ProtocolError {
     }
 }
 
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, os::error_text(self.error))
+    }
+}
+
 impl Error for ExecutableError {}
+
+impl Error for SpawnError {}
 
 impl Error for ProtocolError {}
 
 fn not_found(
     f: &mut fmt::Formatter<'_>,
     handler: &str,
-    looked_for: &[(PathBuf, Fault)],
+    looked_for: &[(String, Fault)],
 ) -> fmt::Result {
     write!(f, "handler {handler:?}: looked for")?;
     for (index, (path, fault)) in looked_for.iter().enumerate() {
         let comma = if index == 0 { " " } else { ", " };
-        write!(f, "{comma}{} ({fault})", path.display())?;
+        write!(f, "{comma}{path} ({fault})")?;
     }
     if handler == "bootstrap" {
         write!(f, "; {SET_HANDLER}")?;
@@ -204,18 +217,6 @@ fn not_found(
         f.write_str("; arguments are not taken: write a script that passes them")?;
     }
     Ok(())
-}
-
-fn not_started(f: &mut fmt::Formatter<'_>, path: &Path, error: &io::Error) -> fmt::Result {
-    write!(f, "cannot start {}: {error}", path.display())?;
-    f.write_str(match Errno::from_io_error(error) {
-        Some(Errno::AGAIN | Errno::NOMEM) => " (fork: too many processes, or not enough memory)",
-        Some(Errno::MFILE | Errno::NFILE) => " (pipe: too many open files)",
-        Some(Errno::TOOBIG) => " (execve: the environment is too large)",
-        Some(Errno::PERM | Errno::NOSYS) => " (a sandbox refuses fork, setpgid or execve)",
-        Some(Errno::TXTBSY) => " (execve: the file is open for writing)",
-        _ => "",
-    })
 }
 
 /// Adds what a process wrote to its standard error, if anything.
@@ -292,8 +293,8 @@ mod tests {
         let not_found = |handler: &str| {
             let handler = handler.to_owned();
             let looked_for = vec![
-                (PathBuf::from("/var/task/h"), Fault::NotFound(Errno::NOENT)),
-                (PathBuf::from("/bin/h"), Fault::NotExecutable),
+                ("/var/task/h".to_owned(), Fault::NotFound(Errno::NOENT)),
+                ("/bin/h".to_owned(), Fault::NotExecutable),
             ];
             let error = ExecutableError::NotFound {
                 handler,
@@ -309,15 +310,12 @@ mod tests {
 
     #[test]
     fn a_failed_start_names_the_call() {
-        let path = || PathBuf::from("/var/task/h");
-        for (errno, call) in [
-            (Errno::AGAIN, "fork"),
-            (Errno::MFILE, "pipe"),
-            (Errno::PERM, "setpgid"),
-        ] {
-            let error = ExecutableError::NotStarted(path(), errno.into()).to_string();
-            assert!(error.starts_with("cannot start /var/task/h: "), "{error}");
-            assert!(error.contains(call), "{error}");
-        }
+        let error = SpawnError {
+            call: "setpgid",
+            error: Errno::PERM,
+        };
+        let error = ExecutableError::NotStarted("/var/task/h".to_owned(), error);
+        let expected = "cannot start /var/task/h: setpgid: Operation not permitted (os error 1)";
+        assert_eq!(error.to_string(), expected);
     }
 }

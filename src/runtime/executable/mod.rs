@@ -10,8 +10,9 @@ mod persistent;
 mod spawn;
 mod stderr;
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::iter;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
@@ -30,6 +31,7 @@ use crate::shared::env::{self, Env};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
 use crate::shared::os::exec;
+use crate::shared::os::reexec::Change;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
 #[must_use]
@@ -62,7 +64,7 @@ struct PerInvocation {
 /// The file of a handler, and where the runtime is.
 #[derive(Debug)]
 struct Program {
-    path: PathBuf,
+    path: CString,
     /// The value of `AWS_LAMBDA_RUNTIME_API`, for [`CHILD_OF`].
     api: String,
 }
@@ -72,14 +74,14 @@ impl Init for ExecutableInit {
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
         spawn::heed_children();
-        let program = Program::find(env).map_err(Error::typed)?;
+        let program = Program::find(env).map_err(|error| error.report())?;
         let mode = match env.handler_mode {
             None | Some("per-invocation") => Mode::PerInvocation(PerInvocation {
                 program,
                 warned: false,
             }),
             Some("persistent") => Mode::Persistent(Persistent::start(program)?),
-            Some(other) => return Err(Error::typed(ExecutableError::Mode(other.to_owned()))),
+            Some(other) => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
         Ok(Executable(mode))
     }
@@ -88,7 +90,9 @@ impl Init for ExecutableInit {
 impl Handler for Executable {
     fn handle(&mut self, event: &[u8], context: &Context<'_>, answer: Answer<'_>) -> Answered {
         let outcome = match &mut self.0 {
-            Mode::PerInvocation(program) => program.run(event, context).map_err(Error::typed),
+            Mode::PerInvocation(program) => {
+                program.run(event, context).map_err(|error| error.report())
+            }
             Mode::Persistent(process) => process.call(event, context),
         };
         match outcome {
@@ -149,25 +153,33 @@ impl Program {
     /// without a slash.
     fn find(env: &Env) -> Result<Self, ExecutableError> {
         let handler = env.handler.ok_or(ExecutableError::NoHandler)?;
-        let path = env.path.map(std::env::split_paths);
-        let folders: Vec<PathBuf> = path.into_iter().flatten().collect();
-        let root = Path::new(env.task_root.unwrap_or_else(|| OsStr::new(TASK_ROOT)));
-        let others: &[PathBuf] = if handler.contains('/') { &[] } else { &folders };
+        let path = env.path.map(OsStr::as_bytes);
+        let folders = path
+            .into_iter()
+            .flat_map(|path| path.split(|byte| *byte == b':'));
+        let folders: Vec<&[u8]> = folders.collect();
+        let root = env.task_root.map_or(TASK_ROOT, OsStr::as_bytes);
+        let others = if handler.contains('/') {
+            &[]
+        } else {
+            &*folders
+        };
         let mut looked_for = Vec::new();
-        for folder in std::iter::once(root).chain(others.iter().map(PathBuf::as_path)) {
+        for folder in iter::once(root).chain(others.iter().copied()) {
             let path = in_folder(folder, handler);
-            match check(&path, &folders) {
-                Ok(()) => {
-                    let api = exec::variable(env::API).unwrap_or_default();
-                    let api = api.to_string_lossy().into_owned();
-                    return Ok(Self { path, api });
-                }
-                Err(Fault::Runtime) => return Err(ExecutableError::Runtime(path)),
-                Err(fault @ (Fault::NotFound(_) | Fault::NotAFile | Fault::NotExecutable)) => {
-                    looked_for.push((path, fault));
-                }
-                Err(fault) => return Err(ExecutableError::NotStartable(path, fault)),
+            let Err(fault) = check(&path, &folders) else {
+                let api = exec::variable(env::API).unwrap_or_default();
+                let api = api.to_string_lossy().into_owned();
+                return Ok(Self { path, api });
+            };
+            let path = text(&path);
+            if fault == Fault::Runtime {
+                return Err(ExecutableError::Runtime(path));
             }
+            if !fault.is_absence() {
+                return Err(ExecutableError::NotStartable(path, fault));
+            }
+            looked_for.push((path, fault));
         }
         Err(ExecutableError::NotFound {
             handler: handler.to_owned(),
@@ -175,22 +187,29 @@ impl Program {
         })
     }
 
-    /// Starts a process with these variables changed.
-    fn start(&self, variables: &[(&str, Option<&str>)]) -> Result<Box<Child>, ExecutableError> {
+    /// Starts a process with these changes of the environment.
+    fn start(&self, changes: &[Change<'_>]) -> Result<Box<Child>, ExecutableError> {
         let own = [(CHILD_OF, Some(self.api.as_str())), (panic::RESTARTS, None)];
-        let variables = [variables, &own].concat();
-        let started = Child::start(&self.path, &variables);
-        started.map_err(|error| ExecutableError::NotStarted(self.path.clone(), error))
+        let started = Child::start(&self.path, &[changes, &own].concat());
+        started.map_err(|error| ExecutableError::NotStarted(text(&self.path), error))
     }
+}
+
+fn text(path: &CStr) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// The path of `name` in a folder. An absolute name is a path by itself, and an empty folder is the
 /// one that the process is in.
-fn in_folder(folder: &Path, name: &str) -> PathBuf {
-    if folder.as_os_str().is_empty() {
-        return Path::new(".").join(name);
-    }
-    folder.join(name)
+fn in_folder(folder: &[u8], name: &str) -> CString {
+    let folder = if name.starts_with('/') { b"" } else { folder };
+    let slash: &[u8] = if folder.is_empty() || folder.ends_with(b"/") {
+        b""
+    } else {
+        b"/"
+    };
+    // Variables hold no NUL.
+    CString::new([folder, slash, name.as_bytes()].concat()).unwrap_or_default()
 }
 
 /// The variables that a process gets for its event. One for which this invocation has no value is
@@ -226,12 +245,15 @@ fn kill_at(remaining: Option<Duration>, now: Instant) -> Option<Instant> {
 
 /// The beginning of something that a handler wrote, for a message.
 fn quoted(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes.get(..QUOTED_BYTES_MAX * 2).unwrap_or(bytes));
-    let text = text.trim();
-    match text.get(..text.floor_char_boundary(QUOTED_BYTES_MAX)) {
-        Some(start) if start.len() < text.len() => format!("{start}…"),
-        _ => text.to_owned(),
-    }
+    let bytes = bytes.trim_ascii();
+    let start = bytes.get(..stderr::boundary(bytes, QUOTED_BYTES_MAX));
+    let text = String::from_utf8_lossy(start.unwrap_or(bytes));
+    let end = if start.is_some_and(|start| start.len() < bytes.len()) {
+        "\u{2026}"
+    } else {
+        ""
+    };
+    [&text, end].concat()
 }
 
 /// True if this process was started as the handler of another runtime with the same Runtime API.
@@ -252,7 +274,7 @@ pub(super) const IS_HANDLER: &str = "this is a Lambda runtime, and it was starte
 const CHILD_OF: &str = "_BANTAM_CHILD_OF";
 
 /// Where Lambda unpacks the function's code.
-const TASK_ROOT: &str = "/var/task";
+const TASK_ROOT: &[u8] = b"/var/task";
 
 /// How long before the deadline a process is killed, or half of what is left if that is less.
 const KILL_MARGIN: Duration = Duration::from_millis(100);
@@ -318,11 +340,14 @@ mod tests {
             ("/var/task", "a.sh", "/var/task/a.sh"),
             ("/var/task/", "bin/a", "/var/task/bin/a"),
             ("/var/task", "/opt/a", "/opt/a"),
-            ("", "a", "./a"),
+            ("", "a", "a"),
             ("", "/opt/a", "/opt/a"),
         ];
         for (folder, name, path) in table {
-            assert_eq!(in_folder(Path::new(folder), name), Path::new(path));
+            assert_eq!(
+                in_folder(folder.as_bytes(), name).to_bytes(),
+                path.as_bytes()
+            );
         }
     }
 }

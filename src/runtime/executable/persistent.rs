@@ -123,12 +123,14 @@ impl Persistent {
 impl Program {
     fn start_persistent(&self, end: Option<Instant>) -> Result<Box<Child>, Error> {
         // The process outlives the invocation that it may be started in.
-        let mut process = self.start(&[(trace::NAME, None)]).map_err(Error::typed)?;
+        let mut process = self
+            .start(&[(trace::NAME, None)])
+            .map_err(|error| error.report())?;
         let line = match end {
             Some(_) => process.line(&mut &b""[..], READY, end),
             None => first_line(&mut process),
         };
-        let line = line.map_err(Error::typed)?;
+        let line = line.map_err(|error| error.report())?;
         match parse(&line).map_err(broken)?.0 {
             Said::Ready => Ok(process),
             Said::Error(error) => Err(error),
@@ -162,7 +164,7 @@ fn answer(
     let mut unsent = line;
     let line = process
         .line(&mut unsent, "an answer", end)
-        .map_err(Error::typed)?;
+        .map_err(|error| error.report())?;
     let (said, answered) = parse(&line).map_err(broken)?;
     // The next event would be written behind the rest of this one, and every answer would be the
     // answer to the event before. A reader may leave the line end.
@@ -283,7 +285,7 @@ impl From<OutputError> for Error {
 }
 
 fn broken(error: ProtocolError) -> Error {
-    Error::typed(ExecutableError::Protocol(error))
+    ExecutableError::Protocol(error).report()
 }
 
 /// Reads a member that is there, `null` included.

@@ -1,77 +1,173 @@
 //! Starts the process of a handler. This is the only file here that needs `unsafe`.
+//!
+//! `std::process::Command` does not say which call failed, and is 26 KB of a static binary: it keeps
+//! variables in two trees, and can change users and groups.
 
-use std::io;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::ffi::{CStr, c_char};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::ptr;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::io::{Errno, read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal, setpgid, waitpid,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use crate::shared::os;
+use crate::shared::os::reexec::{Change, environment, pointers};
+
+/// A process, and the other ends of its standard input, output and error.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) id: Pid,
+    pub(super) pipes: [OwnedFd; 3],
+}
+
+/// Why a program was not started: the system call that failed, and its error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SpawnError {
+    pub(super) call: &'static str,
+    pub(super) error: Errno,
+}
 
 /// Starts a program without arguments, in a process group of its own, with pipes for its standard
-/// input, output and error. It gets the environment of this process with these variables changed;
-/// one without a value is removed.
+/// input, output and error. It gets the environment of this process with these changes.
 ///
-/// In the new process no signal is blocked, and SIGPIPE has its default meaning, which the standard
-/// library sees to. The kernel ends it when this thread ends, so that a handler does not outlive a
-/// runtime that is killed.
+/// In the new process no signal is blocked, and SIGPIPE has its default meaning. The kernel ends it
+/// when this thread ends, so that a handler does not outlive a runtime that is killed.
 ///
 /// # Errors
 ///
-/// Those of `pipe`, `fork`, `setpgid` and `execve`.
+/// The first call that fails, up to `execve`.
 #[expect(
     unsafe_code,
-    reason = "only the new process can change its own state before `execve`"
+    reason = "the standard library makes a process only through `Command`"
 )]
-pub(super) fn spawn(path: &Path, variables: &[(&str, Option<&str>)]) -> io::Result<Child> {
-    let mut command = Command::new(path);
-    command.stdin(Stdio::piped());
-    command.stdout(Stdio::piped());
-    command.stderr(Stdio::piped());
-    command.process_group(0);
-    for (name, value) in variables {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let parent = getpid();
-    // SAFETY: after `fork` in a program that may have more threads, the closure may call only
-    // functions that are safe in a signal handler. These two make system calls. They allocate
-    // nothing, take no lock and cannot panic.
-    unsafe {
-        command.pre_exec(move || {
-            unblock_signals();
-            end_with(parent)
+pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, SpawnError> {
+    let pipe = || {
+        let pipe = pipe_with(PipeFlags::CLOEXEC);
+        pipe.map_err(|error| SpawnError {
+            call: "pipe2",
+            error,
         })
     };
-    command.spawn()
+    let (child_input, input) = pipe()?;
+    let (output, child_output) = pipe()?;
+    let (errors, child_errors) = pipe()?;
+    // An `execve` that succeeds closes it without a byte.
+    let (failure, child_failure) = pipe()?;
+    let variables = environment(std::env::vars_os(), changes);
+    let variables = pointers(&variables);
+    let parent = getpid();
+    // SAFETY: the new process has one thread and a copy of this memory, in which another thread may
+    // hold a lock for ever. So it may call only functions that are safe in a signal handler until
+    // `execve`. `execute` and what follows it make system calls and nothing else: they allocate
+    // nothing, take no lock, do not panic and do not return.
+    let id = match unsafe { libc::fork() } {
+        0 => {
+            let pipes = [&child_input, &child_output, &child_errors];
+            let (call, error) = execute(path, &variables, pipes, parent);
+            let [low, high, ..] = error.raw_os_error().to_le_bytes();
+            write(&child_failure, &[call, low, high]).ok();
+            os::exit(127)
+        }
+        id => Pid::from_raw(id.max(0)),
+    };
+    let Some(id) = id else {
+        let error = os::last_error();
+        return Err(SpawnError {
+            call: "fork",
+            error,
+        });
+    };
+    drop(child_failure);
+    let Some(error) = failed(&failure) else {
+        let pipes = [input, output, errors];
+        return Ok(Spawned { id, pipes });
+    };
+    wait_for(id).ok();
+    Err(error)
 }
 
-/// Unblocks all signals. Whoever started this process may have blocked some, which outlasts `execve`.
-#[expect(
-    unsafe_code,
-    reason = "the standard library does not change the mask of signals"
-)]
-fn unblock_signals() {
-    // SAFETY: a set of signals is plain data, for which zeroes are a value. `sigemptyset` writes the
-    // whole set, and `pthread_sigmask` reads it; null asks for no copy of the old mask.
-    unsafe {
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+/// Makes this process the program. Returns only if that fails: the place in [`CALLS`] of the call that
+/// failed, and its error.
+fn execute(
+    path: &CStr,
+    variables: &[*const c_char],
+    [input, output, errors]: [&OwnedFd; 3],
+    parent: Pid,
+) -> (u8, Errno) {
+    let duplicated = dup2_stdin(input)
+        .and_then(|()| dup2_stdout(output))
+        .and_then(|()| dup2_stderr(errors));
+    if let Err(error) = duplicated {
+        return (0, error);
     }
-}
-
-/// Asks the kernel to end this process when `parent` ends.
-fn end_with(parent: Pid) -> io::Result<()> {
+    if let Err(error) = setpgid(None, None) {
+        return (1, error);
+    }
     // A sandbox may refuse this. The handler works without it.
     set_parent_process_death_signal(Some(Signal::KILL)).ok();
-    // The parent may have ended before the request; then no signal will come.
-    if getppid() == Some(parent) {
-        Ok(())
-    } else {
-        Err(Errno::SRCH.into())
+    // Should the parent have ended before, no signal will come.
+    if getppid() != Some(parent) {
+        return (2, Errno::SRCH);
+    }
+    (3, execve(path, variables))
+}
+
+/// Executes the program without arguments, with the signals as a fresh process has them.
+#[expect(
+    unsafe_code,
+    reason = "the standard library executes a program only through `Command`"
+)]
+fn execve(path: &CStr, variables: &[*const c_char]) -> Errno {
+    let arguments = [path.as_ptr(), ptr::null()];
+    // SAFETY: a set of signals is plain data, for which zeroes are a value; `sigemptyset` writes the
+    // whole set, and `pthread_sigmask` reads it. `signal` installs no handler. `execve` takes a string
+    // that ends with NUL and two arrays of such strings that end with null: `variables` is made by
+    // `pointers`, and all live until it returns.
+    unsafe {
+        let mut no_signals = std::mem::zeroed();
+        libc::sigemptyset(&raw mut no_signals);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut());
+        // Rust ignores it, and what is ignored stays so.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
+    }
+    os::last_error()
+}
+
+/// Waits until the new process is the program, or reports why not.
+fn failed(failure: &OwnedFd) -> Option<SpawnError> {
+    let mut report = [0; 3];
+    let length = loop {
+        match read(failure, &mut report) {
+            Err(Errno::INTR) => {}
+            length => break length,
+        }
+    };
+    let [call, low, high] = report;
+    let error = Errno::from_raw_os_error(i32::from_le_bytes([low, high, 0, 0]));
+    let call = CALLS.get(usize::from(call)).copied().unwrap_or_default();
+    (length == Ok(3)).then_some(SpawnError { call, error })
+}
+
+/// Waits for the end of a child.
+///
+/// # Errors
+///
+/// Those of `waitpid`.
+pub(super) fn wait_for(id: Pid) -> Result<ExitStatus, Errno> {
+    loop {
+        match waitpid(Some(id), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            // Without WNOHANG there is a status, or an error.
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -84,7 +180,46 @@ fn end_with(parent: Pid) -> io::Result<()> {
     reason = "the standard library does not change the meaning of a signal"
 )]
 pub(super) fn heed_children() {
-    // SAFETY: no handler is installed, so no code can run at a bad moment. The runtime does this once,
-    // before it starts its first child.
+    // SAFETY: no handler is installed, so no code can run at a bad moment.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// The calls of [`execute`].
+const CALLS: [&str; 4] = ["dup2", "setpgid", "getppid", "execve"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_be_executed_is_an_error_with_the_call() {
+        let table = [
+            (c"/no/such/program", Errno::NOENT),
+            (c"/", Errno::ACCESS),
+            (c"/etc/passwd", Errno::ACCESS),
+        ];
+        for (path, error) in table {
+            let call = "execve";
+            assert_eq!(spawn(path, &[]).unwrap_err(), SpawnError { call, error });
+        }
+    }
+
+    #[test]
+    fn a_program_gets_the_changed_environment_and_its_pipes() {
+        let changes = [("_BANTAM_TEST", Some("here")), ("PATH", None)];
+        let Spawned { id, pipes } = spawn(c"/usr/bin/env", &changes).unwrap();
+        let mut text = String::new();
+        let [input, output, _errors] = pipes;
+        drop(input);
+        std::io::Read::read_to_string(&mut std::fs::File::from(output), &mut text).unwrap();
+        assert!(
+            text.lines().any(|line| line == "_BANTAM_TEST=here"),
+            "{text}"
+        );
+        assert!(
+            !text.lines().any(|line| line.starts_with("PATH=")),
+            "{text}"
+        );
+        assert!(wait_for(id).unwrap().success());
+    }
 }

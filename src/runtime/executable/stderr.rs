@@ -81,7 +81,10 @@ fn text(line: &[u8]) -> &[u8] {
 }
 
 /// The last place up to `at` where a character begins. Bytes that are not UTF-8 are cut at `at`.
-fn boundary(bytes: &[u8], at: usize) -> usize {
+pub(super) fn boundary(bytes: &[u8], at: usize) -> usize {
+    if bytes.len() <= at {
+        return bytes.len();
+    }
     let earliest = at.saturating_sub(CHARACTER_BYTES_MAX - 1);
     let begins = |place: &usize| {
         bytes

@@ -119,7 +119,7 @@ fn arguments() -> Result<Vec<CString>, Errno> {
 }
 
 /// `NAME=value` of each variable after the changes.
-fn environment(
+pub(crate) fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
     changes: &[Change<'_>],
 ) -> Vec<CString> {
@@ -138,7 +138,7 @@ fn environment(
 }
 
 /// Pointers to the strings, and null behind them.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     let pointers = strings.iter().map(|string| string.as_ptr());
     pointers.chain([ptr::null()]).collect()
 }
