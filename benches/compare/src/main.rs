@@ -17,6 +17,7 @@ mod parts;
 mod process;
 mod programs;
 mod start;
+mod summary;
 mod table;
 mod tools;
 mod warm;
@@ -112,19 +113,28 @@ fn text(results: &Results) -> Outcome<String> {
     Ok(text)
 }
 
-/// Puts the tables in the place of those in the document.
+/// Puts the tables and the summary in the places of those in the document.
 fn publish(workshop: &Workshop, results: &Results) -> Outcome<()> {
     let file = workshop.file("docs/performance.md");
-    let document = fs::read_to_string(&file)?;
-    let (before, rest) = document
-        .split_once(TABLES_BEGIN)
-        .ok_or("no place for tables")?;
-    let (_, after) = rest.split_once(TABLES_END).ok_or("no end of the tables")?;
-    let text = text(results)?;
-    let document = format!("{before}{TABLES_BEGIN}\n\n{text}{TABLES_END}{after}");
+    let mut document = fs::read_to_string(&file)?;
+    let summary = summary::markdown(&results.tables)?;
+    for (place, text) in [(SUMMARY, summary), (TABLES, text(results)?)] {
+        document = replaced(&document, place, &text)?;
+    }
     fs::write(&file, document)?;
     println!("Written: {}", file.display());
     Ok(())
+}
+
+/// A document with this text between the two marks of a place.
+fn replaced(document: &str, [begin, end]: [&str; 2], text: &str) -> Outcome<String> {
+    let (before, rest) = document
+        .split_once(begin)
+        .ok_or_else(|| format!("no {begin} in the document"))?;
+    let (_, after) = rest
+        .split_once(end)
+        .ok_or_else(|| format!("no {end} in the document"))?;
+    Ok(format!("{before}{begin}\n\n{text}{end}{after}"))
 }
 
 /// Writes all tables, for readers and for programs.
@@ -188,6 +198,9 @@ impl Args {
         if whole && parsed.parts != Part::ALL {
             return Err("the baseline and the document are of all parts".to_owned());
         }
+        if parsed.publish && parsed.effort == Effort::Short {
+            return Err("the document is of a full run".to_owned());
+        }
         if (parsed.check || parsed.bless) && parsed.effort != Effort::Short {
             // A full run has sizes that the baseline has not.
             return Err("the baseline is of a short run".to_owned());
@@ -208,7 +221,13 @@ Usage: cargo compare [-- [PART ...] [--short] [--check] [--bless] [--publish]]
   --short    fewer samples, and only what the verdicts need
   --check    fail where a count differs from benches/baseline.tsv or misses its bar
   --bless    write the counts to benches/baseline.tsv
-  --publish  write the tables to docs/performance.md";
+  --publish  write the summary and the tables to docs/performance.md, after a full run";
 
-const TABLES_BEGIN: &str = "<!-- tables: cargo compare -- --publish -->";
-const TABLES_END: &str = "<!-- end of the tables -->";
+const SUMMARY: [&str; 2] = [
+    "<!-- summary: cargo compare -- --publish -->",
+    "<!-- end of the summary -->",
+];
+const TABLES: [&str; 2] = [
+    "<!-- tables: cargo compare -- --publish -->",
+    "<!-- end of the tables -->",
+];

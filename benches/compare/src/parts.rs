@@ -484,13 +484,13 @@ const FLOOR: &str = "C floor, static musl";
 const FLOOR_REGISTER: &str = "C floor, register only";
 const FLOOR_ECHO: &str = "C echo loop, static musl";
 const STOCK: &str = "Bantam, stock binary";
-const HELLO: &str = "Bantam, hello";
-const SHIPPED: &str = "Bantam";
+pub(crate) const HELLO: &str = "Bantam, hello";
+pub(crate) const SHIPPED: &str = "Bantam";
 const PLAIN: &str = "Bantam, plain cargo build";
-const EXTENSION: &str = "Bantam, extension";
-const PEER_RUNTIME: &str = "lambda_runtime, release";
-const PEER_SPEED: &str = "lambda_runtime, level 3";
-const PEER_EXTENSION: &str = "lambda-extension, release";
+pub(crate) const EXTENSION: &str = "Bantam, extension";
+pub(crate) const PEER_RUNTIME: &str = "lambda_runtime, release";
+pub(crate) const PEER_SPEED: &str = "lambda_runtime, level 3";
+pub(crate) const PEER_EXTENSION: &str = "lambda-extension, release";
 const PEER_EXTENSION_SPEED: &str = "lambda-extension, level 3";
 
 /// Starts of each program that is not in the page cache.

@@ -238,7 +238,7 @@ impl Bar {
 }
 
 /// A Markdown table whose columns stand under each other; the first line is its head.
-fn aligned(lines: &[Vec<String>]) -> String {
+pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells
