@@ -91,16 +91,20 @@ fn the_readme_and_the_crate_show_the_same_function() {
     assert_eq!(shown, first_code(&read("README.md"), "```rust\n"));
 }
 
-/// Paths that a document names in backticks or as the target of a link.
+/// Paths that a document names: words that begin with a folder of this repository, and the targets
+/// of links.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    let quoted = quoted.filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)));
+    let is_part = |c: char| c.is_alphanumeric() || "_-./…$".contains(c);
+    let words = text.split(move |c: char| !is_part(c));
+    let words = words.filter(|word| FOLDERS.iter().any(|folder| word.starts_with(folder)));
     let targets = text.split("](").skip(1);
     let targets = targets.filter_map(|rest| rest.split([')', '#']).next());
-    quoted.chain(targets.filter(|path| !path.is_empty() && !path.contains("://")))
+    words
+        .map(|word| word.trim_end_matches('.'))
+        .chain(targets.filter(|path| !path.is_empty() && !path.contains("://")))
 }
 
-/// What a path in backticks begins with.
+/// Folders that documents name.
 const FOLDERS: [&str; 9] = [
     ".ci/",
     "benches/",
@@ -119,9 +123,7 @@ fn documents_name_files_that_exist() {
         let text = read(&name);
         let folder = root().join(&name).parent().unwrap().to_owned();
         for path in paths(&text) {
-            // A command, of which the first word is the file.
-            let file = path.split_whitespace().next().unwrap();
-            let places: [PathBuf; 2] = [folder.join(file), root().join(file)];
+            let places: [PathBuf; 2] = [folder.join(path), root().join(path)];
             assert!(
                 places.iter().any(|place| place.exists()),
                 "{path} in {name}"
