@@ -19,5 +19,6 @@
 mod dashboard;
 mod extension;
 mod runtime;
+mod scripts;
 mod support;
 mod tidy;
