@@ -32,7 +32,6 @@ use self::settings::{Config, InitType};
 use self::startup::Ready;
 use crate::shared::env;
 use crate::shared::log_record::{Format, Level, Record};
-use crate::shared::time::EpochMs;
 
 /// Runs the extension until SHUTDOWN, and says the exit code. `argv0` is the name that the process was started under.
 ///
@@ -97,15 +96,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
 /// Writes a line to standard error, which goes to the function's log, unless nobody reads it.
 fn log(message: &str) {
     let mut line = Vec::with_capacity(message.len() + 64);
-    let EpochMs(now) = clock::now();
-    let record = Record {
-        time: EpochMs(now),
-        level: Level::Warn,
-        request_id: None,
-        tenant_id: None,
-        error_type: None,
-        message,
-    };
+    let record = Record::new(clock::now(), Level::Warn, message);
     record.write(Format::Text, &mut line);
     let end = clock::monotonic() + LOG_TIMEOUT;
     deliver::lines::Sink::default().write(rustix::stdio::stderr(), &line, end);

@@ -1,16 +1,104 @@
-//! What follows from each answer of the Runtime API. Pure decisions; `client` acts on them.
+//! The Runtime API: requests as bytes, answers as decisions. `client` acts on them.
 //!
-//! The documented codes: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
+//! The calls and their codes:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::time::Duration;
+
+use super::error::Error;
+use crate::shared::backoff::RUNTIME_CALLS;
+use crate::shared::endpoint::Endpoint;
+use crate::shared::http::HeadWriter;
+
+/// The ids that an answer goes back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ids<'a> {
+    /// `Lambda-Runtime-Aws-Request-Id`, which is in the path.
+    pub(super) request_id: &'a str,
+    /// `Lambda-Runtime-Invocation-Id`, if the event came with one.
+    pub(super) invocation_id: Option<&'a str>,
+}
+
+/// A call that sends something.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Post<'a> {
+    /// The response of an invocation.
+    Response {
+        to: Ids<'a>,
+        content_type: &'a str,
+        body: &'a [u8],
+    },
+    /// The error of an invocation.
+    Error { to: Ids<'a>, error: &'a Error },
+    /// The error of the initialisation.
+    InitError(&'a Error),
+}
+
+/// Writes the request for the next event, which is the same every time.
+pub(super) fn write_next(out: &mut Vec<u8>, api: &Endpoint) {
+    let path = [&api.prefix, VERSION, "/invocation/next"];
+    request(out, "GET", &path, api).end();
+}
+
+impl<'a> Post<'a> {
+    /// The body: that of a response as it is, that of an error written into `document`.
+    pub(super) fn body(&self, document: &'a mut Vec<u8>) -> &'a [u8] {
+        match self {
+            Self::Response { body, .. } => body,
+            Self::Error { error, .. } | Self::InitError(error) => {
+                error.write_document(document);
+                document
+            }
+        }
+    }
+
+    /// Writes the head of the request.
+    pub(super) fn write_head(&self, out: &mut Vec<u8>, api: &Endpoint, body_bytes: usize) {
+        let path = |ids: &Ids<'a>, end| {
+            let path = [&api.prefix, VERSION, "/invocation/", ids.request_id, end];
+            (path, ids.invocation_id)
+        };
+        let (path, invocation_id) = match self {
+            Self::Response { to, .. } => path(to, "/response"),
+            Self::Error { to, .. } => path(to, "/error"),
+            Self::InitError(_) => ([&api.prefix, VERSION, "/init/error", "", ""], None),
+        };
+        let head = request(out, "POST", &path, api)
+            .optional_field("Lambda-Runtime-Invocation-Id", invocation_id);
+        let head = match self {
+            Self::Response { content_type, .. } => {
+                head.field("Content-Type", content_type.as_bytes())
+            }
+            Self::Error { error, .. } | Self::InitError(error) => head
+                .field("Content-Type", b"application/json")
+                .field("Lambda-Runtime-Function-Error-Type", &error.header_type())
+                .field(
+                    "Lambda-Runtime-Function-XRay-Error-Cause",
+                    &error.xray_cause(),
+                ),
+        };
+        head.end_with_length(body_bytes);
+    }
+}
+
+/// The head of a request as far as all are the same.
+#[inline(never)]
+fn request<'a>(
+    out: &'a mut Vec<u8>,
+    method: &str,
+    path: &[&str],
+    api: &Endpoint,
+) -> HeadWriter<'a> {
+    HeadWriter::request(out, method, path, &api.authority).constant_field("User-Agent", USER_AGENT)
+}
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The API answered with this status.
     Status(u16),
-    /// There was no connection to be had, so nothing was sent.
-    Unreachable,
+    /// Not a byte was sent: there was no connection, or the one that was kept was closed.
+    Unsent,
     /// The connection was lost, or the answer was no HTTP. The status is there if its line was
     /// read before that.
     Lost(Option<u16>),
@@ -59,22 +147,23 @@ pub(super) const fn after_next(outcome: Outcome, failures: u32) -> AfterNext {
         Outcome::Status(500..=599) => AfterNext::Exit(1),
         // While an invocation runs, `next` renders the same event again, so asking twice is safe.
         // 403 has been seen for a moment after a thaw.
-        Outcome::Status(_) | Outcome::Unreachable | Outcome::Lost(_) => {
-            if failures < FAILURES_MAX {
-                AfterNext::Retry(back_off(failures))
-            } else {
-                AfterNext::Exit(1)
+        Outcome::Status(_) | Outcome::Unsent | Outcome::Lost(_) => {
+            match RUNTIME_CALLS.after(failures) {
+                Some(pause) => AfterNext::Retry(pause),
+                None => AfterNext::Exit(1),
             }
         }
     }
 }
 
 /// Decides after a POST. `resent` says that it had been sent before, and `failures` counts the
-/// connections that were not to be had, this one included.
+/// times that it could not be sent, this one included.
 pub(super) const fn after_post(outcome: Outcome, resent: bool, failures: u32) -> AfterPost {
     match outcome {
-        Outcome::Unreachable if failures < FAILURES_MAX => AfterPost::Retry(back_off(failures)),
-        Outcome::Unreachable => AfterPost::Undelivered,
+        Outcome::Unsent => match RUNTIME_CALLS.after(failures) {
+            Some(pause) => AfterPost::Retry(pause),
+            None => AfterPost::Undelivered,
+        },
         Outcome::Status(200..=299) | Outcome::Lost(Some(200..=299)) => AfterPost::Accepted,
         // The second try finds the invocation answered: the first one had arrived.
         Outcome::Status(400 | 403) | Outcome::Lost(Some(400 | 403)) if resent => {
@@ -89,16 +178,10 @@ pub(super) const fn after_post(outcome: Outcome, resent: bool, failures: u32) ->
     }
 }
 
-/// None before the first retry, then 10 ms, doubling.
-const fn back_off(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        _ => Duration::from_millis(10 << (failures - 2)),
-    }
-}
+const VERSION: &str = "/2018-06-01/runtime";
 
-/// Failed calls in a row before they are given up: about 1.3 s of pauses in all.
-pub(super) const FAILURES_MAX: u32 = 9;
+/// The platform takes the first token as the name of the runtime.
+const USER_AGENT: &str = concat!("aws-lambda-bantam/", env!("CARGO_PKG_VERSION"));
 
 /// The pause after "no event yet".
 const NO_EVENT_PAUSE: Duration = Duration::from_millis(25);
@@ -106,6 +189,8 @@ const NO_EVENT_PAUSE: Duration = Duration::from_millis(25);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FAILURES_MAX: u32 = 9;
 
     #[test]
     fn after_next_by_status() {
@@ -143,7 +228,7 @@ mod tests {
 
     #[test]
     fn connections_for_a_post_are_tried_a_bounded_number_of_times() {
-        let after = |failures| after_post(Outcome::Unreachable, false, failures);
+        let after = |failures| after_post(Outcome::Unsent, false, failures);
         assert_eq!(after(3), AfterPost::Retry(Duration::from_millis(20)));
         assert_eq!(after(FAILURES_MAX), AfterPost::Undelivered);
     }
@@ -163,11 +248,7 @@ mod tests {
             (Outcome::Status(413), false, AfterPost::Refused),
             (Outcome::Status(302), false, AfterPost::Refused),
             (Outcome::Status(500), false, AfterPost::Exit(1)),
-            (
-                Outcome::Unreachable,
-                false,
-                AfterPost::Retry(Duration::ZERO),
-            ),
+            (Outcome::Unsent, false, AfterPost::Retry(Duration::ZERO)),
             (Outcome::Lost(None), false, AfterPost::Resend),
             (Outcome::Lost(None), true, AfterPost::Undelivered),
             (Outcome::Lost(Some(202)), false, AfterPost::Accepted),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::api::Ids;
 use crate::shared::env::Function;
 use crate::shared::http::Head;
 use crate::shared::os;
@@ -18,7 +19,7 @@ pub struct Context<'a> {
     request_id: &'a str,
     /// A nonce that goes back with the answer, so that a late answer is not taken for the answer to
     /// a retry with the same request id.
-    pub(super) invocation_id: Option<&'a str>,
+    invocation_id: Option<&'a str>,
     deadline: Option<Deadline>,
     invoked_function_arn: Option<&'a str>,
     trace_id: Option<&'a str>,
@@ -130,6 +131,14 @@ impl<'a> Context<'a> {
             cognito_identity: None,
             tenant_id: None,
             function: NOTHING,
+        }
+    }
+
+    /// The ids that the answer goes back with.
+    pub(super) const fn ids(&self) -> Ids<'a> {
+        Ids {
+            request_id: self.request_id,
+            invocation_id: self.invocation_id,
         }
     }
 

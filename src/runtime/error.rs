@@ -42,9 +42,11 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 ///
 /// Its type goes with it. It is reported when a handler returns such an error, also behind a
 /// context that was added, and found again by `?` on the way back.
+#[derive(Clone)]
 pub struct Error(pub(super) Box<Parts>);
 
 /// The content of an [`Error`]. Behind a pointer, because every result of a handler has room for one.
+#[derive(Clone)]
 pub(super) struct Parts {
     pub(super) error_type: Cow<'static, str>,
     pub(super) message: Cow<'static, str>,
@@ -131,11 +133,6 @@ impl Error {
     pub fn typed<E: ErrorType + 'static>(error: E) -> Self {
         let error_type = error.error_type().into_owned();
         Self::of(error_type.into(), &error).with_stack_trace(error.stack_trace())
-    }
-
-    /// An error of type `error_type`, which takes over its message.
-    pub(crate) fn of_text(error_type: &str, message: String) -> Self {
-        Self::of_parts(error_type.to_owned().into(), message.into())
     }
 
     /// An error of type `error_type` with the message and the sources of `error`.

@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use super::error::Error;
-pub(super) use super::macros::private;
 use super::response::{Answer, Answered};
 use crate::shared::env::Env;
 

@@ -1,17 +1,18 @@
 //! Log lines of the runtime and, with the feature `log`, of users' code: one line, one write.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::stdio::stderr;
 
-use super::panic;
+use super::current;
 use crate::shared::env::LogConfig;
 use crate::shared::log_record::{Format, Level, Record};
 use crate::shared::os;
 
-/// Writes a line if its level is enabled, to standard error. There is nobody to tell when that
-/// fails.
+/// Writes a line to standard error if its level is enabled.
 pub(super) fn line(level: Level, message: &str) {
     error_line(level, None, message);
 }
@@ -25,15 +26,21 @@ pub(super) fn error_line(level: Level, error_type: Option<&str>, message: &str) 
 
 /// Writes a line whatever its level.
 pub(super) fn always(level: Level, error_type: Option<&str>, message: &str) {
-    let mut out = Vec::with_capacity(message.len() + 128);
-    panic::with_ids(|request_id, tenant_id| {
+    let record = Record {
+        error_type,
+        ..Record::new(os::now(), level, message)
+    };
+    write_record(record);
+}
+
+/// Writes a record with the ids of the invocation that runs.
+fn write_record(record: Record<'_>) {
+    let mut out = Vec::with_capacity(record.message.len() + 128);
+    current::with_ids(|request_id, tenant_id| {
         let record = Record {
-            time: os::now(),
-            level,
             request_id,
             tenant_id,
-            error_type,
-            message,
+            ..record
         };
         record.write(format(), &mut out);
     });
@@ -42,22 +49,49 @@ pub(super) fn always(level: Level, error_type: Option<&str>, message: &str) {
 
 /// Writes a line that is complete, with its line end, in one system call if the reader keeps up.
 ///
-/// It waits for a slow reader, also where whoever shares the descriptor has made it non-blocking.
+/// Where somebody has made standard error non-blocking, a full pipe is waited for. A reader that
+/// takes nothing for [`WRITE_TIMEOUT`] loses lines; how many is written in front of the next line
+/// that it takes.
 ///
 /// The lock of the standard library is not taken: whoever holds it may be what panicked, or wait
 /// for it.
-pub(crate) fn write_line(mut line: &[u8]) {
-    while !line.is_empty() {
-        match rustix::io::write(rustix::stdio::stderr(), line) {
-            Ok(count) => line = line.get(count..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let stderr = rustix::stdio::stderr();
-                os::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None).ok();
-            }
-            // There is nobody to tell.
-            Err(_) => return,
+pub(crate) fn write_line(line: &[u8]) {
+    let dropped = DROPPED.swap(0, Ordering::Relaxed);
+    if dropped != 0 {
+        let message = format!("log lines dropped, because standard error was full: {dropped}");
+        // The last of them may have been cut off.
+        let mut out = vec![b'\n'];
+        Record::new(os::now(), Level::Warn, &message).write(format(), &mut out);
+        if write(&out, Duration::ZERO).is_err() {
+            DROPPED.fetch_add(dropped + 1, Ordering::Relaxed);
+            return;
         }
+    }
+    if write(line, WRITE_TIMEOUT).is_err() {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes all of `text`. A reader that takes nothing is waited for no longer than `timeout`.
+fn write(mut text: &[u8], timeout: Duration) -> Result<(), Errno> {
+    while !text.is_empty() {
+        match rustix::io::write(stderr(), text) {
+            Ok(count) => text = text.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(timeout)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until standard error takes bytes.
+fn wait(timeout: Duration) -> Result<(), Errno> {
+    let mut full = [PollFd::from_borrowed_fd(stderr(), PollFlags::OUT)];
+    match os::poll(&mut full, Some(timeout)) {
+        Ok(0) => Err(Errno::AGAIN),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -79,6 +113,13 @@ pub(super) fn format() -> Format {
     }
 }
 
+/// Lines that standard error has not taken, and that no line has told of.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How long a line waits for a reader that takes nothing. On Lambda the platform reads; elsewhere a
+/// reader may be busy for a while, but an invocation must not hang on its log.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The least severe [`Level`] that is written.
@@ -86,9 +127,12 @@ static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
 #[cfg(feature = "log")]
 mod facade {
+    use log::kv::{Error, Key, Value, VisitSource};
     use log::{LevelFilter, Log, Metadata};
 
-    use super::{Level, line};
+    use super::{Format, Level, Record, format, write_record};
+    use crate::shared::log_record::write_field;
+    use crate::shared::os;
 
     struct Facade;
 
@@ -118,13 +162,45 @@ mod facade {
                 log::Level::Debug => Level::Debug,
                 log::Level::Trace => Level::Trace,
             };
-            let message = record.args();
-            match message.as_str() {
-                Some(text) => line(level, text),
-                None => line(level, &message.to_string()),
-            }
+            let mut fields = Fields {
+                format: format(),
+                text: Vec::new(),
+            };
+            // A visitor that returns no error meets none.
+            record.key_values().visit(&mut fields).ok();
+            let text;
+            let message = match record.args().as_str() {
+                Some(message) => message,
+                None => {
+                    text = record.args().to_string();
+                    &text
+                }
+            };
+            write_record(Record {
+                target: Some(record.target()),
+                fields: &fields.text,
+                ..Record::new(os::now(), level, message)
+            });
         }
 
         fn flush(&self) {}
+    }
+
+    /// Writes the key-values of a record.
+    struct Fields {
+        format: Format,
+        text: Vec<u8>,
+    }
+
+    impl<'a> VisitSource<'a> for Fields {
+        fn visit_pair(&mut self, name: Key<'a>, value: Value<'a>) -> Result<(), Error> {
+            let is_number = value.to_f64().is_some_and(f64::is_finite)
+                || value.to_i64().is_some()
+                || value.to_u64().is_some();
+            let is_plain = is_number || value.to_bool().is_some();
+            let text = value.to_string();
+            write_field(self.format, name.as_str(), &text, is_plain, &mut self.text);
+            Ok(())
+        }
     }
 }

@@ -220,7 +220,8 @@ pub mod private {
         }
         let error = error.to_string();
         message.push_str(&error);
-        if error.starts_with(FOUND_STRING) && error.contains(EXPECTED_BORROWED) {
+        let mut parts = error.as_bytes().windows(EXPECTED_BORROWED.len());
+        if error.starts_with(FOUND_STRING) && parts.any(|part| part == EXPECTED_BORROWED) {
             message.push_str(BORROW_HINT);
         }
         Error::new("Runtime.UnmarshalError", message)
@@ -228,7 +229,7 @@ pub mod private {
 
     /// How serde words that a `&str` cannot point at a string of the event.
     const FOUND_STRING: &str = "invalid type: string ";
-    const EXPECTED_BORROWED: &str = ", expected a borrowed string";
+    const EXPECTED_BORROWED: &[u8] = b", expected a borrowed string";
 
     const BORROW_HINT: &str = "; the string has escapes, which a &str cannot borrow: use Cow<str> with \
                                #[serde(borrow)], or String";

@@ -5,8 +5,8 @@
 
 mod api;
 mod client;
-mod connection;
 mod context;
+mod current;
 mod error;
 mod error_report;
 mod executable;
@@ -15,11 +15,15 @@ mod log;
 mod macros;
 mod panic;
 mod response;
+#[cfg(test)]
+mod tests;
 mod trace;
 
-use self::client::{Client, Received};
+use self::api::Post;
+use self::client::{Client, Connection, Received};
 use self::trace::TraceVariable;
-use crate::shared::env::Env;
+use crate::shared::backoff::RUNTIME_RESTARTS;
+use crate::shared::env::{Env, Function};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 use crate::shared::os::exec;
@@ -33,7 +37,7 @@ pub use self::response::{Answer, Answered};
 
 pub(crate) use self::log::write_line;
 
-/// Why the process ends, in words for the log.
+/// The end of the process: its code, and the reason for the log.
 #[derive(Debug)]
 struct Stop {
     code: u8,
@@ -70,15 +74,31 @@ fn invoke(init: Start<'_>) -> u8 {
         }
     };
     log::configure(env.log);
-    panic::watch(env.api, exec::variable(panic::RESTARTS).as_deref());
-    let mut client = Client::new(env.api);
+    let level = exec::variable(LOG_LEVEL).unwrap_or_default();
+    if !level.is_empty() && level.to_str().and_then(Level::named).is_none() {
+        let level = level.to_string_lossy();
+        log::line(
+            Level::Warn,
+            &format!("{LOG_LEVEL} is {level:?}: {LOG_LEVELS}"),
+        );
+    }
+    panic::watch(env.api);
+    let connection = Connection::new(env.api.address, None);
+    let mut client = Client::new(env.api, Box::new(connection));
     let stop = match init(env) {
         Ok(mut handler) => {
-            let stop = invocations(env, &mut client, &mut *handler);
-            panic::ended();
+            let restarts = exec::variable(panic::RESTARTS);
+            let restarts = restarts.and_then(|count| count.to_str()?.parse().ok());
+            let stop = invocations(
+                &env.function,
+                &mut client,
+                &mut *handler,
+                restarts.unwrap_or(0),
+            );
+            current::ended();
             stop
         }
-        Err(failure) => init_failed(&mut client, &failure),
+        Err(error) => init_failed(&mut client, &error),
     };
     let level = if stop.code == 0 {
         Level::Info
@@ -89,27 +109,36 @@ fn invoke(init: Start<'_>) -> u8 {
     stop.code
 }
 
-fn init_failed(client: &mut Client, failure: &Error) -> Stop {
-    failure.log(Level::Error);
+fn init_failed(client: &mut Client, error: &Error) -> Stop {
+    error.log(Level::Error);
     // The answer changes nothing: a runtime that could not initialise exits.
     // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
-    let _answer = client.init_error(failure);
+    let _answer = client.post(Post::InitError(error));
     Stop {
         code: 1,
         reason: "initialisation failed".to_owned(),
     }
 }
 
-fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Stop {
+/// The loop. `restarts` counts how often the program was started again since it last answered an
+/// invocation.
+fn invocations(
+    function: &Function,
+    client: &mut Client,
+    handler: &mut dyn Handler,
+    mut restarts: u32,
+) -> Stop {
+    // A reader of its own: context and handler borrow the event from it, while the client reads the
+    // response to their answer into another.
     let mut events = client::event_reader();
     let mut trace = TraceVariable::new();
     loop {
-        panic::idle();
+        current::idle();
         let received = match client.next(&mut events) {
             Ok(received) => received,
             Err(stop) => return stop,
         };
-        let context = match Context::parse(events.head(), &env.function, os::now()) {
+        let context = match Context::parse(events.head(), function, client.now()) {
             Ok(context) => context,
             Err(error) => match client.no_identity(error) {
                 Ok(()) => continue,
@@ -119,20 +148,34 @@ fn invocations(env: &Env, client: &mut Client, handler: &mut dyn Handler) -> Sto
         // Before the handler counts as running: from then on a panic of another thread may read the
         // environment.
         trace.set(context.trace_id());
-        let doomed = panic::invoking(&context);
+        let doomed = current::invoking(&context);
         let answer = Answer::new(client, &context);
-        if let Some(failure) = doomed {
-            let _answered = answer.failed(failure);
-            panic::start_over();
+        if let Some(panic) = doomed {
+            doomed_by(&panic, restarts, answer);
         }
         let answered = match received {
             Received::Event => handler.handle(events.body(), &context, answer),
-            Received::Untaken(error) => {
-                answer.failure(Error::of_text("Runtime.EventTooLarge", error.to_string()))
+            Received::TooLarge(error) => {
+                answer.error(Error::new("Runtime.EventTooLarge", error.to_string()))
             }
         };
+        restarts = 0;
         if let Some(stop) = answered.stop {
             return stop;
         }
     }
 }
+
+/// Starts the program again, since a thread has panicked while no invocation ran. `next` gives the
+/// same event to the fresh program; if starting again has not helped before, the event is answered
+/// first.
+fn doomed_by(panic: &Error, restarts: u32, answer: Answer<'_>) -> ! {
+    if RUNTIME_RESTARTS.after(restarts + 1).is_some() {
+        panic::start_again(restarts + 1);
+    }
+    let _answered = answer.error_report(panic);
+    panic::start_again(0)
+}
+
+const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
+const LOG_LEVELS: &str = "it is TRACE, DEBUG, INFO, WARN, ERROR or FATAL; taken as INFO";

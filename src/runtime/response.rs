@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::Stop;
-use super::client::{Client, Post};
+use super::api::{Ids, Post};
+use super::client::Client;
 use super::context::Context;
+use super::current;
 use super::error::Error;
-use super::panic;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
 
@@ -56,7 +57,7 @@ impl<'a> Answer<'a> {
     fn serialised(self, body: serde_json::Result<Vec<u8>>) -> Answered {
         match body {
             Ok(body) => self.json_text(&body),
-            Err(error) => self.failure(Error::of_text("Runtime.MarshalError", error.to_string())),
+            Err(error) => self.error(Error::new("Runtime.MarshalError", error.to_string())),
         }
     }
 
@@ -72,32 +73,38 @@ impl<'a> Answer<'a> {
             // an error of our own the caller learns both numbers.
             let length = body.len();
             let message = format!("a response of {length} bytes, limit {PAYLOAD_BYTES_MAX}");
-            return self.failure(Error::of_text("Function.ResponseSizeTooLarge", message));
+            return self.error(Error::new("Function.ResponseSizeTooLarge", message));
         }
-        self.send(Post::Response { content_type, body })
+        let to = self.ids();
+        self.send(Post::Response {
+            to,
+            content_type,
+            body,
+        })
     }
 
     /// Answers that the invocation failed, and writes that to the log.
     #[must_use]
     pub fn error(self, error: impl Into<Error>) -> Answered {
-        self.failure(error.into())
+        self.error_report(&error.into())
     }
 
+    /// The part of [`Answer::error`] that is the same for every type.
     #[inline(never)]
-    pub(crate) fn failure(self, failure: Error) -> Answered {
-        self.failed(&failure)
+    pub(super) fn error_report(self, error: &Error) -> Answered {
+        error.log(Level::Error);
+        let to = self.ids();
+        self.send(Post::Error { to, error })
     }
 
-    #[inline(never)]
-    pub(super) fn failed(self, failure: &Error) -> Answered {
-        failure.log(Level::Error);
-        self.send(Post::Error(failure))
+    const fn ids(&self) -> Ids<'a> {
+        self.context.ids()
     }
 
     fn send(self, post: Post<'_>) -> Answered {
-        panic::answering();
+        current::answering();
         Answered {
-            stop: self.client.answer(self.context, post).err(),
+            stop: self.client.post(post).err(),
         }
     }
 }

@@ -2,76 +2,66 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
 //!
-//! `std::env::set_var` would do, but glibc keeps every value it was ever given, so that pointers
-//! to old ones stay good: 140 bytes for each invocation, for ever. Here the program owns the two
-//! buffers that the variable alternates between.
+//! `std::env::set_var` would do for the static binary, whose musl frees a value that is replaced.
+//! glibc keeps every value it was ever given, so that pointers to old ones stay good: 140 bytes for
+//! each invocation, for ever. So the program owns the two buffers that the variable alternates
+//! between.
 
 use std::ffi::{CStr, c_char};
-
-use crate::shared::limits::TRACE_ID_BYTES_MAX;
+use std::mem::ManuallyDrop;
 
 /// The variable, which one thread changes.
 #[derive(Debug)]
 pub(super) struct TraceVariable {
-    /// Two buffers of [`BUFFER_BYTES`], one behind the other, that are never freed.
-    buffers: *mut u8,
-    /// Where in them the next value goes to; the environment may point to the other one.
-    next: usize,
+    /// `NAME=value` and NUL, of this invocation and of the last. The environment points to one of
+    /// them for as long as the process lives, so they are never freed.
+    buffers: ManuallyDrop<[Vec<u8>; 2]>,
 }
 
 impl TraceVariable {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            buffers: vec![0; 2 * BUFFER_BYTES].leak().as_mut_ptr(),
-            next: 0,
+            buffers: ManuallyDrop::new([Vec::new(), Vec::new()]),
         }
     }
 
-    /// Sets the variable to `trace_id`, or removes it if there is none, or none that fits.
+    /// Sets the variable to `trace_id`, or removes it if there is none or it holds a NUL. The limit
+    /// on the head of the event bounds it.
     #[expect(
         unsafe_code,
         reason = "changing the environment is unsafe and is asked for"
     )]
     pub(super) fn set(&mut self, trace_id: Option<&str>) {
-        let fits = |id: &&str| id.len() <= TRACE_ID_BYTES_MAX && !id.as_bytes().contains(&0);
-        let Some(trace_id) = trace_id.filter(fits) else {
-            // SAFETY: the name is a string that ends with NUL. The lock of `std::env` is not taken,
-            // so no other thread may use the environment meanwhile. The runtime runs on this
-            // thread, between invocations, and the documentation of the crate asks threads that
-            // outlive one to leave it alone.
+        let Some(trace_id) = trace_id.filter(|id| !id.as_bytes().contains(&0)) else {
+            // SAFETY: the name is a string that ends with NUL. No other thread may use the
+            // environment meanwhile, because the lock of `std::env` is not taken: the runtime runs
+            // on this thread, between invocations, and the documentation of the crate asks threads
+            // that outlive one to leave the environment alone.
             unsafe { libc::unsetenv(NAME_C.as_ptr()) };
             return;
         };
+        // The environment points to the other buffer, which was written last, so this one may be
+        // written and moved.
+        self.buffers.swap(0, 1);
+        let [buffer, _last] = &mut *self.buffers;
+        buffer.clear();
+        for part in [NAME, "=", trace_id, "\0"] {
+            buffer.extend_from_slice(part.as_bytes());
+        }
+        let text = buffer.as_mut_ptr().cast::<c_char>();
         // SAFETY:
-        // - `next` is 0 or `BUFFER_BYTES`, so `buffer` is one of the two buffers, and the writes stay
-        //   inside it: name, `=`, at most `TRACE_ID_BYTES_MAX` bytes
-        //   and the NUL are at most `BUFFER_BYTES`. No reference to a buffer exists, only the
-        //   pointers, and one thread has them, because `Self` is neither `Send` nor `Sync`.
-        // - `putenv` wants a string that ends with NUL, holds `=` and lives as long as the
-        //   environment points to it; the buffer is never freed.
-        // - Nobody reads the buffer while it is written: the environment pointed to it until the
-        //   last call, which made it point to the other one, and a whole invocation has passed.
-        // - `putenv` replaces one pointer, or grows the array of pointers if the variable is new. It
-        //   does not take the lock of `std::env`, so here no other thread may use the environment
-        //   at all; the documentation of the crate asks that of threads that outlive an invocation.
-        unsafe {
-            let buffer = self.buffers.add(self.next);
-            self.next = BUFFER_BYTES - self.next;
-            let value = buffer.add(NAME.len() + 1);
-            NAME.as_ptr().copy_to_nonoverlapping(buffer, NAME.len());
-            buffer.add(NAME.len()).write(b'=');
-            trace_id
-                .as_ptr()
-                .copy_to_nonoverlapping(value, trace_id.len());
-            value.add(trace_id.len()).write(0);
-            // It fails only for want of memory, and then the variable keeps its last value.
-            libc::putenv(buffer.cast::<c_char>());
+        // - `putenv` takes a string that ends with NUL and holds `=`, and the environment points to
+        //   it from then on. The buffer stays as it is until the call after the next has made the
+        //   environment point to the other one, and is never freed while it is pointed to.
+        // - `putenv` replaces one pointer, or grows the array of pointers if the variable is new.
+        //   No other thread may use the environment meanwhile, as above.
+        let failed = unsafe { libc::putenv(text) } != 0;
+        if failed {
+            // There was no memory for the array, and the environment points to the last value.
+            self.buffers.swap(0, 1);
         }
     }
 }
 
 pub(super) const NAME: &str = "_X_AMZN_TRACE_ID";
 const NAME_C: &CStr = c"_X_AMZN_TRACE_ID";
-
-/// Name, `=`, value and NUL.
-const BUFFER_BYTES: usize = NAME.len() + 1 + TRACE_ID_BYTES_MAX + 1;

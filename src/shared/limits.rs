@@ -26,9 +26,6 @@ pub(crate) const INTERIM_RESPONSES_MAX: usize = 8;
 /// Bytes of the answer to a POST: a status document of some 20 bytes, or an error document.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of a trace header in `_X_AMZN_TRACE_ID`. The platform's are about 150.
-pub(crate) const TRACE_ID_BYTES_MAX: usize = 1_000;
-
 /// Bytes of the X-Ray error cause header.
 ///
 /// The platform crops it at 64 KiB; cropped JSON is no JSON, so ours stays below.

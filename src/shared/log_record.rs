@@ -48,6 +48,10 @@ pub(crate) struct Record<'a> {
     pub(crate) tenant_id: Option<&'a str>,
     /// The type of the error it reports, if it reports one.
     pub(crate) error_type: Option<&'a str>,
+    /// The module it comes from, which the JSON form has.
+    pub(crate) target: Option<&'a str>,
+    /// What was logged with the message, as [`write_field`] writes it.
+    pub(crate) fields: &'a [u8],
     /// The text.
     pub(crate) message: &'a str,
 }
@@ -67,16 +71,22 @@ impl Level {
     /// Reads `AWS_LAMBDA_LOG_LEVEL`; INFO when it is absent or unknown.
     #[must_use]
     pub(crate) fn parse(value: Option<&str>) -> Self {
+        value.and_then(Self::named).unwrap_or_default()
+    }
+
+    /// The level with this name, in any case.
+    #[must_use]
+    pub(crate) fn named(name: &str) -> Option<Self> {
         let all = [
             Self::Fatal,
             Self::Error,
             Self::Warn,
+            Self::Info,
             Self::Debug,
             Self::Trace,
         ];
-        let named =
-            |level: &Self| value.is_some_and(|v| same(v.as_bytes(), level.name().as_bytes()));
-        all.into_iter().find(named).unwrap_or(Self::Info)
+        all.into_iter()
+            .find(|level| same(name.as_bytes(), level.name().as_bytes()))
     }
 
     /// The platform's name for the level.
@@ -94,7 +104,51 @@ impl Level {
     }
 }
 
-impl Record<'_> {
+/// Appends a field of a record to `fields`: `,"name":"value"` or ` name=value`. A plain value is a
+/// number or a boolean, which needs no quotes.
+#[cfg(feature = "log")]
+pub(crate) fn write_field(
+    format: Format,
+    name: &str,
+    value: &str,
+    is_plain: bool,
+    fields: &mut Vec<u8>,
+) {
+    match format {
+        Format::Text => {
+            for part in [" ", name, "=", value] {
+                push(fields, part);
+            }
+        }
+        Format::Json => {
+            fields.push(b',');
+            json::write_str(name, json::Charset::Utf8, fields);
+            fields.push(b':');
+            if is_plain {
+                push(fields, value);
+            } else {
+                json::write_str(value, json::Charset::Utf8, fields);
+            }
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// A record with a message and no more.
+    #[must_use]
+    pub(crate) const fn new(time: EpochMs, level: Level, message: &'a str) -> Self {
+        Self {
+            time,
+            level,
+            request_id: None,
+            tenant_id: None,
+            error_type: None,
+            target: None,
+            fields: &[],
+            message,
+        }
+    }
+
     /// Appends the record to `out` as one line with its line end.
     ///
     /// Line ends inside the message become `\r` in text, which is how `CloudWatch` keeps the lines
@@ -124,6 +178,7 @@ impl Record<'_> {
             push(out, ": ");
         }
         push(out, self.message.trim_ascii_end());
+        out.extend_from_slice(self.fields);
         for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
             *byte = b'\r';
         }
@@ -138,7 +193,13 @@ impl Record<'_> {
         json::write_member("requestId", self.request_id, out);
         json::write_member("tenantId", self.tenant_id, out);
         json::write_member("errorType", self.error_type, out);
+        json::write_member("target", self.target, out);
         json::write_member("message", Some(self.message), out);
+        if let [_comma, fields @ ..] = self.fields {
+            push(out, ",\"fields\":{");
+            out.extend_from_slice(fields);
+            out.push(b'}');
+        }
         out.push(b'}');
     }
 }
@@ -161,6 +222,8 @@ mod tests {
             request_id: Some("id-1"),
             tenant_id: None,
             error_type: Some("Function.Panic"),
+            target: None,
+            fields: &[],
             message: "a \"b\"\nc\t\u{1}é\n",
         };
         assert_eq!(
@@ -175,10 +238,38 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "log")]
+    #[test]
+    fn fields_and_target_are_in_the_line() {
+        let shown = |format| {
+            let mut fields = Vec::new();
+            write_field(format, "user", "7", true, &mut fields);
+            write_field(format, "na\"me", "a \"b\"", false, &mut fields);
+            let record = Record {
+                target: Some("orders"),
+                fields: &fields,
+                ..Record::new(EpochMs(0), Level::Info, "m")
+            };
+            line(record, format)
+        };
+        assert_eq!(
+            shown(Format::Text),
+            "1970-01-01T00:00:00.000Z\t-\tINFO\tm user=7 na\"me=a \"b\"\n"
+        );
+        assert_eq!(
+            shown(Format::Json),
+            "{\"timestamp\":\"1970-01-01T00:00:00.000Z\",\"level\":\"INFO\",\
+             \"target\":\"orders\",\"message\":\"m\",\
+             \"fields\":{\"user\":7,\"na\\\"me\":\"a \\\"b\\\"\"}}\n"
+        );
+    }
+
     #[test]
     fn levels_and_formats_are_read_leniently() {
         assert_eq!(Level::parse(None), Level::Info);
         assert_eq!(Level::parse(Some("loud")), Level::Info);
+        assert_eq!(Level::named("loud"), None);
+        assert_eq!(Level::named("info"), Some(Level::Info));
         assert_eq!(Level::parse(Some("trace")), Level::Trace);
         assert_eq!(Level::parse(Some("FATAL")), Level::Fatal);
         assert!(Level::Fatal < Level::Trace);

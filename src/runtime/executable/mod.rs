@@ -97,7 +97,7 @@ impl Handler for Executable {
         };
         match outcome {
             Ok(body) => answer.json_text(&body),
-            Err(error) => answer.failure(error),
+            Err(error) => answer.error(error),
         }
     }
 }

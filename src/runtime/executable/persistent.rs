@@ -236,7 +236,7 @@ fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
             cognito_identity: context.cognito_identity(),
             tenant_id: context.tenant_id(),
         },
-        event: crate::runtime::handler::private::parse(event)?,
+        event: crate::runtime::macros::private::parse(event)?,
     };
     let mut line = serde_json::to_vec(&input)?;
     // Between the tokens of JSON a line end is white space, and inside a string it cannot stand.
@@ -280,7 +280,7 @@ impl From<OutputError> for Error {
         let Text(message) = error.error_message;
         let lines = error.stack_trace.unwrap_or_default().into_iter();
         let lines = lines.map(|Text(line)| line).take(CHAIN_LENGTH_MAX);
-        Self::of_text(&error.error_type.0, message).with_stack_trace(lines)
+        Self::new(error.error_type.0, message).with_stack_trace(lines)
     }
 }
 

@@ -298,3 +298,60 @@ fn log_lines_follow_format_and_level() {
         .collect();
     assert_eq!(levels, ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"]);
 }
+
+#[test]
+fn key_values_and_the_target_of_a_log_record_are_in_its_line() {
+    let event = r#"{"do":"log-fields","user":7}"#;
+    let env = start(faulty());
+    env.respond(event);
+    env.wait_for_log("\tINFO\tsold user=7 half=3.5 plan=a \"b\" paid=true");
+
+    let mut config = faulty();
+    config.log_format = emulator::LogFormat::Json;
+    let env = start(config);
+    env.respond(event);
+    env.wait_for_log("sold");
+    let log = env.function_log();
+    let line = log.lines().find(|line| line.contains("sold")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["message"], "sold");
+    assert_eq!(line["target"], "orders");
+    let fields = json!({"user": 7, "half": 3.5, "plan": "a \"b\"", "paid": true});
+    assert_eq!(line["fields"], fields);
+}
+
+#[test]
+fn a_log_level_that_is_not_known_is_told_once() {
+    let mut config = faulty();
+    // The emulator sets the variable as the platform does, in the JSON format alone.
+    let variable = ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "verbose".to_owned());
+    config.env.push(variable);
+    let env = start(config);
+    env.respond(r#"{"do":"log","message":"m"}"#);
+    env.wait_for_log("\tINFO\tm");
+    let log = env.function_log();
+    assert_eq!(
+        log.matches("AWS_LAMBDA_LOG_LEVEL is \"verbose\"").count(),
+        1,
+        "{log}"
+    );
+}
+
+#[test]
+fn a_trace_header_of_any_length_is_in_the_variable_whole() {
+    let env = start(faulty());
+    for length in [10, 1_100, 7_000, 20, 7_000, 1_100] {
+        let trace_id = format!(
+            "Root=1-5759e988-bd862e3fe1be46a994272793;{}",
+            "a".repeat(length)
+        );
+        let invoke = Invoke {
+            trace_id: Some(trace_id.clone()),
+            ..Invoke::new(r#"{"do":"context"}"#)
+        };
+        let outcome = env.invoke_with(invoke).unwrap();
+        let context: Value = serde_json::from_slice(&outcome.body).unwrap();
+        assert_eq!(context["traceId"], trace_id.as_str());
+        assert_eq!(context["traceVariable"], trace_id.as_str());
+    }
+}

@@ -1,0 +1,252 @@
+//! The invocation that is running: its phase and its ids, under one lock.
+//!
+//! The loop says where it is; the log asks for the ids; a panic asks what it has broken.
+//!
+//! ```text
+//!  Init ──► Idle ──► Invoking ──► Answering ──► Idle ──► Ended        ─ panic ─► Reporting
+//! ```
+//!
+//! The lock decides who answers an invocation: the loop moves to `Answering` before it sends, a
+//! panic moves to `Reporting` before it does, and neither moves if the other has. So an invocation
+//! gets one answer, whichever thread panics when.
+
+use std::sync::{Mutex, MutexGuard};
+
+use super::api::Ids;
+use super::context::Context;
+use super::error::Error;
+use crate::shared::os::reexec;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The handler is being made.
+    Init,
+    /// The loop waits for an event.
+    Idle,
+    /// The handler runs.
+    Invoking,
+    /// The answer is being sent.
+    Answering,
+    /// A panic is being reported, after which the process is replaced or ends.
+    Reporting,
+    /// The loop is over.
+    Ended,
+}
+
+/// The strings keep their memory from one invocation to the next.
+#[derive(Debug)]
+struct Current {
+    phase: Phase,
+    /// Empty while none runs.
+    request_id: String,
+    /// Empty when the platform sent none, as is `tenant_id`.
+    invocation_id: String,
+    tenant_id: String,
+    /// The panic of another thread that broke no invocation. The process is replaced when the next
+    /// event has come.
+    doomed: Option<Error>,
+}
+
+/// What a panic has broken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The initialisation.
+    Init,
+    /// An invocation, to be answered with its ids.
+    Invocation {
+        request_id: String,
+        invocation_id: Option<String>,
+    },
+    /// The loop, while it waits for an event.
+    Loop,
+    /// No invocation: the process is replaced when the next event has come.
+    Doomed,
+    /// Nothing that matters: the loop is over.
+    Nothing,
+    /// Another panic is being reported.
+    Reported,
+}
+
+/// The loop waits for an event.
+pub(super) fn idle() {
+    let mut current = enter(Phase::Idle);
+    current.request_id.clear();
+    current.tenant_id.clear();
+}
+
+/// The handler runs. Returns the panic that has doomed the process, if one has: then it must not.
+pub(super) fn invoking(context: &Context<'_>) -> Option<Error> {
+    let mut current = enter(Phase::Invoking);
+    current.set(context);
+    current.doomed.take()
+}
+
+/// The loop sends an answer.
+pub(super) fn answering() {
+    drop(enter(Phase::Answering));
+}
+
+/// The loop is over.
+pub(super) fn ended() {
+    drop(enter(Phase::Ended));
+}
+
+/// A thread has panicked with `error`; `in_loop` says that it is the thread of the loop. From then
+/// on it is for that thread to report, if there is something to report.
+pub(super) fn panicked(in_loop: bool, error: &Error) -> Broken {
+    lock().panicked(in_loop, error)
+}
+
+/// Runs `read` with the request id and the tenant id of the invocation that runs.
+pub(super) fn with_ids(read: impl FnOnce(Option<&str>, Option<&str>)) {
+    let current = lock();
+    read(present(&current.request_id), present(&current.tenant_id));
+}
+
+/// Moves to `phase`. A loop whose invocation is reported as broken by another thread goes no
+/// further: that thread replaces the process.
+fn enter(phase: Phase) -> MutexGuard<'static, Current> {
+    let mut current = lock();
+    if current.phase == Phase::Reporting {
+        drop(current);
+        reexec::wait();
+    }
+    current.phase = phase;
+    current
+}
+
+impl Current {
+    const fn new() -> Self {
+        Self {
+            phase: Phase::Init,
+            request_id: String::new(),
+            invocation_id: String::new(),
+            tenant_id: String::new(),
+            doomed: None,
+        }
+    }
+
+    fn set(&mut self, context: &Context<'_>) {
+        let Ids {
+            request_id,
+            invocation_id,
+        } = context.ids();
+        let ids = [Some(request_id), invocation_id, context.tenant_id()];
+        let slots = [
+            &mut self.request_id,
+            &mut self.invocation_id,
+            &mut self.tenant_id,
+        ];
+        for (slot, id) in slots.into_iter().zip(ids) {
+            slot.clear();
+            slot.push_str(id.unwrap_or_default());
+        }
+    }
+
+    fn panicked(&mut self, in_loop: bool, error: &Error) -> Broken {
+        let broken = match self.phase {
+            Phase::Ended => return Broken::Nothing,
+            Phase::Reporting => return Broken::Reported,
+            // To replace the process now would lose an event that is on its way to the connection
+            // which waits for it. Once it has come, `next` gives it again.
+            Phase::Idle | Phase::Answering if !in_loop => {
+                self.doomed.get_or_insert_with(|| error.clone());
+                return Broken::Doomed;
+            }
+            Phase::Init => Broken::Init,
+            Phase::Idle => Broken::Loop,
+            Phase::Answering | Phase::Invoking => Broken::Invocation {
+                request_id: self.request_id.clone(),
+                invocation_id: present(&self.invocation_id).map(ToOwned::to_owned),
+            },
+        };
+        self.phase = Phase::Reporting;
+        broken
+    }
+}
+
+fn present(id: &str) -> Option<&str> {
+    Some(id).filter(|id| !id.is_empty())
+}
+
+fn lock() -> MutexGuard<'static, Current> {
+    reexec::lock(&CURRENT)
+}
+
+static CURRENT: Mutex<Current> = Mutex::new(Current::new());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: [&str; 3] = ["id-1", "nonce", "tenant"];
+
+    fn at(phase: Phase) -> Current {
+        let [request_id, invocation_id, tenant_id] = IDS.map(str::to_owned);
+        Current {
+            phase,
+            request_id,
+            invocation_id,
+            tenant_id,
+            doomed: None,
+        }
+    }
+
+    fn error(message: &'static str) -> Error {
+        Error::new("Function.Panic", message)
+    }
+
+    #[test]
+    fn what_a_panic_breaks_follows_from_the_phase_and_the_thread() {
+        let invocation = || Broken::Invocation {
+            request_id: "id-1".to_owned(),
+            invocation_id: Some("nonce".to_owned()),
+        };
+        let table = [
+            (Phase::Init, true, Broken::Init),
+            (Phase::Init, false, Broken::Init),
+            (Phase::Idle, true, Broken::Loop),
+            (Phase::Idle, false, Broken::Doomed),
+            (Phase::Invoking, true, invocation()),
+            (Phase::Invoking, false, invocation()),
+            (Phase::Answering, true, invocation()),
+            (Phase::Answering, false, Broken::Doomed),
+            (Phase::Reporting, true, Broken::Reported),
+            (Phase::Reporting, false, Broken::Reported),
+            (Phase::Ended, true, Broken::Nothing),
+            (Phase::Ended, false, Broken::Nothing),
+        ];
+        for (phase, in_loop, expected) in table {
+            let mut current = at(phase);
+            let broken = current.panicked(in_loop, &error("m"));
+            assert_eq!(broken, expected, "{phase:?} {in_loop}");
+            let reports = matches!(
+                broken,
+                Broken::Init | Broken::Invocation { .. } | Broken::Loop
+            );
+            assert_eq!(
+                current.phase == Phase::Reporting,
+                reports || phase == Phase::Reporting,
+                "one thread reports: {phase:?} {in_loop}"
+            );
+            assert_eq!(current.doomed.is_some(), broken == Broken::Doomed);
+        }
+    }
+
+    #[test]
+    fn the_first_panic_that_breaks_nothing_is_the_one_that_is_kept() {
+        let mut current = at(Phase::Idle);
+        for message in ["first", "second"] {
+            assert_eq!(current.panicked(false, &error(message)), Broken::Doomed);
+        }
+        assert_eq!(current.doomed.unwrap().to_string(), "first");
+    }
+
+    #[test]
+    fn an_id_that_the_next_invocation_has_not_is_forgotten() {
+        let mut current = at(Phase::Idle);
+        current.set(&Context::for_test("id-2"));
+        let ids = [current.request_id, current.invocation_id, current.tenant_id];
+        assert_eq!(ids, ["id-2", "", ""]);
+    }
+}
