@@ -82,7 +82,7 @@ pub(super) enum ProtocolError {
 impl ExecutableError {
     /// The error for the platform.
     pub(super) fn report(&self) -> Report {
-        Report::of_text(self.error_type(), self.to_string())
+        Report::new(self.error_type(), self.to_string())
     }
 
     fn error_type(&self) -> &'static str {
