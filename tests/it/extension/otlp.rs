@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use emulator::{Config, What};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
 use testkit::http::{Answer, Server};
@@ -109,6 +110,49 @@ fn a_receiver_gets_what_the_conventions_ask() {
             names.iter().any(|found| found == name),
             "{name} in {names:?}"
         );
+    }
+}
+
+/// Forms in which users of other exporters write them, and of which some got lost there:
+/// open-telemetry/opentelemetry-js#4041, supabase/storage#1374, github/gh-aw#39595,
+/// open-telemetry/opentelemetry-specification#4847.
+#[test]
+fn headers_and_attributes_arrive_as_they_were_meant() {
+    let receiver = receiver(&["200 OK"]);
+    let mut config = exporting_to(receiver.address);
+    config
+        .env
+        .retain(|(name, _)| name != "OTEL_EXPORTER_OTLP_HEADERS");
+    for (name, value) in [
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Basic dXNlcjpwYXNz==,x-scope=a%20b%3D",
+        ),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "deployment.environment=My Stage,team=a=b,,owner=J%C3%BCrgen",
+        ),
+    ] {
+        config.env.push((name.to_owned(), value.to_owned()));
+    }
+    run(config);
+    let request = receiver.requests.try_recv().unwrap();
+    assert_eq!(
+        request.header("authorization"),
+        Some("Basic dXNlcjpwYXNz==")
+    );
+    assert_eq!(request.header("x-scope"), Some("a b="));
+    let request = ExportMetricsServiceRequest::decode(&*request.body).unwrap();
+    let resource = request.resource_metrics[0].resource.clone().unwrap();
+    for (key, expected) in [
+        ("deployment.environment", "My Stage"),
+        ("team", "a=b"),
+        ("owner", "Jürgen"),
+    ] {
+        let pair = resource.attributes.iter().find(|pair| pair.key == key);
+        let value = pair.unwrap().value.clone().unwrap().value;
+        let expected = any_value::Value::StringValue(expected.to_owned());
+        assert_eq!(value, Some(expected), "{key}");
     }
 }
 
