@@ -211,7 +211,7 @@ fn subjects(built: &Built) -> Result<Vec<Subject>, Box<dyn Error>> {
     ])
 }
 
-/// What Cargo built: target names and their executables.
+/// The programs that Cargo built: target names and their executables.
 struct Built {
     executables: Vec<(String, PathBuf)>,
 }
@@ -275,7 +275,7 @@ fn executable(message: &Value) -> Option<(String, PathBuf)> {
     Some((name.to_owned(), PathBuf::from(path)))
 }
 
-/// What the driver is told.
+/// The arguments of the command line.
 struct Args {
     /// Cold starts of each program.
     times: usize,

@@ -16,7 +16,7 @@ pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
@@ -27,7 +27,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// What a client asked.
+/// The request of a client.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method, for example `POST`.

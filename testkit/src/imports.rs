@@ -48,7 +48,7 @@ impl Imports {
         folders
     }
 
-    /// What one module imports.
+    /// The modules that one module imports.
     pub fn of(&self, module: &str) -> impl Iterator<Item = &str> {
         self.modules[module].iter().map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! What the tests and the benchmarks of several crates share. No product depends on it.
+//! Tools that the tests and benchmarks of several crates share. No product depends on it.
 //!
 //! Its functions end the test where something is not as expected, with a message that says what.
 

@@ -1,4 +1,4 @@
-//! What the kernel says of the processes and sockets of this machine, from `/proc`.
+//! Processes and sockets of this machine, as `/proc` shows them.
 
 use std::net::{SocketAddr, TcpStream};
 

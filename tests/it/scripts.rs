@@ -1,4 +1,4 @@
-//! What the scripts of `layer` say of wrong arguments, before they build anything.
+//! The scripts of `layer` name a wrong argument before they build anything.
 
 use std::path::Path;
 use std::process::Command;

@@ -235,7 +235,7 @@ fn emf_is_what_the_libraries_of_aws_write() {
     assert!(3 <= count && 0 < arrays, "{lines}");
 }
 
-/// What `emf.py` makes of the lines.
+/// The result of `emf.py` for the lines.
 fn rewritten(lines: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/emf.py");
     let mut python = Command::new(programs::peer("python/bin/python"))

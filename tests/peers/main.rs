@@ -3,8 +3,8 @@
 //!
 //! `.ci/peers` installs them; then `cargo test --test peers -- --ignored`.
 //! The same cases run under both, and once more under RIE with the extension beside the function.
-//! What only one of them can show is in a test of its own.
-//! Then what the extension exports, read by programs that nobody here wrote.
+//! A case that only one of them can show is a test of its own.
+//! Other programs read what the extension exports.
 
 #![expect(
     clippy::unwrap_used,

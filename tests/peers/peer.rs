@@ -1,4 +1,4 @@
-//! What a test needs from a peer, and what a peer needs to know of a function.
+//! The interface between a test and a peer, and the function that a peer runs.
 
 use std::path::{Path, PathBuf};
 

@@ -149,7 +149,7 @@ impl Rie {
         }
     }
 
-    /// What the function and the extension have logged.
+    /// The log of the function and the extension so far.
     pub(crate) fn log(&self) -> String {
         self.child.stdout()
     }

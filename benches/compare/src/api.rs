@@ -39,7 +39,7 @@ pub(crate) struct Request {
     body: (usize, usize),
 }
 
-/// What is asked for.
+/// The calls of a runtime and of an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// The next invocation.
@@ -286,7 +286,7 @@ pub(crate) fn invoke(
     Ok((api.expect(Call::Next)?, bytes))
 }
 
-/// What has to come before this long.
+/// How long a request may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const LENGTH_BYTES_MAX: usize = 2 * 1024;

@@ -29,7 +29,7 @@ impl Counts {
         Ok(())
     }
 
-    /// What is not as the file says, in words. Both directions count: a gain that nobody wrote down
+    /// Differences from the file, in words. Both directions count: a gain that nobody wrote down
     /// is a loss that nobody sees later.
     pub(crate) fn differences(&self, path: &Path) -> Outcome<Vec<String>> {
         let text = fs::read_to_string(path)

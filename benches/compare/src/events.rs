@@ -1,4 +1,4 @@
-//! What is sent: events of any size, and batches of telemetry.
+//! Events of any size, and batches of telemetry.
 
 use std::fmt::Write as _;
 

@@ -22,7 +22,7 @@ pub(crate) struct Receiver {
     stream: TcpStream,
 }
 
-/// What the delivery of some batches took.
+/// Cost of delivering some batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) wall_s: f64,
@@ -184,7 +184,7 @@ pub(crate) fn table(subjects: &[Subject], rounds: usize) -> Outcome<Table> {
     Ok(table)
 }
 
-/// What was found of one subject, by sample.
+/// The samples of one subject.
 #[derive(Debug, Default)]
 struct Samples {
     wall_s: Vec<f64>,

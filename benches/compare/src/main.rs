@@ -36,7 +36,7 @@ use crate::parts::{Effort, Part, Results};
 use crate::programs::Workshop;
 use crate::table::Bar;
 
-/// What anything here returns: every error ends the run.
+/// The result of any function here. Every error ends the run.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -157,7 +157,7 @@ fn write(workshop: &Workshop, results: &Results) -> Outcome<()> {
     Ok(())
 }
 
-/// What the driver is told.
+/// The arguments of the command line.
 struct Args {
     parts: Vec<Part>,
     effort: Effort,

@@ -26,7 +26,7 @@ pub(crate) enum Effort {
     Full,
 }
 
-/// What has been found so far.
+/// The results so far.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) tables: Vec<Table>,
@@ -94,7 +94,7 @@ impl Part {
     }
 }
 
-/// What a full run adds: peers that say where a difference comes from.
+/// Peers of a full run, which show where a difference comes from.
 fn others(workshop: &Workshop, effort: Effort, peer: &str, name: &str) -> Outcome<Vec<Subject>> {
     if effort == Effort::Short {
         return Ok(Vec::new());
@@ -204,7 +204,7 @@ fn runtime_bars(table: &Table, results: &mut Results) {
     ]);
 }
 
-/// What a C library takes before `main`, most of which is CPUID in a virtual machine.
+/// The time of a C library before `main`. In a virtual machine most of it is CPUID.
 fn of_libcs(workshop: &Workshop) -> Outcome<Table> {
     let subjects = [
         ("empty C program, static musl", "empty-musl-static"),

@@ -28,7 +28,7 @@ pub(crate) struct Process {
     pub(crate) started: Instant,
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_us: f64,
@@ -210,7 +210,7 @@ fn exact(count: u64) -> Outcome<f64> {
     }
 }
 
-/// What Lambda sets for a function, as far as any of the programs looks at it.
+/// Variables of Lambda that any of the programs reads.
 const ENVIRONMENT: [(&str, &str); 12] = [
     ("AWS_DEFAULT_REGION", "us-east-1"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),

@@ -1,4 +1,4 @@
-//! What is measured, built from source: ours as it ships, the floors in C, the peers.
+//! The measured programs, built from source: ours as it ships, the floors in C, the peers.
 
 use std::ffi::OsStr;
 use std::fs;

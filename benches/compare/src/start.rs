@@ -8,7 +8,7 @@ use crate::process::{Process, Subject, evict};
 use crate::table::{Column, Figure, Table};
 use crate::tools;
 
-/// What a start is for.
+/// The request, or the end, up to which a start is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// A runtime asks for its first invocation.

@@ -18,7 +18,7 @@ pub(crate) struct Figure {
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// What the figures are, in a sentence or two.
+    /// An explanation of the figures, in a sentence or two.
     note: String,
     columns: Vec<Column>,
     rows: Vec<(String, Vec<Option<Figure>>)>,

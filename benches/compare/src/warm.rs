@@ -10,7 +10,7 @@ use crate::start::{Goal, Started, start};
 use crate::table::{Column, Figure, Table};
 use crate::tools;
 
-/// What the functions do with an event.
+/// The work of a function on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Send its bytes back.
@@ -63,7 +63,7 @@ pub(crate) struct Server {
     started: Started,
 }
 
-/// What one invocation took, on the average of a sample.
+/// Cost of one invocation, averaged over a sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) wall_us: f64,

@@ -1,4 +1,4 @@
-//! What the measured functions do, the same under each runtime: only the `main` around it differs.
+//! The code of the measured functions. It is the same under each runtime; only `main` differs.
 //!
 //! Everything is owned, because `lambda_runtime` takes no type that borrows from the event.
 

@@ -391,7 +391,7 @@ const SMALL_BYTES_MAX: usize = 128;
 /// A multiple of every page size of Linux up to 64 KiB is not needed: the kernel rounds by itself.
 const PAGE_BYTES: usize = 4_096;
 
-/// What is cut into blocks at once. Pages that nothing has touched take no memory.
+/// Bytes that are cut into blocks at once. Untouched pages take no memory.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Blocks over this, header included, are mappings of their own: it is the largest class.

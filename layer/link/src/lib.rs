@@ -1,4 +1,4 @@
-//! What a static musl binary links instead of parts of musl and libunwind.
+//! Replacements for parts of musl and libunwind in a static musl binary.
 //!
 //! Each function has the name and the contract of the C function that it stands for. They are
 //! found before those of the C library, because its archive is searched last. On other targets

@@ -8,7 +8,7 @@ use emulator::{Deliveries, Fault, FaultKind, Report, Step, What};
 use crate::extension::lifecycle::{end, invoke, subscribed, with_extension};
 use crate::support::{count, start};
 
-/// What may happen to any answer.
+/// Faults of any answer.
 fn kinds() -> Vec<FaultKind> {
     let mut kinds = vec![
         FaultKind::ResetBefore,
@@ -27,7 +27,7 @@ fn kinds() -> Vec<FaultKind> {
     kinds
 }
 
-/// What loses an answer to a request that the platform has taken.
+/// Faults that lose the answer to a request that the platform has taken.
 fn losses() -> Vec<FaultKind> {
     let mut losses = vec![FaultKind::ResetAfter];
     losses.extend([1, 17, 100].map(FaultKind::CutAt));

@@ -15,7 +15,7 @@ use crate::extension::lifecycle::end;
 use crate::extension::telemetry::{Platform, head};
 use crate::support::{Env, shipped, start};
 
-/// What was sent, and so has to be told.
+/// The records that were sent, and so have to be exported.
 #[derive(Debug, Default)]
 struct Sent {
     bytes: usize,
@@ -201,7 +201,7 @@ fn of_batches() {
     );
 }
 
-/// What cannot be exported waits in a queue with an end, and what leaves it unsent is counted.
+/// Batches that cannot be exported wait in a bounded queue; those that leave it unsent are counted.
 #[test]
 fn of_exports_that_nobody_takes() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,5 +249,5 @@ fn of_exports_that_nobody_takes() {
 /// Bytes of the largest batch that is taken.
 const BATCH_BYTES_MAX: usize = 1_048_576;
 
-/// What a flood may cost: twice the largest batch, and 1 MiB for what is made of it.
+/// Memory that a flood may cost: twice the largest batch, and 1 MiB for the figures.
 const MEMORY_KB_MAX: u64 = 3 * 1_024;

@@ -1,4 +1,4 @@
-//! What a failure looks like to the caller and to the platform.
+//! Failures as the caller and the platform see them.
 
 use std::time::Duration;
 

@@ -266,8 +266,8 @@ fn connections_that_fail_from_the_start() {
     }
 }
 
-/// What the platform takes the init for that fails twice, once by itself and once in the
-/// invocation, when the fault meets its first report.
+/// The error types that the platform records for an init that fails twice, by itself and in the
+/// invocation, when the first report meets the fault.
 fn failed_inits(kind: FaultKind) -> Vec<String> {
     let mut config = faulty();
     config

@@ -1,4 +1,4 @@
-//! What stays the same however many invocations there are.
+//! Memory, descriptors and processes stay the same over many invocations.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
