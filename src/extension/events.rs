@@ -33,7 +33,7 @@ pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State, executor:
         driver::spawn(executor, listener::listen(state, executor, socket.into())).detach();
     }
     if !ready.with_invoke {
-        driver::spawn(executor, flush_by_timer(state, ready.config.interval_ms)).detach();
+        driver::spawn(executor, flush_by_timer(state, ready.settings.interval_ms)).detach();
     }
     driver::spawn(executor, state.send()).detach();
     let stream = ready.stream.take();
@@ -201,7 +201,7 @@ mod tests {
     use super::super::account::Accounting;
     use super::*;
     use crate::extension::metric::Resource;
-    use crate::extension::settings::exporters::Settings;
+    use crate::extension::settings::Exporters;
 
     #[test]
     fn no_deadline_is_too_far_away_or_too_near() {
@@ -210,7 +210,7 @@ mod tests {
         for deadline in [0, 1, now - 1, now, now + 1, now + 2_000, u64::MAX] {
             let accounting =
                 Accounting::new(crate::extension::settings::InitType::OnDemand, clock::now());
-            let state = State::new(accounting, Resource::default(), Settings::default(), 0);
+            let state = State::new(accounting, Resource::default(), Exporters::default(), 0);
             let deadline = Deadline(EpochMs(deadline));
             driver::run_test(async |_| shut_down(state, &endpoint, "spindown", deadline).await);
             let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");

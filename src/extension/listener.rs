@@ -181,14 +181,19 @@ mod tests {
     use super::super::clock;
     use super::*;
     use crate::extension::metric::Resource;
+    use crate::extension::settings::Exporters;
     use crate::extension::settings::InitType;
-    use crate::extension::settings::exporters::Settings;
 
     const BATCH: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]";
 
     fn serve<T>(test: impl AsyncFnOnce(SocketAddr, &State) -> T) -> T {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
-        let state = State::new(accounting, Resource::default(), Settings::default(), 60_000);
+        let state = State::new(
+            accounting,
+            Resource::default(),
+            Exporters::default(),
+            60_000,
+        );
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         driver::run_test(async move |executor| {

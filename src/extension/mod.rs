@@ -27,8 +27,7 @@ use async_executor::LocalExecutor;
 
 use self::account::Accounting;
 use self::reporter::State;
-use self::settings::exporters::Settings;
-use self::settings::{Config, InitType};
+use self::settings::{InitType, Settings, Variables};
 use self::startup::Ready;
 use crate::shared::env;
 use crate::shared::log_record::{Format, Level, Record};
@@ -49,30 +48,26 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         }
     };
     let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
-    // What is set is kept as long as the process lives.
-    let setting = |name: &str| Some(&*text(name)?.leak());
-    let read_config = || Config::read(&setting);
+    let read_settings = || Settings::read(&Variables::of(std::env::vars_os()));
     let name = settings::name(argv0);
     let resumed = panic::resumed(&text, endpoint.address);
     let mut ready = Ready::new(&endpoint, init_type, started);
     match resumed {
-        None => ready.start(&name, &read_config, clock::monotonic),
-        Some(resumed) => ready.resume(resumed, &read_config),
+        None => ready.start(&name, &read_settings, clock::monotonic),
+        Some(resumed) => ready.resume(resumed, &read_settings),
     }
     let port = ready.listener.as_ref().map_or(0, |(_, port)| *port);
     panic::watch(&ready.registered.identifier, port, ready.panics);
     panic::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
     panic::asked(ready.asked);
-    let settings = Settings::read(&setting);
-    for warning in ready.config.warnings.iter().chain(&settings.warnings) {
+    for warning in &ready.settings.warnings {
         log(warning);
     }
     if ready.listener.is_none() {
         log("no telemetry is delivered here: only INVOKE events and the clock are measured");
     }
-    let mut resource = std::mem::take(&mut ready.config.resource);
+    let mut resource = std::mem::take(&mut ready.settings.resource);
     ready.registered.fill(&mut resource);
-    settings.service_name.clone_into(&mut resource.service_name);
     let mut accounting = Accounting::new(init_type, started_at);
     if ready.panics == 0 {
         let since_exec =
@@ -87,8 +82,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     if ready.listener.is_none() {
         accounting.handle_no_telemetry();
     }
-    let interval_ms = ready.config.interval_ms;
-    let state = State::new(accounting, resource, settings, interval_ms);
+    let exporters = std::mem::take(&mut ready.settings.exporters);
+    let interval_ms = ready.settings.interval_ms;
+    let state = State::new(accounting, resource, exporters, interval_ms);
     events::run(&mut ready, state, LocalExecutor::new().leak());
     0
 }

@@ -10,7 +10,7 @@ use crate::extension::deliver::otlp::Delivery;
 use crate::extension::io::Notify;
 use crate::extension::metric::{Batch, Resource};
 use crate::extension::own_usage;
-use crate::extension::settings::exporters::Settings;
+use crate::extension::settings::Exporters;
 use crate::extension::telemetry;
 use crate::shared::time::{Deadline, EpochMs};
 
@@ -24,7 +24,7 @@ pub(super) struct State {
 /// Borrowed for as long as one call takes, never across an await.
 struct Inner {
     accounting: Accounting,
-    settings: &'static Settings,
+    exporters: &'static Exporters,
     interval_ms: u64,
     /// When warm figures were exported last, in milliseconds since the epoch.
     exported_at_ms: u64,
@@ -39,18 +39,18 @@ impl State {
     pub(super) fn new(
         mut accounting: Accounting,
         resource: Resource,
-        settings: Settings,
+        exporters: Exporters,
         interval_ms: u64,
     ) -> &'static Self {
         accounting.resource = resource;
         // They last as long as the process.
-        let settings: &Settings = Box::leak(Box::new(settings));
+        let exporters: &Exporters = Box::leak(Box::new(exporters));
         Box::leak(Box::new(Self {
             came: Notify::default(),
             inner: RefCell::new(Inner {
                 accounting,
-                delivery: Box::leak(Box::new(Delivery::new(settings.otlp.as_ref()))),
-                settings,
+                delivery: Box::leak(Box::new(Delivery::new(exporters.otlp.as_ref()))),
+                exporters,
                 interval_ms,
                 exported_at_ms: clock::now().0,
                 stdout: Sink::default(),
@@ -219,9 +219,9 @@ impl Inner {
     fn write_emf(&mut self, batch: &Batch, end: Instant) {
         use super::export::emf;
 
-        if let Some(emf) = &self.settings.emf {
+        if let Some(emf) = &self.exporters.emf {
             let resource = &self.accounting.resource;
-            emf::lines(resource, batch, *emf, clock::now(), &mut |line| {
+            emf::lines(resource, batch, emf, clock::now(), &mut |line| {
                 let is_written = self.stdout.write(rustix::stdio::stdout(), line, end);
                 count(&mut self.lost, is_written, line);
             });
@@ -235,7 +235,7 @@ impl Inner {
 
         use super::export::ndjson;
 
-        if let Some(path) = self.settings.ndjson {
+        if let Some(path) = &self.exporters.ndjson {
             let mut line = Vec::new();
             ndjson::line(&self.accounting.resource, batch, &mut line);
             // Should it be a named pipe, nobody has to read from it.
@@ -253,7 +253,7 @@ impl Inner {
         use super::export::dogstatsd;
         use crate::shared::os::blocking;
 
-        if let Some(address) = self.settings.dogstatsd {
+        if let Some(address) = self.exporters.dogstatsd {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let family = blocking::family(address);
             let socket = net::socket_with(family, SocketType::DGRAM, flags, None);
@@ -314,41 +314,39 @@ mod tests {
     use async_io::Async;
     use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
 
-    use super::super::export::otlp::{Encoding, Otlp};
     use super::*;
     use crate::extension::io as driver;
-    use crate::extension::settings::InitType;
+    use crate::extension::settings::{InitType, Otlp};
     use crate::shared::http::{Expect, Limits, Reader};
 
-    fn state(settings: Settings) -> &'static State {
+    fn state(exporters: Exporters) -> &'static State {
         let accounting = Accounting::new(InitType::OnDemand, clock::now());
         let resource = Resource {
             function_name: "f".to_owned(),
             ..Resource::default()
         };
-        State::new(accounting, resource, settings, 60_000)
+        State::new(accounting, resource, exporters, 60_000)
     }
 
-    fn otlp_to(listener: &TcpListener) -> Settings {
+    fn otlp_to(listener: &TcpListener) -> Exporters {
         let address = listener.local_addr().unwrap();
-        Settings {
+        Exporters {
             otlp: Some(Otlp {
                 address,
-                authority: address.to_string().leak(),
-                target: ["/v1/metrics", "", ""],
-                encoding: Encoding::Json,
+                authority: address.to_string(),
+                target: "/v1/metrics".to_owned(),
                 headers: Vec::new(),
                 timeout_ms: 60_000,
                 attributes: Vec::new(),
             }),
-            ..Settings::default()
+            ..Exporters::default()
         }
     }
 
-    fn ndjson_to(path: &str) -> Settings {
-        Settings {
-            ndjson: Some(path.to_owned().leak()),
-            ..Settings::default()
+    fn ndjson_to(path: &str) -> Exporters {
+        Exporters {
+            ndjson: Some(path.to_owned()),
+            ..Exporters::default()
         }
     }
 
@@ -356,7 +354,7 @@ mod tests {
     fn receiver(
         listener: TcpListener,
         answers: &'static [&'static str],
-    ) -> std::thread::JoinHandle<Vec<String>> {
+    ) -> std::thread::JoinHandle<Vec<Vec<u8>>> {
         std::thread::spawn(move || {
             let exchange = |answer: &&str| {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -366,13 +364,15 @@ mod tests {
                     let count = stream.read(&mut bytes).unwrap();
                     assert_ne!(count, 0);
                     request.extend_from_slice(&bytes[..count]);
-                    let text = String::from_utf8_lossy(&request);
-                    if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    let mut windows = request.windows(4);
+                    if let Some(end) = windows.position(|window| window == b"\r\n\r\n") {
+                        let (head, body) = request.split_at(end + 4);
+                        let head = str::from_utf8(head).unwrap();
                         let (_, length) = head.split_once("Content-Length: ").unwrap();
                         let length: usize = length.lines().next().unwrap().parse().unwrap();
                         if length == body.len() {
                             stream.write_all(answer.as_bytes()).unwrap();
-                            return body.to_owned();
+                            return body.to_vec();
                         }
                     }
                 }
@@ -467,11 +467,9 @@ mod tests {
             requests
         });
         let bodies = requests.join().unwrap();
-        assert!(
-            bodies
-                .iter()
-                .all(|body| body.contains("dropped_deliveries"))
-        );
+        let name = b"bantam.telemetry.dropped_deliveries";
+        let has_name = |body: &Vec<u8>| body.windows(name.len()).any(|window| window == name);
+        assert!(bodies.iter().all(has_name));
     }
 
     #[test]
@@ -553,7 +551,7 @@ mod tests {
         assert!(100 < bytes);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
-        state.inner.borrow_mut().settings = Box::leak(Box::new(ndjson_to(file.to_str().unwrap())));
+        state.inner.borrow_mut().exporters = Box::leak(Box::new(ndjson_to(file.to_str().unwrap())));
         state.export(true);
         let written = std::fs::read_to_string(&file).unwrap();
         for (name, value) in [("dropped_records", 1), ("dropped_bytes", bytes)] {
@@ -590,7 +588,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_put_back_holds_up_nothing() {
-        let state = state(Settings::default());
+        let state = state(Exporters::default());
         let future = clock::now().0 + 3_600_000;
         state.inner.borrow_mut().exported_at_ms = future;
         state.export(false);
@@ -599,7 +597,7 @@ mod tests {
 
     #[test]
     fn what_is_no_batch_is_a_delivery_that_was_lost() {
-        let state = state(Settings::default());
+        let state = state(Exporters::default());
         state.batch(b"nonsense");
         let expected = [("dropped_deliveries", 1.0), ("dropped_bytes", 8.0)];
         assert_eq!(state.figures(), expected);

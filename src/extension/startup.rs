@@ -14,7 +14,7 @@ use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 
 use super::api::{self, AfterRegister, AfterSubscribe, Registered, Request};
 use crate::extension::panic::Resumed;
-use crate::extension::settings::{Config, InitType};
+use crate::extension::settings::{InitType, Settings};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
@@ -28,7 +28,7 @@ use crate::shared::os::{self, Instant};
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
     pub(super) endpoint: &'a Endpoint,
-    pub(super) config: Config,
+    pub(super) settings: Settings,
     pub(super) registered: Registered,
     /// Whether INVOKE events will come.
     pub(super) with_invoke: bool,
@@ -53,7 +53,7 @@ impl<'a> Ready<'a> {
     pub(super) fn new(endpoint: &'a Endpoint, init_type: InitType, now: Instant) -> Self {
         Self {
             endpoint,
-            config: Config::default(),
+            settings: Settings::default(),
             registered: Registered::default(),
             with_invoke: init_type != InitType::ManagedInstances,
             stream: None,
@@ -72,7 +72,7 @@ impl<'a> Ready<'a> {
     pub(super) fn start(
         &mut self,
         name: &str,
-        read_config: &dyn Fn() -> Config,
+        read_settings: &dyn Fn() -> Settings,
         now: fn() -> Instant,
     ) {
         let mut failures = 0;
@@ -89,8 +89,8 @@ impl<'a> Ready<'a> {
             }
         };
         self.registered_at = now();
-        self.config = read_config();
-        if let Some((listener, port)) = bind(self.config.port)
+        self.settings = read_settings();
+        if let Some((listener, port)) = bind(self.settings.port)
             && self.subscribe(port)
         {
             self.listener = Some((listener, port));
@@ -107,8 +107,8 @@ impl<'a> Ready<'a> {
     }
 
     /// Takes up where an earlier program of this process panicked: it is registered, and asked.
-    pub(super) fn resume(&mut self, resumed: Resumed, read_config: &dyn Fn() -> Config) {
-        self.config = read_config();
+    pub(super) fn resume(&mut self, resumed: Resumed, read_settings: &dyn Fn() -> Settings) {
+        self.settings = read_settings();
         self.next = api::next(self.endpoint, &resumed.identifier);
         self.registered.identifier = resumed.identifier;
         // The subscription stands, and delivers to the port of then.

@@ -13,12 +13,13 @@ use futures_lite::{AsyncWriteExt as _, future};
 
 use crate::extension::clock::{self, Instant};
 use crate::extension::export::otlp::queue::{Dropped, Encoded, Queue};
-use crate::extension::export::otlp::response as otlp_answer;
+use crate::extension::export::otlp::response::rejected_points;
 use crate::extension::export::otlp::retry::{self, Backoff, Verdict};
-use crate::extension::export::otlp::{self, Otlp};
+use crate::extension::export::otlp::{self, CONTENT_TYPE};
 use crate::extension::io::{self as driver, Notify, ReadError};
 use crate::extension::log;
 use crate::extension::metric::{Batch, Resource};
+use crate::extension::settings::Otlp;
 use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
@@ -60,7 +61,7 @@ impl Delivery {
     /// Adds a batch to what is to be sent.
     pub(in crate::extension) fn push(&self, resource: &Resource, batch: &Batch) {
         if let Some(otlp) = self.otlp.get()
-            && let Some(body) = otlp::encode(otlp.encoding, resource, &otlp.attributes, batch)
+            && let Some(body) = otlp::encode(resource, &otlp.attributes, batch)
         {
             self.outbox.borrow_mut().queue.push(Encoded {
                 body,
@@ -152,7 +153,7 @@ impl Delivery {
             let answer = send(otlp, &batch.body, timeout).await;
             let retry_after = answer.head().field("Retry-After");
             let verdict = retry::verdict(answer.status(), retry_after, clock::now());
-            self.sent(otlp, verdict, answer.body());
+            self.sent(verdict, answer.body());
         }
     }
 
@@ -165,7 +166,7 @@ impl Delivery {
     }
 
     /// Does what the verdict says about the batch that was being sent.
-    fn sent(&self, otlp: &Otlp, verdict: Verdict, body: &[u8]) {
+    fn sent(&self, verdict: Verdict, body: &[u8]) {
         let outbox = &mut *self.outbox.borrow_mut();
         let Some(batch) = outbox.in_flight.take() else {
             return;
@@ -173,7 +174,7 @@ impl Delivery {
         match verdict {
             Verdict::Delivered => {
                 outbox.backoff.succeeded();
-                let rejected = otlp_answer::rejected(otlp.encoding, body).min(batch.points);
+                let rejected = rejected_points(body).min(batch.points);
                 outbox.queue.rejected(rejected);
             }
             Verdict::Retry { after_ms } => {
@@ -244,8 +245,8 @@ async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
 
 async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> Result<(), ReadError> {
     let mut head = Vec::with_capacity(256);
-    let mut writer = HeadWriter::request(&mut head, "POST", &otlp.target, otlp.authority)
-        .field("Content-Type", otlp.encoding.content_type().as_bytes())
+    let mut writer = HeadWriter::request(&mut head, "POST", &[&otlp.target], &otlp.authority)
+        .field("Content-Type", CONTENT_TYPE.as_bytes())
         .field("Connection", b"close");
     for (name, value) in &otlp.headers {
         writer = writer.field(name, value.as_bytes());

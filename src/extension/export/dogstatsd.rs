@@ -4,7 +4,8 @@
 //! as of version 1.1 of the protocol. There are no timestamps: an agent does not aggregate what has
 //! one, so the counts of two environments in the same second would replace each other.
 
-use super::{VALUE_SCALE, number, values};
+use super::json::number;
+use super::values;
 use crate::extension::metric::{Batch, Kind, Point, Resource};
 use crate::shared::text::push;
 
@@ -36,7 +37,7 @@ pub(in crate::extension) fn datagrams(
     }
 }
 
-/// Gives each line of a point to `each`: as many values as fit a datagram with name and tags.
+/// Gives each line of a point to `each`, with as many values as fit a datagram beside name and tags.
 fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
     let mut end = Vec::new();
     push(
@@ -53,7 +54,7 @@ fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
     for value in values(point) {
         let before = line.len();
         push(&mut line, ":");
-        number(value, VALUE_SCALE, &mut line);
+        number(value, &mut line);
         let is_full = DATAGRAM_BYTES_MAX < line.len() + end.len();
         if before == 0 || is_full {
             let value = line.split_off(before);

@@ -8,61 +8,52 @@
 
 use std::borrow::Cow;
 
-use super::{Entries, VALUE_SCALE, comma, key, list, member, next, number, numbers, series};
+use super::json::{comma, key, member, number, numbers};
+use super::{next, series};
 use crate::extension::metric::{Batch, Metric, Point, Resource, Unit};
-use crate::shared::json;
-use crate::shared::text::{crop, push, push_decimal};
+use crate::shared::json::{Charset, write_str};
+use crate::shared::text::{push, push_decimal};
 use crate::shared::time::EpochMs;
 
-/// What can be chosen about the lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The settings of EMF.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::extension) struct Emf {
     /// One that [`is_namespace`].
-    pub(in crate::extension) namespace: &'static str,
-    /// Those that [`are_dimensions`]: names of fields of the resource and of attributes of points.
+    pub(in crate::extension) namespace: String,
+    /// The dimension sets, of names that are in [`DIMENSIONS`].
     ///
-    /// On a line without one of a set's names the set goes without it; sets that become equal are
+    /// On a line without one of a set's names the set goes without it. Sets that become equal are
     /// written once, and a set that loses all its names is not written if there is another.
-    pub(in crate::extension) dimensions: &'static str,
+    pub(in crate::extension) dimensions: Vec<Vec<&'static str>>,
 }
 
-#[cfg(test)]
-impl Default for Emf {
-    fn default() -> Self {
-        Self {
-            namespace: NAMESPACE,
-            dimensions: DIMENSIONS,
-        }
-    }
-}
-
-/// Gives each line of `batch` to `each`, with its line end: one `write` a line.
+/// Gives each line of `batch` to `each`, with its line end.
 ///
 /// Points with different attributes are on different lines, because a dimension has one value on
-/// a line. A name is at most once on a line, and a line is bounded in metrics and bytes.
+/// a line. A name stands once on a line, and a line is bounded in metrics and bytes.
 pub(in crate::extension) fn lines(
     resource: &Resource,
     batch: &Batch,
-    settings: Emf,
+    settings: &Emf,
     now: EpochMs,
     each: &mut dyn FnMut(&[u8]),
 ) {
     let mut left = series(batch);
-    // Each turn writes a line, of the first point that is left and those with its attributes.
+    // Each turn writes a line of the first point that is left and the others with its attributes.
     while let Some(first) = next(&left) {
         let mut members = Members {
             names: vec!["_aws"],
-            // What ends the object `_aws`.
+            // The end of the object `_aws`.
             bytes: b"}".to_vec(),
         };
-        members.add_dimensions(resource, first, settings);
+        members.add_dimensions(resource, first, &settings.dimensions);
         let mut line = Vec::new();
         push(&mut line, "{\"_aws\":{\"Timestamp\":");
         push_decimal(&mut line, timestamp(EpochMs(batch.end_ms), now).0);
         push(&mut line, ",\"CloudWatchMetrics\":[{");
-        member("Namespace", settings.namespace, &mut line);
+        member("Namespace", &settings.namespace, &mut line);
         key("Dimensions", &mut line);
-        dimension_sets(settings.dimensions, &members.names, &mut line);
+        write_sets(&settings.dimensions, &members.names, &mut line);
         key("Metrics", &mut line);
         push(&mut line, "[");
         members.add_properties(batch, first);
@@ -92,17 +83,16 @@ pub(in crate::extension) fn lines(
     }
 }
 
-/// What a line has behind its directive.
+/// The members of a line behind its directive.
 #[derive(Debug)]
 struct Members<'a> {
-    /// The names that no metric may have.
+    /// The names that are taken, which no metric may have.
     names: Vec<&'a str>,
     bytes: Vec<u8>,
 }
 
 impl<'a> Members<'a> {
     /// Adds a member, unless its name is taken.
-    #[inline(never)]
     fn add(&mut self, name: &'a str, value: &str) {
         if !self.names.contains(&name) {
             self.names.push(name);
@@ -110,9 +100,13 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Adds what may be the target of a dimension.
-    #[inline(never)]
-    fn add_dimensions(&mut self, resource: &Resource, point: &'a Point, settings: Emf) {
+    /// Adds the members that dimensions can name.
+    fn add_dimensions(
+        &mut self,
+        resource: &Resource,
+        point: &'a Point,
+        sets: &[Vec<&'static str>],
+    ) {
         let attributes = &point.attributes;
         let mut add = |name| {
             let attribute = attributes.iter().find(|(key, _)| *key == name);
@@ -120,30 +114,28 @@ impl<'a> Members<'a> {
                 Some((_, value)) => Cow::Borrowed(value.as_str()),
                 None => resource.get(name),
             };
-            // "key … value … ASCII, non-blank"
+            // The value of a dimension is ASCII and not blank.
             let ascii = |c| if matches!(c, ' '..='~') { c } else { '?' };
-            let mut text = String::new();
-            for c in value.chars().take(DIMENSION_VALUE_BYTES_MAX) {
-                text.push(ascii(c));
-            }
-            if !text.trim_ascii().is_empty() {
-                self.add(name, &text);
+            let value = value.chars().take(DIMENSION_VALUE_BYTES_MAX);
+            let value: String = value.map(ascii).collect();
+            if !value.trim_ascii().is_empty() {
+                self.add(name, &value);
             }
         };
         FIRST.iter().for_each(|name| add(name));
         attributes.iter().for_each(|(name, _)| add(name));
-        sets(settings.dimensions).for_each(|set| list(set).for_each(&mut add));
+        sets.iter().flatten().for_each(|name| add(name));
     }
 
-    /// Adds what is not a dimension, and leaves a name to the metric that has it.
-    #[inline(never)]
+    /// Adds the properties, but none with the name of a metric of this line.
     fn add_properties(&mut self, batch: &'a Batch, first: &Point) {
         for (name, value) in &batch.properties {
             let mut points = batch.points.iter();
             let is_metric =
                 |point: &Point| point.metric.name == *name && point.attributes == first.attributes;
             if !points.any(is_metric) {
-                self.add(name, crop(value, PROPERTY_BYTES_MAX));
+                let end = value.floor_char_boundary(PROPERTY_BYTES_MAX);
+                self.add(name, value.get(..end).unwrap_or_default());
             }
         }
     }
@@ -158,74 +150,67 @@ fn cell(metric: &Metric, values: &[f64], directive: &mut Vec<u8>, members: &mut 
     push(directive, "}");
     key(metric.name, members);
     match values {
-        [value] => number(*value, VALUE_SCALE, members),
+        [value] => number(*value, members),
         values => numbers(values, members),
     }
 }
 
-/// Whether `text` is a namespace: 1 to 256 of `[a-zA-Z0-9 ._#:/-]`, not blank.
+/// Whether `text` is a namespace: 1 to 256 of `[a-zA-Z0-9 ._#:/-]`, not blank, and not one of
+/// AWS's own.
 pub(in crate::extension) fn is_namespace(text: &str) -> bool {
     text.len() <= NAMESPACE_BYTES_MAX
         && !text.trim_ascii().is_empty()
+        && !text.starts_with("AWS/")
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b" ._#:/-".contains(&byte))
 }
 
-/// Whether `text` is the name of a dimension: 1 to 250 printable ASCII characters, not blank, the
-/// first not a colon. <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
-pub(super) fn is_dimension(text: &str) -> bool {
-    text.len() <= DIMENSION_NAME_BYTES_MAX
-        && !text.trim_ascii().is_empty()
-        && !text.starts_with(':')
-        && text != "_aws"
-        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-/// Dimension sets: names between commas, sets between semicolons. A set with no name is a metric
-/// without dimensions.
-fn sets(text: &str) -> Entries<'_> {
-    Entries {
-        rest: Some(text),
-        separator: b';',
+/// Reads dimension sets: names between commas, sets between semicolons. A set without a name is a
+/// metric without dimensions. `None` if a name is not in [`DIMENSIONS`].
+pub(in crate::extension) fn dimension_sets(text: &str) -> Option<Vec<Vec<&'static str>>> {
+    let mut sets = Vec::new();
+    for names in text.split(';') {
+        let mut set = Vec::new();
+        for name in names.split(',').map(str::trim_ascii) {
+            if name.is_empty() {
+                continue;
+            }
+            let known = DIMENSIONS.iter().find(|known| **known == name)?;
+            if !set.contains(known) {
+                set.push(*known);
+            }
+        }
+        sets.push(set);
     }
-}
-
-/// Whether `text` holds dimension sets.
-pub(in crate::extension) fn are_dimensions(text: &str) -> bool {
-    sets(text).all(|set| list(set).count() <= DIMENSION_SET_MAX && list(set).all(is_dimension))
+    Some(sets)
 }
 
 /// Writes the sets with those of their names that are members of the line.
-#[inline(never)]
-pub(in crate::extension) fn dimension_sets(text: &str, names: &[&str], out: &mut Vec<u8>) {
-    push(out, "[");
-    // Where they stand.
-    let mut written: Vec<(usize, usize)> = Vec::new();
-    for set in sets(text) {
-        let before = out.len();
-        comma(out);
-        let start = out.len();
-        push(out, "[");
-        let mut has_lost = false;
-        for (index, name) in list(set).enumerate() {
-            if !names.contains(&name) {
-                has_lost = true;
-            } else if list(set).take(index).all(|other| other != name) {
-                comma(out);
-                json::write_str(name, json::Charset::Ascii, out);
-            }
-        }
-        push(out, "]");
-        let has_lost_all = has_lost && out.ends_with(b"[]");
-        let is_same = |(a, b): &(usize, usize)| out.get(*a..*b) == out.get(start..);
-        if has_lost_all || written.iter().any(is_same) {
-            out.truncate(before);
-        } else {
-            written.push((start, out.len()));
+fn write_sets(sets: &[Vec<&'static str>], names: &[&str], out: &mut Vec<u8>) {
+    let mut written: Vec<Vec<&str>> = Vec::new();
+    for set in sets {
+        let mut present = set.clone();
+        present.retain(|name| names.contains(name));
+        let has_lost_all = present.is_empty() && !set.is_empty();
+        if !has_lost_all && !written.contains(&present) {
+            written.push(present);
         }
     }
-    push(out, if written.is_empty() { "[]]" } else { "]" });
+    if written.is_empty() {
+        written.push(Vec::new());
+    }
+    push(out, "[");
+    for set in written {
+        comma(out);
+        push(out, "[");
+        for name in set {
+            comma(out);
+            write_str(name, Charset::Ascii, out);
+        }
+        push(out, "]");
+    }
+    push(out, "]");
 }
 
 /// The time of a line: `end` if `CloudWatch` accepts it, else `now`. A clock that was put right
@@ -245,12 +230,22 @@ const fn unit(unit: Unit) -> &'static str {
     }
 }
 
-/// The namespace without settings.
-pub(in crate::extension) const NAMESPACE: &str = "Bantam";
-
-/// The sets without settings: one metric a function, and for cold starts one more for each kind
-/// seen.
-pub(in crate::extension) const DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
+/// The names that dimensions can have: the fields of the resource and the attributes of points.
+pub(in crate::extension) const DIMENSIONS: [&str; 13] = [
+    "function_name",
+    "function_version",
+    "function_arn",
+    "account_id",
+    "region",
+    "memory_mb",
+    "instance_id",
+    "service_name",
+    "cold_start_kind",
+    "dropped_by",
+    "error_type",
+    "estimated",
+    "shutdown_reason",
+];
 
 /// The dimensions that stand first on a line.
 const FIRST: &[&str] = &["function_name", "function_version"];
@@ -264,14 +259,8 @@ const ARRAY_VALUES_MAX: usize = 100;
 /// Bytes of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 256;
 
-/// Bytes of the name of a dimension.
-const DIMENSION_NAME_BYTES_MAX: usize = 250;
-
 /// Bytes of the value of a dimension.
 const DIMENSION_VALUE_BYTES_MAX: usize = 1_024;
-
-/// Names in a dimension set.
-const DIMENSION_SET_MAX: usize = 30;
 
 /// Bytes of the value of a property; ours are ids of under 200.
 const PROPERTY_BYTES_MAX: usize = 1_024;
@@ -298,7 +287,7 @@ mod tests {
 
     const NOW: EpochMs = EpochMs(1_781_000_000_500);
 
-    fn all(resource: &Resource, batch: &Batch, settings: Emf, now: EpochMs) -> Vec<Vec<u8>> {
+    fn all(resource: &Resource, batch: &Batch, settings: &Emf, now: EpochMs) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         lines(resource, batch, settings, now, &mut |line| {
             all.push(line.to_vec());
@@ -306,19 +295,20 @@ mod tests {
         all
     }
 
-    type Sets<'a> = &'a [&'a [&'a str]];
-
-    fn settings(sets: Sets<'_>) -> Emf {
-        let sets: Vec<String> = sets.iter().map(|set| set.join(",")).collect();
+    fn emf(dimensions: &str) -> Emf {
         Emf {
-            dimensions: sets.join(";").leak(),
-            ..Emf::default()
+            namespace: "Bantam".to_owned(),
+            dimensions: dimension_sets(dimensions).unwrap(),
         }
+    }
+
+    fn usual() -> Emf {
+        emf("function_name;function_name,cold_start_kind")
     }
 
     #[test]
     fn one_line_for_each_set_of_attributes() {
-        let lines = all(&samples::resource(), &samples::batch(), Emf::default(), NOW);
+        let lines = all(&samples::resource(), &samples::batch(), &usual(), NOW);
         let lines: Vec<String> = lines
             .into_iter()
             .map(|line| String::from_utf8(line).unwrap())
@@ -354,41 +344,63 @@ mod tests {
 
     #[test]
     fn sets_are_written_with_the_names_that_a_line_has() {
-        let table: [(Sets<'_>, Sets<'_>); 9] = [
-            (&[&["function_name"]], &[&["function_name"]]),
-            (&[&[]], &[&[]]),
-            (&[&[], &["region"]], &[&[], &["region"]]),
-            (&[&["region", "error_type"]], &[&["region", "error_type"]]),
+        let table = [
+            ("function_name", "function_name"),
+            ("", ""),
+            (";region", ";region"),
+            ("region,error_type", "region,error_type"),
+            ("region,cold_start_kind;region", "region"),
+            ("cold_start_kind;region", "region"),
+            ("cold_start_kind;estimated", ""),
             (
-                &[&["region", "cold_start_kind"], &["region"]],
-                &[&["region"]],
-            ),
-            (&[&["cold_start_kind"], &["region"]], &[&["region"]]),
-            (&[&["cold_start_kind"], &["unknown"]], &[&[]]),
-            (&[&["errors"], &["request_id"]], &[&[]]),
-            (
-                &[&[
-                    "account_id",
-                    "instance_id",
-                    "memory_mb",
-                    "function_arn",
-                    "service_name",
-                ]],
-                &[&["account_id", "instance_id", "memory_mb", "function_arn"]],
+                "account_id,instance_id,memory_mb,function_arn,service_name",
+                "account_id,instance_id,memory_mb,function_arn",
             ),
         ];
         let mut batch = samples::batch();
         batch.points = vec![point(&ERRORS, &[("error_type", "x")], &[1.0])];
         for (sets, expected) in table {
-            let lines = all(&samples::resource(), &batch, settings(sets), NOW);
+            let lines = all(&samples::resource(), &batch, &emf(sets), NOW);
             let checked = check(&lines[0], NOW.0);
-            let names: Vec<Vec<&str>> = checked
+            let sets: Vec<String> = checked
                 .dimensions
                 .iter()
-                .map(|set| set.iter().map(|(name, _)| name.as_str()).collect())
+                .map(|set| {
+                    let names: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
+                    names.join(",")
+                })
                 .collect();
-            assert_eq!(names, expected, "{sets:?}");
+            assert_eq!(sets.join(";"), expected);
         }
+    }
+
+    #[test]
+    fn dimension_sets_are_of_known_names() {
+        let table: [(&str, Option<&[&[&str]]>); 8] = [
+            ("region", Some(&[&["region"]])),
+            (
+                " region , function_name ;region",
+                Some(&[&["region", "function_name"], &["region"]]),
+            ),
+            ("region,region", Some(&[&["region"]])),
+            ("", Some(&[&[]])),
+            (";", Some(&[&[], &[]])),
+            (";region", Some(&[&[], &["region"]])),
+            ("functionname", None),
+            ("region,_aws", None),
+        ];
+        for (text, expected) in table {
+            let expected = expected.map(|sets| {
+                let sets = sets.iter().map(|set| set.to_vec());
+                sets.collect::<Vec<_>>()
+            });
+            assert_eq!(dimension_sets(text), expected, "{text}");
+        }
+        // A resource has a value for each name that is not an attribute.
+        let mut resource = samples::resource();
+        resource.service_name = "s".to_owned();
+        let known = |name: &&&str| !resource.get(name).is_empty();
+        assert_eq!(DIMENSIONS.iter().filter(known).count(), 8);
     }
 
     #[test]
@@ -400,7 +412,7 @@ mod tests {
             point(&INVOCATIONS, &[], &[1.0]),
             point(&DURATION, &[], &[7.0]),
         ];
-        let lines = all(&samples::resource(), &batch, Emf::default(), NOW);
+        let lines = all(&samples::resource(), &batch, &usual(), NOW);
         let found: Vec<_> = lines
             .iter()
             .map(|line| check(line, NOW.0).metrics)
@@ -433,7 +445,7 @@ mod tests {
                 .map(|metric| point(metric, &[], &values))
                 .collect();
             batch.properties[0].1 = "\u{1}".repeat(1_000_000);
-            let lines = all(&samples::resource(), &batch, Emf::default(), NOW);
+            let lines = all(&samples::resource(), &batch, &usual(), NOW);
             let found: Vec<_> = lines
                 .iter()
                 .map(|line| check(line, NOW.0).metrics.len())
@@ -467,10 +479,7 @@ mod tests {
             point(&DURATION, &[], &[f64::NAN]),
             point(&DURATION, &[], &[]),
         ];
-        assert_eq!(
-            all(&samples::resource(), &batch, Emf::default(), NOW).len(),
-            0
-        );
+        assert_eq!(all(&samples::resource(), &batch, &usual(), NOW).len(), 0);
     }
 
     /// Names that a metric cannot have because something else on its line has it.
@@ -492,7 +501,7 @@ mod tests {
                 || attributes.any(|(key, value)| *key == name && value.chars().any(|c| c != ' '));
             for value in values(point).into_iter().filter(|_| !is_taken) {
                 let mut text = Vec::new();
-                number(value, VALUE_SCALE, &mut text);
+                number(value, &mut text);
                 let rounded = std::str::from_utf8(&text).unwrap().parse().unwrap();
                 expected.entry(name.to_owned()).or_default().push(rounded);
             }
@@ -503,32 +512,17 @@ mod tests {
     #[test]
     fn whatever_a_batch_holds_every_line_is_emf_and_no_value_is_lost() {
         let mut random = Random(3);
-        let names = [
-            "function_name",
-            "region",
-            "cold_start_kind",
-            "error_type",
-            "memory_mb",
-            "instance_id",
-            "service_name",
-            "unknown",
-            "errors",
-            "phase",
-        ];
         for round in 0..500 {
             let (resource, batch) = (random.resource(), random.batch());
             let sets: Vec<String> = (0..random.below(4))
                 .map(|_| {
-                    let set: Vec<&str> =
-                        names.into_iter().filter(|_| random.below(4) == 0).collect();
+                    let mut set = DIMENSIONS.to_vec();
+                    set.retain(|_| random.below(4) == 0);
                     set.join(",")
                 })
                 .collect();
-            let emf = Emf {
-                dimensions: sets.join(";").leak(),
-                ..Emf::default()
-            };
-            let checked: Vec<Checked> = all(&resource, &batch, emf, NOW)
+            let emf = emf(&sets.join(";"));
+            let checked: Vec<Checked> = all(&resource, &batch, &emf, NOW)
                 .iter()
                 .map(|line| check(line, NOW.0))
                 .collect();

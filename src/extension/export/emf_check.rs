@@ -314,16 +314,15 @@ mod tests {
             function_name: "f".to_owned(),
             ..Resource::default()
         };
+        let dimensions = emf::dimension_sets("function_name;function_name,cold_start_kind");
+        let emf = Emf {
+            namespace: "Bantam".to_owned(),
+            dimensions: dimensions.unwrap(),
+        };
         let mut lines = Vec::new();
-        emf::lines(
-            &resource,
-            &batch,
-            Emf::default(),
-            EpochMs(NOW_MS),
-            &mut |line| {
-                lines.push(check(line, NOW_MS));
-            },
-        );
+        emf::lines(&resource, &batch, &emf, EpochMs(NOW_MS), &mut |line| {
+            lines.push(check(line, NOW_MS));
+        });
         let mut expected = check(REFERENCE.as_bytes(), NOW_MS);
         assert_eq!(lines.len(), 1);
         for checked in lines.iter_mut().chain([&mut expected]) {

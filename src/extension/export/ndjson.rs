@@ -1,6 +1,7 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
-use super::{comma, key, member, numbers, values};
+use super::json::{comma, key, member, numbers};
+use super::values;
 use crate::extension::metric::{Batch, Kind, Resource, Unit};
 use crate::shared::text::{push, push_decimal};
 

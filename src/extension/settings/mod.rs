@@ -1,16 +1,22 @@
-//! What the environment tells the extension, read once.
+//! The settings of the extension, out of environment variables.
 //!
-//! An extension gets fewer variables than the function:
+//! Pure: the variables are an argument. A bad value never stops the extension: it falls back to its
+//! default, and a warning says so. An extension gets fewer variables than the function:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-extensions-api-lifecycle>.
 
-pub(super) mod exporters;
+mod exporters;
 mod otlp;
+mod reader;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
+pub(super) use self::exporters::Exporters;
+pub(super) use self::otlp::Otlp;
+use self::reader::Reader;
+pub(super) use self::reader::Variables;
 use crate::extension::metric::Resource;
-use crate::shared::http::decimal;
+use crate::shared::digits::decimal;
 
 /// How the environment came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +27,22 @@ pub(super) enum InitType {
     ManagedInstances,
 }
 
-/// Settings of the extension itself; those of the exporters are theirs.
+/// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Config {
+pub(super) struct Settings {
     /// `BANTAM_TELEMETRY_PORT`: where the platform is to send telemetry.
     pub(super) port: u16,
     /// `BANTAM_INTERVAL_MS`: how often warm figures are exported.
     pub(super) interval_ms: u64,
-    /// What the figures belong to, as far as the environment says.
+    pub(super) exporters: Exporters,
+    /// The function, as far as variables describe it.
     pub(super) resource: Resource,
-    /// What was wrong with the settings, for the log.
+    /// Lines for the log about values that are not taken.
     pub(super) warnings: Vec<String>,
 }
 
 impl InitType {
-    /// Reads `AWS_LAMBDA_INITIALIZATION_TYPE`; anything unknown is the usual kind.
+    /// Reads `AWS_LAMBDA_INITIALIZATION_TYPE`; an unknown value is the usual type.
     pub(super) fn parse(value: Option<&str>) -> Self {
         match value {
             Some("provisioned-concurrency") => Self::ProvisionedConcurrency,
@@ -46,157 +53,143 @@ impl InitType {
     }
 }
 
-impl Config {
-    /// Reads the settings through `lookup`. A bad value falls back to its default.
-    #[inline(never)]
-    pub(super) fn read(lookup: Lookup<'_>) -> Self {
-        let mut reader = Reader::new(lookup);
-        let port = reader.quoted("BANTAM_TELEMETRY_PORT", PORT, |value| {
-            let port = decimal(value.as_bytes()).unwrap_or_default();
-            (1..=65_535).contains(&port) && port != RUNTIME_API_PORT
-        });
-        let interval_ms = reader.quoted("BANTAM_INTERVAL_MS", INTERVAL_MS, |value| {
-            decimal(value.as_bytes()).is_some_and(|ms| ms <= INTERVAL_MS_MAX)
-        });
+impl Settings {
+    pub(super) fn read(variables: &Variables) -> Self {
+        let mut reader = Reader::new(variables);
+        let port = reader.parsed(
+            "BANTAM_TELEMETRY_PORT",
+            &|value| {
+                let port = u16::try_from(decimal(value.as_bytes())?).ok();
+                port.filter(|port| ![0, RUNTIME_API_PORT].contains(port))
+            },
+            "a port from 1 to 65535 other than 9001",
+            &PORT.to_string(),
+        );
+        let interval_ms = reader.parsed(
+            "BANTAM_INTERVAL_MS",
+            &|value| decimal(value.as_bytes()).filter(|ms| *ms <= INTERVAL_MS_MAX),
+            "a number of milliseconds up to 86400000",
+            &INTERVAL_MS.to_string(),
+        );
         let text = |name: &str| reader.text(name).unwrap_or_default().to_owned();
         let memory_mb = decimal(text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").as_bytes());
-        let resource = Resource {
+        let mut resource = Resource {
             function_name: text("AWS_LAMBDA_FUNCTION_NAME"),
             function_version: text("AWS_LAMBDA_FUNCTION_VERSION"),
             region: text("AWS_REGION"),
             memory_mb: memory_mb.and_then(|mb| u32::try_from(mb).ok()),
+            service_name: text("OTEL_SERVICE_NAME"),
             ..Resource::default()
         };
-        let number = |text: &str| decimal(text.as_bytes()).unwrap_or_default();
+        let exporters = Exporters::read(&mut reader, &mut resource.service_name);
+        reader.warn_of_unknown();
         Self {
-            port: u16::try_from(number(port)).unwrap_or_default(),
-            interval_ms: number(interval_ms),
+            port: port.unwrap_or(PORT),
+            interval_ms: interval_ms.unwrap_or(INTERVAL_MS),
+            exporters,
             resource,
             warnings: reader.warnings,
         }
     }
 }
 
-/// Answers the name of a variable with its value, which is kept as long as the process lives.
-pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
-
-/// Reads variables and collects what is wrong with them.
-pub(super) struct Reader<'a> {
-    lookup: Lookup<'a>,
-    pub(super) warnings: Vec<String>,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) const fn new(lookup: Lookup<'a>) -> Self {
-        Self {
-            lookup,
-            warnings: Vec::new(),
-        }
-    }
-
-    /// The value of a variable, trimmed; an empty one counts as absent.
-    pub(super) fn text(&self, name: &str) -> Option<&'static str> {
-        let value = (self.lookup)(name)?.trim_ascii();
-        (!value.is_empty()).then_some(value)
-    }
-
-    /// The value of a variable. Instead of one that is not good, its default, and a warning: the
-    /// name and `why`.
-    pub(super) fn value(
-        &mut self,
-        name: &str,
-        default: &'static str,
-        is_good: fn(&str) -> bool,
-        why: &[&str],
-    ) -> &'static str {
-        match self.text(name) {
-            Some(value) if is_good(value) => value,
-            Some(_) => {
-                self.warn(&[name, &why.concat()]);
-                default
-            }
-            None => default,
-        }
-    }
-
-    /// The value of a variable that holds no secret: the warning says it.
-    #[inline(never)]
-    fn quoted(
-        &mut self,
-        name: &str,
-        default: &'static str,
-        is_good: fn(&str) -> bool,
-    ) -> &'static str {
-        let value = self.text(name).unwrap_or_default();
-        let why = [" is \"", value, "\", using ", default];
-        self.value(name, default, is_good, &why)
-    }
-
-    pub(super) fn warn(&mut self, parts: &[&str]) {
-        self.warnings.push(parts.concat());
-    }
-}
-
-/// The name to register under: the base name of the file, exactly, or the platform takes the
-/// caller for another extension and waits for this one until the init phase fails.
+/// The name to register under: exactly the base name of the file. With another one the platform
+/// takes the caller for another extension, and waits for this one until the init phase fails.
 pub(super) fn name(argv0: &OsStr) -> String {
     let mut parts = argv0.as_bytes().rsplit(|byte| *byte == b'/');
     String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned()
 }
 
 /// A port that no known extension, sidecar or local tool uses.
-const PORT: &str = "4243";
+const PORT: u16 = 4_243;
 
-/// Taken by the platform on every environment.
-const RUNTIME_API_PORT: u64 = 9_001;
+/// Taken by the platform in every environment.
+const RUNTIME_API_PORT: u16 = 9_001;
 
-const INTERVAL_MS: &str = "60000";
+const INTERVAL_MS: u64 = 60_000;
 
 /// A day, which no environment but a Managed Instance lives.
 const INTERVAL_MS_MAX: u64 = 86_400_000;
+
+/// Variables for tests.
+#[cfg(test)]
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    let pairs = pairs.iter();
+    Variables::of(pairs.map(|(name, value)| ((*name).into(), (*value).into())))
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Config {
-        Config::read(&|name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| &*(*value).to_owned().leak())
-        })
+    fn read(pairs: &[(&str, &str)]) -> Settings {
+        Settings::read(&variables(pairs))
     }
 
     #[test]
     fn bad_values_fall_back_with_a_warning() {
-        let config = read(&[
+        let settings = read(&[
             ("BANTAM_TELEMETRY_PORT", "9001"),
             ("BANTAM_INTERVAL_MS", "-1"),
+            ("BANTAM_TELEMETRY_PROTOCOL", "tcp"),
         ]);
-        assert_eq!((config.port, config.interval_ms), (4_243, 60_000));
-        assert_eq!(config.warnings.len(), 2);
-        let config = read(&[("BANTAM_INTERVAL_MS", "18446744073709551615")]);
-        assert_eq!((config.interval_ms, config.warnings.len()), (60_000, 1));
+        assert_eq!((settings.port, settings.interval_ms), (4_243, 60_000));
+        let expected = [
+            "BANTAM_TELEMETRY_PORT is \"9001\", expected a port from 1 to 65535 other than 9001: \
+             using 4243",
+            "BANTAM_INTERVAL_MS is \"-1\", expected a number of milliseconds up to 86400000: \
+             using 60000",
+            "BANTAM_TELEMETRY_PROTOCOL is not a setting and changes nothing: did you mean \
+             BANTAM_TELEMETRY_PORT?",
+        ];
+        assert_eq!(settings.warnings, expected);
+        for value in ["86400001", "18446744073709551616", "x"] {
+            let settings = read(&[("BANTAM_INTERVAL_MS", value)]);
+            assert_eq!(
+                (settings.interval_ms, settings.warnings.len()),
+                (60_000, 1),
+                "{value}"
+            );
+        }
+        for value in ["0", "65536", "80x"] {
+            let settings = read(&[("BANTAM_TELEMETRY_PORT", value)]);
+            assert_eq!((settings.port, settings.warnings.len()), (4_243, 1));
+        }
     }
 
     #[test]
     fn good_values_are_taken() {
-        let config = read(&[
+        let settings = read(&[
             ("BANTAM_TELEMETRY_PORT", " 5000 "),
             ("BANTAM_INTERVAL_MS", "0"),
             ("AWS_LAMBDA_FUNCTION_NAME", "f"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("OTEL_SERVICE_NAME", "shop"),
         ]);
-        assert_eq!((config.port, config.interval_ms), (5_000, 0));
-        assert_eq!(config.resource.function_name, "f");
-        assert_eq!(config.resource.memory_mb, Some(128));
-        assert!(config.warnings.is_empty());
+        assert_eq!((settings.port, settings.interval_ms), (5_000, 0));
+        assert_eq!(settings.resource.function_name, "f");
+        assert_eq!(settings.resource.memory_mb, Some(128));
+        assert_eq!(settings.resource.service_name, "shop");
+        assert!(settings.warnings.is_empty());
     }
 
     #[test]
     fn the_name_is_the_base_name() {
         assert_eq!(name(OsStr::new("/opt/extensions/bantam")), "bantam");
         assert_eq!(name(OsStr::new("my-name")), "my-name");
+    }
+
+    /// The table of docs/extension.md lists every setting.
+    #[test]
+    fn settings_are_documented() {
+        let page = include_str!("../../../docs/extension.md");
+        for setting in reader::SETTINGS {
+            let is_ours = setting != "BANTAM_HANDLER_MODE";
+            let row = format!("\n| `{setting}` |");
+            assert_eq!(page.contains(&row), is_ours, "{setting}");
+        }
+        for name in crate::extension::export::emf::DIMENSIONS {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
     }
 }

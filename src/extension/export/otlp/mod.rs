@@ -1,12 +1,10 @@
-//! OTLP: the export request of a batch, in protobuf and in JSON.
+//! OTLP: the export request of a batch, in protobuf.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>, the messages:
 //! <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>.
-//! One walk over the messages serves both encodings: each field has its number for protobuf and
-//! its name for JSON, and a [`Document`] writes whichever it needs.
 //!
-//! Temporality is delta: there are many environments of a function and each can end without a
-//! word, so a sum since the start of one of them would be lost or counted twice.
+//! Temporality is delta: a function has many environments, and each can end without a word, so a sum
+//! since the start of one would be lost or counted twice.
 //!
 //! Names and units are those of the `FaaS` conventions where they have one,
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-metrics/>. The attribute `faas.trigger`,
@@ -17,103 +15,57 @@ pub(in crate::extension) mod queue;
 pub(in crate::extension) mod response;
 pub(in crate::extension) mod retry;
 
-use std::net::SocketAddr;
-
-use self::message::{Document, Group, Width};
+use self::message::Message;
 use super::{next, series};
 use crate::extension::metric::{Batch, Kind, Metric, Point, Resource, Unit};
 
-/// The two encodings of OTLP over HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::extension) enum Encoding {
-    /// `http/protobuf`, which every receiver takes.
-    Protobuf,
-    /// `http/json`, which a person can read.
-    Json,
-}
+/// The type of the content of a request.
+pub(in crate::extension) const CONTENT_TYPE: &str = "application/x-protobuf";
 
-/// Where and how OTLP is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::extension) struct Otlp {
-    /// Where to connect.
-    pub(in crate::extension) address: SocketAddr,
-    /// The value of the field `Host`.
-    pub(in crate::extension) authority: &'static str,
-    /// The parts of the target of the request: a path, and a query if there is one.
-    pub(in crate::extension) target: [&'static str; 3],
-    pub(in crate::extension) encoding: Encoding,
-    /// Fields to add to each request. The names are tokens and none that frames a message; the
-    /// values hold no control characters.
-    pub(in crate::extension) headers: Vec<(&'static str, &'static str)>,
-    /// How long to wait for the answer to an attempt.
-    pub(in crate::extension) timeout_ms: u64,
-    /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
-    pub(in crate::extension) attributes: Vec<(&'static str, &'static str)>,
-}
-
-impl Encoding {
-    /// The value of `Content-Type` of the request.
-    pub(in crate::extension) const fn content_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/x-protobuf",
-            Self::Json => "application/json",
-        }
-    }
-}
-
-/// The body of the request that exports `batch`; `None` when there is nothing in it, because
-/// empty envelopes are not to be sent.
+/// The body of the request that exports `batch`; `None` when it has no values, because empty
+/// requests are not to be sent.
 ///
 /// `attributes` are those of `OTEL_RESOURCE_ATTRIBUTES`; they win over what is known otherwise.
 pub(in crate::extension) fn encode(
-    encoding: Encoding,
     resource: &Resource,
-    attributes: &[(&str, &str)],
+    attributes: &[(String, String)],
     batch: &Batch,
 ) -> Option<Vec<u8>> {
     let mut series = series(batch);
     if series.is_empty() {
         return None;
     }
-    let mut out = Document::new(encoding);
-    out.open(1, "resourceMetrics", Group::List);
-    out.open(1, "resourceMetrics", Group::Message);
-    out.open(1, "resource", Group::Message);
-    resource_attributes(resource, attributes, &mut out);
-    out.close();
-    out.open(2, "scopeMetrics", Group::List);
-    out.open(2, "scopeMetrics", Group::Message);
-    out.open(1, "scope", Group::Message);
-    out.string(1, "name", "bantam");
-    out.string(2, "version", env!("CARGO_PKG_VERSION"));
-    out.close();
-    out.open(2, "metrics", Group::List);
-    // Each turn writes all series of one metric.
-    while let Some(first) = next(&series) {
-        let metric = first.metric;
-        begin_metric(metric, &mut out);
-        for (point, values) in &mut series {
-            if point.metric.name == metric.name {
-                data_point(point, batch, values, &mut out);
-                values.clear();
+    let mut out = Message::default();
+    out.message(request::RESOURCE_METRICS, &mut |out| {
+        out.message(resource_metrics::RESOURCE, &mut |out| {
+            resource_attributes(resource, attributes, out);
+        });
+        out.message(resource_metrics::SCOPE_METRICS, &mut |out| {
+            out.message(scope_metrics::SCOPE, &mut |out| {
+                out.string(scope::NAME, "bantam");
+                out.string(scope::VERSION, env!("CARGO_PKG_VERSION"));
+            });
+            // Each turn writes all series of one metric.
+            while let Some(first) = next(&series) {
+                out.message(scope_metrics::METRICS, &mut |out| {
+                    metric(first.metric, batch, &mut series, out);
+                });
             }
-        }
-        end_metric(metric, &mut out);
-    }
-    Some(out.finish())
+        });
+    });
+    Some(out.into_bytes())
 }
 
 /// <https://opentelemetry.io/docs/specs/semconv/resource/faas/> and
 /// <https://opentelemetry.io/docs/specs/semconv/resource/cloud/>
-fn resource_attributes(resource: &Resource, given: &[(&str, &str)], out: &mut Document) {
-    out.open(1, "attributes", Group::List);
+fn resource_attributes(resource: &Resource, given: &[(String, String)], out: &mut Message) {
     // `service.name` always has a value; the function's name says most.
     let service_name = match resource.service_name.as_str() {
         "" => &resource.function_name,
         name => name,
     };
     let resource_id = resource_id(&resource.function_arn, &resource.function_version);
-    let is_given = |name: &str| given.iter().any(|(given, _)| *given == name);
+    let is_given = |name: &str| given.iter().any(|(given, _)| given == name);
     let known = [
         ("service.name", service_name),
         ("cloud.provider", "aws"),
@@ -130,21 +82,20 @@ fn resource_attributes(resource: &Resource, given: &[(&str, &str)], out: &mut Do
     ];
     for (name, value) in known {
         if !value.is_empty() && !is_given(name) {
-            attribute(1, name, value, out);
+            text_attribute(resource::ATTRIBUTES, name, value, out);
         }
     }
     if let Some(mb) = resource.memory_mb
         && !is_given("faas.max_memory")
     {
-        begin_attribute(1, "faas.max_memory", out);
-        // The convention's unit is the byte, and a megabyte of Lambda's has 1,048,576.
-        out.integer(3, "intValue", Width::Varint, u64::from(mb) << 20);
-        end_attribute(out);
+        // The convention's unit is the byte, and a megabyte of Lambda has 1,048,576.
+        attribute(resource::ATTRIBUTES, "faas.max_memory", out, &mut |out| {
+            out.integer(any_value::INT, u64::from(mb) << 20);
+        });
     }
     for (name, value) in given {
-        attribute(1, name, value, out);
+        text_attribute(resource::ATTRIBUTES, name, value, out);
     }
-    out.close();
 }
 
 /// `cloud.resource_id`: the ARN of the function with its version in place of the alias that it
@@ -158,120 +109,102 @@ fn resource_id(arn: &str, version: &str) -> Option<String> {
     Some([arn.get(..end)?, colon, version].concat())
 }
 
-/// `number` is that of the list of attributes in its message.
-fn attribute(number: u8, name: &str, value: &str, out: &mut Document) {
-    begin_attribute(number, name, out);
-    out.string(1, "stringValue", value);
-    end_attribute(out);
+fn text_attribute(field: u8, name: &str, value: &str, out: &mut Message) {
+    attribute(field, name, out, &mut |out| {
+        out.string(any_value::STRING, value);
+    });
 }
 
-fn begin_attribute(number: u8, name: &str, out: &mut Document) {
-    out.open(number, "attributes", Group::Message);
-    out.string(1, "key", name);
-    out.open(2, "value", Group::Message);
+/// Writes an attribute into the list of that field.
+fn attribute(field: u8, name: &str, out: &mut Message, value: &mut dyn FnMut(&mut Message)) {
+    out.message(field, &mut |out| {
+        out.string(key_value::KEY, name);
+        out.message(key_value::VALUE, value);
+    });
 }
 
-fn end_attribute(out: &mut Document) {
-    out.close();
-    out.close();
-}
-
-fn begin_metric(metric: &Metric, out: &mut Document) {
-    out.open(2, "metrics", Group::Message);
-    out.string(1, "name", metric.otlp_name);
-    out.string(2, "description", metric.description);
-    out.string(3, "unit", &unit(metric));
-    let (number, name) = match metric.kind {
-        Kind::Gauge => (5, "gauge"),
-        Kind::Counter => (7, "sum"),
-        Kind::Distribution => (9, "histogram"),
+/// Writes a metric with all its series, and takes their values.
+fn metric(metric: &Metric, batch: &Batch, series: &mut [(&Point, Vec<f64>)], out: &mut Message) {
+    out.string(metric::NAME, metric.otlp_name);
+    out.string(metric::DESCRIPTION, metric.description);
+    out.string(metric::UNIT, &unit(metric));
+    let data = match metric.kind {
+        Kind::Gauge => metric::GAUGE,
+        Kind::Counter => metric::SUM,
+        Kind::Distribution => metric::HISTOGRAM,
     };
-    out.open(number, name, Group::Message);
-    out.open(1, "dataPoints", Group::List);
-}
-
-fn end_metric(metric: &Metric, out: &mut Document) {
-    out.close();
-    if metric.kind != Kind::Gauge {
-        // `AGGREGATION_TEMPORALITY_DELTA`
-        out.literal(2, "aggregationTemporality", "1");
-    }
-    if metric.kind == Kind::Counter {
-        out.literal(3, "isMonotonic", "true");
-    }
-    out.close();
-    out.close();
+    out.message(data, &mut |out| {
+        for (point, values) in series.iter_mut() {
+            if point.metric.name == metric.name {
+                let values = std::mem::take(values);
+                out.message(data::POINTS, &mut |out| {
+                    data_point(point, batch, &values, out);
+                });
+            }
+        }
+        if metric.kind != Kind::Gauge {
+            out.integer(data::TEMPORALITY, AGGREGATION_TEMPORALITY_DELTA);
+        }
+        if metric.kind == Kind::Counter {
+            out.integer(data::IS_MONOTONIC, 1);
+        }
+    });
 }
 
 /// Writes `values`, at least one, as a `NumberDataPoint` or a `HistogramDataPoint`.
-fn data_point(point: &Point, batch: &Batch, values: &mut [f64], out: &mut Document) {
+fn data_point(point: &Point, batch: &Batch, values: &[f64], out: &mut Message) {
     let metric = point.metric;
+    let mut values = values.to_vec();
     if metric.unit == Unit::Milliseconds {
         // Rounded to microseconds, so that a decimal number of milliseconds becomes the double that
         // is nearest to the decimal number of seconds.
-        for value in values.iter_mut() {
+        for value in &mut values {
             *value = (*value * 1_000.0).round() / 1e6;
         }
     }
-    out.open(1, "dataPoints", Group::Message);
-    time(2, "startTimeUnixNano", batch.start_ms, out);
-    time(3, "timeUnixNano", batch.end_ms, out);
-    if metric.kind == Kind::Distribution {
-        histogram(metric, values, out);
-    } else {
-        number(metric, values, out);
-    }
+    let ns = |ms: u64| ms.saturating_mul(1_000_000);
+    out.fixed(point::START_TIME, ns(batch.start_ms));
+    out.fixed(point::TIME, ns(batch.end_ms));
     let attributes = match metric.kind {
-        Kind::Distribution => 9,
-        Kind::Counter | Kind::Gauge => 7,
+        Kind::Distribution => {
+            histogram(metric, &values, out);
+            point::HISTOGRAM_ATTRIBUTES
+        }
+        Kind::Counter | Kind::Gauge => {
+            number(metric, &values, out);
+            point::NUMBER_ATTRIBUTES
+        }
     };
-    out.open(attributes, "attributes", Group::List);
     for (name, value) in &point.attributes {
         // The convention's name where there is one, else one in our own namespace:
         // <https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/>
         let name = match *name {
-            "error_type" => ["error.", "type"],
-            name => ["bantam.", name],
+            "error_type" => "error.type".to_owned(),
+            name => ["bantam.", name].concat(),
         };
-        attribute(attributes, &name.concat(), value, out);
+        text_attribute(attributes, &name, value, out);
     }
-    out.close();
-    out.close();
 }
 
-fn time(field: u8, name: &str, ms: u64, out: &mut Document) {
-    out.integer(field, name, Width::Fixed, ms.saturating_mul(1_000_000));
-}
-
-fn histogram(metric: &Metric, values: &[f64], out: &mut Document) {
+fn histogram(metric: &Metric, values: &[f64], out: &mut Message) {
     let bounds = bounds(metric.unit);
-    let count = values.len() as u64;
-    out.integer(4, "count", Width::Fixed, count);
-    out.double(5, "sum", values.iter().sum());
-    out.open(6, "bucketCounts", Group::Packed);
-    bucket_counts(values, bounds, &mut |count| {
-        out.integer(0, "", Width::Fixed, count);
-    });
-    out.close();
-    out.open(7, "explicitBounds", Group::Packed);
-    for bound in bounds {
-        out.double(0, "", *bound);
-    }
-    out.close();
-    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-    for value in values {
-        if *value < min {
-            min = *value;
-        }
-        if max < *value {
-            max = *value;
-        }
-    }
-    out.double(11, "min", min);
-    out.double(12, "max", max);
+    out.fixed(point::COUNT, values.len() as u64);
+    out.double(point::SUM, values.iter().sum());
+    let counts = bucket_counts(values, bounds);
+    out.packed(point::BUCKET_COUNTS, &mut counts.into_iter());
+    let bounds = bounds.iter().map(|bound| bound.to_bits());
+    out.packed(point::EXPLICIT_BOUNDS, &mut { bounds });
+    out.double(
+        point::MIN,
+        values.iter().copied().fold(f64::INFINITY, f64::min),
+    );
+    out.double(
+        point::MAX,
+        values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    );
 }
 
-fn number(metric: &Metric, values: &[f64], out: &mut Document) {
+fn number(metric: &Metric, values: &[f64], out: &mut Message) {
     let value = match metric.kind {
         Kind::Gauge => values.last().copied().unwrap_or_default(),
         Kind::Counter | Kind::Distribution => values.iter().sum(),
@@ -280,11 +213,12 @@ fn number(metric: &Metric, values: &[f64], out: &mut Document) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a count of things fits, and is not negative"
+            reason = "a count of things is not negative, and one that is too large becomes the largest"
         )]
-        out.integer(6, "asInt", Width::Fixed, (value + 0.5) as u64);
+        let count = (value + 0.5) as u64;
+        out.fixed(point::AS_INT, count.min(i64::MAX as u64));
     } else {
-        out.double(4, "asDouble", value);
+        out.double(point::AS_DOUBLE, value);
     }
 }
 
@@ -303,14 +237,17 @@ fn unit(metric: &Metric) -> String {
     }
 }
 
-/// Bucket `i` holds the values in `(bounds[i - 1], bounds[i]]`; the last has no upper bound.
-fn bucket_counts(values: &[f64], bounds: &[f64], each: &mut dyn FnMut(u64)) {
-    let mut below = 0;
-    for bound in bounds.iter().chain(&[f64::INFINITY]) {
-        let up_to = values.iter().filter(|value| *value <= bound).count() as u64;
-        each(up_to - below);
-        below = up_to;
+/// The numbers of values in the buckets. Bucket `i` holds those in `(bounds[i - 1], bounds[i]]`; the
+/// last has no upper bound.
+fn bucket_counts(values: &[f64], bounds: &[f64]) -> Vec<u64> {
+    let mut counts = vec![0; bounds.len() + 1];
+    for value in values {
+        let bucket = bounds.partition_point(|bound| bound < value);
+        if let Some(count) = counts.get_mut(bucket) {
+            *count += 1;
+        }
     }
+    counts
 }
 
 const fn bounds(unit: Unit) -> &'static [f64] {
@@ -351,6 +288,84 @@ const COUNTS: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0,
 ];
 
+/// A value of `AggregationTemporality`.
+const AGGREGATION_TEMPORALITY_DELTA: u64 = 1;
+
+// The numbers of the fields, by message.
+
+/// `ExportMetricsServiceRequest`
+mod request {
+    pub(super) const RESOURCE_METRICS: u8 = 1;
+}
+
+/// `ResourceMetrics`
+mod resource_metrics {
+    pub(super) const RESOURCE: u8 = 1;
+    pub(super) const SCOPE_METRICS: u8 = 2;
+}
+
+/// `Resource`
+mod resource {
+    pub(super) const ATTRIBUTES: u8 = 1;
+}
+
+/// `ScopeMetrics`
+mod scope_metrics {
+    pub(super) const SCOPE: u8 = 1;
+    pub(super) const METRICS: u8 = 2;
+}
+
+/// `InstrumentationScope`
+mod scope {
+    pub(super) const NAME: u8 = 1;
+    pub(super) const VERSION: u8 = 2;
+}
+
+/// `KeyValue`
+mod key_value {
+    pub(super) const KEY: u8 = 1;
+    pub(super) const VALUE: u8 = 2;
+}
+
+/// `AnyValue`
+mod any_value {
+    pub(super) const STRING: u8 = 1;
+    pub(super) const INT: u8 = 3;
+}
+
+/// `Metric`
+mod metric {
+    pub(super) const NAME: u8 = 1;
+    pub(super) const DESCRIPTION: u8 = 2;
+    pub(super) const UNIT: u8 = 3;
+    pub(super) const GAUGE: u8 = 5;
+    pub(super) const SUM: u8 = 7;
+    pub(super) const HISTOGRAM: u8 = 9;
+}
+
+/// `Gauge`, `Sum` and `Histogram`
+mod data {
+    pub(super) const POINTS: u8 = 1;
+    pub(super) const TEMPORALITY: u8 = 2;
+    pub(super) const IS_MONOTONIC: u8 = 3;
+}
+
+/// `NumberDataPoint` and `HistogramDataPoint`
+mod point {
+    pub(super) const START_TIME: u8 = 2;
+    pub(super) const TIME: u8 = 3;
+    pub(super) const AS_DOUBLE: u8 = 4;
+    pub(super) const COUNT: u8 = 4;
+    pub(super) const SUM: u8 = 5;
+    pub(super) const AS_INT: u8 = 6;
+    pub(super) const BUCKET_COUNTS: u8 = 6;
+    pub(super) const NUMBER_ATTRIBUTES: u8 = 7;
+    pub(super) const EXPLICIT_BOUNDS: u8 = 7;
+    pub(super) const HISTOGRAM_ATTRIBUTES: u8 = 9;
+    pub(super) const MIN: u8 = 11;
+    pub(super) const MAX: u8 = 12;
+}
+
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -361,28 +376,18 @@ mod tests {
     };
     use prost::Message as _;
 
-    use super::super::samples::{self, CPU, DURATION, LIFETIME, Random, point};
+    use super::super::samples::{self, CPU, DURATION, INVOCATIONS, LIFETIME, Random, point};
     use super::super::values;
     use super::*;
 
-    /// Decodes protobuf by the official definitions.
-    fn protobuf(
+    /// Encodes a batch, and decodes it by the official definitions.
+    fn decoded(
         resource: &Resource,
         attributes: &[(&str, &str)],
         batch: &Batch,
     ) -> Option<ExportMetricsServiceRequest> {
-        let bytes = encode(Encoding::Protobuf, resource, attributes, batch)?;
+        let bytes = encode(resource, &owned(attributes), batch)?;
         Some(ExportMetricsServiceRequest::decode(bytes.as_slice()).unwrap())
-    }
-
-    /// Decodes JSON by the official definitions.
-    fn json(
-        resource: &Resource,
-        attributes: &[(&str, &str)],
-        batch: &Batch,
-    ) -> Option<ExportMetricsServiceRequest> {
-        let bytes = encode(Encoding::Json, resource, attributes, batch)?;
-        Some(serde_json::from_slice(&bytes).unwrap())
     }
 
     fn metrics(request: &ExportMetricsServiceRequest) -> &[Decoded] {
@@ -450,31 +455,29 @@ mod tests {
     }
 
     #[test]
-    fn both_encodings_decode_to_what_was_measured() {
-        for decode in [protobuf, json] {
-            let request = decode(&samples::resource(), &[], &samples::batch()).unwrap();
-            let [init, invocations, memory_used, errors, memory] = metrics(&request) else {
-                panic!("five metrics");
-            };
-            let names = [init, invocations, memory_used, errors, memory]
-                .map(|metric| (metric.name.as_str(), metric.unit.as_str()));
-            let expected = [
-                ("faas.init_duration", "s"),
-                ("faas.invocations", "{invocation}"),
-                ("faas.mem_usage", "By"),
-                ("faas.errors", "{error}"),
-                ("bantam.extension.memory", "By"),
-            ];
-            assert_eq!(names, expected);
-            assert_eq!(init.description, "How long init took.");
-            histograms_hold_what_was_measured(&histogram(init)[0], &histogram(memory_used)[0]);
-            numbers_hold_what_was_measured(&sum(invocations)[0], &sum(errors)[0]);
-            let memory = &gauge(memory)[0];
-            assert_eq!(
-                memory.value,
-                Some(number_data_point::Value::AsDouble(1_500_000.0))
-            );
-        }
+    fn a_request_holds_what_was_measured() {
+        let request = decoded(&samples::resource(), &[], &samples::batch()).unwrap();
+        let [init, invocations, memory_used, errors, memory] = metrics(&request) else {
+            panic!("five metrics");
+        };
+        let names = [init, invocations, memory_used, errors, memory]
+            .map(|metric| (metric.name.as_str(), metric.unit.as_str()));
+        let expected = [
+            ("faas.init_duration", "s"),
+            ("faas.invocations", "{invocation}"),
+            ("faas.mem_usage", "By"),
+            ("faas.errors", "{error}"),
+            ("bantam.extension.memory", "By"),
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(init.description, "How long init took.");
+        histograms_hold_what_was_measured(&histogram(init)[0], &histogram(memory_used)[0]);
+        numbers_hold_what_was_measured(&sum(invocations)[0], &sum(errors)[0]);
+        let memory = &gauge(memory)[0];
+        assert_eq!(
+            memory.value,
+            Some(number_data_point::Value::AsDouble(1_500_000.0))
+        );
     }
 
     fn histograms_hold_what_was_measured(init: &HistogramDataPoint, memory: &HistogramDataPoint) {
@@ -517,46 +520,6 @@ mod tests {
     }
 
     #[test]
-    fn the_type_of_the_content_is_the_encodings() {
-        assert_eq!(Encoding::Protobuf.content_type(), "application/x-protobuf");
-        assert_eq!(Encoding::Json.content_type(), "application/json");
-    }
-
-    #[test]
-    fn written_json() {
-        let mut batch = samples::batch();
-        batch.points.truncate(2);
-        let resource = Resource {
-            function_name: "f".to_owned(),
-            ..Resource::default()
-        };
-        let bytes = encode(Encoding::Json, &resource, &[], &batch).unwrap();
-        let version = env!("CARGO_PKG_VERSION");
-        let expected = [
-            r#"{"resourceMetrics":[{"resource":{"attributes":["#,
-            r#"{"key":"service.name","value":{"stringValue":"f"}},"#,
-            r#"{"key":"cloud.provider","value":{"stringValue":"aws"}},"#,
-            r#"{"key":"cloud.platform","value":{"stringValue":"aws_lambda"}},"#,
-            r#"{"key":"faas.name","value":{"stringValue":"f"}}]},"#,
-            r#""scopeMetrics":[{"scope":{"name":"bantam","version":""#,
-            version,
-            r#""},"metrics":[{"name":"faas.init_duration","description":"How long init took.","#,
-            r#""unit":"s","histogram":{"dataPoints":[{"startTimeUnixNano":"1781000000064000000","#,
-            r#""timeUnixNano":"1781000000462000000","count":"1","sum":0.39768,"#,
-            r#""bucketCounts":["0","0","0","0","0","0","0","1","0","0","0","0","0","0","0"],"#,
-            r#""explicitBounds":[0.005,0.01,0.025,0.05,0.075,0.1,0.25,0.5,0.75,1,2.5,5,7.5,10],"#,
-            r#""min":0.39768,"max":0.39768,"attributes":[{"key":"bantam.cold_start_kind","#,
-            r#""value":{"stringValue":"on_demand"}}]}],"aggregationTemporality":1}},"#,
-            r#"{"name":"faas.invocations","description":"Successful invocations.","#,
-            r#""unit":"{invocation}","sum":{"dataPoints":[{"#,
-            r#""startTimeUnixNano":"1781000000064000000","timeUnixNano":"1781000000462000000","#,
-            r#""asInt":"3","attributes":[]}],"aggregationTemporality":1,"isMonotonic":true}}"#,
-            r#"]}]}]}"#,
-        ];
-        assert_eq!(String::from_utf8(bytes).unwrap(), expected.concat());
-    }
-
-    #[test]
     fn the_resource_is_described() {
         let expected = owned(&[
             ("service.name", "f"),
@@ -581,23 +544,16 @@ mod tests {
         let mut with_given = expected.clone();
         with_given.retain(|(name, _)| name != "faas.name" && name != "faas.max_memory");
         with_given.extend(owned(&given));
-        for decode in [protobuf, json] {
-            let attributes = |resource: &Resource, given: &[(&str, &str)]| {
-                let request = decode(resource, given, &samples::batch()).unwrap();
-                pairs(
-                    &request.resource_metrics[0]
-                        .resource
-                        .as_ref()
-                        .unwrap()
-                        .attributes,
-                )
-            };
-            assert_eq!(attributes(&samples::resource(), &[]), expected);
-            assert_eq!(attributes(&samples::resource(), &given), with_given);
-            let mut named = samples::resource();
-            "shop".clone_into(&mut named.service_name);
-            assert_eq!(attributes(&named, &[])[0].1, "shop");
-        }
+        let attributes = |resource: &Resource, given: &[(&str, &str)]| {
+            let request = decoded(resource, given, &samples::batch()).unwrap();
+            let resource = request.resource_metrics[0].resource.as_ref();
+            pairs(&resource.unwrap().attributes)
+        };
+        assert_eq!(attributes(&samples::resource(), &[]), expected);
+        assert_eq!(attributes(&samples::resource(), &given), with_given);
+        let mut named = samples::resource();
+        "shop".clone_into(&mut named.service_name);
+        assert_eq!(attributes(&named, &[])[0].1, "shop");
     }
 
     #[test]
@@ -637,8 +593,7 @@ mod tests {
             (1e300, 14),
         ];
         for (value, bucket) in table {
-            let mut counts = Vec::new();
-            bucket_counts(&[value], SECONDS, &mut |count| counts.push(count));
+            let counts = bucket_counts(&[value], SECONDS);
             assert_eq!(counts.len(), SECONDS.len() + 1);
             assert_eq!(
                 counts.iter().position(|count| *count == 1),
@@ -665,26 +620,35 @@ mod tests {
             ],
             ..samples::batch()
         };
-        for decode in [protobuf, json] {
-            let request = decode(&samples::resource(), &[], &batch).unwrap();
-            let [durations, cpu, lifetime] = metrics(&request) else {
-                panic!("three metrics");
-            };
-            let counts: Vec<_> = histogram(durations)
-                .iter()
-                .map(|point| (point.count, point.sum))
-                .collect();
-            assert_eq!(counts, [(3, Some(3.003)), (1, Some(0.005))]);
-            assert_eq!(
-                sum(cpu)[0].value,
-                Some(number_data_point::Value::AsDouble(0.0015))
-            );
-            assert_eq!(
-                (cpu.unit.as_str(), lifetime.unit.as_str()),
-                ("s", "{invocation}")
-            );
-            assert_eq!(histogram(lifetime)[0].max, Some(17.0));
-        }
+        let request = decoded(&samples::resource(), &[], &batch).unwrap();
+        let [durations, cpu, lifetime] = metrics(&request) else {
+            panic!("three metrics");
+        };
+        let counts: Vec<_> = histogram(durations)
+            .iter()
+            .map(|point| (point.count, point.sum))
+            .collect();
+        assert_eq!(counts, [(3, Some(3.003)), (1, Some(0.005))]);
+        assert_eq!(
+            sum(cpu)[0].value,
+            Some(number_data_point::Value::AsDouble(0.0015))
+        );
+        assert_eq!(
+            (cpu.unit.as_str(), lifetime.unit.as_str()),
+            ("s", "{invocation}")
+        );
+        assert_eq!(histogram(lifetime)[0].max, Some(17.0));
+    }
+
+    #[test]
+    fn no_count_is_larger_than_its_field() {
+        let batch = Batch {
+            points: vec![point(&INVOCATIONS, &[], &[9.9e18])],
+            ..samples::batch()
+        };
+        let request = decoded(&samples::resource(), &[], &batch).unwrap();
+        let value = &sum(&metrics(&request)[0])[0].value;
+        assert_eq!(*value, Some(number_data_point::Value::AsInt(i64::MAX)));
     }
 
     #[test]
@@ -694,67 +658,76 @@ mod tests {
             point(&DURATION, &[], &[f64::INFINITY]),
             point(&CPU, &[], &[]),
         ];
-        for encoding in [Encoding::Protobuf, Encoding::Json] {
-            assert_eq!(encode(encoding, &samples::resource(), &[], &batch), None);
-        }
+        assert_eq!(encode(&samples::resource(), &[], &batch), None);
     }
 
-    /// JSON rounds to microseconds, so doubles are compared with that much tolerance.
-    fn assert_near(a: Option<f64>, b: Option<f64>) {
-        let (a, b) = (a.unwrap(), b.unwrap());
-        assert!(
-            (a - b).abs() <= 1e-6 + a.abs() * 1e-12 || 1e12 < a.abs(),
-            "{a} {b}"
-        );
-    }
-
+    /// Everything that a batch holds, as the request has to hold it.
     #[test]
-    fn whatever_a_batch_holds_both_encodings_say_the_same_and_lose_no_value() {
-        let mut random = Random(4);
-        for _ in 0..300 {
+    fn whatever_a_batch_holds_no_value_is_lost() {
+        let seed = 4;
+        let mut random = Random(seed);
+        for round in 0..300 {
+            let shown = format!("seed {seed}, round {round}");
             let (resource, batch) = (random.resource(), random.batch());
-            let extra = [("a", "b")];
-            let by_protobuf = protobuf(&resource, &extra, &batch);
-            let by_json = json(&resource, &extra, &batch);
-            let expected: usize = batch
-                .points
-                .iter()
-                .filter(|point| point.metric.kind == Kind::Distribution)
-                .map(|point| values(point).len())
-                .sum();
-            let (Some(by_protobuf), Some(by_json)) = (by_protobuf, by_json) else {
+            let Some(request) = decoded(&resource, &[("a", "b")], &batch) else {
                 assert!(batch.points.iter().all(|point| values(point).is_empty()));
                 continue;
             };
-            assert_eq!(
-                by_protobuf.resource_metrics[0].resource,
-                by_json.resource_metrics[0].resource
-            );
+            let expected = series(&batch);
             let mut found = 0;
-            let both = metrics(&by_protobuf).iter().zip(metrics(&by_json));
-            assert_eq!(metrics(&by_protobuf).len(), metrics(&by_json).len());
-            for (a, b) in both {
-                assert_eq!(
-                    (&a.name, &a.unit, &a.description),
-                    (&b.name, &b.unit, &b.description)
-                );
-                let Some(metric::Data::Histogram(_)) = &a.data else {
-                    continue;
-                };
-                assert_eq!(histogram(a).len(), histogram(b).len());
-                for (a, b) in histogram(a).iter().zip(histogram(b)) {
-                    assert_eq!(a.bucket_counts, b.bucket_counts);
-                    assert_eq!(a.bucket_counts.iter().sum::<u64>(), a.count);
-                    assert_eq!(a.bucket_counts.len(), a.explicit_bounds.len() + 1);
-                    assert_eq!(a.explicit_bounds, b.explicit_bounds);
-                    assert_eq!((&a.attributes, a.count), (&b.attributes, b.count));
-                    assert_near(a.sum, b.sum);
-                    assert_near(a.min, b.min);
-                    assert_near(a.max, b.max);
-                    found += usize::try_from(a.count).unwrap();
+            for metric in metrics(&request) {
+                let of = expected
+                    .iter()
+                    .filter(|(point, _)| point.metric.otlp_name == metric.name);
+                for (index, (point, values)) in of.enumerate() {
+                    check(metric, index, point, values, &shown);
+                    found += 1;
                 }
             }
-            assert_eq!(found, expected);
+            assert_eq!(found, expected.len(), "{shown}");
         }
+    }
+
+    /// Holds a data point against the values that it was made of.
+    fn check(metric: &Decoded, index: usize, point: &Point, values: &[f64], shown: &str) {
+        let is_time = point.metric.unit == Unit::Milliseconds;
+        let scaled = |value: &f64| match is_time {
+            true => (*value * 1_000.0).round() / 1e6,
+            false => *value,
+        };
+        let values: Vec<f64> = values.iter().map(scaled).collect();
+        let sum_of_all: f64 = values.iter().sum();
+        let attributes = match point.metric.kind {
+            Kind::Distribution => {
+                let found = &histogram(metric)[index];
+                assert_eq!(found.sum, Some(sum_of_all), "{shown}");
+                assert_eq!(found.count, values.len() as u64, "{shown}");
+                assert_eq!(found.bucket_counts.iter().sum::<u64>(), found.count);
+                assert_eq!(found.bucket_counts.len(), found.explicit_bounds.len() + 1);
+                let (min, max) = (found.min.unwrap(), found.max.unwrap());
+                assert!(values.iter().all(|value| (min..=max).contains(value)));
+                assert!(values.contains(&min) && values.contains(&max), "{shown}");
+                &found.attributes
+            }
+            Kind::Counter => {
+                let found = &sum(metric)[index];
+                match found.value {
+                    Some(number_data_point::Value::AsDouble(value)) => {
+                        assert!(is_time && value == sum_of_all, "{shown}");
+                    }
+                    Some(number_data_point::Value::AsInt(value)) => {
+                        assert!(!is_time && 0 <= value, "{shown}");
+                    }
+                    None => panic!("{shown}"),
+                }
+                &found.attributes
+            }
+            Kind::Gauge => &gauge(metric)[index].attributes,
+        };
+        let of_point = point.attributes.iter();
+        let expected: Vec<&str> = of_point.map(|(_, value)| value.as_str()).collect();
+        let found = pairs(attributes);
+        let found: Vec<&str> = found.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(found, expected, "{shown}");
     }
 }

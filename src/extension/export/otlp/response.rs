@@ -1,32 +1,20 @@
-//! The answer of a receiver: an `ExportMetricsServiceResponse`, in one of the two encodings.
+//! The answer of a receiver: an `ExportMetricsServiceResponse`.
 
-use super::Encoding;
 use super::message::{FIXED32, FIXED64, LENGTH, VARINT};
-use crate::shared::http::decimal;
-use crate::shared::json;
 
-/// How many points of a request the receiver refused, by the body of an answer with status 200.
+/// The number of points of a request that the receiver refused, by the body of an answer with
+/// status 200; 0 when the body does not say or is malformed.
 ///
-/// They are lost, because a request is not repeated for them; so they are to be counted.
+/// They are lost, because a request is not repeated for them.
 /// <https://opentelemetry.io/docs/specs/otlp/#partial-success-1>
-pub(in crate::extension) fn rejected(encoding: Encoding, response: &[u8]) -> u64 {
-    match encoding {
-        Encoding::Protobuf => rejected_in_protobuf(response),
-        Encoding::Json => rejected_in_json(response),
-    }
-}
-
-/// `partial_success.rejected_data_points` of an `ExportMetricsServiceResponse`; 0 when it is not
-/// there or the message is malformed.
-fn rejected_in_protobuf(response: &[u8]) -> u64 {
-    match find(response, 1) {
-        Some(Value::Bytes(partial_success)) => match find(partial_success, 1) {
-            // A negative `int64` is a number no receiver means.
-            Some(Value::Number(rejected)) if i64::try_from(rejected).is_ok() => rejected,
-            Some(Value::Number(_)) => 0,
-            Some(Value::Bytes(_)) | None => 0,
-        },
-        Some(Value::Number(_)) | None => 0,
+pub(in crate::extension) fn rejected_points(response: &[u8]) -> u64 {
+    let Some(Value::Bytes(partial_success)) = find(response, PARTIAL_SUCCESS) else {
+        return 0;
+    };
+    match find(partial_success, REJECTED_DATA_POINTS) {
+        // No receiver means a negative `int64`.
+        Some(Value::Number(rejected)) if i64::try_from(rejected).is_ok() => rejected,
+        Some(Value::Number(_) | Value::Bytes(_)) | None => 0,
     }
 }
 
@@ -75,28 +63,11 @@ fn take_varint(message: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// `partialSuccess.rejectedDataPoints` of an `ExportMetricsServiceResponse`; 0 when it is not there
-/// or the document is malformed.
-fn rejected_in_json(response: &[u8]) -> u64 {
-    let partial_success = member(response, "partialSuccess").unwrap_or_default();
-    // A string by the rules, but receivers write numbers too.
-    let rejected = member(partial_success, "rejectedDataPoints").unwrap_or_default();
-    let unquoted = rejected
-        .strip_prefix(b"\"")
-        .and_then(|text| text.strip_suffix(b"\""));
-    decimal(unquoted.unwrap_or(rejected)).unwrap_or_default()
-}
+/// Of `ExportMetricsServiceResponse`.
+const PARTIAL_SUCCESS: u64 = 1;
 
-/// The text of a member, if `object` is one that has it.
-fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut found = None;
-    let read = json::members(object, &mut |key, value| {
-        if key == name {
-            found = Some(value.get().as_bytes());
-        }
-    });
-    read.ok().and(found)
-}
+/// Of `ExportMetricsPartialSuccess`.
+const REJECTED_DATA_POINTS: u64 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -117,18 +88,11 @@ mod tests {
             let response = ExportMetricsServiceResponse {
                 partial_success: Some(partial_success),
             };
-            let bytes = response.encode_to_vec();
             let expected = u64::try_from(rejected_data_points).unwrap();
-            assert_eq!(rejected(Encoding::Protobuf, &bytes), expected);
-            let bytes = serde_json::to_vec(&response).unwrap();
-            assert_eq!(rejected(Encoding::Json, &bytes), expected);
+            assert_eq!(rejected_points(&response.encode_to_vec()), expected);
         }
         let nothing = ExportMetricsServiceResponse::default();
-        assert_eq!(rejected(Encoding::Protobuf, &nothing.encode_to_vec()), 0);
-        assert_eq!(
-            rejected(Encoding::Json, &serde_json::to_vec(&nothing).unwrap()),
-            0
-        );
+        assert_eq!(rejected_points(&nothing.encode_to_vec()), 0);
     }
 
     #[test]
@@ -152,35 +116,7 @@ mod tests {
             (&[0xFF; 64], 0),
         ];
         for (response, expected) in table {
-            assert_eq!(rejected_in_protobuf(response), expected, "{response:?}");
-        }
-    }
-
-    #[test]
-    fn rejected_points_are_a_string_or_a_number() {
-        let table: [(&str, u64); 9] = [
-            (
-                r#"{"partialSuccess":{"rejectedDataPoints":"5","errorMessage":"e"}}"#,
-                5,
-            ),
-            (
-                r#"{"partialSuccess":{"errorMessage":"e","rejectedDataPoints":5}, "x":1}"#,
-                5,
-            ),
-            (r#"{"partialSuccess":{}}"#, 0),
-            (r#"{"partialSuccess":null}"#, 0),
-            (r#"{"partialSuccess":{"rejectedDataPoints":null}}"#, 0),
-            (r#"{"partialSuccess":{"rejectedDataPoints":-1}}"#, 0),
-            ("{}", 0),
-            ("", 0),
-            ("\u{0}", 0),
-        ];
-        for (response, expected) in table {
-            assert_eq!(
-                rejected_in_json(response.as_bytes()),
-                expected,
-                "{response}"
-            );
+            assert_eq!(rejected_points(response), expected, "{response:?}");
         }
     }
 }
