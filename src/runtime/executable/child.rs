@@ -348,3 +348,81 @@ const ERRORS_READ_BYTES_MAX: usize = 64 * 1024;
 ///
 /// <https://man7.org/linux/man-pages/man7/pipe.7.html>
 const PIPE_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cat() -> Box<Child> {
+        Child::start(c"/bin/cat", &[]).unwrap()
+    }
+
+    /// Far enough away for any machine.
+    fn late() -> Option<Instant> {
+        Some(now() + Duration::from_secs(60))
+    }
+
+    #[test]
+    fn an_exit_is_noticed_with_and_without_a_descriptor_for_it() {
+        let input = "x".repeat(300_000);
+        for has_descriptor in [true, false] {
+            let mut child = cat();
+            if !has_descriptor {
+                child.exit = None;
+            }
+            let mut rest = input.as_bytes();
+            let driven = child.drive(&mut rest, Until::Exit, late(), input.len());
+            let Ok(Driven::Exited(status)) = driven else {
+                panic!("{driven:?}");
+            };
+            assert!(status.success());
+            assert!(child.take_output() == input.as_bytes());
+            assert!(child.has_exited());
+        }
+    }
+
+    #[test]
+    fn a_line_is_found_and_the_rest_stays() {
+        let mut child = cat();
+        let mut input = &b"one\ntwo\nthree"[..];
+        for line in [b"one", b"two"] {
+            let driven = child.drive(&mut input, Until::Line, late(), 100);
+            assert!(matches!(driven, Ok(Driven::Line)), "{driven:?}");
+            assert_eq!(child.take_line(), line);
+        }
+        assert!(input.is_empty());
+        // The rest has no line end, and no more comes.
+        let driven = child.drive(&mut input, Until::Line, Some(now()), 100);
+        assert!(matches!(driven, Ok(Driven::TimedOut)), "{driven:?}");
+        assert!(!child.is_over());
+    }
+
+    #[test]
+    fn output_over_its_limit_ends_it() {
+        let mut child = cat();
+        let mut input = &[b'x'; 1_000][..];
+        let driven = child.drive(&mut input, Until::Exit, late(), 999);
+        assert!(matches!(driven, Ok(Driven::TooLarge)), "{driven:?}");
+    }
+
+    #[test]
+    fn a_dropped_child_is_ended_and_collected() {
+        let child = cat();
+        let id = child.id;
+        drop(child);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let collected = waitid(WaitId::Pid(id), options);
+        assert!(matches!(collected, Err(Errno::CHILD)), "{collected:?}");
+    }
+
+    #[test]
+    fn input_that_was_not_read_is_counted() {
+        // It writes lines for ever and reads nothing.
+        let mut child = Child::start(c"/usr/bin/yes", &[]).unwrap();
+        let mut input = &b"event\n"[..];
+        let driven = child.drive(&mut input, Until::Line, late(), 1 << 20);
+        assert!(matches!(driven, Ok(Driven::Line)), "{driven:?}");
+        assert!(input.is_empty());
+        assert_eq!(child.unread_input(), 6);
+    }
+}
