@@ -94,7 +94,9 @@ fn other_roles() {
     let mut name = name.unwrap_or_default();
     name.pop();
     let name = OsStr::from_bytes(&name);
+    let wrapped = runtime::is_wrapped(&shared::os::exec::variable);
     match role(name) {
+        _ if wrapped => {}
         Role::Runtime => {}
         #[cfg(feature = "extension")]
         Role::Extension => shared::os::exit(extension::run(name, shared::os::exec::variable)),

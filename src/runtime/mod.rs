@@ -14,10 +14,12 @@ mod handler;
 mod log;
 mod macros;
 mod panic;
+mod process_one;
 mod response;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod wrapper;
 
 use self::api::Post;
 use self::client::{Client, Connection, Received};
@@ -36,6 +38,7 @@ pub use self::macros::private;
 pub use self::response::{Answer, Answered};
 
 pub(crate) use self::log::write_line;
+pub(crate) use self::wrapper::is_wrapped;
 
 /// The end of the process: its code, and the reason for the log.
 #[derive(Debug)]
@@ -61,6 +64,7 @@ type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 
 /// The runtime, to its exit code.
 #[inline(never)]
 fn invoke(init: Start<'_>) -> u8 {
+    process_one::end_by_signals();
     if executable::is_handler(exec::variable) {
         log::line(Level::Fatal, executable::IS_HANDLER);
         return 1;
@@ -85,7 +89,7 @@ fn invoke(init: Start<'_>) -> u8 {
     panic::watch(env.api);
     let connection = Connection::new(env.api.address, None);
     let mut client = Client::new(env.api, Box::new(connection));
-    let stop = match init(env) {
+    let stop = match wrapper::run(&exec::variable).and_then(|()| init(env)) {
         Ok(mut handler) => {
             let restarts = exec::variable(panic::RESTARTS);
             let restarts = restarts.and_then(|count| count.to_str()?.parse().ok());

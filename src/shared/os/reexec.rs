@@ -80,17 +80,22 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 
 /// Executes the program again with its arguments and the changed environment. Returns only if that
 /// fails.
+pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
+    match arguments() {
+        Ok(arguments) => execute(c"/proc/self/exe", &arguments, changes),
+        Err(error) => error,
+    }
+}
+
+/// Executes a program in this process with these arguments, the first of which is its name, and the
+/// changed environment. Returns only if that fails.
 #[expect(
     unsafe_code,
     reason = "the standard library executes a program only through `Command`, which is 20 KB"
 )]
-pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
-    let arguments = match arguments() {
-        Ok(arguments) => arguments,
-        Err(error) => return error,
-    };
+pub(crate) fn execute(program: &CStr, arguments: &[CString], changes: &[Change<'_>]) -> Errno {
     let environment = environment(std::env::vars_os(), changes);
-    let (arguments, environment) = (pointers(&arguments), pointers(&environment));
+    let (arguments, environment) = (pointers(arguments), pointers(&environment));
     // SAFETY: `execve` takes a string that ends with NUL and two arrays of such strings that end
     // with null; all live until it returns. `sigemptyset` writes the whole set, for which zeroes
     // are a value, and `pthread_sigmask` reads it.
@@ -99,18 +104,14 @@ pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
         let mut no_signals = std::mem::zeroed();
         libc::sigemptyset(&raw mut no_signals);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut());
-        libc::execve(
-            c"/proc/self/exe".as_ptr(),
-            arguments.as_ptr(),
-            environment.as_ptr(),
-        );
+        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
     }
     os::last_error()
 }
 
 /// The arguments of this process. `std::env::args_os` has none in a program with another `main`
 /// than the standard library's.
-fn arguments() -> Result<Vec<CString>, Errno> {
+pub(crate) fn arguments() -> Result<Vec<CString>, Errno> {
     let text = std::fs::read("/proc/self/cmdline")
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     let ends_with_nul = text.split_inclusive(|byte| *byte == 0);

@@ -8,4 +8,5 @@ mod faults;
 mod mistakes;
 mod panics;
 mod persistent;
+mod start;
 mod steady;

@@ -1,0 +1,63 @@
+//! `AWS_LAMBDA_EXEC_WRAPPER`: a program that starts the runtime, such as a script in a layer.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper>.
+//! On an OS-only runtime the platform leaves it to the runtime, as this one is.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt as _;
+
+use super::error::Error;
+use crate::shared::os;
+use crate::shared::os::reexec;
+
+/// Executes the wrapper with this program and its arguments as arguments, unless it has been. It is
+/// the wrapper that starts this program again, so this returns only if there is nothing to execute.
+///
+/// # Errors
+///
+/// That it cannot be executed, with its name.
+pub(super) fn run(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Error> {
+    let wrapper = lookup(WRAPPER).filter(|wrapper| !wrapper.is_empty());
+    let Some(wrapper) = wrapper.filter(|_| !is_wrapped(lookup)) else {
+        return Ok(());
+    };
+    let name = wrapper.to_string_lossy().into_owned();
+    let error = os::error_text(execute(wrapper));
+    let message = [
+        WRAPPER,
+        " is ",
+        &name,
+        ", which cannot be started: ",
+        &error,
+    ]
+    .concat();
+    Err(Error::new("Runtime.ExecWrapper", message))
+}
+
+/// Whether a wrapper has started this program. It may have done so under another name.
+pub(crate) fn is_wrapped(lookup: &dyn Fn(&str) -> Option<OsString>) -> bool {
+    lookup(IS_WRAPPED).is_some()
+}
+
+fn execute(wrapper: OsString) -> rustix::io::Errno {
+    let mut arguments = match reexec::arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => return error,
+    };
+    // Variables hold no NUL.
+    let wrapper = CString::new(wrapper.into_vec()).unwrap_or_default();
+    // A name that was found on `PATH` need not be found by the wrapper.
+    if let Some(program) = arguments.first_mut()
+        && !program.as_bytes().contains(&b'/')
+        && let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new())
+    {
+        *program = path;
+    }
+    arguments.insert(0, wrapper.clone());
+    reexec::execute(&wrapper, &arguments, &[(IS_WRAPPED, Some("1"))])
+}
+
+const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+
+/// Says, across executions, that the wrapper was executed.
+const IS_WRAPPED: &str = "_BANTAM_WRAPPED";
