@@ -83,7 +83,7 @@ impl Env {
     ) -> Result<Init, Failure> {
         self.record(What::InitStart);
         if phase == Phase::Init {
-            self.log_platform("INIT_START Runtime Version: provided:al2023");
+            self.log_text("INIT_START Runtime Version: provided:al2023");
         }
         self.publish_init_start(phase);
         let start_at = Instant::now();
@@ -129,10 +129,10 @@ impl Env {
         self.drain_output();
         self.peak_memory_kb();
         for extension in self.describe_extensions() {
-            self.log_platform(&log_lines::extension_line(&extension));
+            self.log_text(&log_lines::extension_line(&extension));
         }
         if let Some(failure) = failure {
-            self.log_platform(&log_lines::init_report(duration, phase, failure));
+            self.log_text(&log_lines::init_report(duration, phase, failure));
         } else {
             self.telemetry.close_subscription();
         }

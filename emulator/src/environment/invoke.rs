@@ -60,7 +60,7 @@ impl Env {
         self.record(What::InvokeStart {
             request_id: job.request_id.clone(),
         });
-        self.log_platform(&format!(
+        self.log_text(&format!(
             "START RequestId: {} Version: {}",
             job.request_id, self.shared.config.function_version
         ));
@@ -295,7 +295,7 @@ impl Env {
             && let (Some(failure), Some(error)) = (&end.failure, &error)
         {
             for line in log_lines::failure_lines(failure, error, &job.request_id, config.timeout) {
-                self.log_platform(&line);
+                self.log_text(&line);
             }
         }
         let failed = end.failure.as_ref();
@@ -303,7 +303,7 @@ impl Env {
             .map(Failure::status)
             .or_else(|| error.as_ref().map(|_| "error"));
         let error_type = failed.map(Failure::error_type).or_else(|| end.error_type());
-        self.log_platform(&format!("END RequestId: {}", job.request_id));
+        self.log_text(&format!("END RequestId: {}", job.request_id));
         let figures = Figures {
             request_id: &job.request_id,
             duration: end.billed(config.timeout, started_at),
@@ -314,7 +314,7 @@ impl Env {
             status,
             error_type: error_type.as_deref(),
         };
-        self.log_platform(&log_lines::line(&figures));
+        self.log_text(&log_lines::line(&figures));
         self.settle(job, &end, &figures).await;
         let tail = self.lock().tail.take();
         let timing = end.timing(before);

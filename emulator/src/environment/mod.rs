@@ -31,7 +31,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout_at;
 
 use crate::config::telemetry::SchemaVersion;
-use crate::config::{Config, Initialization};
+use crate::config::{Config, Initialization, LogFormat};
 use crate::environment::extensions::Registry;
 use crate::environment::failure::Failure;
 use crate::environment::job::{Answer, Event};
@@ -223,6 +223,13 @@ impl Env {
     pub(crate) fn log_platform(&self, text: &str) {
         self.lock().tail.push(text);
         self.shared.log.push(&self.stream, text, None);
+    }
+
+    /// A line the platform writes where the log is plain text. In JSON its events stand for it.
+    pub(crate) fn log_text(&self, text: &str) {
+        if self.shared.config.log_format == LogFormat::Text {
+            self.log_platform(text);
+        }
     }
 
     /// A line a process wrote.

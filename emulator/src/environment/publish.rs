@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::Initialization;
+use crate::config::{Initialization, LogFormat};
 use crate::environment::Env;
 use crate::environment::failure::{Failure, Phase};
 use crate::environment::job::{Answer, Job};
@@ -51,9 +51,18 @@ impl Env {
         });
     }
 
+    /// An event for the subscribers, and in the log format JSON for the log too.
+    fn publish(&self, event: Event) {
+        let now = SystemTime::now();
+        if self.shared.config.log_format == LogFormat::Json && !event.is_debug() {
+            self.log_platform(&event.json(now));
+        }
+        self.telemetry.publish_at(event, now);
+    }
+
     pub(crate) fn publish_init_start(&self, phase: Phase) {
         let config = &self.shared.config;
-        self.telemetry.publish(Event::InitStart(InitStart {
+        self.publish(Event::InitStart(InitStart {
             initialization_type: config.initialization.name(),
             phase: self.phase(phase),
             runtime_version: Some("provided:al2023".to_owned()),
@@ -78,24 +87,23 @@ impl Env {
         let initialization_type = self.shared.config.initialization.name();
         let phase = self.phase(phase);
         if runtime_started {
-            self.telemetry
-                .publish(Event::InitRuntimeDone(InitRuntimeDone {
-                    initialization_type,
-                    phase,
-                    status: status(failure),
-                    error_type: error_type(failure),
-                    ..InitRuntimeDone::default()
-                }));
+            self.publish(Event::InitRuntimeDone(InitRuntimeDone {
+                initialization_type,
+                phase,
+                status: status(failure),
+                error_type: error_type(failure),
+                ..InitRuntimeDone::default()
+            }));
         }
         for extension in self.describe_extensions() {
-            self.telemetry.publish(Event::Extension(ExtensionInit {
+            self.publish(Event::Extension(ExtensionInit {
                 name: extension.name,
                 state: extension.state.name(),
                 events: extension.events,
                 error_type: extension.error_type,
             }));
         }
-        self.telemetry.publish(Event::InitReport(InitReport {
+        self.publish(Event::InitReport(InitReport {
             initialization_type,
             phase,
             status: Some(status(failure)),
@@ -107,7 +115,7 @@ impl Env {
 
     pub(crate) fn publish_start(&self, job: &Job) {
         let managed = self.is_managed();
-        self.telemetry.publish(Event::Start(Start {
+        self.publish(Event::Start(Start {
             request_id: job.request_id.clone(),
             version: Some(self.shared.config.function_version.clone()),
             function_arn: managed.then(|| job.arn.clone()),
@@ -134,7 +142,7 @@ impl Env {
             duration: end_at.saturating_duration_since(times.sent_at),
             produced_bytes: answer.and_then(|answer| u64::try_from(answer.body.len()).ok()),
         });
-        self.telemetry.publish(Event::RuntimeDone(RuntimeDone {
+        self.publish(Event::RuntimeDone(RuntimeDone {
             request_id: job.request_id.clone(),
             status,
             error_type,
@@ -172,7 +180,7 @@ impl Env {
         } else {
             times.extension_span().into_iter().collect()
         };
-        self.telemetry.publish(Event::Report(Report {
+        self.publish(Event::Report(Report {
             request_id: job.request_id.clone(),
             status,
             error_type,
@@ -185,7 +193,7 @@ impl Env {
 
     pub(crate) fn publish_restore_start(&self) {
         let config = &self.shared.config;
-        self.telemetry.publish(Event::RestoreStart(RestoreStart {
+        self.publish(Event::RestoreStart(RestoreStart {
             function_name: config.function_name.clone(),
             function_version: config.function_version.clone(),
             runtime_version: Some("provided:al2023".to_owned()),
@@ -197,13 +205,12 @@ impl Env {
 
     pub(crate) fn publish_restore(&self, failure: Option<&Failure>, duration: Duration) {
         let (status, error_type) = (status(failure), error_type(failure));
-        self.telemetry
-            .publish(Event::RestoreRuntimeDone(RestoreRuntimeDone {
-                status,
-                error_type: error_type.clone(),
-                ..RestoreRuntimeDone::default()
-            }));
-        self.telemetry.publish(Event::RestoreReport(RestoreReport {
+        self.publish(Event::RestoreRuntimeDone(RestoreRuntimeDone {
+            status,
+            error_type: error_type.clone(),
+            ..RestoreRuntimeDone::default()
+        }));
+        self.publish(Event::RestoreReport(RestoreReport {
             status,
             error_type,
             metrics: Some(DurationMetrics { duration }),

@@ -25,7 +25,7 @@ impl Env {
         let taken_at = taken_at.unwrap_or_else(Instant::now);
         sleep_until((taken_at + self.shared.config.restore_gap).into()).await;
         self.record(What::RestoreStart);
-        self.log_platform("RESTORE_START Runtime Version: provided:al2023");
+        self.log_text("RESTORE_START Runtime Version: provided:al2023");
         self.publish_restore_start();
         let start = Instant::now();
         self.thaw();
@@ -46,7 +46,7 @@ impl Env {
         let duration = start.elapsed();
         let failure = result.as_ref().err();
         let error = failure.map(Failure::error_type);
-        self.log_platform(&log_lines::restore_report(duration, error.as_deref()));
+        self.log_text(&log_lines::restore_report(duration, error.as_deref()));
         self.publish_restore(failure, duration);
         self.record(What::RestoreDone { duration, error });
         result.map(|()| duration)

@@ -326,6 +326,34 @@ impl Event {
         }
     }
 
+    /// The record as one line of a log in JSON.
+    pub(crate) fn json(&self, time: SystemTime) -> String {
+        String::from_utf8_lossy(&envelope(self, time)).into_owned()
+    }
+
+    /// Whether the log, which has the level INFO, leaves it out ("System log level event mapping",
+    /// docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html).
+    pub(crate) fn is_debug(&self) -> bool {
+        match self {
+            Self::InitRuntimeDone(event) => event.status == Status::Success,
+            Self::InitReport(event) => {
+                event.initialization_type == "on-demand" && event.status == Some(Status::Success)
+            }
+            Self::RestoreRuntimeDone(event) => event.status == Status::Success,
+            Self::RuntimeDone(event) => event.status == Status::Success,
+            Self::InitStart(_)
+            | Self::Start(_)
+            | Self::Report(_)
+            | Self::RestoreStart(_)
+            | Self::RestoreReport(_)
+            | Self::Extension(_)
+            | Self::TelemetrySubscription(_)
+            | Self::LogsDropped(_)
+            | Self::FunctionLog(_)
+            | Self::ExtensionLog(_) => false,
+        }
+    }
+
     /// `type` of its record.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

@@ -521,3 +521,31 @@ fn the_transcript_and_the_log_keep_their_end_within_their_bytes() {
     assert!(bodies.sum::<usize>() <= 300_000);
     assert_eq!(answers(&transcript, &last), 1);
 }
+
+#[test]
+fn in_json_the_platform_writes_records() {
+    let mut config = echo();
+    config.log_format = LogFormat::Json;
+    let emulator = Emulator::start(config).unwrap();
+    let invoke = |event: &str| {
+        emulator.clear();
+        let id = emulator.invoke(event).unwrap().request_id;
+        let log = emulator.log();
+        let platform = log.iter().filter(|line| line.platform);
+        let records: Vec<_> = platform.map(|line| json(line.text.as_bytes())).collect();
+        let types = records
+            .iter()
+            .map(|record| record["type"].as_str().unwrap());
+        let types: Vec<String> = types.map(str::to_owned).collect();
+        (id, types, records)
+    };
+    let (id, types, records) = invoke("{}");
+    let expected = ["platform.initStart", "platform.start", "platform.report"];
+    assert_eq!(types, expected);
+    assert_eq!(records[2]["record"]["requestId"], id);
+    assert_eq!(records[2]["record"]["metrics"]["memorySizeMB"], 128);
+    let (_, types, records) = invoke(r#"{"do":"exit"}"#);
+    let expected = ["platform.start", "platform.runtimeDone", "platform.report"];
+    assert_eq!(types, expected);
+    assert_eq!(records[1]["record"]["errorType"], "Runtime.ExitError");
+}
