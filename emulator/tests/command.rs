@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn run_with_an_event_prints_the_response_and_nothing_else_on_stdout() {
@@ -49,10 +49,14 @@ fn run_starts_extensions_and_shuts_them_down() {
 }
 
 #[test]
-fn coldstart_measures_beside_an_extension() {
-    let out = std::env::temp_dir().join(format!("emulator-ext-{}.json", std::process::id()));
+fn coldstart_shows_what_an_extension_adds_and_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.json");
     let extension = example("extension");
     let args = [
+        "coldstart",
+        "--beside",
+        extension.to_str().unwrap(),
         "--times",
         "2",
         "--warm",
@@ -60,16 +64,77 @@ fn coldstart_measures_beside_an_extension() {
         "--out",
         out.to_str().unwrap(),
     ];
-    let output = emulator(
-        &[
-            &["coldstart", "--extension", extension.to_str().unwrap()],
-            &args[..],
-        ]
-        .concat(),
-        "",
-    );
+    let output = emulator(&args, "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    fs::remove_file(out).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("extension beside echo + extension"), "{text}");
+    let json: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let names = ["/subjects/0/name", "/subjects/1/name"];
+    assert_eq!(
+        names.map(|name| json.pointer(name).unwrap().as_str().unwrap()),
+        ["echo", "echo + extension"]
+    );
+    assert_eq!(json.pointer("/subjects/0/samples/0/extensions"), None);
+    let sample = json.pointer("/subjects/1/samples/1/extensions/0").unwrap();
+    assert_eq!(sample["name"], "extension");
+    for figure in [
+        "exec_to_register_ns",
+        "exec_to_ready_ns",
+        "peak_memory_bytes",
+        "shutdown_ns",
+    ] {
+        assert!(sample[figure].as_u64().unwrap() > 0, "{figure} of {sample}");
+    }
+}
+
+#[test]
+fn coldstart_takes_a_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, suite) = (
+        folder.path().join("out.json"),
+        folder.path().join("suite.json"),
+    );
+    let event = folder.path().join("event.json");
+    fs::write(&event, r#"{"do":"cwd"}"#).unwrap();
+    let run = |text: &str| {
+        fs::write(&suite, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_emulator"));
+        command.arg("coldstart").arg("--suite").arg(&suite);
+        command
+            .args(["--times", "1", "--warm", "0", "--out"])
+            .arg(&out);
+        command.output().unwrap()
+    };
+    let entries = json!([
+        {"name": "one", "function": echo(), "event": event, "task_root": folder.path()},
+        {"name": "two", "function": echo(), "env": {"A": "b"}, "extensions": [example("extension")]},
+    ]);
+    let output = run(&entries.to_string());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let measured: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let names: Vec<_> = measured["subjects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| &s["name"])
+        .collect();
+    assert_eq!(names, ["one", "two"]);
+    for (text, named) in [
+        ("[{}]", "missing field `name`"),
+        (
+            r#"[{"name":"n","function":"/nowhere"}]"#,
+            "the function /nowhere",
+        ),
+        (
+            r#"[{"name":"n","function":"f","odd":1}]"#,
+            "unknown field `odd`",
+        ),
+    ] {
+        let output = run(text);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(named), "{error}");
+    }
 }
 
 #[test]

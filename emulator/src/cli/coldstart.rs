@@ -10,16 +10,29 @@ use emulator::interrupt::Interrupt;
 use emulator::measure::{Bar, MeasureError, Options, Subject, measure};
 
 use super::function::{FunctionArgs, at_least_one, read_event};
+use super::suite;
 
 /// Arguments of `emulator coldstart`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`: the first row of the table
-    #[arg(long, value_name = "PATH")]
-    function: PathBuf,
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "suite",
+        conflicts_with = "suite"
+    )]
+    function: Option<PathBuf>,
     /// Another program to compare it with; repeat for more
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "suite")]
     versus: Vec<PathBuf>,
+    /// Measure the function once more with this extension beside it: what does it add?
+    #[arg(long, value_name = "EXTENSION", conflicts_with = "suite")]
+    beside: Option<PathBuf>,
+    /// A list of programs in place of --function: a JSON array of objects with name, function,
+    /// and, where needed, handler, `task_root`, event (a file), env and extensions
+    #[arg(long, value_name = "FILE.json", conflicts_with = "event")]
+    suite: Option<PathBuf>,
     #[command(flatten)]
     given: FunctionArgs,
     /// Cold starts of each program
@@ -41,14 +54,13 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// The event cannot be read, the measurement ends early for another reason than a function error, or the
-/// JSON cannot be written.
+/// An argument or the suite names what cannot be used, the measurement ends early for another
+/// reason than a function error, or the JSON cannot be written.
 pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let event = match &args.event {
-        Some(path) => read_event(path)?,
-        None => b"{}".to_vec(),
+    let subjects = match &args.suite {
+        Some(path) => suite::read(path, &args.given)?,
+        None => subjects(&args)?,
     };
-    let subjects = subjects(&args, &event)?;
     let options = Options {
         times: args.times,
         warm: args.warm,
@@ -82,23 +94,40 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// One subject for each program, under its file's name; under its path where that name is taken.
-fn subjects(args: &Args, event: &[u8]) -> Result<Vec<Subject>, String> {
+fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
+    let event = match &args.event {
+        Some(path) => read_event(path)?,
+        None => b"{}".to_vec(),
+    };
     let mut subjects: Vec<Subject> = Vec::new();
-    for path in std::iter::once(&args.function).chain(&args.versus) {
-        let config = args.given.config(path)?;
-        let file = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let name = file
-            .filter(|name| subjects.iter().all(|other| other.name != *name))
-            .unwrap_or_else(|| path.display().to_string());
+    for path in args.function.iter().chain(&args.versus) {
+        let taken = |name: &String| subjects.iter().any(|other| other.name == *name);
+        let name = Some(file_name(path)).filter(|name| !taken(name));
         subjects.push(Subject {
-            name,
-            config,
-            event: event.to_vec(),
+            name: name.unwrap_or_else(|| path.display().to_string()),
+            config: args.given.config(path)?,
+            event: event.clone(),
         });
     }
+    if let (Some(extension), Some(function)) = (&args.beside, &args.function) {
+        let mut given = args.given.clone();
+        given.extension.push(extension.clone());
+        let beside = Subject {
+            name: format!("{} + {}", file_name(function), file_name(extension)),
+            config: given.config(function)?,
+            event,
+        };
+        // Next to the row that it is compared with.
+        subjects.insert(1, beside);
+    }
     Ok(subjects)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Beside Cargo's output where there is one.

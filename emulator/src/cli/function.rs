@@ -15,10 +15,10 @@ use serde::de::IgnoredAny;
 pub(crate) struct FunctionArgs {
     /// _HANDLER
     #[arg(long, value_name = "HANDLER")]
-    handler: Option<String>,
+    pub(super) handler: Option<String>,
     /// An environment variable of the function; repeat for more
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    env: Vec<(String, String)>,
+    pub(super) env: Vec<(String, String)>,
     /// Function timeout in seconds
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     timeout: Duration,
@@ -28,10 +28,10 @@ pub(crate) struct FunctionArgs {
     memory: u32,
     /// Working directory and `LAMBDA_TASK_ROOT` [default: the program's directory]
     #[arg(long, value_name = "DIR")]
-    task_root: Option<PathBuf>,
+    pub(super) task_root: Option<PathBuf>,
     /// An external extension, started before the function under its file's name; repeat for more
     #[arg(long, value_name = "PATH")]
-    extension: Vec<PathBuf>,
+    pub(super) extension: Vec<PathBuf>,
     /// How environments come to be
     #[arg(long, value_name = "TYPE", value_enum, default_value = "on-demand")]
     initialization: Kind,

@@ -3,6 +3,7 @@
 pub(crate) mod coldstart;
 mod function;
 pub(crate) mod run;
+mod suite;
 
 use clap::Parser;
 

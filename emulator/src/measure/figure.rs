@@ -1,11 +1,12 @@
 //! What is measured of a cold start, and how its values are written.
 
-use super::sample::Sample;
+use super::sample::{ExtensionSample, Sample};
 
 /// One measured quantity: a column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
-    /// From just before the process is spawned until its first complete request for the next invocation has been read.
+    /// From just before the process is spawned until its first complete request for the next
+    /// invocation has been read.
     ExecToNext,
     /// The init phase as the platform bills it: until the runtime asks for its first invocation.
     Init,
@@ -21,7 +22,20 @@ pub enum Figure {
     Binary,
 }
 
-/// What a value of a [`Figure`] counts.
+/// One measured quantity of an extension: a column of its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionFigure {
+    /// From just before its process is created to its registration.
+    ExecToRegister,
+    /// From just before its process is created to its first request for an event.
+    ExecToReady,
+    /// The largest resident set of its process (`VmHWM`), read after the last invocation.
+    PeakMemory,
+    /// From `SHUTDOWN` to its exit.
+    Shutdown,
+}
+
+/// What the values of a figure count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds, shown in the unit that fits the column.
@@ -88,6 +102,47 @@ impl Figure {
             Self::Cpu => each(|sample| sample.cpu_ns),
             Self::PeakMemory => each(|sample| sample.peak_memory_bytes),
             Self::Binary => Vec::new(),
+        }
+    }
+}
+
+impl ExtensionFigure {
+    /// Every figure, in the order of the table's columns.
+    pub const ALL: [Self; 4] = [
+        Self::ExecToRegister,
+        Self::ExecToReady,
+        Self::PeakMemory,
+        Self::Shutdown,
+    ];
+
+    /// The head of its column, in at most two lines.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ExecToRegister => "exec to\nregistered",
+            Self::ExecToReady => "exec to\nready",
+            Self::PeakMemory => "peak\nmemory",
+            Self::Shutdown => "SHUTDOWN\nto exit",
+        }
+    }
+
+    /// What its values count.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::ExecToRegister | Self::ExecToReady | Self::Shutdown => Unit::Nanoseconds,
+            Self::PeakMemory => Unit::MemoryBytes,
+        }
+    }
+
+    /// The value in one cold start, if there is one.
+    #[must_use]
+    pub fn value(self, sample: &ExtensionSample) -> Option<u64> {
+        match self {
+            Self::ExecToRegister => sample.exec_to_register_ns,
+            Self::ExecToReady => sample.exec_to_ready_ns,
+            Self::PeakMemory => sample.peak_memory_bytes,
+            Self::Shutdown => sample.shutdown_ns,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the figures were taken on: start times mean nothing without it.
 
+use std::fmt;
 use std::fs;
 
 use serde::Serialize;
@@ -36,6 +37,14 @@ impl Machine {
             .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         Self { kernel, cpu, cores }
+    }
+}
+
+/// In a line.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, cpu, cores } = self;
+        write!(f, "{kernel}, {cpu}, {cores} cores")
     }
 }
 

@@ -20,11 +20,11 @@ mod subject;
 mod table;
 
 pub use self::error::MeasureError;
-pub use self::figure::{Figure, Scale, Unit};
+pub use self::figure::{ExtensionFigure, Figure, Scale, Unit};
 pub use self::machine::Machine;
 pub use self::progress::Bar;
 pub use self::results::{Measured, Results};
 pub use self::run::measure;
-pub use self::sample::Sample;
+pub use self::sample::{ExtensionSample, Sample};
 pub use self::stats::{Summary, percentile, ratio};
 pub use self::subject::{Options, Progress, Subject};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::figure::Figure;
+use super::figure::{ExtensionFigure, Figure};
 use super::machine::Machine;
 use super::sample::Sample;
 use super::stats::{Summary, ratio};
@@ -52,6 +52,28 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// The extensions that were beside it, by name.
+    #[must_use]
+    pub fn extensions(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for extension in self.samples.iter().flat_map(|sample| &sample.extensions) {
+            if !names.contains(&extension.name.as_str()) {
+                names.push(&extension.name);
+            }
+        }
+        names
+    }
+
+    /// The summary of one figure of an extension; `None` if there is no value of it.
+    #[must_use]
+    pub fn extension(&self, name: &str, figure: ExtensionFigure) -> Option<Summary> {
+        let all = self.samples.iter().flat_map(|sample| &sample.extensions);
+        let named = all.filter(|extension| extension.name == name);
+        Summary::of(&named.filter_map(|e| figure.value(e)).collect::<Vec<_>>())
+    }
+}
+
 impl Results {
     /// How many times the first subject's median of `figure` goes into `of`'s.
     #[must_use]
@@ -71,7 +93,20 @@ pub(super) const NOTE: &str = "Taken in an emulator on this machine, not on AWS:
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::sample::ExtensionSample;
     use super::{Machine, Measured, Options, Results, Sample};
+
+    /// The second subject has an extension beside it, which never exits by itself.
+    fn beside(factor: u64, round: u64) -> Vec<ExtensionSample> {
+        let extension = ExtensionSample {
+            name: "ext".into(),
+            exec_to_register_ns: Some(1_000_000 + 100_000 * round),
+            exec_to_ready_ns: Some(2_000_000),
+            peak_memory_bytes: Some(3 << 20),
+            shutdown_ns: None,
+        };
+        Vec::from_iter((factor == 2).then_some(extension))
+    }
 
     /// Two subjects; every figure of the second is twice the first's.
     pub(in super::super) fn results() -> Results {
@@ -88,6 +123,7 @@ pub(super) mod tests {
                     warm_invocations_ns: vec![90_000 * factor, 95_000 * factor],
                     cpu_ns: 400_000 * factor,
                     peak_memory_bytes: 2_000_000 * factor,
+                    extensions: beside(factor, round),
                 })
                 .collect(),
         };

@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::error::MeasureError;
 use super::subject::Subject;
 use crate::handle::Emulator;
+use crate::record::outcome::{Environment, ExtensionInfo};
+use crate::record::transcript::{Entry, What};
 
 /// One cold start, its first invocation and the warm ones after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +26,24 @@ pub struct Sample {
     pub cpu_ns: u64,
     /// `VmHWM` of the process after the last invocation: the runtime's own, without processes it started.
     pub peak_memory_bytes: u64,
+    /// The extensions beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<ExtensionSample>,
+}
+
+/// One extension in one cold start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExtensionSample {
+    /// Its name.
+    pub name: String,
+    /// From just before its process is created to its registration.
+    pub exec_to_register_ns: Option<u64>,
+    /// From just before its process is created to its first request for an event.
+    pub exec_to_ready_ns: Option<u64>,
+    /// `VmHWM` of its process after the last invocation.
+    pub peak_memory_bytes: Option<u64>,
+    /// From `SHUTDOWN` to its exit.
+    pub shutdown_ns: Option<u64>,
 }
 
 impl Sample {
@@ -47,11 +67,23 @@ impl Sample {
         let rest = (1..=warm)
             .map(|invocation| invoke(&emulator, subject, invocation))
             .collect::<Result<Vec<_>, _>>()?;
-        let peak_memory_kb = emulator
-            .environments()
+        let environments = emulator.environments();
+        let peak_memory_kb = environments
             .iter()
-            .find_map(|environment| environment.peak_memory_kb())
+            .find_map(Environment::peak_memory_kb)
             .unwrap_or(started.peak_memory_kb);
+        let mut extensions: Vec<_> = environments
+            .iter()
+            .flat_map(|environment| &environment.extensions)
+            .map(ExtensionSample::of)
+            .collect();
+        // Without an extension nobody is told of the end: dropping the emulator is faster.
+        if !extensions.is_empty() {
+            let transcript = emulator.stop().transcript;
+            for extension in &mut extensions {
+                extension.shutdown_ns = shutdown(&transcript, &extension.name);
+            }
+        }
         Ok(Self {
             exec_to_next_ns: nanoseconds(started.exec_to_next),
             init_ns: nanoseconds(started.init),
@@ -59,8 +91,37 @@ impl Sample {
             warm_invocations_ns: rest.into_iter().map(nanoseconds).collect(),
             cpu_ns: nanoseconds(started.cpu),
             peak_memory_bytes: peak_memory_kb * 1_024,
+            extensions,
         })
     }
+}
+
+impl ExtensionSample {
+    fn of(extension: &ExtensionInfo) -> Self {
+        Self {
+            name: extension.name.clone(),
+            exec_to_register_ns: extension.exec_to_register.map(nanoseconds),
+            exec_to_ready_ns: extension.exec_to_next.map(nanoseconds),
+            peak_memory_bytes: extension.peak_memory_kb().map(|kb| kb * 1_024),
+            shutdown_ns: None,
+        }
+    }
+}
+
+/// How long an extension took to exit when it was told to.
+fn shutdown(transcript: &[Entry], name: &str) -> Option<u64> {
+    transcript.iter().find_map(|entry| {
+        if let What::ExtensionShutdown {
+            extension,
+            took: Some(took),
+            ..
+        } = &entry.what
+        {
+            (extension == name).then(|| nanoseconds(*took))
+        } else {
+            None
+        }
+    })
 }
 
 /// How long one invocation takes.

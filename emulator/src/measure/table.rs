@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
-use super::figure::{Figure, Scale};
+use super::figure::{ExtensionFigure, Figure, Scale};
 use super::results::{Measured, NOTE, NOTE_UNOPTIMISED, Results};
 
 impl Results {
@@ -14,15 +14,47 @@ impl Results {
     #[must_use]
     pub fn table(&self) -> String {
         let scales = Figure::ALL.map(|figure| self.scale(figure));
-        let mut table = Table::new();
-        table
-            .load_style(UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(header());
+        let mut table = new_table("name", &Figure::ALL.map(Figure::title));
         for of in &self.subjects {
             table.add_row(self.row(of, &scales));
         }
         table.trim_fmt()
+    }
+
+    /// The figures of the extensions, as a table; `None` if there are no extensions.
+    #[must_use]
+    pub fn extension_table(&self) -> Option<String> {
+        let rows: Vec<(&Measured, &str)> = self
+            .subjects
+            .iter()
+            .flat_map(|of| of.extensions().into_iter().map(move |name| (of, name)))
+            .collect();
+        if rows.is_empty() {
+            return None;
+        }
+        let figures = ExtensionFigure::ALL;
+        let mut table = new_table("extension", &figures.map(ExtensionFigure::title));
+        let scales = figures.map(|figure| {
+            let summaries = rows
+                .iter()
+                .filter_map(|(of, name)| of.extension(name, figure));
+            let medians: Vec<u64> = summaries.map(|summary| summary.median).collect();
+            Scale::of(figure.unit(), &medians)
+        });
+        for (of, name) in rows {
+            let label = format!("{name} beside {}\n  median\n  p90\n  p99", of.name);
+            let cells = figures.into_iter().zip(scales).map(|(figure, scale)| {
+                let text = of.extension(name, figure).map(|summary| {
+                    let values = [summary.median, summary.p90, summary.p99];
+                    values
+                        .map(|value| format!("\n{}", scale.show(value)))
+                        .concat()
+                });
+                right(text.unwrap_or_else(|| "\n-".to_owned()))
+            });
+            table.add_row(std::iter::once(Cell::new(label)).chain(cells));
+        }
+        Some(table.trim_fmt())
     }
 
     /// One unit for a column, by the medians in it.
@@ -38,9 +70,8 @@ impl Results {
 
     fn row(&self, of: &Measured, scales: &[Scale; Figure::ALL.len()]) -> Vec<Cell> {
         let name = Cell::new(format!("{}\n{LABELS}", of.name));
-        let figures = Figure::ALL.into_iter().zip(scales).map(|(figure, scale)| {
-            Cell::new(self.cell(of, figure, *scale)).set_alignment(CellAlignment::Right)
-        });
+        let figures = Figure::ALL.into_iter().zip(scales);
+        let figures = figures.map(|(figure, scale)| right(self.cell(of, figure, *scale)));
         std::iter::once(name).chain(figures).collect()
     }
 
@@ -76,6 +107,9 @@ impl fmt::Display for Results {
         let warm = self.options.warm;
         let machine = &self.machine;
         writeln!(f, "{}", self.table())?;
+        if let Some(table) = self.extension_table() {
+            writeln!(f, "{table}")?;
+        }
         writeln!(f, "{NOTE}")?;
         if cfg!(debug_assertions) {
             writeln!(f, "{NOTE_UNOPTIMISED}")?;
@@ -84,19 +118,23 @@ impl fmt::Display for Results {
             f,
             "{times} cold starts each, interleaved; {warm} warm invocations after each."
         )?;
-        write!(
-            f,
-            "{}, {}, {} cores.",
-            machine.kernel, machine.cpu, machine.cores
-        )
+        write!(f, "{machine}.")
     }
 }
 
-fn header() -> Vec<Cell> {
-    let titles = Figure::ALL
-        .into_iter()
-        .map(|figure| Cell::new(figure.title()).set_alignment(CellAlignment::Right));
-    std::iter::once(Cell::new("name")).chain(titles).collect()
+fn new_table(first: &str, titles: &[&str]) -> Table {
+    let titles = titles.iter().map(|title| right((*title).to_owned()));
+    let header = std::iter::once(Cell::new(first)).chain(titles);
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    table
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 /// The lines of a row, under the subject's name.
@@ -120,6 +158,21 @@ mod tests {
             let expected: Vec<&str> = expected.split(' ').collect();
             assert!(rows.contains(&expected), "{expected:?} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn an_extension_has_its_figures() {
+        let table = results().extension_table().unwrap();
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let median = ["median", "1.10", "ms", "2.00", "ms", "3.00", "MiB", "-"];
+        assert!(rows.contains(&median.to_vec()), "{table}");
+        assert!(rows.contains(&vec!["ext", "beside", "two"]), "{table}");
+        let mut alone = results();
+        alone.subjects.truncate(1);
+        assert_eq!(alone.extension_table(), None);
     }
 
     #[test]
