@@ -46,11 +46,16 @@ fn check(points: &[Value], context: &str) -> f64 {
     sum("dropped_records", &[("dropped_by", "exporter")])
 }
 
-/// The same of what was written as EMF to the log.
-fn check_emf(report: &Report, context: &str) -> f64 {
+/// The lines of EMF in the log.
+fn emf(report: &Report) -> Vec<Value> {
     let lines = report.log.iter().filter(|line| line.extension.is_some());
     let lines = lines.filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
-    let lines: Vec<Value> = lines.collect();
+    lines.collect()
+}
+
+/// The same of what was written as EMF to the log.
+fn check_emf(report: &Report, context: &str) -> f64 {
+    let lines = emf(report);
     let sum = |name| {
         let members = lines.iter().map(|line| &line[name]);
         members.filter_map(Value::as_f64).sum::<f64>()
@@ -156,6 +161,57 @@ fn otlp_that_is_refused_or_hangs_holds_up_nothing() {
         check(&points(&file), what);
     }
     drop(waiting);
+}
+
+/// However often it exports, and whatever comes late.
+#[test]
+fn a_cold_start_is_one_line_of_emf() {
+    let late = ["", "initReport", "report"];
+    for late in late {
+        let mut config = exporting(&[("BANTAM_EXPORTERS", "emf")]);
+        config.telemetry.late = vec![format!("platform.{late}")];
+        let report = run(config, late);
+        let lines = emf(&report);
+        let mut starts = lines
+            .iter()
+            .filter(|line| line.get("cold_start_kind").is_some());
+        let (Some(start), None) = (starts.next(), starts.next()) else {
+            panic!("{late}: {lines:#?}");
+        };
+        for name in [
+            "cold_starts",
+            "init_duration",
+            "first_invocation_duration",
+            "cold_start_duration",
+            "request_id",
+        ] {
+            assert!(
+                start.get(name).is_some(),
+                "{name} with {late} late: {start}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_setting_with_a_typo_is_told() {
+    let config = exporting(&[
+        ("BANTAM_EXPORTER", "otlp"),
+        ("BANTAM_EMF_DIMENSIONS", "functionname"),
+        ("BANTAM_EMF_NAMESPACE", "AWS/Mine"),
+    ]);
+    let report = run(config, "typos");
+    let lines = report.log.iter().filter(|line| line.extension.is_some());
+    let lines: Vec<&str> = lines.map(|line| line.text.as_str()).collect();
+    for expected in [
+        "BANTAM_EXPORTER is not a setting and changes nothing: did you mean BANTAM_EXPORTERS?",
+        "BANTAM_EMF_DIMENSIONS is \"functionname\", expected sets between semicolons",
+        "BANTAM_EMF_NAMESPACE is \"AWS/Mine\", expected 1 to 256",
+    ] {
+        let told = lines.iter().filter(|line| line.contains(expected));
+        assert_eq!(told.count(), 1, "{expected} in {lines:#?}");
+    }
+    check_emf(&report, "typos");
 }
 
 /// The extension, started by a shell that sends its output elsewhere.
