@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn requests_are_as_documented() {
-        let api = Endpoint::parse("127.0.0.1:9001").unwrap();
+        let api = Endpoint::parse("127.0.0.1:9001", &|_| None).unwrap();
         let request = register(&api, "bantam", true);
         assert_eq!(
             String::from_utf8(request.head).unwrap(),

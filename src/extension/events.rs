@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn no_deadline_is_too_far_away_or_too_near() {
-        let endpoint = Endpoint::parse("127.0.0.1:1").unwrap();
+        let endpoint = Endpoint::parse("127.0.0.1:1", &|_| None).unwrap();
         let now = clock::now().0;
         for deadline in [0, 1, now - 1, now, now + 1, now + 2_000, u64::MAX] {
             let accounting =

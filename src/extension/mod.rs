@@ -40,10 +40,10 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let started = clock::monotonic();
     let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
     // The other variables are read once the platform has been reached.
-    let endpoint = match env::api(text(env::API).as_deref()) {
+    let endpoint = match env::api(text(env::API), &crate::shared::os::resolve::address) {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            log(&error);
+            log(&error.to_string());
             return 1;
         }
     };

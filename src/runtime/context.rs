@@ -205,14 +205,14 @@ impl<'a> Context<'a> {
 
     /// The name of the function, where the environment says it.
     #[must_use]
-    pub const fn function_name(&self) -> Option<&'a str> {
-        self.function.name
+    pub fn function_name(&self) -> Option<&'a str> {
+        self.function.name.as_deref()
     }
 
     /// The version of the function, where the environment says it.
     #[must_use]
-    pub const fn function_version(&self) -> Option<&'a str> {
-        self.function.version
+    pub fn function_version(&self) -> Option<&'a str> {
+        self.function.version.as_deref()
     }
 
     /// The configured memory in MB, where the environment says it.

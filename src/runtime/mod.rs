@@ -69,11 +69,11 @@ fn invoke(init: Start<'_>) -> u8 {
         log::line(Level::Fatal, executable::IS_HANDLER);
         return 1;
     }
-    let env = Env::read(&exec::variable);
+    let env = Env::read(&exec::variable, &os::resolve::address);
     let env = match &env {
         Ok(env) => env,
         Err(error) => {
-            log::line(Level::Fatal, error);
+            log::line(Level::Fatal, &error.to_string());
             return 1;
         }
     };
@@ -86,9 +86,9 @@ fn invoke(init: Start<'_>) -> u8 {
             &format!("{LOG_LEVEL} is {level:?}: {LOG_LEVELS}"),
         );
     }
-    panic::watch(env.api);
+    panic::watch(&env.api);
     let connection = Connection::new(env.api.address, None);
-    let mut client = Client::new(env.api, Box::new(connection));
+    let mut client = Client::new(&env.api, Box::new(connection));
     let stop = match wrapper::run(&exec::variable).and_then(|()| init(env)) {
         Ok(mut handler) => {
             let restarts = exec::variable(panic::RESTARTS);

@@ -194,7 +194,7 @@ fn run(world: World) -> (Stop, World) {
         events: VecDeque::from(["id-1", "id-2", "id-3"]),
         ..world
     }));
-    let api = Endpoint::parse("127.0.0.1:9001").unwrap();
+    let api = Endpoint::parse("127.0.0.1:9001", &|_| None).unwrap();
     let mut client = Client::new(&api, Box::new(Shared(Rc::clone(&world))));
     let mut handler = handler_fn(
         |event: &[u8], context: &super::Context<'_>, answer: super::Answer<'_>| {

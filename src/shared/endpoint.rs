@@ -2,13 +2,13 @@
 //!
 //! Lambda sets `host:port` with an IP address, see
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
-//! `cargo lambda` sets a URL with a path prefix, `http://127.0.0.1:9000/.rt/NAME`.
-//! The host is an IP address or `localhost`: looking up any other name would need a resolver,
-//! which is 37 KB of a binary that has no other use for one.
+//! `cargo lambda` sets a URL with a path prefix, `http://127.0.0.1:9000/.rt/NAME`; other tools leave
+//! out the scheme or the port, or set the name of a container.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::text::{cut, same};
+use super::digits::decimal;
 
 /// The address of the API, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,12 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// The value of the `Host` field: the authority as it was given.
     pub(crate) authority: String,
-    /// What goes in front of every path: empty, or a path without a `/` at its end.
+    /// The first part of every path: empty, or a path without a `/` at its end.
     pub(crate) prefix: String,
 }
+
+/// Looks up the address of a host by its name.
+pub(crate) type Resolve<'a> = &'a dyn Fn(&str) -> Option<IpAddr>;
 
 /// Why a value is not the address of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,137 +31,132 @@ pub(crate) enum EndpointError {
     NoHost,
     /// The value starts with a scheme other than `http`.
     Scheme,
-    /// There is no port, or it is not a number from 1 to 65,535.
+    /// The port is not a number from 1 to 65,535.
     Port,
-    /// The host is neither an IP address nor `localhost`.
+    /// The host is neither an IP address nor a name.
     Host,
+    /// The host has a name where an address is needed.
+    NoAddress,
+    /// No address was found for the name of the host.
+    Unresolved,
     /// The path holds a byte that a request line must not hold.
     Path,
 }
 
 impl Endpoint {
-    /// Takes apart `host:port` or `http://host:port/prefix`.
+    /// Takes apart `host:port` or `http://host:port/prefix`. Without a port it is 80.
     ///
     /// # Errors
     ///
     /// One variant of [`EndpointError`] for each part that can be wrong.
-    pub(crate) fn parse(value: &str) -> Result<Self, EndpointError> {
-        let (authority, mut path) = split(value)?;
-        while let Some(shorter) = path.strip_suffix('/') {
-            path = shorter;
-        }
+    pub(crate) fn parse(value: &str, resolve: Resolve<'_>) -> Result<Self, EndpointError> {
+        let (authority, path) = split(value)?;
+        let path = path.trim_end_matches('/');
         // A request target holds no white space, control characters, query or fragment here.
-        if !path
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
-        {
+        let is_allowed = |b: u8| b.is_ascii_graphic() && b != b'?' && b != b'#';
+        if !path.bytes().all(is_allowed) {
             return Err(EndpointError::Path);
         }
-        let address = address(authority)?;
+        let (host, port) = host_and_port(authority)?;
+        let ip = match host {
+            Host::Address(ip) => ip,
+            Host::Name(name) => resolve(name).ok_or(EndpointError::Unresolved)?,
+        };
         Ok(Self {
-            address,
+            address: SocketAddr::new(ip, port.unwrap_or(80)),
             authority: authority.to_owned(),
             prefix: path.to_owned(),
         })
     }
 }
 
-/// Takes off the scheme, and gives the authority and what stands behind it.
+/// Takes off the scheme, and gives the authority and the rest behind it.
 ///
 /// # Errors
 ///
 /// [`EndpointError::Scheme`] and [`EndpointError::NoHost`].
 pub(crate) fn split(value: &str) -> Result<(&str, &str), EndpointError> {
-    let rest = match cut(value, b':') {
+    let rest = match value.split_once(':') {
         Some((scheme, rest)) => match rest.strip_prefix("//") {
             None => value,
-            Some(rest) if same(scheme.as_bytes(), b"http") => rest,
+            Some(rest) if scheme.eq_ignore_ascii_case("http") => rest,
             Some(_) => return Err(EndpointError::Scheme),
         },
         None => value,
     };
     let mut bytes = rest.bytes();
     let end = bytes.position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    match end.unwrap_or(rest.len()) {
-        0 => Err(EndpointError::NoHost),
-        end => Ok(rest.split_at(end)),
+    match rest.split_at(end.unwrap_or(rest.len())) {
+        ("", _) => Err(EndpointError::NoHost),
+        parts => Ok(parts),
     }
 }
 
-/// Reads `host:port`.
+/// Reads `host:port` with an IP address or `localhost`.
 ///
 /// # Errors
 ///
-/// [`EndpointError::Port`] and [`EndpointError::Host`].
+/// [`EndpointError::Port`] and [`EndpointError::NoAddress`].
 pub(crate) fn address(authority: &str) -> Result<SocketAddr, EndpointError> {
-    let authority = authority.as_bytes();
-    let colon = authority.iter().rposition(|byte| *byte == b':');
-    let (host, port) = authority.split_at(colon.ok_or(EndpointError::Port)?);
-    let port = super::http::decimal(port.get(1..).unwrap_or_default());
-    let port = port.and_then(|port| u16::try_from(port).ok());
-    let Some(port @ 1..) = port else {
-        return Err(EndpointError::Port);
-    };
-    if same(host, b"localhost") {
-        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match host_and_port(authority) {
+        Ok((Host::Address(ip), Some(port))) => Ok(SocketAddr::new(ip, port)),
+        Ok((Host::Address(_), None)) => Err(EndpointError::Port),
+        Ok((Host::Name(_), _)) | Err(EndpointError::Host) => Err(EndpointError::NoAddress),
+        Err(error) => Err(error),
     }
-    // An IPv6 address without brackets leaves it open where the port starts.
-    let inner = host.strip_prefix(b"[").map(|host| host.strip_suffix(b"]"));
-    let address = match inner {
-        None => ipv4(host).map(IpAddr::V4),
-        Some(inner) => inner.and_then(ipv6).map(IpAddr::V6),
-    };
-    let address = address.ok_or(EndpointError::Host)?;
-    Ok(SocketAddr::new(address, port))
 }
 
-/// Four decimal numbers. The standard library reads addresses in more forms, with 2 KB more.
-fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut bytes = [0; 4];
-    let mut numbers = text.split(|byte| *byte == b'.');
-    for byte in &mut bytes {
-        *byte = u8::try_from(super::http::decimal(numbers.next()?)?).ok()?;
-    }
-    numbers.next().is_none().then(|| Ipv4Addr::from(bytes))
+enum Host<'a> {
+    Address(IpAddr),
+    Name(&'a str),
 }
 
-/// Eight groups of hexadecimal digits, of which `::` leaves out some that are zero:
-/// <https://www.rfc-editor.org/rfc/rfc4291#section-2.2>, without the form that ends like IPv4.
-fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    let (mut all, mut back) = ([0; 8], [0; 8]);
-    match text.windows(2).position(|pair| pair == b"::") {
-        None if groups(text, &mut all)? == 8 => {}
-        None => return None,
-        Some(gap) => {
-            let in_front = groups(text.get(..gap)?, &mut all)?;
-            let behind = groups(text.get(gap + 2..)?, &mut back)?;
-            if in_front + behind > 7 {
-                return None;
-            }
-            let from = back.iter().take(behind).rev();
-            for (to, from) in all.iter_mut().rev().zip(from) {
-                *to = *from;
-            }
+fn host_and_port(authority: &str) -> Result<(Host<'_>, Option<u16>), EndpointError> {
+    let bytes = authority.as_bytes();
+    // Only in brackets is it clear where an IPv6 address ends.
+    let end = match authority.strip_prefix('[') {
+        Some(_) => bytes.iter().position(|byte| *byte == b']').map(|at| at + 1),
+        None => bytes.iter().rposition(|byte| *byte == b':'),
+    };
+    let (host, port) = authority.split_at(end.unwrap_or(authority.len()));
+    let port = match port.strip_prefix(':') {
+        Some(port) => Some(parse_port(port)?),
+        None if port.is_empty() => None,
+        None => return Err(EndpointError::Port),
+    };
+    Ok((Host::parse(host)?, port))
+}
+
+fn parse_port(port: &str) -> Result<u16, EndpointError> {
+    match decimal(port.as_bytes()).map(u16::try_from) {
+        Some(Ok(port @ 1..)) => Ok(port),
+        _ => Err(EndpointError::Port),
+    }
+}
+
+impl<'a> Host<'a> {
+    fn parse(host: &'a str) -> Result<Self, EndpointError> {
+        if let Some(inner) = host.strip_prefix('[') {
+            let address = inner.strip_suffix(']').ok_or(EndpointError::Host)?;
+            let address: Ipv6Addr = address.parse().map_err(|_| EndpointError::Host)?;
+            // An IPv4 address in an IPv6 one is reached without IPv6 as well.
+            return Ok(Self::Address(address.to_canonical()));
+        }
+        if let Ok(address) = host.parse::<Ipv4Addr>() {
+            return Ok(Self::Address(address.into()));
+        }
+        // No resolver needs to be asked for it.
+        if host.eq_ignore_ascii_case("localhost") {
+            return Ok(Self::Address(Ipv4Addr::LOCALHOST.into()));
+        }
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        // Without a letter it is an address with a mistake.
+        if host.bytes().all(is_allowed) && host.bytes().any(|b| b.is_ascii_alphabetic()) {
+            Ok(Self::Name(host))
+        } else {
+            Err(EndpointError::Host)
         }
     }
-    Some(Ipv6Addr::from(all))
-}
-
-/// Groups with a colon between each two, and how many.
-#[inline(never)]
-fn groups(text: &[u8], into: &mut [u16; 8]) -> Option<usize> {
-    let mut count = 0;
-    for group in text.split(|byte| *byte == b':') {
-        // One that is empty is no number.
-        let value = super::http::hexadecimal(group).filter(|_| group.len() <= 4);
-        match value.and_then(|value| u16::try_from(value).ok()) {
-            Some(value) => *into.get_mut(count)? = value,
-            None if text.is_empty() => return Some(0),
-            None => return None,
-        }
-        count += 1;
-    }
-    Some(count)
 }
 
 impl EndpointError {
@@ -168,125 +166,134 @@ impl EndpointError {
             Self::NoHost => "there is no host",
             Self::Scheme => "the scheme is not http",
             Self::Port => "expected host:port with a port from 1 to 65535",
-            Self::Host => "the host is neither an IP address nor localhost",
+            Self::Host => "the host is neither an IP address nor a name",
+            Self::NoAddress => "the host is neither an IP address nor localhost",
+            Self::Unresolved => "no address was found for the name of the host",
             Self::Path => "the path holds a byte that a request line must not hold",
         }
     }
 }
 
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl core::error::Error for EndpointError {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(value: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse(value, &|name| match name {
+            "runtime" | "host.docker.internal" | "localhost.localdomain" => {
+                Some(IpAddr::from([10, 0, 0, 7]))
+            }
+            _ => None,
+        })
+    }
+
     #[test]
     fn accepted_forms() {
-        let table = [
-            ("127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1:9001", ""),
-            (
-                "169.254.100.1:9001",
-                "169.254.100.1:9001",
-                "169.254.100.1:9001",
-                "",
-            ),
-            ("localhost:80", "127.0.0.1:80", "localhost:80", ""),
-            ("[::1]:9001", "[::1]:9001", "[::1]:9001", ""),
-            (
-                "http://127.0.0.1:9000",
-                "127.0.0.1:9000",
-                "127.0.0.1:9000",
-                "",
-            ),
-            (
-                "http://127.0.0.1:9000/",
-                "127.0.0.1:9000",
-                "127.0.0.1:9000",
-                "",
-            ),
-            (
-                "http://127.0.0.1:9000/.rt/my-fn",
-                "127.0.0.1:9000",
-                "127.0.0.1:9000",
-                "/.rt/my-fn",
-            ),
-            (
-                "HTTP://[::]:9000/.rt/f/",
-                "[::]:9000",
-                "[::]:9000",
-                "/.rt/f",
-            ),
-            ("127.0.0.1:9000/p", "127.0.0.1:9000", "127.0.0.1:9000", "/p"),
-            (
-                "[fd00:EC2::23]:80",
-                "[fd00:ec2::23]:80",
-                "[fd00:EC2::23]:80",
-                "",
-            ),
-            ("[fd00::]:80", "[fd00::]:80", "[fd00::]:80", ""),
-            ("[1:2::7:8]:80", "[1:2::7:8]:80", "[1:2::7:8]:80", ""),
-            (
-                "[1:2:3:4:5:6:7:8]:80",
-                "[1:2:3:4:5:6:7:8]:80",
-                "[1:2:3:4:5:6:7:8]:80",
-                "",
-            ),
-            (
-                "[1:2:3:4:5:6:7::]:80",
-                "[1:2:3:4:5:6:7:0]:80",
-                "[1:2:3:4:5:6:7::]:80",
-                "",
-            ),
-        ];
-        for (value, address, authority, prefix) in table {
-            let endpoint = Endpoint::parse(value).unwrap();
-            assert_eq!(endpoint.address.to_string(), address, "{value}");
-            assert_eq!(endpoint.authority, authority, "{value}");
-            assert_eq!(endpoint.prefix, prefix, "{value}");
+        // Value, address, authority, prefix.
+        for line in [
+            "127.0.0.1:9001 127.0.0.1:9001 127.0.0.1:9001",
+            "169.254.100.1:9001 169.254.100.1:9001 169.254.100.1:9001",
+            "127.0.0.1 127.0.0.1:80 127.0.0.1",
+            "localhost:80 127.0.0.1:80 localhost:80",
+            "LocalHost 127.0.0.1:80 LocalHost",
+            "localhost:9001/lambda/ab-12 127.0.0.1:9001 localhost:9001 /lambda/ab-12",
+            "http://localhost 127.0.0.1:80 localhost",
+            "[::1]:9001 [::1]:9001 [::1]:9001",
+            "[::1] [::1]:80 [::1]",
+            "[fd00:EC2::23]:80 [fd00:ec2::23]:80 [fd00:EC2::23]:80",
+            "[::ffff:127.0.0.1]:9001 127.0.0.1:9001 [::ffff:127.0.0.1]:9001",
+            "[::ffff:7f00:1]:9001 127.0.0.1:9001 [::ffff:7f00:1]:9001",
+            "runtime:9001 10.0.0.7:9001 runtime:9001",
+            "localhost.localdomain:9001 10.0.0.7:9001 localhost.localdomain:9001",
+            "http://host.docker.internal/2 10.0.0.7:80 host.docker.internal /2",
+            "http://127.0.0.1:9000 127.0.0.1:9000 127.0.0.1:9000",
+            "http://127.0.0.1:9000/ 127.0.0.1:9000 127.0.0.1:9000",
+            "http://127.0.0.1:9000/.rt/my-fn 127.0.0.1:9000 127.0.0.1:9000 /.rt/my-fn",
+            "HTTP://[::]:9000/.rt/f// [::]:9000 [::]:9000 /.rt/f",
+            "127.0.0.1:9000/p 127.0.0.1:9000 127.0.0.1:9000 /p",
+        ] {
+            let mut parts = line.split(' ');
+            let endpoint = parse(parts.next().unwrap()).unwrap();
+            let [address, authority] = [(); 2].map(|()| parts.next().unwrap());
+            assert_eq!(endpoint.address.to_string(), address, "{line}");
+            assert_eq!(endpoint.authority, authority, "{line}");
+            assert_eq!(endpoint.prefix, parts.next().unwrap_or_default(), "{line}");
         }
     }
 
     #[test]
     fn refused_forms() {
-        let table = [
-            ("", EndpointError::NoHost),
-            ("http://", EndpointError::NoHost),
-            ("/x", EndpointError::NoHost),
-            ("127.0.0.1", EndpointError::Port),
-            ("127.0.0.1:", EndpointError::Port),
-            ("127.0.0.1:0", EndpointError::Port),
-            ("127.0.0.1:65536", EndpointError::Port),
-            ("127.0.0.1:+1", EndpointError::Port),
-            ("127.0.0.1:9001x", EndpointError::Port),
-            ("https://127.0.0.1:9001", EndpointError::Scheme),
-            ("unix:///tmp/s", EndpointError::Scheme),
-            ("example.com:9001", EndpointError::Host),
-            ("::1:9001", EndpointError::Host),
-            ("[::1:9001", EndpointError::Host),
-            (":9001", EndpointError::Host),
-            ("1.2.3:9001", EndpointError::Host),
-            ("1.2.3.4.5:9001", EndpointError::Host),
-            ("1.2.3.256:9001", EndpointError::Host),
-            ("1.2..4:9001", EndpointError::Host),
-            ("[1.2.3.4]:9001", EndpointError::Host),
-            ("[]:9001", EndpointError::Host),
-            ("[1]:9001", EndpointError::Host),
-            ("[:::1]:9001", EndpointError::Host),
-            ("[:::]:9001", EndpointError::Host),
-            ("[:1]:9001", EndpointError::Host),
-            ("[1:]:9001", EndpointError::Host),
-            ("[:1::2]:9001", EndpointError::Host),
-            ("[1::2:]:9001", EndpointError::Host),
-            ("[1::2::3]:9001", EndpointError::Host),
-            ("[::12345]:9001", EndpointError::Host),
-            ("[::g]:9001", EndpointError::Host),
-            ("[1:2:3:4:5:6:7:8:9]:9001", EndpointError::Host),
-            ("[1:2:3:4::5:6:7:8]:9001", EndpointError::Host),
-            ("127.0.0.1:9001/a b", EndpointError::Path),
-            ("127.0.0.1:9001/a\r\nX: y", EndpointError::Path),
-            ("127.0.0.1:9001/a?b", EndpointError::Path),
-        ];
-        for (value, error) in table {
-            assert_eq!(Endpoint::parse(value), Err(error), "{value}");
-            assert!(!error.as_str().is_empty());
+        for (error, values) in [
+            (EndpointError::NoHost, &["", "http://", "/x"][..]),
+            (
+                EndpointError::Scheme,
+                &["https://127.0.0.1:9001", "unix:///tmp/s"],
+            ),
+            (
+                EndpointError::Port,
+                &[
+                    "127.0.0.1:",
+                    "127.0.0.1:0",
+                    "127.0.0.1:65536",
+                    "127.0.0.1:+1",
+                    "127.0.0.1:9001x",
+                    "[::1]9001",
+                    "[::1]:",
+                    "runtime:http",
+                ],
+            ),
+            (
+                EndpointError::Host,
+                &[
+                    "::1:9001",
+                    "[::1:9001",
+                    ":9001",
+                    "1.2.3:9001",
+                    "1.2.3.4.5:9001",
+                    "1.2.3.256:9001",
+                    "1.2..4:9001",
+                    "[1.2.3.4]:9001",
+                    "[]:9001",
+                    "[::12345]:9001",
+                    "user@host:9001",
+                    "a b:9001",
+                    "h\u{f6}st:9001",
+                    "2130706433",
+                ],
+            ),
+            (EndpointError::Unresolved, &["nowhere:1", "http://nowhere"]),
+            (
+                EndpointError::Path,
+                &[
+                    "127.0.0.1:9001/a b",
+                    "127.0.0.1:9001/a\r\nX: y",
+                    "127.0.0.1:9001/a?b",
+                    "127.0.0.1:9001?b",
+                ],
+            ),
+        ] {
+            for value in values {
+                assert_eq!(parse(value), Err(error), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_setting_takes_an_address_with_a_port() {
+        assert_eq!(address("[::1]:8125").unwrap().to_string(), "[::1]:8125");
+        assert_eq!(address("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(address("10.0.0.1"), Err(EndpointError::Port));
+        assert_eq!(address("10.0.0.1:x"), Err(EndpointError::Port));
+        for name in ["agent:8125", "agent", "user:pw@10.0.0.1:8125", "1.2.3:1"] {
+            assert_eq!(address(name), Err(EndpointError::NoAddress), "{name}");
         }
     }
 }

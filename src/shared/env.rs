@@ -5,27 +5,27 @@
 //! Local tools set only a few of them, so all but the address of the API may be absent.
 //! An empty variable counts as absent.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::fmt;
 
-use super::endpoint::Endpoint;
-use super::http::decimal;
+use super::digits::decimal;
+use super::endpoint::{Endpoint, EndpointError, Resolve};
 use super::log_record::{Format, Level};
 
-/// What the environment says.
+/// The environment variables of the runtime.
 #[derive(Clone, Debug)]
 pub struct Env {
     /// `AWS_LAMBDA_RUNTIME_API`.
-    pub(crate) api: &'static Endpoint,
+    pub(crate) api: Endpoint,
     /// `_HANDLER`: the handler as configured on the function.
-    pub(crate) handler: Option<&'static str>,
+    pub(crate) handler: Option<String>,
     /// `BANTAM_HANDLER_MODE`: how the stock binary runs an executable handler.
-    pub(crate) handler_mode: Option<&'static str>,
+    pub(crate) handler_mode: Option<String>,
     /// `LAMBDA_TASK_ROOT`: the folder with the function's code.
-    pub(crate) task_root: Option<&'static OsStr>,
+    pub(crate) task_root: Option<OsString>,
     /// `PATH`: where executables are looked for after the task root.
-    pub(crate) path: Option<&'static OsStr>,
-    /// What the function is, as far as the environment knows.
+    pub(crate) path: Option<OsString>,
+    /// The function, as far as the environment names it.
     pub(crate) function: Function,
     /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
     pub(crate) log: LogConfig,
@@ -35,9 +35,9 @@ pub struct Env {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Function {
     /// `AWS_LAMBDA_FUNCTION_NAME`.
-    pub(crate) name: Option<&'static str>,
+    pub(crate) name: Option<String>,
     /// `AWS_LAMBDA_FUNCTION_VERSION`.
-    pub(crate) version: Option<&'static str>,
+    pub(crate) version: Option<String>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MB; absent when it is not a number.
     pub(crate) memory_mb: Option<u32>,
 }
@@ -53,37 +53,52 @@ pub(crate) struct LogConfig {
     pub(crate) level: Level,
 }
 
+/// Why there is no address of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EnvError {
+    /// The variable is not set.
+    NoApi,
+    /// The variable has another value than an address.
+    Api {
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        error: EndpointError,
+    },
+}
+
+/// Looks up the value of a variable.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
 impl Env {
-    /// Reads the environment through `lookup`, which answers a name with its value.
+    /// Reads the environment through `lookup`. `resolve` is asked if the address of the API is a
+    /// name.
     ///
     /// # Errors
     ///
-    /// What to tell when the address of the API is missing or not an address.
-    pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
-        let raw = |name: &str| raw(lookup, name);
-        let text = |name: &str| text(lookup, name);
-        let mut env = Self {
-            api: Box::leak(api(text(API))?),
-            handler: None,
-            handler_mode: None,
-            task_root: None,
-            path: None,
-            function: Function::default(),
-            log: LogConfig::default(),
-        };
-        // One by one, because the values of a literal are all kept until the last is there.
-        env.handler = text("_HANDLER");
-        env.handler_mode = text("BANTAM_HANDLER_MODE");
-        env.task_root = raw("LAMBDA_TASK_ROOT");
-        env.path = raw("PATH");
-        env.function.name = text("AWS_LAMBDA_FUNCTION_NAME");
-        env.function.version = text("AWS_LAMBDA_FUNCTION_VERSION");
-        let memory = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").unwrap_or_default();
-        let memory = decimal(memory.as_bytes());
-        env.function.memory_mb = memory.and_then(|mb| u32::try_from(mb).ok());
-        env.log.format = Format::parse(text("AWS_LAMBDA_LOG_FORMAT"));
-        env.log.level = Level::parse(text("AWS_LAMBDA_LOG_LEVEL"));
-        Ok(env)
+    /// [`EnvError`].
+    pub(crate) fn read(lookup: Lookup<'_>, resolve: Resolve<'_>) -> Result<Self, EnvError> {
+        let raw = |name| raw(lookup, name);
+        let text = |name| text(lookup, name);
+        let memory_mb = text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+            .and_then(|mb| decimal(mb.as_bytes()))
+            .and_then(|mb| u32::try_from(mb).ok());
+        Ok(Self {
+            api: api(text(API), resolve)?,
+            handler: text("_HANDLER"),
+            handler_mode: text("BANTAM_HANDLER_MODE"),
+            task_root: raw("LAMBDA_TASK_ROOT"),
+            path: raw("PATH"),
+            function: Function {
+                name: text("AWS_LAMBDA_FUNCTION_NAME"),
+                version: text("AWS_LAMBDA_FUNCTION_VERSION"),
+                memory_mb,
+            },
+            log: LogConfig {
+                format: Format::parse(text("AWS_LAMBDA_LOG_FORMAT").as_deref()),
+                level: Level::parse(text("AWS_LAMBDA_LOG_LEVEL").as_deref()),
+            },
+        })
     }
 }
 
@@ -91,45 +106,61 @@ impl Env {
 ///
 /// # Errors
 ///
-/// What to tell when there is none.
-pub(crate) fn api(value: Option<&str>) -> Result<Box<Endpoint>, String> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        let hint = "is not set: start this on Lambda or under an emulator";
-        return Err(format!("{API} {hint}"));
-    };
-    let endpoint = Endpoint::parse(value).map(Box::new);
-    endpoint.map_err(|error| format!("{API} is {value:?}: {}", error.as_str()))
+/// [`EnvError`].
+pub(crate) fn api(value: Option<String>, resolve: Resolve<'_>) -> Result<Endpoint, EnvError> {
+    let value = value.filter(|value| !value.is_empty());
+    let value = value.ok_or(EnvError::NoApi)?;
+    Endpoint::parse(&value, resolve).map_err(|error| EnvError::Api { value, error })
 }
 
 /// The variable that says where the API is.
 pub(crate) const API: &str = "AWS_LAMBDA_RUNTIME_API";
 
-/// A variable, unless it is empty. It is read once, and kept as long as the process lives.
-#[inline(never)]
-fn raw(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'static OsStr> {
-    let value = lookup(name).filter(|value| !value.is_empty())?;
-    Some(value.leak())
+/// A variable; `None` if it is empty.
+fn raw(lookup: Lookup<'_>, name: &str) -> Option<OsString> {
+    lookup(name).filter(|value| !value.is_empty())
 }
 
-#[inline(never)]
-fn text(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<&'static str> {
-    Some(match raw(lookup, name)?.to_string_lossy() {
-        Cow::Borrowed(text) => text,
-        Cow::Owned(text) => text.leak(),
+/// A variable as text, with a mark in the place of each byte that is not text.
+fn text(lookup: Lookup<'_>, name: &str) -> Option<String> {
+    Some(match raw(lookup, name)?.into_string() {
+        Ok(text) => text,
+        Err(bytes) => bytes.to_string_lossy().into_owned(),
     })
+}
+
+impl fmt::Display for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoApi => write!(
+                f,
+                "{API} is not set: start this on Lambda or under an emulator"
+            ),
+            Self::Api { value, error } => write!(f, "{API} is {value:?}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for EnvError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NoApi => None,
+            Self::Api { error, .. } => Some(error),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Env, String> {
-        Env::read(&|name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, v)| v.into())
-        })
+    fn read(pairs: &[(&str, &str)]) -> Result<Env, EnvError> {
+        let lookup = |name: &str| {
+            let mut pairs = pairs.iter();
+            let (_, value) = pairs.find(|(key, _)| *key == name)?;
+            Some(OsString::from(value))
+        };
+        Env::read(&lookup, &|_| None)
     }
 
     #[test]
@@ -165,13 +196,13 @@ mod tests {
             ("AWS_LAMBDA_LOG_LEVEL", "debug"),
         ])
         .unwrap();
-        assert_eq!(env.handler, Some("run.sh"));
-        assert_eq!(env.handler_mode, Some("persistent"));
-        assert_eq!(env.task_root, Some(OsStr::new("/var/task")));
-        assert_eq!(env.path, Some(OsStr::new("/bin")));
+        assert_eq!(env.handler.as_deref(), Some("run.sh"));
+        assert_eq!(env.handler_mode.as_deref(), Some("persistent"));
+        assert_eq!(env.task_root, Some("/var/task".into()));
+        assert_eq!(env.path, Some("/bin".into()));
         let function = Function {
-            name: Some("f"),
-            version: Some("$LATEST"),
+            name: Some("f".to_owned()),
+            version: Some("$LATEST".to_owned()),
             memory_mb: Some(128),
         };
         assert_eq!(env.function, function);
@@ -186,14 +217,20 @@ mod tests {
 
     #[test]
     fn a_missing_or_bad_api_is_named() {
+        let error = |pairs| read(pairs).unwrap_err().to_string();
         assert_eq!(
-            read(&[]).unwrap_err(),
+            error(&[]),
             "AWS_LAMBDA_RUNTIME_API is not set: start this on Lambda or under an emulator"
         );
-        let error = read(&[("AWS_LAMBDA_RUNTIME_API", "nowhere")]).unwrap_err();
         assert_eq!(
-            error,
-            "AWS_LAMBDA_RUNTIME_API is \"nowhere\": expected host:port with a port from 1 to 65535"
+            error(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:0")]),
+            "AWS_LAMBDA_RUNTIME_API is \"127.0.0.1:0\": expected host:port with a \
+             port from 1 to 65535"
+        );
+        assert_eq!(
+            error(&[("AWS_LAMBDA_RUNTIME_API", "nowhere:9001")]),
+            "AWS_LAMBDA_RUNTIME_API is \"nowhere:9001\": no address was found for the \
+             name of the host"
         );
     }
 }

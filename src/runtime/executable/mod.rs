@@ -75,7 +75,7 @@ impl Init for ExecutableInit {
     fn init(self, env: &Env) -> Result<Executable, Error> {
         spawn::heed_children();
         let program = Program::find(env).map_err(|error| error.report())?;
-        let mode = match env.handler_mode {
+        let mode = match env.handler_mode.as_deref() {
             None | Some("per-invocation") => Mode::PerInvocation(PerInvocation {
                 program,
                 warned: false,
@@ -152,13 +152,13 @@ impl Program {
     /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
     /// without a slash.
     fn find(env: &Env) -> Result<Self, ExecutableError> {
-        let handler = env.handler.ok_or(ExecutableError::NoHandler)?;
-        let path = env.path.map(OsStr::as_bytes);
+        let handler = env.handler.as_deref().ok_or(ExecutableError::NoHandler)?;
+        let path = env.path.as_deref().map(OsStr::as_bytes);
         let folders = path
             .into_iter()
             .flat_map(|path| path.split(|byte| *byte == b':'));
         let folders: Vec<&[u8]> = folders.collect();
-        let root = env.task_root.map_or(TASK_ROOT, OsStr::as_bytes);
+        let root = env.task_root.as_deref().map_or(TASK_ROOT, OsStr::as_bytes);
         let others = if handler.contains('/') {
             &[]
         } else {

@@ -5,6 +5,7 @@ pub(crate) mod blocking;
 pub(crate) mod clock;
 pub(crate) mod exec;
 pub(crate) mod reexec;
+pub(crate) mod resolve;
 
 use std::ffi::CStr;
 use std::ops::Add;
