@@ -138,7 +138,7 @@ impl<'a> Host<'a> {
     fn parse(host: &'a str) -> Result<Self, EndpointError> {
         if let Some(inner) = host.strip_prefix('[') {
             let address = inner.strip_suffix(']').ok_or(EndpointError::Host)?;
-            let address: Ipv6Addr = address.parse().map_err(|_| EndpointError::Host)?;
+            let address: Ipv6Addr = address.parse().map_err(|_bad| EndpointError::Host)?;
             // An IPv4 address in an IPv6 one is reached without IPv6 as well.
             return Ok(Self::Address(address.to_canonical()));
         }

@@ -105,10 +105,9 @@ fn a_server_error_or_a_farewell_ends_it_at_once() {
 fn a_bad_environment_is_named() {
     let table = [
         (None, "AWS_LAMBDA_RUNTIME_API is not set"),
-        (
-            Some("example.com:80"),
-            "neither an IP address nor localhost",
-        ),
+        (Some("1.2.3:80"), "neither an IP address nor a name"),
+        // <https://www.rfc-editor.org/rfc/rfc6761#section-6.4>
+        (Some("nowhere.invalid:80"), "no address was found"),
     ];
     for (api, message) in table {
         let mut command = Command::new(example_path("raw"));
