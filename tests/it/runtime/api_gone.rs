@@ -103,11 +103,12 @@ fn a_server_error_or_a_farewell_ends_it_at_once() {
 
 #[test]
 fn a_bad_environment_is_named() {
+    // No name server is asked for a part of more than 63 characters.
+    let name = format!("{}:80", "x".repeat(64));
     let table = [
         (None, "AWS_LAMBDA_RUNTIME_API is not set"),
         (Some("1.2.3:80"), "neither an IP address nor a name"),
-        // <https://www.rfc-editor.org/rfc/rfc6761#section-6.4>
-        (Some("nowhere.invalid:80"), "no address was found"),
+        (Some(&name), "no address was found"),
     ];
     for (api, message) in table {
         let mut command = Command::new(example_path("raw"));
