@@ -101,7 +101,7 @@ fn why_off(name: &str, url: &str, error: EndpointError) -> String {
             "only http:// is sent, without TLS. For https let a collector beside the function \
              send on, and name that: http://localhost:4318"
         }
-        EndpointError::Host => {
+        EndpointError::Host | EndpointError::NoAddress | EndpointError::Unresolved => {
             "the host is neither an IP address nor localhost, and names are not looked up here. \
              Give its address, or name a collector beside the function: http://localhost:4318"
         }

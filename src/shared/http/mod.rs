@@ -49,4 +49,4 @@ pub(crate) use reader::{Expect, Limits, Progress, Reader};
 pub(crate) use writer::{HeadWriter, Outgoing};
 
 // Callers move to `digits`.
-pub(crate) use super::digits::{decimal, hexadecimal};
+pub(crate) use super::digits::decimal;
