@@ -79,7 +79,7 @@ impl Kind {
     }
 }
 
-/// What ended in this environment before this process started.
+/// The end of an earlier process in this environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Predecessor {
     /// An init that failed.
@@ -90,7 +90,7 @@ pub(in super::super) enum Predecessor {
     Crash,
 }
 
-/// Whether this process was started or restored from a snapshot.
+/// The way in which this process came to run: started, or restored from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Init,

@@ -50,13 +50,13 @@ pub(super) struct Accounting {
     /// How long this process took to be registered and to be ready, until that is exported.
     start_cost: Option<StartCost>,
     /// Processor time that has been added to the series; `None` after a restore, when the time so
-    /// far is that of the snapshot.
+    /// far belongs to the snapshot.
     cpu_counted_ms: Option<f64>,
     /// Whether a restore was noticed since the last [`take_restored`](Self::take_restored).
     is_restored: bool,
 }
 
-/// What the start of this process cost.
+/// The time that the start of this process took.
 #[derive(Clone, Copy, Debug)]
 struct StartCost {
     to_register_ms: f64,

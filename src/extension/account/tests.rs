@@ -2,6 +2,7 @@ use super::bounds::TEXT_BYTES_MAX;
 use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX, OVER_KEPT};
 use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
 use super::*;
+use crate::extension::export::samples::Random;
 use crate::extension::metric::Point;
 use crate::extension::telemetry::{self, Malformed};
 
@@ -136,7 +137,7 @@ impl Script {
             .unwrap_or_default()
     }
 
-    /// What of an interval tells about the start.
+    /// The points of an interval that belong to a start.
     fn rest_of_start(&mut self, ms: u64) -> Vec<String> {
         let mut points = self.interval(ms);
         points.retain(|point| point.contains("cold_start_kind"));
@@ -957,7 +958,7 @@ fn the_end_waits_for_the_report_of_a_start_that_is_not_told() {
     assert!(script.account.awaits_report());
     script.batch(490, &[init_report(462, 397.68)]);
     assert!(!script.account.awaits_report());
-    // Told, it is told as well as it can be.
+    // Once it is exported, nothing is waited for.
     let mut script = Script::new(InitType::OnDemand);
     script.invoke(481, "a").batch(
         500,
@@ -1004,7 +1005,7 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
         ]
     );
     assert_eq!(script.interval(9_001), [""; 0]);
-    // What gets no report has the runtime's duration, and the gap whose start is told late counts.
+    // Without a report the runtime's duration counts, and a gap counts whose start comes late.
     script
         .invoke(20_000, "d")
         .batch(20_025, &[runtime_done(9_500, "c", 500.0)]);
@@ -1312,7 +1313,7 @@ fn a_start_that_comes_again_is_counted_once() {
     );
     assert!(points.contains(&"duration{}=5".to_owned()));
 
-    // A failed init that is told twice was no two inits.
+    // The records of one failed init that come twice are of one init.
     let failed = init_end(
         300,
         "on-demand",
@@ -1332,7 +1333,7 @@ fn a_start_that_comes_again_is_counted_once() {
     }
     assert!(script.cold_start()[0].contains("init_failure"));
 
-    // A restore that is told twice does not begin anew.
+    // The records of a restore that come twice do not begin another.
     let restore = [
         record(5_000, "restoreStart", ""),
         record(5_400, "restoreReport", SNAPSHOT),
@@ -1443,4 +1444,55 @@ fn sums_of_numbers_from_outside_stay_exact() {
             "dropped_bytes{dropped_by=platform}=9007199254740992",
         ]
     );
+}
+
+/// The counts of random batches equal those that a tree of `serde_json` gives.
+#[test]
+fn counts_equal_a_reference() {
+    const ENDS: &str = r#""status":"success" "status":"timeout" "status":"error","errorType":"E"
+        "status":"failure" "errorType":"Function.X" "status":7 "status":null,"spans":[[]] "x":{}"#;
+    let seed = 5;
+    let mut random = Random(seed);
+    for round in 0..200 {
+        let mut script = Script::new(InitType::OnDemand);
+        let mut elements = Vec::new();
+        for id in 0..random.below(60) {
+            let ends: Vec<&str> = ENDS.split_whitespace().collect();
+            let end = ends[random.below(ends.len())];
+            elements.push(match random.below(5) {
+                0 => "{}".to_owned(),
+                1 => format!(r#"{{"type":"platform.new{id}","record":[]}}"#),
+                _ => record(900, "report", &format!(r#""requestId":"{id}",{end}"#)),
+            });
+        }
+        script.batch(1_000, &elements);
+        let mut expected = [0.0; 5];
+        for element in &elements {
+            let tree: serde_json::Value = serde_json::from_str(element).unwrap();
+            let record = &tree["record"];
+            let kind = match (tree["type"].as_str(), record["status"].as_str()) {
+                (None, _) => 4,
+                (Some("platform.report"), Some("timeout")) => 2,
+                (Some("platform.report"), Some("error" | "failure")) => 1,
+                (Some("platform.report"), _) if record["errorType"].is_string() => 1,
+                (Some("platform.report"), _) => 0,
+                (Some(_), _) => 3,
+            };
+            expected[kind] += 1.0;
+        }
+        let batch = script.account.take_interval(at(2_000));
+        let points = batch.map(|batch| batch.points).unwrap_or_default();
+        let names = [
+            "invocations",
+            "errors",
+            "timeouts",
+            "unknown_records",
+            "malformed_records",
+        ];
+        let found = names.map(|name| {
+            let of_name = points.iter().filter(|point| point.metric.name == name);
+            of_name.map(|point| point.values[0]).sum::<f64>()
+        });
+        assert_eq!(found, expected, "seed {seed}, round {round}: {elements:?}");
+    }
 }
