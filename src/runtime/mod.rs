@@ -65,8 +65,8 @@ type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 
 #[inline(never)]
 fn invoke(init: Start<'_>) -> u8 {
     process_one::end_by_signals();
-    if executable::is_handler(exec::variable) {
-        log::line(Level::Fatal, executable::IS_HANDLER);
+    if let Some(refusal) = executable::refusal(exec::variable) {
+        log::line(Level::Fatal, &refusal);
         return 1;
     }
     let env = Env::read(&exec::variable, &os::resolve::address);

@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::SET_HANDLER;
 use super::check::Fault;
 use super::spawn::SpawnError;
 use crate::runtime::error::Error as Report;
@@ -226,10 +227,6 @@ fn with_stderr(f: &mut fmt::Formatter<'_>, stderr: &str) -> fmt::Result {
     }
     write!(f, ": {stderr}")
 }
-
-/// What to do about a handler setting that templates for `provided` runtimes suggest.
-const SET_HANDLER: &str = "set the function's handler to the executable that handles events; a \
-    function in Rust needs none, because its own binary is the bootstrap";
 
 #[cfg(test)]
 mod tests {

@@ -195,6 +195,7 @@ impl Program {
     }
 }
 
+/// A path for a message.
 fn text(path: &CStr) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -256,19 +257,24 @@ fn quoted(bytes: &[u8]) -> String {
     [&text, end].concat()
 }
 
-/// True if this process was started as the handler of another runtime with the same Runtime API.
+/// Says why this process must not run, if it was started as the handler of another runtime with the
+/// same Runtime API.
 ///
-/// It must not ask for an event: it would get the one that it was started for, and start a process for
-/// it in turn. A runtime below a handler that has an API of its own, such as one under an emulator, is
-/// not meant.
-pub(super) fn is_handler(lookup: impl Fn(&str) -> Option<OsString>) -> bool {
-    lookup(CHILD_OF).is_some_and(|api| Some(api) == lookup(env::API))
+/// It would ask for an event, get the one that it was started for, and start a process for that in
+/// turn. A runtime below a handler that has an API of its own, such as one under an emulator, is not
+/// meant.
+pub(super) fn refusal(lookup: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    let api = lookup(CHILD_OF)?;
+    let is_handler = Some(api) == lookup(env::API);
+    is_handler.then(|| [IS_HANDLER, SET_HANDLER].concat())
 }
 
-/// What a runtime says that was started as a handler.
-pub(super) const IS_HANDLER: &str = "this is a Lambda runtime, and it was started as the handler of \
-    another one: set the function's handler (_HANDLER) to the executable that handles events; a \
-    function in Rust needs none, because its own binary is the bootstrap";
+const IS_HANDLER: &str =
+    "this is a Lambda runtime, and it was started as the handler of another one: ";
+
+/// How to set a handler in place of what templates for `provided` runtimes suggest.
+const SET_HANDLER: &str = "set the function's handler (_HANDLER) to the executable that handles \
+    events; a function in Rust needs none, because its own binary is the bootstrap";
 
 /// The variable that marks handlers: the address of the API that their runtime uses.
 const CHILD_OF: &str = "_BANTAM_CHILD_OF";
@@ -320,7 +326,7 @@ mod tests {
                 CHILD_OF => parent.map(OsString::from),
                 _ => own.map(OsString::from),
             };
-            assert_eq!(is_handler(lookup), expected, "{parent:?} {own:?}");
+            assert_eq!(refusal(lookup).is_some(), expected, "{parent:?} {own:?}");
         }
     }
 

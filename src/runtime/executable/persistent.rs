@@ -199,13 +199,15 @@ impl Child {
             let driven = self.drive(input, Until::Line, end, limit);
             return Err(match driven.map_err(ExecutableError::Lost)? {
                 Driven::Line => {
-                    let line = self.take_line();
+                    let mut line = self.take_line();
                     // Parsers may ignore it: <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>.
-                    let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
-                    if text.trim_ascii().is_empty() {
+                    if line.starts_with(BYTE_ORDER_MARK) {
+                        line.drain(..BYTE_ORDER_MARK.len());
+                    }
+                    if line.trim_ascii().is_empty() {
                         continue;
                     }
-                    return Ok(text.to_vec());
+                    return Ok(line);
                 }
                 Driven::Exited(status) => ExecutableError::Ended {
                     status,

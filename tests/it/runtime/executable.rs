@@ -182,12 +182,12 @@ fn the_runtime_itself_is_no_handler() {
         (
             &program,
             "Runtime.HandlerIsRuntime",
-            "set the function's handler to",
+            "set the function's handler (_HANDLER) to",
         ),
         (
             &link,
             "Runtime.HandlerIsRuntime",
-            "set the function's handler to",
+            "set the function's handler (_HANDLER) to",
         ),
         (
             &interpreter,
@@ -371,7 +371,7 @@ fn a_handler_that_cannot_be_run_is_an_init_error_that_says_why() {
         (
             "bootstrap",
             "Runtime.HandlerNotFound",
-            "set the function's handler to the executable that handles events",
+            "set the function's handler (_HANDLER) to the executable that handles events",
         ),
         ("", "Runtime.HandlerNotFound", "_HANDLER is not set"),
     ];
