@@ -554,9 +554,9 @@ mod tests {
         state.inner.borrow_mut().exporters = Box::leak(Box::new(ndjson_to(file.to_str().unwrap())));
         state.export(true);
         let written = std::fs::read_to_string(&file).unwrap();
-        for (name, value) in [("dropped_records", 1), ("dropped_bytes", bytes)] {
+        for (name, unit, value) in [("dropped_records", "1", 1), ("dropped_bytes", "B", bytes)] {
             let point = format!(
-                r#""name":"{name}","kind":"counter","unit":"1","attributes":{{"dropped_by":"exporter"}},"values":[{value}]"#
+                r#""name":"{name}","kind":"counter","unit":"{unit}","attributes":{{"dropped_by":"exporter"}},"values":[{value}]"#
             );
             assert!(written.contains(&point), "{point} in {written}");
         }

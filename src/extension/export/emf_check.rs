@@ -271,7 +271,7 @@ mod tests {
 
     const NOW_MS: u64 = 1_781_000_000_500;
 
-    /// What `aws-embedded-metrics` 3.5.0 (`PyPI`) writes for the batch of the test below.
+    /// The line that `aws-embedded-metrics` 3.5.0 (`PyPI`) writes for the batch of the test below.
     const REFERENCE: &str = concat!(
         r#"{"function_name": "f", "cold_start_kind": "on_demand", "request_id": "6d68", "_aws": "#,
         r#"{"Timestamp": 1781000000462, "CloudWatchMetrics": [{"Dimensions": [["function_name", "#,
@@ -281,7 +281,7 @@ mod tests {
         "\n",
     );
 
-    /// What `aws-lambda-powertools` 3.37.0 (`PyPI`) writes.
+    /// The line that `aws-lambda-powertools` 3.37.0 (`PyPI`) writes.
     const POWERTOOLS: &str = concat!(
         r#"{"_aws":{"Timestamp":1781000000462,"CloudWatchMetrics":[{"Namespace":"Bantam","#,
         r#""Dimensions":[["function_name","service"]],"Metrics":[{"Name":"init_duration","#,

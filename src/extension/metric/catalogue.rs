@@ -216,9 +216,10 @@ catalogue! {
         "bantam.telemetry.dropped_records",
         "Records lost by the platform, or points, lines and datagrams lost by an exporter.",
     );
-    DROPPED_BYTES = counter(
+    DROPPED_BYTES = bytes(
         "dropped_bytes",
         "bantam.telemetry.dropped_bytes",
+        Kind::Counter,
         "The bytes of losses, as far as they are known.",
     );
     DROPPED_DELIVERIES = counter(
