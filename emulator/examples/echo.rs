@@ -8,12 +8,13 @@
 //! The HTTP is the least that works, on `std::net::TcpStream`. It is not how to write a runtime.
 //!
 //! An event is an object; `do` is one of `echo`, `error`, `env`, `headers`, `panic`, `exit`,
-//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `large`, `stream`, `stream_error`,
-//! `bad_mode`, `twice`, `answer_and_exit`. The variable `ECHO_INIT` makes the init phase fail: `error`, `exit`,
-//! `hang`, and each of them with `_once` to fail only while the file named by `ECHO_MARK` is
-//! missing. An HTTP request with the header `X-Echo: http` is answered by its body, which is taken
-//! for a response of a function URL. With `ECHO_INTERNAL` it registers an internal extension of that name, with
-//! `ECHO_RESTORE` (`wait`, `exit`, `hang`) it takes part in a restore.
+//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `large`, `stream`,
+//! `stream_error`, `bad_mode`, `twice`, `answer_and_exit`. The variable `ECHO_INIT` makes the init
+//! phase fail: `error`, `exit`, `hang`, and each of them with `_once` to fail only while the file
+//! named by `ECHO_MARK` is missing. An HTTP request with the header `X-Echo: http` is answered by
+//! its body, which is taken for a response of a function URL. With `ECHO_INTERNAL` it registers an
+//! internal extension of that name, with `ECHO_RESTORE` (`wait`, `exit`, `hang`) it takes part in a
+//! restore.
 
 #![expect(
     clippy::exit,
@@ -171,7 +172,7 @@ fn run(api: &mut Api, event: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What happens before the response, and the response.
+/// The effect that an event asks for, and the response.
 fn effect(what: &str, asked: &Value, event: &Answer) -> Result<Vec<u8>, Failure> {
     match what {
         "env" => {

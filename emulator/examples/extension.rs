@@ -134,7 +134,7 @@ fn receive(stream: TcpStream, log: bool) -> Option<()> {
     }
 }
 
-/// What the environment asks for.
+/// The behaviour that the variable `EXTENSION` asks for.
 struct Asked {
     name: String,
     words: String,

@@ -1,4 +1,4 @@
-//! Why a call of this crate failed.
+//! The error of this crate's calls.
 
 use std::fmt;
 use std::io;
@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use crate::record::transcript::Entry;
 
-/// Why a call of this crate failed. A function error is not one: it is part of
-/// [`Outcome`](crate::Outcome).
+/// The error of a call of this crate. A function error is part of [`Outcome`](crate::Outcome).
 #[derive(Debug)]
 pub enum EmulatorError {
     /// The Invoke API or a Runtime API could not listen.
     Listen {
-        /// Where.
+        /// The address asked for.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The emulator's own thread or event loop could not start.
@@ -25,14 +24,14 @@ pub enum EmulatorError {
     TaskRoot {
         /// The folder asked for.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The process could not be started.
     Spawn {
         /// The executable asked for.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The init phase failed; no `next` was asked for.
@@ -42,13 +41,13 @@ pub enum EmulatorError {
         /// The message it records.
         message: String,
     },
-    /// What was waited for did not happen within the bound.
+    /// A wait reached its bound.
     Timeout {
-        /// What was waited for.
+        /// The event that did not come.
         what: String,
-        /// How long.
+        /// The bound.
         after: Duration,
-        /// Everything that did happen.
+        /// The transcript so far.
         transcript: Vec<Entry>,
     },
     /// The request was refused before any function ran.

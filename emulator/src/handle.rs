@@ -1,4 +1,4 @@
-//! The handle a caller holds, and the thread behind it.
+//! The handle that a caller holds, and the emulator's thread behind it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub struct Emulator {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread hands back once it runs.
+/// The parts of the handle that the emulator's thread makes.
 struct Running {
     pool: Arc<Pool>,
     handle: Handle,
@@ -185,7 +185,7 @@ impl Emulator {
         self.shared().faults.plant(faults);
     }
 
-    /// What was sent to the extensions that subscribed to telemetry, in every environment.
+    /// The telemetry that the subscribers were sent, in every environment.
     #[must_use]
     pub fn deliveries(&self) -> Vec<Deliveries> {
         self.pool.deliveries()

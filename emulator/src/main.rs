@@ -25,5 +25,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command could not do what it was asked; clap uses the same for arguments it does not understand.
+/// The command could not do what it was asked; clap uses the same for arguments it does not
+/// understand.
 const EXIT_FAILED: u8 = 2;

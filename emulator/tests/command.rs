@@ -107,7 +107,12 @@ fn coldstart_takes_a_suite() {
     };
     let entries = json!([
         {"name": "one", "function": echo(), "event": event, "task_root": folder.path()},
-        {"name": "two", "function": echo(), "env": {"A": "b"}, "extensions": [example("extension")]},
+        {
+            "name": "two",
+            "function": echo(),
+            "env": {"A": "b"},
+            "extensions": [example("extension")],
+        },
     ]);
     let output = run(&entries.to_string());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -455,7 +460,7 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// What the command leaves when it is given `stdin`.
+/// The output of the command with this standard input.
 fn emulator(args: &[&str], stdin: &str) -> Output {
     let mut child = command(args)
         .stdin(Stdio::piped())

@@ -130,8 +130,8 @@ pub(crate) async fn next(
     Ok(render(&notice))
 }
 
-/// The platform names the type of an `INVOKE` event only; that of `SHUTDOWN` is what Go makes of
-/// a body without one.
+/// The platform sets the media type of an `INVOKE` event only. Go adds one to `SHUTDOWN`, which has
+/// none.
 fn render(notice: &Arc<Notice>) -> Response<Payload> {
     let body = Payload::sized(notice.json().to_string());
     let event_id = Uuid::new_v4().to_string();

@@ -194,7 +194,7 @@ struct Reply {
     body: Vec<u8>,
 }
 
-/// Why a function's response is answered with 502.
+/// The reason of a 502.
 #[derive(Debug)]
 enum NoReply {
     /// The function failed; its log says how.
@@ -226,7 +226,7 @@ struct Form {
     is_base64_encoded: Option<bool>,
 }
 
-/// What the function answered, read as a function URL reads it.
+/// The function's response, read as a function URL reads it.
 fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
     if let Some(error) = &outcome.function_error {
         return Err(NoReply::FunctionError(error.error_type.clone()));
@@ -341,7 +341,7 @@ impl Error for NoReply {
     }
 }
 
-/// What a function URL answers when the function did not.
+/// The response of a function URL when the function has none that can be used.
 fn failed() -> Response<Payload> {
     let headers = [(CONTENT_TYPE.as_str(), "text/plain")];
     response(502, headers, Payload::sized("Internal Server Error"))

@@ -39,7 +39,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// What the request asks for, if it may be asked.
+/// The invocation that a request asks for.
 fn invocation(
     pool: &Pool,
     target: Option<FunctionName>,

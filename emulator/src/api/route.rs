@@ -5,7 +5,7 @@ use hyper::Method;
 use crate::environment::extensions::Report;
 use crate::fault::Endpoint;
 
-/// Where a request goes.
+/// The endpoint of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Ping,

@@ -246,7 +246,7 @@ impl Exchange {
         Verdict::Accepted.render()
     }
 
-    /// What `AWS_CONTAINER_CREDENTIALS_FULL_URI` leads to.
+    /// The endpoint of `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
     fn credentials(&self) -> Response<Payload> {
         let token = header(&self.parts.headers, "authorization");
         if !self.env.takes_snapshots() || token.as_deref() != Some(CREDENTIALS_TOKEN) {
@@ -362,7 +362,8 @@ impl Exchange {
         }
         if collected.length > limit {
             let message = format!(
-                "Response payload size ({} bytes) exceeded maximum allowed payload size ({limit} bytes).",
+                "Response payload size ({} bytes) exceeded maximum allowed payload size \
+                 ({limit} bytes).",
                 collected.length
             );
             let error = platform_error("Function.ResponseSizeTooLarge", &message);
@@ -371,7 +372,7 @@ impl Exchange {
         (Verdict::Accepted, trailer_error(&collected.trailers))
     }
 
-    /// What `/error` and `/init/error` report.
+    /// The error in a report to `/error` or `/init/error`.
     fn reported(&self, collected: &Collected) -> FunctionError {
         let raw_type = header(&self.parts.headers, "lambda-runtime-function-error-type");
         let mut body = collected.data.to_vec();
@@ -434,7 +435,7 @@ impl Exchange {
     }
 }
 
-/// How a POST that the state machine took is answered.
+/// The response to a POST that the state machine accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Accepted,
@@ -491,7 +492,7 @@ fn refuse(refusal: Refusal) -> Response<Payload> {
 
 /// Six hours, as the credentials of a function.
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(6 * 3_600);
-/// What the transcript keeps of a body.
+/// The part of a body that the transcript keeps.
 const RECORDED_BYTES_MAX: usize = 64 * 1024;
 /// "200 MB" (docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html).
 const STREAMED_BYTES_MAX: usize = 200 * 1024 * 1024;

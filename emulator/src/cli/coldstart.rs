@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// The event of every invocation (`-`: stdin) [default: {}]
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// Where every sample goes, as JSON [default: target/coldstart.json, or coldstart.json without a
-    /// target directory]
+    /// Where every sample goes, as JSON [default: target/coldstart.json, or coldstart.json without
+    /// a target directory]
     #[arg(long, value_name = "FILE.json")]
     out: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use emulator::{Config, Initialization};
 use serde::de::IgnoredAny;
 
-/// What the function is given.
+/// The function's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FunctionArgs {
     /// _HANDLER

@@ -1,4 +1,5 @@
-//! The command line: arguments to library calls, results to text. Nothing is emulated or measured here.
+//! The command line: arguments to library calls, results to text. Nothing is emulated or measured
+//! here.
 
 pub(crate) mod coldstart;
 mod function;

@@ -24,18 +24,18 @@ pub struct TelemetryOptions {
     /// Batches go out with `Transfer-Encoding: chunked` in chunks of this size, and not with
     /// `Content-Length`.
     pub chunk_bytes: Option<usize>,
-    /// What is kept for one subscriber, and before the first one for all. What does not fit is
-    /// dropped and reported in `platform.logsDropped`.
+    /// The size of each subscriber's queue, and of the backlog before the first subscription.
+    /// Records that do not fit are dropped and reported in `platform.logsDropped`.
     pub queue_bytes_max: usize,
     /// The pause after a first failed delivery. It doubles with each further one.
     pub retry_pause_min: Duration,
     /// The longest pause.
     pub retry_pause_max: Duration,
-    /// What waits is handed over before extensions are told of a shutdown, as on Managed Instances.
-    /// Elsewhere it is a race: Lambda sends the last records when their time has come, and an
-    /// extension ends when it likes.
+    /// The queues are flushed before the extensions get `SHUTDOWN`, as on Managed Instances.
+    /// Elsewhere it is a race: Lambda sends the last records when they are due, and an extension
+    /// exits when it likes.
     pub flush_at_shutdown: bool,
-    /// Types of records, `platform.initReport` for one, that are lost before anybody is sent them.
+    /// Types of records, `platform.initReport` for one, that no subscriber gets.
     pub lost: Vec<String>,
     /// Types of records that come late: behind the next `platform.report`, in the order in which
     /// they were made. Without such a report they are lost.

@@ -1,7 +1,7 @@
 //! The extensions of one environment: who may register, what each may ask for, who is waited for.
 //!
-//! No I/O, no process and no clock. The states, the transitions and the words of a refusal are those of
-//! aws-lambda-runtime-interface-emulator.
+//! No I/O, no process and no clock. The states, the transitions and the words of a refusal are
+//! those of aws-lambda-runtime-interface-emulator.
 //!
 //! ```text
 //! Started ──register──► Registered ──next──► Ready ──event──► Running ──exit 0──► Exited
@@ -70,7 +70,7 @@ pub(crate) struct Ended {
     pub(crate) state: String,
 }
 
-/// What an extension may subscribe to.
+/// An event that an extension may register for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subscribed {
     Invoke,
@@ -92,7 +92,7 @@ pub(crate) enum Notice {
     },
 }
 
-/// Why a request is refused; always with 403.
+/// A refused request; the status is always 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) error_type: &'static str,
@@ -123,7 +123,7 @@ impl Registry {
         }
     }
 
-    /// The same rules without anybody.
+    /// An empty registry with the same rules.
     pub(crate) fn emptied(&self) -> Self {
         Self::new(self.without_invoke)
     }
@@ -164,7 +164,7 @@ impl Registry {
         self.runtime_ready = true;
     }
 
-    /// Whether nobody may register any more. A runtime that attaches may be earlier than the
+    /// Whether registration is closed. A runtime that attaches may be earlier than the
     /// extensions that are expected.
     pub(crate) fn is_closed(&self) -> bool {
         self.runtime_ready && self.all_registered()
@@ -252,7 +252,7 @@ impl Registry {
         }
     }
 
-    /// Whether nobody is here, so that there is nobody to be told of an end.
+    /// Whether there is no extension, so that a shutdown has no `SHUTDOWN` event.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -339,7 +339,7 @@ impl Registry {
         Ok(last)
     }
 
-    /// Gives an event to those who take it.
+    /// Gives an event to the extensions that registered for it, and returns their names.
     pub(crate) fn release(&mut self, notice: &Arc<Notice>, to: Subscribed) -> Vec<String> {
         let mut names = Vec::new();
         for extension in &mut self.all {
@@ -499,7 +499,7 @@ pub(crate) const EXTENSIONS_MAX: usize = 10;
 mod tests {
     use super::*;
 
-    /// What may happen to an external extension.
+    /// A step of an external extension.
     #[derive(Clone, Copy, Debug)]
     enum Do {
         Register,
@@ -776,7 +776,7 @@ mod tests {
         assert!(waits.try_recv().is_err());
         registry.release(&notice(Subscribed::Invoke), Subscribed::Invoke);
         assert_eq!(waits.try_recv().unwrap(), notice(Subscribed::Invoke));
-        // Busy with the invocation when it is told of the shutdown.
+        // Busy with the invocation when the shutdown comes.
         registry.release(&notice(Subscribed::Shutdown), Subscribed::Shutdown);
         assert_eq!(registry.all[0].state, ExtensionState::Running);
         let (_, mut comes) = registry.next(id, Instant::now()).unwrap();

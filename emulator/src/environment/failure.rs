@@ -1,4 +1,4 @@
-//! How an init or an invocation fails.
+//! Failures of an init, of a restore, of an invocation.
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::process::exit::Exit;
 use crate::record::outcome::FunctionError;
 use crate::time::rfc3339;
 
-/// Where an init runs.
+/// The phase that an init runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// On its own, with the init limit.
@@ -103,7 +103,7 @@ impl Failure {
         }
     }
 
-    /// What the caller of an invocation that ended so is given.
+    /// The function error that the caller of the invocation gets.
     pub(crate) fn function_error(&self, request_id: &str, timeout: Duration) -> FunctionError {
         let error_type = self.error_type();
         let message = match self {

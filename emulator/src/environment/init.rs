@@ -35,7 +35,7 @@ struct Ready {
 }
 
 impl Env {
-    /// Lets a runtime attach that nobody but its user starts, and the extensions that are named.
+    /// Lets a runtime attach that its user starts by hand, and the extensions that are named.
     pub(crate) fn open_for_attaching(&self) {
         let mut inner = self.lock();
         inner.machine.start();
@@ -107,7 +107,7 @@ impl Env {
         })
     }
 
-    /// Tells everyone how an init ended.
+    /// Reports the end of an init: in the log, to subscribers, in the transcript.
     fn end_init(
         &self,
         phase: Phase,
@@ -213,7 +213,7 @@ impl Env {
         Ok(())
     }
 
-    /// Waits for the process to end and tells the lifecycle.
+    /// Waits for the end of the process and reports it to the lifecycle.
     async fn watch(self: Arc<Self>, pid: i32) {
         // Only a child of this process is waited for, and only here: it cannot fail but by
         // running out of descriptors, and then the process is taken for lost.

@@ -21,7 +21,7 @@ use crate::record::transcript::What;
 use crate::telemetry::Status;
 use crate::time::epoch_ms;
 
-/// What an invocation ended with.
+/// The end of an invocation: its answer or its failure, and the instants.
 struct End {
     answer: Option<Answer>,
     failure: Option<Failure>,
@@ -33,7 +33,7 @@ struct End {
     extensions_at: Option<Instant>,
 }
 
-/// What came before the invocation and is reported with it.
+/// The init and the restore before an invocation, which are reported with it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Before {
     /// Whether the environment was started or restored for it.
@@ -213,7 +213,7 @@ impl Env {
         ready.await.unwrap_or(Err(Failure::Timeout))
     }
 
-    /// What is known when the answer is.
+    /// The outcome as it is known when the answer is read.
     fn early_outcome(&self, job: &Job, end: &End, before: Before) -> Outcome {
         let end = End {
             answer: end.answer.clone(),
@@ -275,7 +275,7 @@ impl Env {
         inner.event = Some(Arc::clone(&event));
         inner.machine.give(event.current.clone());
         if self.is_attached() {
-            // Nobody else tells of the end of a process that was started by hand.
+            // A process that was started by hand has no other sign of its end.
             inner.waiters.retain(|waiter| !waiter.is_closed());
         }
         if let Some(waiter) = inner.waiters.pop_front() {

@@ -28,7 +28,7 @@ pub(crate) struct Event {
     pub(crate) payload: Bytes,
 }
 
-/// What a runtime answered to an invocation.
+/// The runtime's answer to an invocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// When its head was read.

@@ -86,7 +86,7 @@ impl Env {
         Ok(())
     }
 
-    /// Waits for the process to end and tells the lifecycle.
+    /// Waits for the end of the process and reports it to the registry.
     async fn watch_extension(self: Arc<Self>, pid: i32, name: String) {
         // See `watch`: it is lost only without descriptors.
         let exit = process::spawn::wait(pid).await.unwrap_or(Exit::Code(-1));

@@ -100,7 +100,7 @@ pub(crate) fn init_report(duration: Duration, phase: Phase, failure: &Failure) -
     fields.join("\t")
 }
 
-/// What the log says of an invocation that got no answer.
+/// The lines of an invocation without an answer.
 pub(crate) fn failure_lines(
     failure: &Failure,
     error: &FunctionError,
@@ -159,7 +159,8 @@ mod tests {
         let duration = Duration::from_millis(10);
         assert_eq!(
             init_report(duration, Phase::Invoke, &Failure::Exit(Exit::Code(1))),
-            "INIT_REPORT Init Duration: 10.00 ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ExitError"
+            "INIT_REPORT Init Duration: 10.00 ms\tPhase: invoke\tStatus: error\t\
+             Error Type: Runtime.ExitError"
         );
         assert_eq!(
             init_report(duration, Phase::Init, &Failure::Timeout),

@@ -26,7 +26,7 @@ pub(crate) struct Machine {
     current: Option<Current>,
 }
 
-/// What identifies an invocation on the wire.
+/// The ids of an invocation on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Current {
     /// `Lambda-Runtime-Aws-Request-Id`. A retry of an event has the same one.
@@ -35,7 +35,7 @@ pub(crate) struct Current {
     pub(crate) nonce: String,
 }
 
-/// What a permitted `next` leads to.
+/// The effect of a permitted `next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The first one: the init phase is over. Wait for an event.
@@ -53,7 +53,7 @@ pub(crate) enum AnswerKind {
     Error,
 }
 
-/// Why a request is refused.
+/// The reason of a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// 403.
@@ -229,7 +229,8 @@ impl fmt::Display for Refusal {
         match self {
             Self::InvalidStateTransition { from, to } => write!(
                 f,
-                "State transition from {} to {to} failed for runtime. Error: State transition is not allowed",
+                "State transition from {} to {to} failed for runtime. \
+                 Error: State transition is not allowed",
                 name(*from)
             ),
             Self::InvalidRequestId => f.write_str("Invalid request ID"),

@@ -46,7 +46,7 @@ use crate::record::outcome::{Environment, ExtensionInfo, FunctionError, State};
 use crate::record::transcript::{Transcript, What};
 use crate::telemetry::Telemetry;
 
-/// What all environments share with the caller's handle.
+/// The parts that all environments and the caller's handle share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -68,11 +68,11 @@ pub(crate) struct Env {
     /// Held while the processes are ended: a shutdown and a reset may meet.
     pub(crate) end: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
-    /// Counts changes of `inner`, for those who wait for one.
+    /// Counts changes of `inner`; waiters watch it.
     changed: watch::Sender<u64>,
 }
 
-/// What changes in an environment.
+/// The state of an environment.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) machine: Machine,
@@ -92,17 +92,17 @@ pub(crate) struct Inner {
     pub(crate) restore_waiter: Option<oneshot::Sender<()>>,
     /// When `restore/next` was read.
     pub(crate) restore_at: Option<Instant>,
-    /// What the runtime reported about a failed restore.
+    /// The runtime's report of a failed restore.
     pub(crate) restore_error: Option<FunctionError>,
     /// The `next` calls that wait for an event. Each event goes to the one that came first.
     pub(crate) waiters: VecDeque<oneshot::Sender<Arc<Event>>>,
     /// The invocation in flight.
     pub(crate) event: Option<Arc<Event>>,
-    /// What the runtime answered to it.
+    /// The runtime's answer to it.
     pub(crate) answer: Option<Answer>,
     /// When the last `next` was read.
     pub(crate) next_at: Option<Instant>,
-    /// What the runtime reported about a failed init.
+    /// The runtime's report of a failed init.
     pub(crate) init_error: Option<FunctionError>,
     /// How the process ended.
     pub(crate) exit: Option<Exit>,
@@ -114,7 +114,7 @@ pub(crate) struct Inner {
     pub(crate) tail: Tail,
 }
 
-/// Whether an init ran.
+/// The init of the environment: not yet, failed, done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Initialised {
     Never,
@@ -174,13 +174,13 @@ impl Env {
         lock(&self.inner)
     }
 
-    /// Wakes those who wait to look at what changed.
+    /// Wakes the waiters: `inner` has changed.
     pub(crate) fn notify(&self) {
         self.changed
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Waits until the check gives something, or the instant has come.
+    /// Waits until the check gives a value, or the instant has come.
     pub(crate) async fn wait_for<T>(
         &self,
         until: Instant,

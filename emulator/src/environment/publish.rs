@@ -1,4 +1,4 @@
-//! What the lifecycle tells the subscribers of the Telemetry API.
+//! The lifecycle's events for the subscribers of the Telemetry API, and for a log in JSON.
 //!
 //! docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
 
@@ -76,7 +76,7 @@ impl Env {
         }));
     }
 
-    /// What follows an init: the runtime's part, each extension's state, the whole.
+    /// The events after an init: the runtime's part, each extension's state, the whole.
     pub(crate) fn publish_init(
         &self,
         phase: Phase,
@@ -268,7 +268,7 @@ pub(crate) fn status(failure: Option<&Failure>) -> Status {
     }
 }
 
-/// None for a timeout, which its status says.
+/// The error type; `None` for a timeout, which the status names.
 pub(crate) fn error_type(failure: Option<&Failure>) -> Option<String> {
     let failure = failure.filter(|failure| !matches!(failure, Failure::Timeout));
     failure.map(Failure::error_type)

@@ -25,14 +25,14 @@ impl Env {
         self.end(failure.shutdown_reason()).await;
     }
 
-    /// The environment is given up: nobody needs it any more.
+    /// Shuts the environment down for good.
     pub(crate) async fn shutdown(&self) {
         self.lock().closed = true;
         self.end("spindown").await;
         self.gone();
     }
 
-    /// Ends the environment without a word to anyone in it.
+    /// Kills every process at once, without SIGTERM and `SHUTDOWN`.
     pub(crate) async fn kill(&self) {
         self.lock().closed = true;
         for process in self.processes() {
@@ -93,7 +93,7 @@ impl Env {
         self.terminate_runtime(start + RUNTIME_BUDGET.min(budget))
             .await;
         let config = &self.shared.config;
-        // On Managed Instances telemetry is handed over before the extensions are told.
+        // On Managed Instances telemetry is delivered before the extensions get `SHUTDOWN`.
         if config.initialization == Initialization::ManagedInstances
             || config.telemetry.flush_at_shutdown
         {
@@ -150,7 +150,8 @@ impl Env {
         self.kill_extensions(told_at, |name| !told.iter().any(|told| told == name))
             .await;
         if self.is_attached() {
-            // Nobody knows when one ends that nobody started; it gets to read the event.
+            // The end of a process that was started by hand is not seen; it gets to read the
+            // event.
             self.let_connections_run().await;
         }
         self.await_extensions_end(deadline).await;

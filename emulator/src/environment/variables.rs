@@ -133,7 +133,7 @@ const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 pub(crate) const SESSION_TOKEN: &str = "emulated";
-/// What has to be shown for credentials.
+/// The authorization that the credentials endpoint asks for.
 pub(crate) const CREDENTIALS_TOKEN: &str = "emulated-token";
 
 #[cfg(test)]

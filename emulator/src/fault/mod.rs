@@ -11,9 +11,9 @@ use crate::lock::lock;
 /// at one place all apply; of those that change the bytes of the answer, the last one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// Its place.
     pub at: Step,
-    /// What.
+    /// Its kind.
     pub kind: FaultKind,
 }
 
@@ -49,7 +49,7 @@ pub enum Step {
     Subscribe(usize),
 }
 
-/// What goes wrong. "Processed" means that the state machine has taken the request, so a second
+/// The kind of a fault. "Processed" means that the state machine has taken the request, so a second
 /// one with the same meaning meets the state the first one left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
@@ -161,7 +161,8 @@ impl Registry {
         Drawn { number, faults }
     }
 
-    /// Counts a request and takes its faults, those of its endpoint after those of any request.
+    /// Counts a request and takes its faults: first the faults of any request, then the faults of
+    /// its endpoint.
     pub(crate) fn request(&self, endpoint: Endpoint) -> Drawn {
         let mut inner = lock(&self.inner);
         let number = post_increment(&mut inner.requests);

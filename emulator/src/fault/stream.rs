@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::lock::lock;
 
-/// What happens to the bytes of one answer.
+/// A fault of the bytes of one response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ByteFault {
     /// They go out as hyper writes them.
@@ -35,7 +35,7 @@ pub(crate) enum ByteFault {
     Garbage(Vec<u8>),
 }
 
-/// What the request handler holds of its connection.
+/// The connection as the request handler sees it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Control {
     inner: Arc<Mutex<Armed>>,
@@ -74,7 +74,7 @@ pub(crate) struct FaultStream {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// What one write may do.
+/// The next step of a write.
 enum Step {
     /// Write at most this many bytes.
     Write(usize),

@@ -1,4 +1,4 @@
-//! Why a measurement ended early.
+//! The error of a measurement.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::error::EmulatorError;
 
-/// Why [`measure`](super::measure) has no results.
+/// The error of [`measure`](super::measure).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MeasureError {
@@ -19,14 +19,14 @@ pub enum MeasureError {
         subject: String,
         /// Its program.
         program: PathBuf,
-        /// What the file system says.
+        /// The file system's error.
         source: io::Error,
     },
     /// The emulator could not start a subject or invoke it.
     Emulator {
         /// The subject's name.
         subject: String,
-        /// What went wrong.
+        /// The emulator's error.
         source: EmulatorError,
         /// The log lines of its environment so far.
         log: Vec<String>,

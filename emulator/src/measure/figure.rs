@@ -1,4 +1,4 @@
-//! What is measured of a cold start, and how its values are written.
+//! The figures of a cold start, and the units they are shown in.
 
 use super::sample::{ExtensionSample, Sample};
 
@@ -35,7 +35,7 @@ pub enum ExtensionFigure {
     Shutdown,
 }
 
-/// What the values of a figure count.
+/// The kind of quantity that a figure has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds, shown in the unit that fits the column.
@@ -72,7 +72,7 @@ impl Figure {
         }
     }
 
-    /// What its values count.
+    /// The kind of its values.
     #[must_use]
     pub fn unit(self) -> Unit {
         match self {
@@ -86,8 +86,8 @@ impl Figure {
         }
     }
 
-    /// This figure's values over all cold starts of one program. Empty for [`Figure::Binary`], which no
-    /// cold start changes.
+    /// This figure's values over all cold starts of one program. Empty for [`Figure::Binary`],
+    /// which no cold start changes.
     #[must_use]
     pub fn values(self, samples: &[Sample]) -> Vec<u64> {
         let each = |value: fn(&Sample) -> u64| samples.iter().map(value).collect();
@@ -126,7 +126,7 @@ impl ExtensionFigure {
         }
     }
 
-    /// What its values count.
+    /// The kind of its values.
     #[must_use]
     pub fn unit(self) -> Unit {
         match self {

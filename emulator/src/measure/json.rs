@@ -6,8 +6,9 @@ use super::figure::{Figure, Unit};
 use super::results::{Measured, NOTE, Results};
 
 impl Results {
-    /// The results as one JSON object: machine, options, and per subject its summaries, ratios to the
-    /// first subject, and samples. Times are in nanoseconds, sizes in bytes; names end in the unit.
+    /// The results as one JSON object: machine, options, and per subject its summaries, ratios to
+    /// the first subject, and samples. Times are in nanoseconds, sizes in bytes; names end in the
+    /// unit.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! What the figures were taken on: start times mean nothing without it.
+//! The machine that measured: start times mean nothing without it.
 
 use std::fmt;
 use std::fs;
@@ -17,7 +17,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Reads what this machine says about itself. What it does not say is "unknown".
+    /// Reads the figures of this machine; a missing one is "unknown".
     #[must_use]
     pub fn this() -> Self {
         let line = |path: &str| {
@@ -48,7 +48,8 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The model of the first processor in the text of `/proc/cpuinfo`. On arm64 there is no such field.
+/// The model of the first processor in the text of `/proc/cpuinfo`. On arm64 there is no such
+/// field.
 fn cpu_model(cpuinfo: &str) -> Option<&str> {
     cpuinfo
         .lines()

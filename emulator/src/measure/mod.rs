@@ -1,11 +1,13 @@
 //! Cold starts of several programs, taken in turn on one machine, and what they cost.
 //!
-//! Each sample is a fresh execution environment: one cold start, the first invocation, then a few warm
-//! ones. Programs are interleaved (A B C A B C …), so that whatever else the machine does at the time
-//! falls on all of them alike. The figures are this machine's and not AWS's: there is no microVM, no
-//! download of the code and no CPU share in them. What carries over is the ratio between two programs.
+//! Each sample is a fresh execution environment: one cold start, the first invocation, then a few
+//! warm ones. Programs are interleaved (A B C A B C …), so that whatever else the machine does at
+//! the time falls on all of them alike. The figures are this machine's and not AWS's: there is no
+//! microVM, no download of the code and no CPU share in them. What carries over is the ratio
+//! between two programs.
 //!
-//! [`measure`] takes the samples, [`Results::table`] draws them, and [`Results::json`] keeps every one.
+//! [`measure`] takes the samples, [`Results::table`] draws them, and [`Results::json`] keeps every
+//! one.
 
 mod error;
 mod figure;

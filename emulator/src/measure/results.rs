@@ -13,15 +13,15 @@ use super::subject::Options;
 /// Everything that was measured.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// How much was measured.
+    /// The number of measurements.
     pub options: Options,
-    /// Where.
+    /// The machine that measured.
     pub machine: Machine,
     /// One per subject, in the order given. The first is what the others are compared with.
     pub subjects: Vec<Measured>,
 }
 
-/// What was measured of one subject.
+/// The measurements of one subject.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     /// Its name.
@@ -83,11 +83,11 @@ impl Results {
     }
 }
 
-/// Why not to trust the figures of a debug build.
+/// A warning for figures of a debug build.
 pub(super) const NOTE_UNOPTIMISED: &str = "The emulator is a debug build: most of an invocation's \
     time is its own. Build it with --release.";
 
-/// What the figures are not.
+/// A warning for readers of the figures.
 pub(super) const NOTE: &str = "Taken in an emulator on this machine, not on AWS: \
     compare the ratios, not the figures.";
 

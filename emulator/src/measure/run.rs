@@ -11,13 +11,14 @@ use super::subject::{Options, Progress, Subject};
 
 /// Cold-starts each subject [`Options::times`] times, in turn.
 ///
-/// `progress` hears of every cold start and ends the measurement by returning [`ControlFlow::Break`];
-/// the environment of the moment has been stopped by then.
+/// `progress` hears of every cold start and ends the measurement by returning
+/// [`ControlFlow::Break`]; the environment of the moment has been stopped by then.
 ///
 /// # Errors
 ///
-/// There is nothing to measure, a program cannot be read or started, an invocation ends in a function
-/// error, or `progress` ended the measurement. The first error ends it; no sample is left out silently.
+/// There is nothing to measure, a program cannot be read or started, an invocation ends in a
+/// function error, or `progress` ended the measurement. The first error ends it; no sample is left
+/// out silently.
 pub fn measure(
     subjects: &[Subject],
     options: Options,
@@ -58,7 +59,7 @@ pub fn measure(
     })
 }
 
-/// What is known of a subject before its first sample.
+/// A subject before its first sample.
 fn unmeasured(subject: &Subject) -> Result<Measured, MeasureError> {
     let program = subject.config.program.clone();
     let file = fs::metadata(&program).map_err(|source| MeasureError::Program {

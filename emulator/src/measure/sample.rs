@@ -13,8 +13,8 @@ use crate::record::transcript::{Entry, What};
 /// One cold start, its first invocation and the warm ones after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sample {
-    /// From just before the process is spawned until its first complete request for the next invocation
-    /// has been read.
+    /// From just before the process is spawned until its first complete request for the next
+    /// invocation has been read.
     pub exec_to_next_ns: u64,
     /// The init phase as the platform bills it.
     pub init_ns: u64,
@@ -24,7 +24,8 @@ pub struct Sample {
     pub warm_invocations_ns: Vec<u64>,
     /// Processor time the process has used when it asks for its first invocation.
     pub cpu_ns: u64,
-    /// `VmHWM` of the process after the last invocation: the runtime's own, without processes it started.
+    /// `VmHWM` of the process after the last invocation: the runtime's own, without processes it
+    /// started.
     pub peak_memory_bytes: u64,
     /// The extensions beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,7 +78,7 @@ impl Sample {
             .flat_map(|environment| &environment.extensions)
             .map(ExtensionSample::of)
             .collect();
-        // Without an extension nobody is told of the end: dropping the emulator is faster.
+        // Without an extension there is no shutdown to measure: dropping the emulator is faster.
         if !extensions.is_empty() {
             let transcript = emulator.stop().transcript;
             for extension in &mut extensions {

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 /// The middle and the upper tail of a set of samples, in the samples' own unit.
 ///
-/// A mean is left out on purpose: start times have a long upper tail, and one slow sample moves a mean
-/// by more than the differences worth measuring.
+/// A mean is left out on purpose: start times have a long upper tail, and one slow sample moves a
+/// mean by more than the differences worth measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// How many samples there are.
@@ -33,8 +33,8 @@ impl Summary {
     }
 }
 
-/// The nearest-rank percentile: the smallest sample that at least `percent` percent of all samples do
-/// not exceed. It is always one of the samples, never an interpolation between two.
+/// The nearest-rank percentile: the smallest sample that at least `percent` percent of all samples
+/// do not exceed. It is always one of the samples, never an interpolation between two.
 ///
 /// `sorted` ascends. `None` if it is empty.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What is to be measured, and how often.
+//! The programs to be measured, and the number of measurements.
 
 use crate::config::Config;
 
@@ -13,15 +13,16 @@ pub struct Subject {
     pub event: Vec<u8>,
 }
 
-/// How much is measured.
+/// The number of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Measured cold starts of each subject. At least one.
     pub times: usize,
     /// Warm invocations after the first one of each cold start.
     pub warm: usize,
-    /// Cold starts of each subject before those, not measured: they bring the program's file into the
-    /// page cache, which would otherwise be the whole difference between the first sample and the rest.
+    /// Cold starts of each subject before those, not measured: they bring the program's file into
+    /// the page cache, which would otherwise be the whole difference between the first sample and
+    /// the rest.
     pub unmeasured: usize,
 }
 
@@ -35,7 +36,7 @@ impl Default for Options {
     }
 }
 
-/// How far a measurement is.
+/// The progress of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     /// The subject that was just cold-started.

@@ -9,8 +9,9 @@ use super::figure::{ExtensionFigure, Figure, Scale};
 use super::results::{Measured, NOTE, NOTE_UNOPTIMISED, Results};
 
 impl Results {
-    /// The results as a table: a row for each subject, a column for each figure, and in each cell the
-    /// median, the 90th and the 99th percentile and the ratio of the medians to the first subject's.
+    /// The results as a table: a row for each subject, a column for each figure, and in each cell
+    /// the median, the 90th and the 99th percentile and the ratio of the medians to the first
+    /// subject's.
     #[must_use]
     pub fn table(&self) -> String {
         let scales = Figure::ALL.map(|figure| self.scale(figure));

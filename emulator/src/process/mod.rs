@@ -20,8 +20,8 @@ use self::session::Guard;
 
 /// Makes this process ready to start others.
 pub(crate) fn expect_children() -> io::Result<()> {
-    // Some supervisors leave SIGCHLD ignored. Then the system tells nobody how a child ended
-    // (waitpid(2)); with a handler, whatever it does, it tells.
+    // Some supervisors leave SIGCHLD ignored. Then the system keeps no exit status of a child
+    // (waitpid(2)); with a handler, whatever the handler does, it keeps it.
     if proc::ignores(SIGCHLD) {
         flag::register(SIGCHLD, Arc::default())?;
     }

@@ -46,7 +46,7 @@ impl Output {
         tokio::join!(stdout.pump(&self.sink), stderr.pump(&self.sink));
     }
 
-    /// Reads what was written so far, so that it comes before a line the platform writes next.
+    /// Reads the output so far, so that it comes before the platform's next line.
     pub(crate) fn drain(&self) {
         for stream in &self.streams {
             stream.drain(&self.sink);
@@ -156,7 +156,7 @@ fn character_boundary(bytes: &[u8], at: usize) -> usize {
         .unwrap_or(at)
 }
 
-/// The capacity of a pipe that nobody changed (pipe(7)).
+/// The default capacity of a pipe (pipe(7)).
 const PIPE_BYTES: usize = 64 * 1_024;
 /// The longest line of the log: `CloudWatch` takes events up to 1 MB. Without a limit a process
 /// that writes no newline would take all memory.

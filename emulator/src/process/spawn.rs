@@ -25,7 +25,7 @@ pub(crate) struct Spawned {
     pub(crate) exec_at: Instant,
 }
 
-/// What is started.
+/// A program with its arguments and environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) program: PathBuf,

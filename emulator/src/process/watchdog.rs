@@ -48,7 +48,7 @@ fn start() -> std::io::Result<Child> {
     Command::new("/bin/sh")
         .args(["-c", SCRIPT, "emulator-watchdog"])
         .stdin(Stdio::piped())
-        // It holds up nobody who reads this process's output to its end.
+        // A reader of this process's output gets its end when this process ends.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .current_dir("/")
@@ -59,7 +59,7 @@ fn start() -> std::io::Result<Child> {
 
 /// Reads the sessions until the end of its input, and kills what is left in them. Fields of
 /// `/proc/PID/stat` behind the name: state, parent, group, session (proc(5)). A process may fork
-/// while the others are killed, so it looks again until nobody is left.
+/// while the others are killed, so it looks again until no process is left.
 const SCRIPT: &str = r#"
 set -f
 sessions=' '

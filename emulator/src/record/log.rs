@@ -57,7 +57,7 @@ impl Log {
     /// Without a source it is the platform that writes.
     pub(crate) fn push(&self, stream: &str, text: &str, source: Option<&Source>) {
         if self.echo {
-            // A log nobody reads is no reason to fail an invocation.
+            // A closed standard error is no reason to fail an invocation.
             let _unread = writeln!(io::stderr(), "{}", shown(text));
         }
         let mut lines = lock(&self.lines);

@@ -1,5 +1,5 @@
-//! What the emulator keeps of a run: the transcript, the log, the outcomes of invocations. Values
-//! and lists behind a lock; nothing here starts anything or opens a socket.
+//! The record of a run: the transcript, the log, the outcomes of invocations. Values, and lists
+//! behind a lock; nothing here starts a process or opens a socket.
 
 mod bounded;
 pub(crate) mod log;

@@ -1,4 +1,4 @@
-//! What the emulator tells: an invocation's outcome, an environment's figures.
+//! The values a caller gets: the outcome of an invocation, the figures of an environment.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::telemetry::Deliveries;
 pub struct Outcome {
     /// The HTTP status of the Invoke API: 200, 202 for an event, 204 for a dry run.
     pub status: u16,
-    /// What the caller is given: the function's response, or the error's JSON.
+    /// The caller's response: the function's, or the error's JSON.
     pub body: Vec<u8>,
     /// Set when the function failed.
     pub function_error: Option<FunctionError>,
@@ -33,7 +33,7 @@ pub struct Outcome {
     pub environment: u64,
 }
 
-/// How a function failed.
+/// The error of a function that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionError {
     /// The type the platform records: the one the runtime gave if it has the form
@@ -226,13 +226,13 @@ impl Environment {
     }
 }
 
-/// What a whole run left.
+/// The record of a whole run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Every Runtime API exchange and lifecycle step.
     pub transcript: Vec<Entry>,
     /// The log.
     pub log: Vec<LogLine>,
-    /// What was sent to the extensions that subscribed to telemetry, up to their ends.
+    /// The telemetry that the subscribers were sent, up to their ends.
     pub deliveries: Vec<Deliveries>,
 }

@@ -1,4 +1,4 @@
-//! The record of everything that happened.
+//! The transcript: every exchange and every step of the lifecycle, in order.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use super::bounded::{Bounded, Weight};
 use crate::lock::{lock, wait_until};
 
-/// One thing that happened.
+/// One entry of the transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When, since the emulator started.
+    /// The time since the emulator started.
     pub at: Duration,
     /// The environment it happened in.
     pub environment: u64,
-    /// What happened.
+    /// The event.
     pub what: What,
 }
 
-/// What happened.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// The process was created.

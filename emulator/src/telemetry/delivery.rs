@@ -1,4 +1,4 @@
-//! The way of one batch to a listener, over HTTP or TCP.
+//! The delivery of one batch to a listener, over HTTP or TCP.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -44,7 +44,7 @@ pub(crate) struct TcpClient {
     stream: Option<TcpStream>,
 }
 
-/// Why a batch was not taken.
+/// The error of a delivery.
 #[derive(Debug)]
 pub(crate) enum DeliveryError {
     /// Nobody listens.
@@ -140,7 +140,7 @@ impl HttpClient {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(DeliveryError::Http)?;
-        // It ends when the sender is dropped; how is told to the sender.
+        // It ends when the sender is dropped. The sender gets its error.
         drop(tokio::spawn(async move { drop(connection.await) }));
         Ok(sender)
     }

@@ -51,7 +51,7 @@ pub(crate) enum Event {
     ExtensionLog(String),
 }
 
-/// What an extension subscribes to.
+/// A type of a subscription: a source of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Category {

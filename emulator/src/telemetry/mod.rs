@@ -37,7 +37,7 @@ use crate::config::telemetry::TelemetryOptions;
 use crate::http::error_json;
 use crate::lock::lock;
 
-/// What was sent for one subscription.
+/// The deliveries to one subscriber.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deliveries {
     /// The extension that subscribed.
@@ -78,7 +78,7 @@ struct Shared {
     options: TelemetryOptions,
     log_format: LogFormat,
     state: Mutex<State>,
-    /// Told of everything that may let a subscriber's task or a flush go on.
+    /// Wakes the subscribers' tasks and the flushes: something changed.
     changed: watch::Sender<()>,
 }
 
@@ -87,9 +87,9 @@ struct State {
     /// No subscription is taken any more.
     closed: bool,
     frozen: bool,
-    /// What was published since the start of the init phase.
+    /// The events since the start of the init phase.
     backlog: Backlog,
-    /// What comes late, and when it was made.
+    /// The events that are held back, with their times.
     late: Vec<(Event, SystemTime)>,
     subscribers: Vec<Arc<Subscriber>>,
 }
@@ -98,7 +98,7 @@ struct State {
 struct Backlog {
     events: Vec<Rendered>,
     bytes: usize,
-    /// What did not fit, by category.
+    /// The events that did not fit, by category.
     dropped: [Dropped; 3],
 }
 
@@ -125,7 +125,7 @@ enum Standing {
     Ended,
 }
 
-/// What a subscriber's task does next.
+/// The next step of a subscriber's task.
 enum Turn {
     Wait,
     WaitUntil(Instant),
@@ -246,10 +246,9 @@ impl Telemetry {
     /// The processes were ended and an init follows. Subscriptions are taken again and events are
     /// kept for them from here on.
     ///
-    /// What the old subscribers were not sent yet is still tried, and is handed on when the
-    /// extension subscribes with the same destination: that is how a listener on a static port
-    /// gets the report of the invocation that caused the reset. With another destination it is
-    /// lost.
+    /// Records that wait for the old subscribers are still sent, and move to the new subscription
+    /// when the extension subscribes with the same destination: so a listener on a static port gets
+    /// the report of the invocation that caused the reset. With another destination they are lost.
     pub(crate) fn reset(&self) {
         let mut state = self.shared.lock();
         state.closed = false;
@@ -278,7 +277,7 @@ impl Telemetry {
         }
     }
 
-    /// What was sent so far, one for each subscription, oldest first.
+    /// The deliveries so far, one for each subscription, oldest first.
     pub(crate) fn deliveries(&self) -> Vec<Deliveries> {
         let state = self.shared.lock();
         state.subscribers.iter().map(|s| s.deliveries()).collect()
@@ -311,7 +310,7 @@ impl Shared {
         self.changed.send_modify(|()| {});
     }
 
-    /// Adds a subscriber, gives it what was published so far, and starts its task.
+    /// Adds a subscriber, gives it the backlog, and starts its task.
     fn add(self: &Arc<Self>, state: &mut State, extension: &str, subscription: Subscription) {
         let limits = Limits {
             queue_bytes_max: self.options.queue_bytes_max,
@@ -368,7 +367,7 @@ impl Shared {
 
     fn publish_now(&self, state: &mut State, event: &Event, time: SystemTime) {
         let category = event.category();
-        // A flood of lines nobody wants is not to cost more than this look.
+        // A flood of lines without a subscriber costs no more than this check.
         if state.closed && !state.active().any(|s| s.subscription.wants(category)) {
             return;
         }
@@ -378,7 +377,7 @@ impl Shared {
             if subscriber.subscription.wants(category) {
                 let json = subscriber.subscription.json(&rendered);
                 let queue = &mut subscriber.lock().queue;
-                // What says that there was no room does not wait for room.
+                // The record that reports a full queue does not wait for room.
                 if matches!(event, Event::LogsDropped(_)) {
                     queue.push_always(json, now);
                 } else {
@@ -406,7 +405,7 @@ impl Shared {
         }
     }
 
-    /// Keeps the books of a batch that was taken, and says what was dropped meanwhile.
+    /// Counts a delivered batch, and reports the records dropped meanwhile.
     fn delivered(&self, subscriber: &Subscriber, batch: &Batch, body_bytes: usize) {
         let dropped = {
             let mut inner = subscriber.lock();
@@ -457,7 +456,7 @@ impl State {
             .filter(|subscriber| subscriber.lock().standing == Standing::Active)
     }
 
-    /// Ends the subscriber an extension was before a reset and gives out what it was not sent.
+    /// Ends the subscriber that the extension had before a reset, and gives its unsent records.
     fn inherit(&self, extension: &str, subscription: &Subscription) -> Vec<Bytes> {
         let mut inherited = Vec::new();
         for old in &self.subscribers {
@@ -569,7 +568,8 @@ fn count(length: usize) -> u64 {
 }
 
 /// `reason` of `platform.logsDropped`, as aws-lambda-runtime-interface-emulator words it.
-const TOO_SLOW: &str = "Some logs were dropped because the downstream consumer is slower than the logs production rate";
+const TOO_SLOW: &str = "Some logs were dropped because the downstream consumer is slower than the \
+                        logs production rate";
 
 /// The longest piece of a log line in one record: the least `maxBytes`, so that a batch stays
 /// below the "2 * maxBytes + metadata" that listeners are told to expect.

@@ -1,4 +1,4 @@
-//! What waits to be sent to one subscriber: when a batch is due, what is in it, what is dropped.
+//! The records that wait for one subscriber: when a batch is due, its records, the dropped ones.
 //!
 //! No I/O and no clock. A record leaves the queue when its batch was taken by the listener, so a
 //! batch that failed is sent again together with what came meanwhile; listeners see "the same
@@ -19,9 +19,9 @@ pub(crate) struct Queue {
     records: VecDeque<Queued>,
     /// The sum of the records' lengths.
     bytes: usize,
-    /// All that was ever dropped.
+    /// All records ever dropped.
     dropped_ever: Dropped,
-    /// What of it was not said yet.
+    /// The dropped records that no `platform.logsDropped` has reported yet.
     dropped: Dropped,
     /// How many records at the head are to be sent without waiting for a full batch.
     hurried: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Limits {
     pub(crate) retry_pause_max: Duration,
 }
 
-/// Records nobody will get.
+/// A number of dropped records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     pub(crate) records: u64,
@@ -89,7 +89,7 @@ impl Queue {
         self.push_always(json, now);
     }
 
-    /// Adds a record whether there is room or not. For what says that records were dropped.
+    /// Adds a record whether there is room or not. For the record that reports dropped ones.
     pub(crate) fn push_always(&mut self, json: Bytes, now: Instant) {
         self.bytes += json.len();
         self.records.push_back(Queued { json, at: now });
@@ -105,7 +105,7 @@ impl Queue {
         self.dropped_ever
     }
 
-    /// What was dropped since this was asked last.
+    /// The records dropped since the last call.
     pub(crate) fn take_dropped(&mut self) -> Option<Dropped> {
         let dropped = std::mem::take(&mut self.dropped);
         (dropped != Dropped::default()).then_some(dropped)
@@ -152,7 +152,7 @@ impl Queue {
         batch
     }
 
-    /// Whether something is still to be sent at once.
+    /// Whether records are still to be sent at once.
     pub(crate) fn is_hurried(&self) -> bool {
         self.hurried > 0
     }
@@ -161,7 +161,7 @@ impl Queue {
         self.records.len()
     }
 
-    /// Sends what is there now without waiting for more, and without a pause after a failure.
+    /// Makes the records of now due at once, without a pause after a failure.
     pub(crate) fn hurry(&mut self) {
         self.hurried = self.records.len();
         self.retry_at = None;

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::event::Category;
 use crate::config::telemetry::SchemaVersion;
 
-/// What an extension subscribes to, and how it is sent.
+/// A subscription: the types of records, their buffering, their destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) schema_version: SchemaVersion,
@@ -25,7 +25,7 @@ pub(crate) struct Subscription {
     pub(crate) destination: Destination,
 }
 
-/// What makes a batch complete.
+/// The limits that complete a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Buffering {
     pub(crate) items_max: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Buffering {
     pub(crate) timeout: Duration,
 }
 
-/// Where batches go.
+/// The listener of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// A JSON array a request.

@@ -53,7 +53,7 @@ struct Listener {
     tasks: JoinSet<()>,
 }
 
-/// What a listener does with its requests, one after another; 200 when nothing is left.
+/// The behaviour of a listener, request by request; 200 when the list is empty.
 #[derive(Clone, Copy)]
 enum Answer {
     Status(u16),

@@ -59,7 +59,7 @@ fn position(entries: &[Entry], test: impl Fn(&What) -> bool) -> usize {
     found.unwrap_or_else(|| panic!("not in the transcript: {entries:#?}"))
 }
 
-/// What the extension wrote after this word.
+/// The text that the extension wrote after this word.
 fn lines(emulator: &Emulator, word: &str) -> Vec<String> {
     let prefix = format!("{word} ");
     let log = emulator.log();

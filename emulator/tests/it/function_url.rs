@@ -46,7 +46,8 @@ fn status_headers_cookies_and_body_come_from_the_function() {
     let answer = client.post(
         "/",
         &[("Content-Type", "text/plain"), ("X-Echo", "http")],
-        br#"{"statusCode":303,"headers":{"Location":"/there"},"cookies":["a=1","b=2"],"body":"bye"}"#,
+        br#"{"statusCode":303,"headers":{"Location":"/there"},
+            "cookies":["a=1","b=2"],"body":"bye"}"#,
     );
     assert_eq!(answer.status, 303);
     assert_eq!(header(&answer, "location"), ["/there"]);

@@ -549,3 +549,18 @@ fn in_json_the_platform_writes_records() {
     assert_eq!(types, expected);
     assert_eq!(records[1]["record"]["errorType"], "Runtime.ExitError");
 }
+
+#[test]
+fn an_init_timeout_ends_the_process_groups_of_the_runtime_too() {
+    // With job control a shell gives each job a process group of its own.
+    let mut config = emulator::Config::new("/bin/sh");
+    config.args = vec!["-c".into(), "set -m; sleep 600 & echo $!; wait".into()];
+    config.init_timeout = Duration::from_millis(500);
+    let emulator = Emulator::start(config).unwrap();
+    let failed = emulator.prepare().unwrap_err();
+    assert!(matches!(failed, Error::Init { .. }), "{failed}");
+    let log = emulator.log();
+    let pid = log.iter().find_map(|line| line.text.parse().ok()).unwrap();
+    // Its parent is gone too, so somebody else has to wait for it.
+    assert!(matches!(state(pid), None | Some('Z')), "the child is gone");
+}

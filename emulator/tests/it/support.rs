@@ -1,4 +1,4 @@
-//! What the tests share.
+//! The helpers of these tests.
 
 use std::fs;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ impl RuntimeClient for Client {
     }
 }
 
-/// What a runtime reads from an answer.
+/// The parts of a response that a runtime reads.
 pub(crate) trait RuntimeResponse {
     fn request_id(&self) -> String;
 
