@@ -91,9 +91,8 @@ pub fn main(init: impl Init) -> ! {
 #[inline(never)]
 fn other_roles() {
     let name = shared::os::exec::arguments().into_iter().next();
-    let mut name = name.unwrap_or_default();
-    name.pop();
-    let name = OsStr::from_bytes(&name);
+    let name = name.unwrap_or_default();
+    let name = OsStr::from_bytes(name.to_bytes());
     let wrapped = runtime::is_wrapped(&shared::os::exec::variable);
     match role(name) {
         _ if wrapped => {}

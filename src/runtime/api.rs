@@ -25,7 +25,7 @@ pub(super) enum Post<'a> {
     /// The response of an invocation.
     Response {
         to: Ids<'a>,
-        content_type: &'a str,
+        content_type: &'static str,
         body: &'a [u8],
     },
     /// The error of an invocation.
@@ -67,10 +67,10 @@ impl<'a> Post<'a> {
             .optional_field("Lambda-Runtime-Invocation-Id", invocation_id);
         let head = match self {
             Self::Response { content_type, .. } => {
-                head.field("Content-Type", content_type.as_bytes())
+                head.constant_field("Content-Type", content_type)
             }
             Self::Error { error, .. } | Self::InitError(error) => head
-                .field("Content-Type", b"application/json")
+                .constant_field("Content-Type", "application/json")
                 .field("Lambda-Runtime-Function-Error-Type", &error.header_type())
                 .field(
                     "Lambda-Runtime-Function-XRay-Error-Cause",

@@ -7,6 +7,7 @@ use super::api::Ids;
 use crate::shared::env::Function;
 use crate::shared::http::Head;
 use crate::shared::os;
+use crate::shared::text::same;
 use crate::shared::time::{Deadline, EpochMs};
 
 /// The metadata of an invocation: what the platform sends beside the event.
@@ -85,28 +86,28 @@ impl<'a> Context<'a> {
         let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
             return;
         };
-        if !prefix.eq_ignore_ascii_case(PREFIX) {
+        if !same(prefix, PREFIX) {
             return;
         }
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        // A value that is not text counts as absent.
         let text = || str::from_utf8(value).ok().filter(|text| !text.is_empty());
-        if is("Aws-Request-Id") {
-            // A request id that is not UTF-8 is invalid, not missing.
+        if same(name, b"Aws-Request-Id") {
+            // A request id that is not text is invalid, not missing.
             self.request_id = str::from_utf8(value).unwrap_or("?");
-        } else if is("Deadline-Ms") {
+        } else if same(name, b"Deadline-Ms") {
             let deadline = Deadline::parse(value);
             self.deadline = deadline.filter(|Deadline(end)| now < *end);
-        } else if is("Trace-Id") {
+        } else if same(name, b"Trace-Id") {
             self.trace_id = text();
-        } else if is("Invoked-Function-Arn") {
+        } else if same(name, b"Invoked-Function-Arn") {
             self.invoked_function_arn = text();
-        } else if is("Invocation-Id") {
+        } else if same(name, b"Invocation-Id") {
             self.invocation_id = text();
-        } else if is("Client-Context") {
+        } else if same(name, b"Client-Context") {
             self.client_context = text();
-        } else if is("Cognito-Identity") {
+        } else if same(name, b"Cognito-Identity") {
             self.cognito_identity = text();
-        } else if is("Aws-Tenant-Id") {
+        } else if same(name, b"Aws-Tenant-Id") {
             self.tenant_id = text();
         }
     }

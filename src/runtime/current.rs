@@ -10,7 +10,7 @@
 //! panic moves to `Reporting` before it does, and neither moves if the other has. So an invocation
 //! gets one answer, whichever thread panics when.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::api::Ids;
 use super::context::Context;
@@ -44,7 +44,7 @@ struct Current {
     tenant_id: String,
     /// The panic of another thread that broke no invocation. The process is replaced when the next
     /// event has come.
-    doomed: Option<Error>,
+    doomed: Option<Arc<Error>>,
 }
 
 /// What a panic has broken.
@@ -75,7 +75,7 @@ pub(super) fn idle() {
 }
 
 /// The handler runs. Returns the panic that has doomed the process, if one has: then it must not.
-pub(super) fn invoking(context: &Context<'_>) -> Option<Error> {
+pub(super) fn invoking(context: &Context<'_>) -> Option<Arc<Error>> {
     let mut current = enter(Phase::Invoking);
     current.set(context);
     current.doomed.take()
@@ -93,7 +93,7 @@ pub(super) fn ended() {
 
 /// A thread has panicked with `error`; `in_loop` says that it is the thread of the loop. From then
 /// on it is for that thread to report, if there is something to report.
-pub(super) fn panicked(in_loop: bool, error: &Error) -> Broken {
+pub(super) fn panicked(in_loop: bool, error: &Arc<Error>) -> Broken {
     lock().panicked(in_loop, error)
 }
 
@@ -143,14 +143,14 @@ impl Current {
         }
     }
 
-    fn panicked(&mut self, in_loop: bool, error: &Error) -> Broken {
+    fn panicked(&mut self, in_loop: bool, error: &Arc<Error>) -> Broken {
         let broken = match self.phase {
             Phase::Ended => return Broken::Nothing,
             Phase::Reporting => return Broken::Reported,
             // To replace the process now would lose an event that is on its way to the connection
             // which waits for it. Once it has come, `next` gives it again.
             Phase::Idle | Phase::Answering if !in_loop => {
-                self.doomed.get_or_insert_with(|| error.clone());
+                self.doomed.get_or_insert_with(|| Arc::clone(error));
                 return Broken::Doomed;
             }
             Phase::Init => Broken::Init,
@@ -192,8 +192,8 @@ mod tests {
         }
     }
 
-    fn error(message: &'static str) -> Error {
-        Error::new("Function.Panic", message)
+    fn error(message: &'static str) -> Arc<Error> {
+        Arc::new(Error::new("Function.Panic", message))
     }
 
     #[test]

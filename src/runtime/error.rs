@@ -42,11 +42,9 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 ///
 /// Its type goes with it. It is reported when a handler returns such an error, also behind a
 /// context that was added, and found again by `?` on the way back.
-#[derive(Clone)]
 pub struct Error(pub(super) Box<Parts>);
 
 /// The content of an [`Error`]. Behind a pointer, because every result of a handler has room for one.
-#[derive(Clone)]
 pub(super) struct Parts {
     pub(super) error_type: Cow<'static, str>,
     pub(super) message: Cow<'static, str>,

@@ -6,7 +6,7 @@
 //! `current` says what a panic has broken.
 
 use std::cell::Cell;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::api::{Ids, Post};
@@ -42,7 +42,7 @@ pub(super) fn start_again(restarts: u32) -> ! {
 fn act(panic: &Panic<'_>) -> After {
     let (place, message) = (&panic.place, panic.message);
     let error = Error::new("Function.Panic", format!("panicked at {place}: {message}"));
-    let error = error.with_stack_trace([place.as_str()]);
+    let error = Arc::new(error.with_stack_trace([place.as_str()]));
     let broken = current::panicked(IN_LOOP.get(), &error);
     // The report goes out before the log line: whoever reads the log may be slow, or not there.
     match &broken {

@@ -67,7 +67,7 @@ impl<'a> Answer<'a> {
     }
 
     #[inline(never)]
-    fn response(self, content_type: &str, body: &[u8]) -> Answered {
+    fn response(self, content_type: &'static str, body: &[u8]) -> Answered {
         if body.len() > PAYLOAD_BYTES_MAX {
             // The platform would refuse it with 413 after failing the invocation by itself. With
             // an error of our own the caller learns both numbers.

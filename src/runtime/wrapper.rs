@@ -6,9 +6,11 @@
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 
+use rustix::fs::{CWD, readlinkat_raw};
+use rustix::io::Errno;
+
 use super::error::Error;
-use crate::shared::os;
-use crate::shared::os::reexec;
+use crate::shared::os::{self, exec, reexec};
 
 /// Executes the wrapper with this program and its arguments as arguments, unless it has been. It is
 /// the wrapper that starts this program again, so this returns only if there is nothing to execute.
@@ -39,19 +41,18 @@ pub(crate) fn is_wrapped(lookup: &dyn Fn(&str) -> Option<OsString>) -> bool {
     lookup(IS_WRAPPED).is_some()
 }
 
-fn execute(wrapper: OsString) -> rustix::io::Errno {
-    let mut arguments = match reexec::arguments() {
-        Ok(arguments) => arguments,
-        Err(error) => return error,
-    };
+fn execute(wrapper: OsString) -> Errno {
+    let mut arguments = exec::arguments();
     // Variables hold no NUL.
     let wrapper = CString::new(wrapper.into_vec()).unwrap_or_default();
-    // A name that was found on `PATH` need not be found by the wrapper.
+    // A name without a path need not be found by the wrapper.
     if let Some(program) = arguments.first_mut()
         && !program.as_bytes().contains(&b'/')
-        && let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new())
     {
-        *program = path;
+        let mut path = [0; PATH_BYTES_MAX];
+        let length = readlinkat_raw(CWD, c"/proc/self/exe", &mut path).unwrap_or(0);
+        let path = path.get(..length).unwrap_or_default();
+        *program = CString::new(path).unwrap_or_default();
     }
     arguments.insert(0, wrapper.clone());
     reexec::execute(&wrapper, &arguments, &[(IS_WRAPPED, Some("1"))])
@@ -61,3 +62,6 @@ const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// Says, across executions, that the wrapper was executed.
 const IS_WRAPPED: &str = "_BANTAM_WRAPPED";
+
+/// Bytes of a path on Linux, at most.
+const PATH_BYTES_MAX: usize = 4_096;

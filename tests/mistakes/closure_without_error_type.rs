@@ -15,5 +15,7 @@ struct Receipt {
 }
 
 fn main() {
-    bantam::main(bantam::typed!(|order: Order, _: &Context<'_>| Ok(Receipt { total: order.count })))
+    bantam::main(bantam::typed!(|order: Order, _: &Context<'_>| Ok(
+        Receipt { total: order.count }
+    )))
 }

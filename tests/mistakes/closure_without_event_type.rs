@@ -14,5 +14,10 @@ struct Receipt {
 }
 
 fn main() {
-    bantam::main(bantam::typed!(|order, _: &Context<'_>| Ok::<_, bantam::Error>(Receipt { total: order.count })))
+    bantam::main(bantam::typed!(|order, _: &Context<'_>| Ok::<
+        _,
+        bantam::Error,
+    >(Receipt {
+        total: order.count
+    })))
 }

@@ -18,8 +18,13 @@ fn check(order: &Order) -> Result<u32, bantam::Error> {
     Ok(order.count)
 }
 
-fn order(order: Order, _: &Context<'_>) -> Result<Receipt, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(Receipt { total: check(&order)? })
+fn order(
+    order: Order,
+    _: &Context<'_>,
+) -> Result<Receipt, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Receipt {
+        total: check(&order)?,
+    })
 }
 
 fn main() {

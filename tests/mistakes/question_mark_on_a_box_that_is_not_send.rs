@@ -19,7 +19,9 @@ fn check(order: &Order) -> Result<u32, Box<dyn std::error::Error>> {
 }
 
 fn order(order: Order, _: &Context<'_>) -> Result<Receipt, bantam::Error> {
-    Ok(Receipt { total: check(&order)? })
+    Ok(Receipt {
+        total: check(&order)?,
+    })
 }
 
 fn main() {

@@ -19,11 +19,17 @@ struct Receipt {
 struct Fault;
 
 fn check(order: &Order) -> Result<u32, Fault> {
-    if order.count == 0 { Err(Fault) } else { Ok(order.count) }
+    if order.count == 0 {
+        Err(Fault)
+    } else {
+        Ok(order.count)
+    }
 }
 
 fn order(order: Order, _: &Context<'_>) -> Result<Receipt, bantam::Error> {
-    Ok(Receipt { total: check(&order)? })
+    Ok(Receipt {
+        total: check(&order)?,
+    })
 }
 
 fn main() {

@@ -3,7 +3,7 @@
 //! `std::process::Command` could do both. It keeps a changed environment in two maps and copies each
 //! variable, which is 20 KB of a static binary, and a copy of the environment at each start.
 
-use std::ffi::{CStr, OsString, c_char};
+use std::ffi::{CStr, CString, OsString, c_char};
 use std::mem;
 use std::os::unix::ffi::OsStringExt as _;
 use std::ptr;
@@ -17,24 +17,25 @@ use crate::shared::text::push;
 /// A variable and the value it gets, or `None` if it goes.
 pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
 
-/// The arguments of this process, each with a NUL behind it.
+/// The arguments of this process.
 #[expect(
     unsafe_code,
     reason = "the standard library has none where it did not make `main`"
 )]
-pub(crate) fn arguments() -> Vec<Vec<u8>> {
+pub(crate) fn arguments() -> Vec<CString> {
     let mut arguments = Vec::new();
     let mut argument: *const *const c_char = ARGUMENTS.load(Ordering::Acquire);
     if argument.is_null() {
-        std::env::args_os().for_each(|argument| arguments.push(terminated(argument.into_vec())));
+        for argument in std::env::args_os() {
+            arguments.extend(CString::new(argument.into_vec()));
+        }
         return arguments;
     }
     // SAFETY: whoever set it promised an array of strings that end with NUL, which ends with null
     // and lives as long as the process. The walk stops there.
     unsafe {
         while !(*argument).is_null() {
-            let text = CStr::from_ptr(*argument).to_bytes_with_nul();
-            arguments.push(text.to_vec());
+            arguments.push(CStr::from_ptr(*argument).to_owned());
             argument = argument.add(1);
         }
     }
@@ -80,7 +81,7 @@ static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
 )]
 pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
     let arguments = arguments();
-    let mut arguments = pointers(&arguments);
+    let mut arguments: Vec<_> = arguments.iter().map(|text| text.as_ptr()).collect();
     arguments.push(ptr::null());
     let added = added(changes);
     let environment = environment(changes, &added);

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use crate::shared::os;
+use crate::shared::os::{self, exec};
 
 /// A panic, as the hook hands it to a role.
 #[derive(Debug)]
@@ -81,10 +81,7 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 /// Executes the program again with its arguments and the changed environment. Returns only if that
 /// fails.
 pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
-    match arguments() {
-        Ok(arguments) => execute(c"/proc/self/exe", &arguments, changes),
-        Err(error) => error,
-    }
+    execute(c"/proc/self/exe", &exec::arguments(), changes)
 }
 
 /// Executes a program in this process with these arguments, the first of which is its name, and the
@@ -109,39 +106,36 @@ pub(crate) fn execute(program: &CStr, arguments: &[CString], changes: &[Change<'
     os::last_error()
 }
 
-/// The arguments of this process. `std::env::args_os` has none in a program with another `main`
-/// than the standard library's.
-pub(crate) fn arguments() -> Result<Vec<CString>, Errno> {
-    let text = std::fs::read("/proc/self/cmdline")
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let ends_with_nul = text.split_inclusive(|byte| *byte == 0);
-    let argument = |text| CStr::from_bytes_with_nul(text).ok().map(CStr::to_owned);
-    Ok(ends_with_nul.filter_map(argument).collect())
-}
-
 /// `NAME=value` of each variable after the changes.
 pub(crate) fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
     changes: &[Change<'_>],
 ) -> Vec<CString> {
-    let is_changed = |name: &OsStr| changes.iter().any(|(changed, _)| name == *changed);
-    let kept = variables.filter(|(name, _)| !is_changed(name));
-    let set = changes
-        .iter()
-        .filter_map(|(name, value)| Some((OsString::from(name), OsString::from((*value)?))));
-    kept.chain(set)
-        .filter_map(|(mut name, value)| {
-            name.push("=");
-            name.push(value);
-            CString::new(name.into_vec()).ok()
-        })
-        .collect()
+    let mut environment = Vec::new();
+    for (name, value) in variables {
+        if !changes.iter().any(|(changed, _)| name == *changed) {
+            push(&mut environment, name, &value);
+        }
+    }
+    for (name, value) in changes {
+        if let Some(value) = value {
+            push(&mut environment, OsString::from(name), OsStr::new(value));
+        }
+    }
+    environment
+}
+
+fn push(environment: &mut Vec<CString>, mut name: OsString, value: &OsStr) {
+    name.push("=");
+    name.push(value);
+    environment.extend(CString::new(name.into_vec()));
 }
 
 /// Pointers to the strings, and null behind them.
 pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    let pointers = strings.iter().map(|string| string.as_ptr());
-    pointers.chain([ptr::null()]).collect()
+    let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
+    pointers.push(ptr::null());
+    pointers
 }
 
 #[cfg(test)]

@@ -29,10 +29,17 @@ fn the_message_about_a_mistake_names_the_remedy() {
             .lines()
             .filter_map(|line| line.strip_prefix("//= "))
             .collect();
-        assert!(!expected.is_empty(), "{name} expects nothing");
-        let Some(message) = messages.get(name) else {
-            writeln!(faults, "{name}: it compiles").unwrap();
-            continue;
+        let message = match (messages.get(name), expected.as_slice()) {
+            (None, []) => continue,
+            (None, _) => {
+                writeln!(faults, "{name}: it compiles").unwrap();
+                continue;
+            }
+            (Some(message), []) => {
+                writeln!(faults, "{name}: {message}").unwrap();
+                continue;
+            }
+            (Some(message), _) => message,
         };
         let first: Vec<&str> = message.lines().take(FIRST_LINES).collect();
         let first = first.join("\n");
@@ -60,7 +67,7 @@ fn first_errors(sources: &BTreeMap<String, PathBuf>) -> BTreeMap<String, String>
     fs::create_dir_all(&package).unwrap();
     let mut manifest = format!(
         "[package]\nname = \"mistakes\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nbantam = {{ path = {bantam:?} }}\nanyhow = \"1\"\n\
+         [dependencies]\nbantam = {{ path = {bantam:?}, features = [\"anyhow\"] }}\nanyhow = \"1\"\n\
          serde = {{ version = \"1\", features = [\"derive\"] }}\n\
          serde_json = {{ version = \"1\", features = [\"raw_value\"] }}\n",
     );
