@@ -25,8 +25,6 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
-struct TextVisitor;
-
 /// Reads a duration in milliseconds.
 pub(super) fn milliseconds<'de, D: Deserializer<'de>>(json: D) -> Result<Option<f64>, D::Error> {
     number(json, MILLISECONDS_MAX)
@@ -65,6 +63,15 @@ where
 {
     let object = Object(PhantomData).deserialize(json)?;
     Ok(object.unwrap_or_default())
+}
+
+/// Reads an object as `T`, and refuses any other value.
+pub(super) fn only_object<'de, D, T>(json: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(ObjectOnly(json))
 }
 
 /// Reads an array, and gives each of its objects as `T` to `each`. Anything else is skipped.
@@ -118,6 +125,8 @@ macro_rules! skip_scalars {
         }
     };
 }
+
+struct TextVisitor;
 
 impl<'de> Visitor<'de> for TextVisitor {
     type Value = Text<'de>;
@@ -186,18 +195,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<'_, T> {
     }
 }
 
-/// 115 days. An environment of Managed Instances, the longest-lived, has 14.
-const MILLISECONDS_MAX: f64 = 1e10;
-
-/// 16 TiB. The largest function has 10 GiB, the largest instance some TiB.
-const MEGABYTES_MAX: f64 = 16_777_216.0;
-
-/// 2^53, up to which a double has every whole number.
-pub(super) const COUNT_MAX: f64 = 9_007_199_254_740_992.0;
-
 /// A deserializer that takes an object and nothing else, where a derived struct would take an array
 /// too.
-pub(super) struct ObjectOnly<D>(pub(super) D);
+struct ObjectOnly<D>(D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
     type Error = D::Error;
@@ -211,3 +211,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
         unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
+
+/// 115 days. An environment of Managed Instances, the longest-lived, has 14.
+const MILLISECONDS_MAX: f64 = 1e10;
+
+/// 16 TiB. The largest function has 10 GiB, the largest instance some TiB.
+const MEGABYTES_MAX: f64 = 16_777_216.0;
+
+/// 2^53, up to which a double has every whole number.
+pub(super) const COUNT_MAX: f64 = 9_007_199_254_740_992.0;

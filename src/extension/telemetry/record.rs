@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{self, ObjectOnly, Text, count, megabytes, milliseconds, object, text};
+use super::lenient::{self, Text, count, megabytes, milliseconds, object, only_object, text};
 use crate::shared::time::EpochMs;
 
 /// A record as the platform writes it: `{"time":…,"type":…,"record":…}`.
@@ -246,24 +246,16 @@ impl<'de> DeserializeSeed<'de> for Type {
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Content<'de>, D::Error> {
         Ok(match self {
-            Self::InitStart => Content::InitStart(Deserialize::deserialize(ObjectOnly(json))?),
-            Self::InitRuntimeDone => {
-                Content::InitRuntimeDone(Deserialize::deserialize(ObjectOnly(json))?)
-            }
-            Self::InitReport => Content::InitReport(Deserialize::deserialize(ObjectOnly(json))?),
-            Self::RestoreStart => {
-                Content::RestoreStart(Deserialize::deserialize(ObjectOnly(json))?)
-            }
-            Self::RestoreRuntimeDone => {
-                Content::RestoreRuntimeDone(Deserialize::deserialize(ObjectOnly(json))?)
-            }
-            Self::RestoreReport => {
-                Content::RestoreReport(Deserialize::deserialize(ObjectOnly(json))?)
-            }
-            Self::Start => Content::Start(Deserialize::deserialize(ObjectOnly(json))?),
-            Self::RuntimeDone => Content::RuntimeDone(Deserialize::deserialize(ObjectOnly(json))?),
-            Self::Report => Content::Report(Deserialize::deserialize(ObjectOnly(json))?),
-            Self::LogsDropped => Content::LogsDropped(Deserialize::deserialize(ObjectOnly(json))?),
+            Self::InitStart => Content::InitStart(only_object(json)?),
+            Self::InitRuntimeDone => Content::InitRuntimeDone(only_object(json)?),
+            Self::InitReport => Content::InitReport(only_object(json)?),
+            Self::RestoreStart => Content::RestoreStart(only_object(json)?),
+            Self::RestoreRuntimeDone => Content::RestoreRuntimeDone(only_object(json)?),
+            Self::RestoreReport => Content::RestoreReport(only_object(json)?),
+            Self::Start => Content::Start(only_object(json)?),
+            Self::RuntimeDone => Content::RuntimeDone(only_object(json)?),
+            Self::Report => Content::Report(only_object(json)?),
+            Self::LogsDropped => Content::LogsDropped(only_object(json)?),
             Self::Ignored => {
                 IgnoredAny::deserialize(json)?;
                 Content::Ignored
@@ -310,7 +302,8 @@ impl<'de> Visitor<'de> for RecordVisitor {
             content: Content::Unknown,
         };
         let mut kind = None;
-        let mut unread = None;
+        // The text of `record` that is yet to be read.
+        let mut unread = Some("null");
         while let Some(member) = map.next_key()? {
             match (member, kind) {
                 (Member::Time, _) => {
@@ -320,7 +313,6 @@ impl<'de> Visitor<'de> for RecordVisitor {
                 (Member::Type, _) => {
                     let Text(name) = map.next_value()?;
                     kind = name.map(|name| Type::of(&name));
-                    unread = unread.or(Some("null"));
                 }
                 (Member::Record, None) => unread = Some(map.next_value::<&RawValue>()?.get()),
                 (Member::Record, Some(kind)) => {
