@@ -58,83 +58,104 @@ mod extension;
 mod runtime;
 mod shared;
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use std::ffi::{OsStr, OsString};
+
+use crate::shared::os;
 
 pub use runtime::{
     Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, HandlerFn,
     Init, InitFn, ResultExt, executable, handler_fn, private, run,
 };
 
-/// What a process is, by the name it was started under.
+/// The part that a process plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Runtime,
     Extension,
-    Unknown,
+    /// Started by a person: prints this and exits with the code.
+    Help(&'static str, u8),
 }
 
 /// Runs in the role that the name of the process says.
 ///
-/// - `bootstrap` is the runtime: the name that Lambda looks for.
-/// - `bantam`, or any name in a folder `extensions`, is the extension.
-/// - Any other name prints how to start it, and exits with 2.
+/// - A name in a folder `extensions`, and `bantam`, is the extension.
+/// - Any other name is the runtime; Lambda starts it as `bootstrap`.
+/// - Where `AWS_LAMBDA_RUNTIME_API` is not set, other names than `bootstrap` and those in
+///   `extensions` print how to start the program, and `--version` prints its version.
 ///
 /// It ends the process. Text that `print!` holds back, because its line has no end, is lost then.
 pub fn main(init: impl Init) -> ! {
-    other_roles();
+    let arguments: Vec<OsString> = std::env::args_os().take(2).collect();
+    let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+    in_role(&arguments);
     run(init)
 }
 
 /// Runs the roles that need no handler, and so need not be compiled as part of users' crates.
 /// Returns in the role of the runtime.
-#[inline(never)]
-fn other_roles() {
-    let name = shared::os::exec::arguments().into_iter().next();
-    let name = name.unwrap_or_default();
-    let name = OsStr::from_bytes(name.to_bytes());
-    let wrapped = runtime::is_wrapped(&shared::os::exec::variable);
-    match role(name) {
-        _ if wrapped => {}
+fn in_role(arguments: &[&OsStr]) {
+    let name = arguments.first().copied().unwrap_or_default();
+    let has_api = os::variable(shared::env::API).is_some();
+    // A wrapper may have started this program under another name.
+    if runtime::is_wrapped(&os::variable) {
+        return;
+    }
+    match role(name, arguments.get(1).copied(), has_api) {
         Role::Runtime => {}
         #[cfg(feature = "extension")]
-        Role::Extension => shared::os::exit(extension::run(name, shared::os::exec::variable)),
+        Role::Extension => os::exit(extension::run(name, os::variable)),
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
             runtime::write_line(WITHOUT_EXTENSION);
-            shared::os::exit(1)
+            os::exit(1)
         }
-        Role::Unknown => {
-            runtime::write_line(USAGE);
-            shared::os::exit(2)
+        Role::Help(text, code) => {
+            let text = text.as_bytes();
+            if code == 0 {
+                // There is nobody to tell that it failed.
+                rustix::io::write(rustix::stdio::stdout(), text).ok();
+            } else {
+                runtime::write_line(text);
+            }
+            os::exit(code)
         }
     }
 }
 
-fn role(name: &OsStr) -> Role {
+/// The role by the name of the process and its first argument. `has_api` says whether the platform,
+/// or a tool in its place, started it.
+fn role(name: &OsStr, argument: Option<&OsStr>, has_api: bool) -> Role {
     let name = name.as_encoded_bytes();
     let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
     let folder = name.strip_suffix(file).unwrap_or_default();
-    if folder == b"extensions/" || folder.ends_with(b"/extensions/") || file == b"bantam" {
-        Role::Extension
-    } else if file == b"bootstrap" {
-        Role::Runtime
-    } else {
-        Role::Unknown
+    let is_extension = folder == b"extensions/" || folder.ends_with(b"/extensions/");
+    let argument = argument.filter(|_| !has_api);
+    match (argument.and_then(OsStr::to_str), file) {
+        (Some("--help" | "-h"), _) => Role::Help(USAGE, 0),
+        (Some("--version" | "-V"), _) => Role::Help(VERSION, 0),
+        _ if is_extension => Role::Extension,
+        (_, b"bootstrap") => Role::Runtime,
+        _ if !has_api => Role::Help(USAGE, 2),
+        (_, b"bantam") => Role::Extension,
+        _ => Role::Runtime,
     }
 }
+
+const VERSION: &str = concat!("bantam ", env!("CARGO_PKG_VERSION"), "\n");
 
 #[cfg(not(feature = "extension"))]
 const WITHOUT_EXTENSION: &[u8] =
     b"bantam: built without the feature `extension`; it runs as `bootstrap` only\n";
 
-const USAGE: &[u8] = b"\
-This is an AWS Lambda custom runtime. It does what the name it is started under says:
+const USAGE: &str = "\
+This is an AWS Lambda custom runtime, built with Bantam. Its name says what it does:
 
   bootstrap            the runtime; Lambda starts it as /var/task/bootstrap
   extensions/<name>    the extension; Lambda starts it as /opt/extensions/<name>
 
-To run it here: emulator run --function <this file>
+To run it on this machine, in a clone of Bantam:
+
+  cargo run --package emulator -- run --function <this file>
 ";
 
 #[cfg(test)]
@@ -143,21 +164,42 @@ mod tests {
 
     #[test]
     fn the_name_says_the_role() {
+        let usage = Role::Help(USAGE, 2);
+        // The roles with an API and without.
         let table = [
-            ("bootstrap", Role::Runtime),
-            ("/var/task/bootstrap", Role::Runtime),
-            ("./bootstrap", Role::Runtime),
-            ("/opt/extensions/bantam", Role::Extension),
-            ("/opt/extensions/bootstrap", Role::Extension),
-            ("extensions/other", Role::Extension),
-            ("target/release/bantam", Role::Extension),
-            ("bantam", Role::Extension),
-            ("hello", Role::Unknown),
-            ("/opt/extensions", Role::Unknown),
-            ("", Role::Unknown),
+            ("bootstrap", Role::Runtime, Role::Runtime),
+            ("/var/task/bootstrap", Role::Runtime, Role::Runtime),
+            ("./bootstrap", Role::Runtime, Role::Runtime),
+            ("/opt/extensions/bantam", Role::Extension, Role::Extension),
+            (
+                "/opt/extensions/bootstrap",
+                Role::Extension,
+                Role::Extension,
+            ),
+            ("extensions/other", Role::Extension, Role::Extension),
+            ("target/release/bantam", Role::Extension, usage),
+            ("bantam", Role::Extension, usage),
+            ("hello", Role::Runtime, usage),
+            ("/opt/extensions", Role::Runtime, usage),
+            ("", Role::Runtime, usage),
         ];
-        for (name, expected) in table {
-            assert_eq!(role(OsStr::new(name)), expected, "{name}");
+        for (name, with_api, without) in table {
+            let name = OsStr::new(name);
+            assert_eq!(role(name, None, true), with_api, "{name:?}");
+            assert_eq!(role(name, None, false), without, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_answered_under_any_name() {
+        for name in ["bantam", "bootstrap", "extensions/bantam", "hello"] {
+            let role = |argument, has_api| role(OsStr::new(name), Some(argument), has_api);
+            for argument in ["--help", "-h"] {
+                assert_eq!(role(OsStr::new(argument), false), Role::Help(USAGE, 0));
+            }
+            let version = OsStr::new("--version");
+            assert_eq!(role(version, false), Role::Help(VERSION, 0));
+            assert!(!matches!(role(version, true), Role::Help(..)));
         }
     }
 }

@@ -14,7 +14,7 @@ use rustix::net::getpeername;
 
 use crate::shared::http::decimal;
 use crate::shared::os;
-use crate::shared::os::exec;
+use crate::shared::os::reexec;
 
 /// What the fresh program needs. Kept up to date by the loop.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ fn start_anew() -> ! {
             handover.port,
             handover.identifier,
         );
-        let error = exec::again(&[(VARIABLE, Some(&value))]);
+        let error = reexec::again(&[(VARIABLE, Some(&value))]);
         super::log(&format!(
             "cannot start anew after a panic: {}",
             os::error_text(error)

@@ -186,20 +186,24 @@ pub mod private {
     use serde::Deserialize;
 
     use crate::runtime::error::{Error, ErrorType, short_name};
-    use crate::runtime::handler::{Handler, InitFn};
+    use crate::runtime::handler::{Handler, Init, InitFn};
     use crate::shared::json;
+    use crate::shared::os::start;
 
     pub use crate::shared::env::Env;
 
-    /// What the stock binary's own `main` does first.
+    /// [`main`](crate::main()) for a program with the `main` of C.
     ///
     /// # Safety
     ///
-    /// `arguments` is what the C library handed to `main`.
-    #[expect(unsafe_code, reason = "what the caller promises cannot be checked")]
-    pub unsafe fn started_with(arguments: *const *const std::ffi::c_char) {
-        // SAFETY: that of the caller.
-        unsafe { crate::shared::os::exec::started_with(arguments) }
+    /// `arguments` is the second argument that the C library handed to `main`.
+    #[expect(unsafe_code, reason = "the caller's promise cannot be checked")]
+    pub unsafe fn main_of_c(arguments: *const *const std::ffi::c_char, init: impl Init) -> ! {
+        start::prepare();
+        // SAFETY: the caller promises that the array is the C library's.
+        let arguments = unsafe { start::arguments(arguments) };
+        crate::in_role(&arguments);
+        crate::run(init)
     }
 
     /// Reads an event.

@@ -28,7 +28,6 @@ use crate::shared::backoff::RUNTIME_RESTARTS;
 use crate::shared::env::{Env, Function};
 use crate::shared::log_record::Level;
 use crate::shared::os;
-use crate::shared::os::exec;
 
 pub use self::context::Context;
 pub use self::error::{Error, ErrorType, ResultExt};
@@ -65,11 +64,11 @@ type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 
 #[inline(never)]
 fn invoke(init: Start<'_>) -> u8 {
     process_one::end_by_signals();
-    if let Some(refusal) = executable::refusal(exec::variable) {
+    if let Some(refusal) = executable::refusal(os::variable) {
         log::line(Level::Fatal, &refusal);
         return 1;
     }
-    let env = Env::read(&exec::variable, &os::resolve::address);
+    let env = Env::read(&os::variable, &os::resolve::address);
     let env = match &env {
         Ok(env) => env,
         Err(error) => {
@@ -78,7 +77,7 @@ fn invoke(init: Start<'_>) -> u8 {
         }
     };
     log::configure(env.log);
-    let level = exec::variable(LOG_LEVEL).unwrap_or_default();
+    let level = os::variable(LOG_LEVEL).unwrap_or_default();
     if !level.is_empty() && level.to_str().and_then(Level::named).is_none() {
         let level = level.to_string_lossy();
         log::line(
@@ -89,9 +88,9 @@ fn invoke(init: Start<'_>) -> u8 {
     panic::watch(&env.api);
     let connection = Connection::new(env.api.address, None);
     let mut client = Client::new(&env.api, Box::new(connection));
-    let stop = match wrapper::run(&exec::variable).and_then(|()| init(env)) {
+    let stop = match wrapper::run(&os::variable).and_then(|()| init(env)) {
         Ok(mut handler) => {
-            let restarts = exec::variable(panic::RESTARTS);
+            let restarts = os::variable(panic::RESTARTS);
             let restarts = restarts.and_then(|count| count.to_str()?.parse().ok());
             let stop = invocations(
                 &env.function,

@@ -4,13 +4,14 @@
 //! On an OS-only runtime the platform leaves it to the runtime, as this one is.
 
 use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::Errno;
 
 use super::error::Error;
-use crate::shared::os::{self, exec, reexec};
+use crate::shared::os;
+use crate::shared::os::reexec::{self, Strings};
 
 /// Executes the wrapper with this program and its arguments as arguments, unless it has been. It is
 /// the wrapper that starts this program again, so this returns only if there is nothing to execute.
@@ -42,19 +43,27 @@ pub(crate) fn is_wrapped(lookup: &dyn Fn(&str) -> Option<OsString>) -> bool {
 }
 
 fn execute(wrapper: OsString) -> Errno {
-    let mut arguments = exec::arguments();
-    // Variables hold no NUL.
-    let wrapper = CString::new(wrapper.into_vec()).unwrap_or_default();
-    // A name without a path need not be found by the wrapper.
-    if let Some(program) = arguments.first_mut()
-        && !program.as_bytes().contains(&b'/')
-    {
+    let given = match reexec::arguments() {
+        Ok(given) => given,
+        Err(error) => return error,
+    };
+    let mut arguments = Strings::default();
+    arguments.push(&[wrapper.as_bytes()]);
+    let mut given = given.iter();
+    let program = given.next().unwrap_or_default();
+    // A name that was found on `PATH` need not be found by the wrapper.
+    if program.contains(&b'/') {
+        arguments.push(&[program]);
+    } else {
         let mut path = [0; PATH_BYTES_MAX];
         let length = readlinkat_raw(CWD, c"/proc/self/exe", &mut path).unwrap_or(0);
-        let path = path.get(..length).unwrap_or_default();
-        *program = CString::new(path).unwrap_or_default();
+        arguments.push(&[path.get(..length).unwrap_or_default()]);
     }
-    arguments.insert(0, wrapper.clone());
+    for argument in given {
+        arguments.push(&[argument]);
+    }
+    // Variables hold no NUL.
+    let wrapper = CString::new(wrapper.into_vec()).unwrap_or_default();
     reexec::execute(&wrapper, &arguments, &[(IS_WRAPPED, Some("1"))])
 }
 

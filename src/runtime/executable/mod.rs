@@ -30,7 +30,7 @@ use crate::runtime::{panic, trace};
 use crate::shared::env::{self, Env};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
-use crate::shared::os::exec;
+use crate::shared::os;
 use crate::shared::os::reexec::Change;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
@@ -168,7 +168,7 @@ impl Program {
         for folder in iter::once(root).chain(others.iter().copied()) {
             let path = in_folder(folder, handler);
             let Err(fault) = check(&path, &folders) else {
-                let api = exec::variable(env::API).unwrap_or_default();
+                let api = os::variable(env::API).unwrap_or_default();
                 let api = api.to_string_lossy().into_owned();
                 return Ok(Self { path, api });
             };

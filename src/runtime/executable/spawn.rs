@@ -17,7 +17,7 @@ use rustix::process::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::shared::os;
-use crate::shared::os::reexec::{Change, environment, pointers};
+use crate::shared::os::reexec::{Change, environment};
 
 /// A process, and the other ends of its standard input, output and error.
 #[derive(Debug)]
@@ -59,8 +59,8 @@ pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, Spaw
     let (errors, child_errors) = pipe()?;
     // An `execve` that succeeds closes it without a byte.
     let (failure, child_failure) = pipe()?;
-    let variables = environment(std::env::vars_os(), changes);
-    let variables = pointers(&variables);
+    let variables = environment(changes);
+    let variables = variables.pointers();
     let parent = getpid();
     // SAFETY: the new process has one thread and a copy of this memory, in which another thread may
     // hold a lock for ever. So it may call only functions that are safe in a signal handler until
@@ -128,7 +128,7 @@ fn execve(path: &CStr, variables: &[*const c_char]) -> Errno {
     // SAFETY: a set of signals is plain data, for which zeroes are a value; `sigemptyset` writes the
     // whole set, and `pthread_sigmask` reads it. `signal` installs no handler. `execve` takes a string
     // that ends with NUL and two arrays of such strings that end with null: `variables` is made by
-    // `pointers`, and all live until it returns.
+    // `Strings::pointers`, and all live until it returns.
     unsafe {
         let mut no_signals = std::mem::zeroed();
         libc::sigemptyset(&raw mut no_signals);

@@ -3,11 +3,11 @@
 
 pub(crate) mod blocking;
 pub(crate) mod clock;
-pub(crate) mod exec;
 pub(crate) mod reexec;
 pub(crate) mod resolve;
+pub(crate) mod start;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::ops::Add;
 use std::time::Duration;
 
@@ -16,6 +16,12 @@ use rustix::io::Errno;
 
 use crate::shared::text::{push, push_decimal};
 use crate::shared::time::EpochMs;
+
+/// The value of a variable of this process.
+#[expect(clippy::disallowed_methods, reason = "others ask here")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
 
 /// Ends the process.
 ///

@@ -9,15 +9,16 @@
 //! pauses if panics follow each other, and calls [`again`]; that returns only if it fails, and then
 //! the hook says what to do with the process.
 
-use std::ffi::{CStr, CString, OsStr, OsString, c_char};
-use std::os::unix::ffi::OsStringExt as _;
+use std::ffi::{CStr, c_char};
+use std::os::unix::ffi::OsStrExt as _;
 use std::panic::PanicHookInfo;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::shared::os::{self, exec};
+use crate::shared::os;
 
 /// A panic, as the hook hands it to a role.
 #[derive(Debug)]
@@ -81,7 +82,10 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 /// Executes the program again with its arguments and the changed environment. Returns only if that
 /// fails.
 pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
-    execute(c"/proc/self/exe", &exec::arguments(), changes)
+    match arguments() {
+        Ok(arguments) => execute(c"/proc/self/exe", &arguments, changes),
+        Err(error) => error,
+    }
 }
 
 /// Executes a program in this process with these arguments, the first of which is its name, and the
@@ -90,9 +94,9 @@ pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
     unsafe_code,
     reason = "the standard library executes a program only through `Command`, which is 20 KB"
 )]
-pub(crate) fn execute(program: &CStr, arguments: &[CString], changes: &[Change<'_>]) -> Errno {
-    let environment = environment(std::env::vars_os(), changes);
-    let (arguments, environment) = (pointers(arguments), pointers(&environment));
+pub(crate) fn execute(program: &CStr, arguments: &Strings, changes: &[Change<'_>]) -> Errno {
+    let environment = environment(changes);
+    let (arguments, environment) = (arguments.pointers(), environment.pointers());
     // SAFETY: `execve` takes a string that ends with NUL and two arrays of such strings that end
     // with null; all live until it returns. `sigemptyset` writes the whole set, for which zeroes
     // are a value, and `pthread_sigmask` reads it.
@@ -106,36 +110,69 @@ pub(crate) fn execute(program: &CStr, arguments: &[CString], changes: &[Change<'
     os::last_error()
 }
 
-/// `NAME=value` of each variable after the changes.
-pub(crate) fn environment(
-    variables: impl Iterator<Item = (OsString, OsString)>,
-    changes: &[Change<'_>],
-) -> Vec<CString> {
-    let mut environment = Vec::new();
-    for (name, value) in variables {
-        if !changes.iter().any(|(changed, _)| name == *changed) {
-            push(&mut environment, name, &value);
+/// Strings for `execve`, one behind the other, each with a NUL at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strings(Vec<u8>);
+
+impl Strings {
+    /// Adds a string that is these parts in a row, without the NULs in them.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.0.extend(part.iter().filter(|byte| **byte != 0));
+        }
+        self.0.push(0);
+    }
+
+    /// The strings with their NULs.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split_inclusive(|byte| *byte == 0)
+    }
+
+    /// Pointers to the strings, and null behind them.
+    pub(crate) fn pointers(&self) -> Vec<*const c_char> {
+        let mut pointers = Vec::new();
+        for string in self.iter() {
+            pointers.push(string.as_ptr().cast());
+        }
+        pointers.push(ptr::null());
+        pointers
+    }
+}
+
+/// The arguments of this process. `std::env::args_os` has none in a program with another `main`
+/// than the standard library's.
+///
+/// # Errors
+///
+/// Those of reading `/proc/self/cmdline`.
+pub(crate) fn arguments() -> Result<Strings, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(c"/proc/self/cmdline", flags, Mode::empty())?;
+    let mut arguments = Vec::new();
+    let mut block = [0; 1_024];
+    loop {
+        let count = rustix::io::read(&file, &mut block)?;
+        if count == 0 {
+            return Ok(Strings(arguments));
+        }
+        arguments.extend_from_slice(block.get(..count).unwrap_or_default());
+    }
+}
+
+/// `NAME=value` of each variable of this process after the changes.
+pub(crate) fn environment(changes: &[Change<'_>]) -> Strings {
+    let mut environment = Strings::default();
+    for (name, value) in std::env::vars_os() {
+        if changes.iter().all(|(changed, _)| name != *changed) {
+            environment.push(&[name.as_bytes(), b"=", value.as_bytes()]);
         }
     }
     for (name, value) in changes {
         if let Some(value) = value {
-            push(&mut environment, OsString::from(name), OsStr::new(value));
+            environment.push(&[name.as_bytes(), b"=", value.as_bytes()]);
         }
     }
     environment
-}
-
-fn push(environment: &mut Vec<CString>, mut name: OsString, value: &OsStr) {
-    name.push("=");
-    name.push(value);
-    environment.extend(CString::new(name.into_vec()));
-}
-
-/// Pointers to the strings, and null behind them.
-pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
-    pointers.push(ptr::null());
-    pointers
 }
 
 #[cfg(test)]
@@ -146,17 +183,23 @@ mod tests {
 
     #[test]
     fn variables_are_kept_changed_added_and_removed() {
-        let variables = [("KEPT", "1"), ("CHANGED", "old"), ("REMOVED", "2")];
-        let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let changes = [
-            ("CHANGED", Some("new")),
-            ("REMOVED", None),
-            ("ABSENT", None),
-            ("ADDED", Some("")),
+            ("PATH", None),
+            ("_BANTAM_ABSENT", None),
+            ("_BANTAM_ADDED", Some("a\0b")),
         ];
-        let environment = environment(variables.into_iter(), &changes);
-        let expected: [&CStr; 3] = [c"KEPT=1", c"CHANGED=new", c"ADDED="];
-        assert!(environment.iter().map(CString::as_c_str).eq(expected));
+        let environment = environment(&changes);
+        let has = |start: &[u8]| environment.iter().any(|string| string.starts_with(start));
+        assert!(has(b"_BANTAM_ADDED=ab\0"));
+        assert!(!has(b"PATH="));
+        assert!(!has(b"_BANTAM_ABSENT"));
+        let kept = std::env::vars_os()
+            .filter(|(name, _)| name != "PATH")
+            .count();
+        assert_eq!(environment.iter().count(), kept + 1);
+        let pointers = environment.pointers();
+        assert_eq!(pointers.len(), kept + 2);
+        assert!(pointers.last().unwrap().is_null());
     }
 
     /// The test program is started with one test, and executes itself again in it.
