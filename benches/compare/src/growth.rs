@@ -1,11 +1,13 @@
 //! Growth: whether what comes later, or in larger pieces, costs more.
 
+use emulator::measure::grouped;
+
 use crate::Outcome;
 use crate::api::Framed;
 use crate::events;
 use crate::ingest::Receiver;
 use crate::process::Subject;
-use crate::table::{Column, Figure, Table, grouped};
+use crate::table::{Column, Figure, Table};
 use crate::warm::{Kind, SIZES, Server};
 
 /// CPU of a record as batches grow by ten, and of a byte as records do.

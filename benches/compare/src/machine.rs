@@ -2,19 +2,13 @@
 
 use std::fs;
 use std::process::Command;
-use std::thread::available_parallelism;
+
+use emulator::measure::Machine;
 
 use crate::programs::run;
 
-/// Processor, kernel and compilers, in a line. What is not known is left out.
+/// Kernel, processor and compiler, in a line. What is not known is left out.
 pub(crate) fn line() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let cores = available_parallelism()
-        .ok()
-        .map(|cores| format!("{cores} processors"));
     let hypervisor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let flags = text.lines().find(|line| line.starts_with("flags"))?;
         flags
@@ -22,8 +16,7 @@ pub(crate) fn line() -> String {
             .any(|flag| flag == "hypervisor")
             .then(|| "a virtual machine".to_owned())
     });
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
-    let kernel = kernel.map(|release| format!("Linux {}", release.trim()));
+    let machine = Some(Machine::this().to_string());
     let rustc = version("rustc").map(|version| format!("peers and plain builds with {version}"));
     // The run itself is about one of it; what is above that was other work, which makes times
     // longer.
@@ -33,7 +26,7 @@ pub(crate) fn line() -> String {
             "load average of the last 15 minutes {minutes}, 1 of it the run itself"
         ))
     });
-    let known = [cpu, cores, hypervisor, kernel, rustc, load];
+    let known = [machine, hypervisor, rustc, load];
     format!(
         "Taken on: {}.",
         known.into_iter().flatten().collect::<Vec<_>>().join(", ")

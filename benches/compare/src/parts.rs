@@ -1,5 +1,7 @@
 //! The parts of the comparison: which programs stand beside each other, and what is promised.
 
+use emulator::measure::grouped;
+
 use crate::Outcome;
 use crate::baseline::Counts;
 use crate::growth;
@@ -7,7 +9,7 @@ use crate::ingest;
 use crate::process::{OneProcessor, Subject};
 use crate::programs::{Profile, Workshop, run};
 use crate::start::{self, Goal};
-use crate::table::{Bar, Table, grouped};
+use crate::table::{Bar, Table};
 use crate::warm::{self, Kind, SIZES, Size};
 
 /// A part that can be run by itself.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use emulator::measure::{grouped, percentile};
 use serde_json::{Value, json};
 
 /// A median with what lies around it.
@@ -46,13 +47,7 @@ pub(crate) struct Bar {
 impl Figure {
     pub(crate) fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
-        let at = |percent: usize| {
-            let last = samples.len().saturating_sub(1);
-            samples
-                .get((last * percent + 50) / 100)
-                .copied()
-                .unwrap_or(f64::NAN)
-        };
+        let at = |percent| percentile(&samples, percent).unwrap_or(f64::NAN);
         Self {
             median: at(50),
             low: at(10),
@@ -283,28 +278,7 @@ pub(crate) fn digits(value: f64) -> String {
     } else {
         format!("{value:.2}")
     };
-    let (whole, rest) = plain.split_once('.').unwrap_or((&plain, ""));
-    let (sign, whole) = whole
-        .strip_prefix('-')
-        .map_or(("", whole), |whole| ("-", whole));
-    let point = if rest.is_empty() { "" } else { "." };
-    format!("{sign}{}{point}{rest}", group(whole))
-}
-
-/// A number with its thousands set apart.
-pub(crate) fn grouped(number: usize) -> String {
-    group(&number.to_string())
-}
-
-fn group(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index != 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    grouped(plain)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The figures of a cold start, and the units they are shown in.
 
+use std::fmt;
+
 use super::sample::{ExtensionSample, Sample};
 
 /// One measured quantity: a column of the table.
@@ -191,16 +193,21 @@ impl Scale {
         #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
         let scaled = value as f64 / self.divisor as f64;
         let number = format!("{scaled:.decimals$}");
-        format!("{} {}", grouped(&number), self.symbol)
+        format!("{} {}", grouped(number), self.symbol)
     }
 }
 
-/// Puts a comma between groups of three digits before the decimal point.
-fn grouped(number: &str) -> String {
+/// A decimal number with a comma between groups of three digits before its point.
+#[must_use]
+pub fn grouped(number: impl fmt::Display) -> String {
+    let number = number.to_string();
     let (whole, fraction) = number
         .split_once('.')
-        .map_or((number, None), |(w, f)| (w, Some(f)));
-    let mut text = String::new();
+        .map_or((number.as_str(), None), |(w, f)| (w, Some(f)));
+    let (sign, whole) = whole
+        .strip_prefix('-')
+        .map_or(("", whole), |whole| ("-", whole));
+    let mut text = sign.to_owned();
     for (position, digit) in whole.chars().enumerate() {
         if position != 0 && (whole.len() - position).is_multiple_of(3) {
             text.push(',');
@@ -300,6 +307,8 @@ mod tests {
             ("1234", "1,234"),
             ("123456", "123,456"),
             ("1234567.25", "1,234,567.25"),
+            ("-123", "-123"),
+            ("-1234", "-1,234"),
         ] {
             assert_eq!(grouped(number), expected);
         }

@@ -22,7 +22,7 @@ mod subject;
 mod table;
 
 pub use self::error::MeasureError;
-pub use self::figure::{ExtensionFigure, Figure, Scale, Unit};
+pub use self::figure::{ExtensionFigure, Figure, Scale, Unit, grouped};
 pub use self::machine::Machine;
 pub use self::progress::Bar;
 pub use self::results::{Measured, Results};

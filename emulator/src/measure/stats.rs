@@ -38,7 +38,7 @@ impl Summary {
 ///
 /// `sorted` ascends. `None` if it is empty.
 #[must_use]
-pub fn percentile(sorted: &[u64], percent: u8) -> Option<u64> {
+pub fn percentile<T: Copy>(sorted: &[T], percent: u8) -> Option<T> {
     // Rank = ceil(percent / 100 * n), counted from one; rank 0 means the smallest sample.
     let rank = (sorted.len() * usize::from(percent.min(100))).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn no_sample_has_no_percentile() {
-        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(percentile::<f64>(&[], 50), None);
         assert_eq!(Summary::of(&[]), None);
     }
 
