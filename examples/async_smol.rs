@@ -2,7 +2,7 @@
 //! each invocation runs its futures on an executor of its own, to their end.
 //!
 //! ```console
-//! cargo run -p emulator -- run --function target/debug/examples/async_smol \
+//! cargo emulator run --function target/debug/examples/async_smol \
 //!     --event '{"shops":["tea","café"]}'
 //! ```
 

@@ -5,7 +5,7 @@
 //! from it, which the handler then uses for every invocation.
 //!
 //! ```console
-//! cargo run -p emulator -- run --function target/debug/examples/async_tokio \
+//! cargo emulator run --function target/debug/examples/async_tokio \
 //!     --event '{"shops":["tea","café"]}'
 //! ```
 
