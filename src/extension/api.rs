@@ -3,23 +3,33 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use crate::extension::metric::Resource;
-use crate::extension::telemetry::{self, Value};
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{HeadWriter, Reader};
-use crate::shared::text;
+use crate::shared::http::{HeadWriter, Outgoing, Reader};
 use crate::shared::time::{Deadline, EpochMs};
 
 /// A request: its head and its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
-    pub(super) head: Vec<u8>,
-    pub(super) body: Vec<u8>,
+    head: Vec<u8>,
+    body: Vec<u8>,
 }
 
-/// What the platform knows the extension by.
+impl Request {
+    /// The request as it is written.
+    pub(super) fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing::new(&self.head, &self.body)
+    }
+}
+
+/// The names that the platform gave in its answer to `register`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registered {
     /// Signs every later call.
@@ -30,7 +40,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// What the platform says of the function counts more than what the environment says.
+    /// Completes the resource. The platform knows the function better than the environment does.
     pub(super) fn fill(&self, resource: &mut Resource) {
         let told = [
             (&mut resource.function_name, &self.function_name),
@@ -71,16 +81,36 @@ pub(super) enum AfterSubscribe {
 pub(super) enum Event {
     Invoke {
         request_id: String,
-        deadline: Deadline,
-        invoked_function_arn: Option<String>,
+        /// `None` where it is unknown: local tools send 0.
+        deadline: Option<Deadline>,
+        function_arn: Option<String>,
     },
     Shutdown {
         /// In lower case; unknown reasons are kept.
         reason: String,
-        /// When the process is killed.
-        deadline: Deadline,
+        /// When the process is killed; `None` where it is unknown.
+        deadline: Option<Deadline>,
     },
 }
+
+/// The reason for which an answer to `event/next` is not an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum EventError {
+    Status(u16),
+    /// The body is not JSON, or lacks the type or the request id.
+    Malformed,
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "the API answers {status}"),
+            Self::Malformed => f.write_str("the API answers with something else than an event"),
+        }
+    }
+}
+
+impl std::error::Error for EventError {}
 
 /// The versions of the telemetry schema, newest first. The newest is the only one that Managed
 /// Instances take; some environments take only older ones.
@@ -127,43 +157,52 @@ pub(super) fn next(api: &Endpoint, identifier: &str) -> Request {
     }
 }
 
-/// The subscription to platform events with the smallest delay there is: nothing is delivered
-/// while the environment is frozen, so what waits in a buffer waits for the next invocation.
-pub(super) fn subscribe(api: &Endpoint, identifier: &str, schema: &str, port: u16) -> Request {
-    let mut body = Vec::with_capacity(256);
-    text::push(&mut body, r#"{"schemaVersion":""#);
-    text::push(&mut body, schema);
-    text::push(&mut body, r#"","types":["platform"],"buffering":"#);
-    text::push(
-        &mut body,
-        r#"{"maxItems":1000,"maxBytes":262144,"timeoutMs":25},"#,
+/// Where telemetry is delivered to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Destination {
+    pub(super) port: u16,
+    /// The path of the URI, without the slash. Whoever does not know it cannot deliver.
+    pub(super) token: String,
+}
+
+/// How long the platform may hold records back.
+///
+/// Where environments are frozen it is the shortest time there is: nothing is delivered during a
+/// freeze, so what waits in a buffer waits for the next invocation. Managed Instances are not
+/// frozen and have many invocations at once, so one delivery in a second does for all.
+pub(super) const fn buffering(with_invoke: bool) -> Duration {
+    Duration::from_millis(if with_invoke { 25 } else { 1_000 })
+}
+
+/// The subscription to platform events.
+pub(super) fn subscribe(
+    api: &Endpoint,
+    identifier: &str,
+    schema: &str,
+    buffering: Duration,
+    destination: &Destination,
+) -> Request {
+    let Destination { port, token } = destination;
+    let buffering_ms = buffering.as_millis();
+    let body = format!(
+        r#"{{"schemaVersion":"{schema}","types":["platform"],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":{buffering_ms}}},"destination":{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}/{token}"}}}}"#
     );
-    text::push(
-        &mut body,
-        r#""destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:"#,
-    );
-    text::push_decimal(&mut body, port.into());
-    text::push(&mut body, r#""}}"#);
     let mut head = Vec::with_capacity(256);
     HeadWriter::request(&mut head, "PUT", &[&api.prefix, TELEMETRY], &api.authority)
         .field("Lambda-Extension-Identifier", identifier.as_bytes())
         .field("Content-Type", b"application/json")
         .end_with_length(body.len());
-    Request { head, body }
+    Request {
+        head,
+        body: body.into_bytes(),
+    }
 }
 
 /// Decides after `register`. Without an identifier nothing else can be done, and an exit would
 /// fail the init phase, so everything but success is tried again.
 pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegister {
-    let (mut name, mut version, mut account, mut error) = (None, None, None, None);
     // Without a body that can be read, the identifier is enough.
-    members(answer, &mut |key, value| match key {
-        "functionName" => name = value.string(),
-        "functionVersion" => version = value.string(),
-        "accountId" => account = value.string(),
-        "errorType" => error = value.string(),
-        _ => {}
-    });
+    let body: RegisterAnswer<'_> = serde_json::from_slice(answer.body()).unwrap_or_default();
     let identifier = answer.head().field("Lambda-Extension-Identifier");
     let identifier = identifier
         .and_then(|id| str::from_utf8(id).ok())
@@ -171,12 +210,13 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     match (answer.status(), identifier) {
         (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {
             identifier: identifier.to_owned(),
-            function_name: name,
-            function_version: version,
-            account_id: account,
+            function_name: text(body.function_name),
+            function_version: text(body.function_version),
+            account_id: text(body.account_id),
         }),
         (Some(400..=499), _)
-            if with_invoke && error.as_deref() == Some("Extension.InvalidEventType") =>
+            if with_invoke
+                && text(body.error_type).as_deref() == Some("Extension.InvalidEventType") =>
         {
             AfterRegister::ShutdownOnly
         }
@@ -194,59 +234,75 @@ pub(super) const fn after_subscribe(status: Option<u16>) -> AfterSubscribe {
     }
 }
 
-/// Reads an event. `None` when the answer is none that is known: then it is asked for again.
-pub(super) fn event(answer: &Reader) -> Option<Event> {
-    if answer.status() != Some(200) {
-        return None;
+/// Reads the answer to `event/next`.
+pub(super) fn event(answer: &Reader) -> Result<Event, EventError> {
+    match answer.status() {
+        Some(200) => {}
+        Some(status) => return Err(EventError::Status(status)),
+        None => return Err(EventError::Malformed),
     }
-    let (mut kind, mut request_id, mut arn, mut reason) = (None, None, None, None);
-    let mut deadline_ms = None;
-    members(answer, &mut |key, value| match key {
-        "eventType" => kind = value.string(),
-        "requestId" => request_id = value.string(),
-        "invokedFunctionArn" => arn = value.string(),
-        "shutdownReason" => reason = value.string(),
-        "deadlineMs" => deadline_ms = value.number(),
-        _ => {}
-    });
+    let event: EventAnswer<'_> =
+        serde_json::from_slice(answer.body()).map_err(|_json| EventError::Malformed)?;
+    let deadline = milliseconds(event.deadline_ms).map(|ms| Deadline(EpochMs(ms)));
+    match text(event.event_type).as_deref() {
+        Some("INVOKE") => Ok(Event::Invoke {
+            request_id: text(event.request_id).ok_or(EventError::Malformed)?,
+            deadline,
+            function_arn: text(event.invoked_function_arn),
+        }),
+        // The reason is documented in upper case and sent in lower case.
+        Some("SHUTDOWN") => Ok(Event::Shutdown {
+            reason: text(event.shutdown_reason)
+                .unwrap_or_default()
+                .to_ascii_lowercase(),
+            deadline,
+        }),
+        Some(_) | None => Err(EventError::Malformed),
+    }
+}
+
+/// Members are kept as JSON first: one with an unexpected value is then missing, and costs nothing
+/// else.
+type Member<'a> = Option<&'a RawValue>;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RegisterAnswer<'a> {
+    #[serde(borrow)]
+    function_name: Member<'a>,
+    function_version: Member<'a>,
+    account_id: Member<'a>,
+    error_type: Member<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EventAnswer<'a> {
+    #[serde(borrow)]
+    event_type: Member<'a>,
+    request_id: Member<'a>,
+    invoked_function_arn: Member<'a>,
+    shutdown_reason: Member<'a>,
+    deadline_ms: Member<'a>,
+}
+
+fn text(member: Member<'_>) -> Option<String> {
+    let text: Cow<'_, str> = serde_json::from_str(member?.get()).ok()?;
+    Some(text.into_owned())
+}
+
+/// A time in milliseconds, as a number or in quotes; `None` if it is no time after 1970.
+fn milliseconds(member: Member<'_>) -> Option<u64> {
+    let digits = member?.get().trim_matches('"');
+    let ms: f64 = serde_json::from_str(digits).ok()?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "between 0 and 2^53"
+        reason = "between 1 and 2^53"
     )]
-    let deadline = Deadline(EpochMs(deadline_ms.unwrap_or_default() as u64));
-    match kind?.as_str() {
-        "INVOKE" => Some(Event::Invoke {
-            request_id: request_id?,
-            deadline,
-            invoked_function_arn: arn,
-        }),
-        // Documented in upper case, sent in lower case.
-        "SHUTDOWN" => {
-            let mut reason = reason.unwrap_or_default();
-            reason.make_ascii_lowercase();
-            Some(Event::Shutdown { reason, deadline })
-        }
-        _ => None,
-    }
-}
-
-/// Hands out the members of an answer's body, as far as it is JSON.
-fn members<'a>(answer: &'a Reader, each: &mut dyn FnMut(&str, Value<'a>)) {
-    if let Ok(body) = str::from_utf8(answer.body()) {
-        telemetry::members(body, each).ok();
-    }
-}
-
-/// The pause before the `failures`th call in a row is repeated: none at first, then 10 ms,
-/// doubling, at most one second, for as long as it takes. An extension that gives up takes the
-/// function down.
-pub(super) const fn back_off(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        2..=8 => Duration::from_millis(10 << (failures - 2)),
-        _ => Duration::from_secs(1),
-    }
+    (1.0..9_007_199_254_740_992.0)
+        .contains(&ms)
+        .then_some(ms as u64)
 }
 
 const EXTENSION: &str = "/2020-01-01/extension";
@@ -297,15 +353,22 @@ mod tests {
             "GET /2020-01-01/extension/event/next HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\
              Lambda-Extension-Identifier: id-1\r\n\r\n"
         );
-        let http = subscribe(&api, "id-1", SCHEMAS[0], 4_243);
+        let destination = Destination {
+            port: 4_243,
+            token: "5eed".to_owned(),
+        };
+        let http = subscribe(&api, "id-1", SCHEMAS[0], buffering(true), &destination);
         let body: serde_json::Value = serde_json::from_slice(&http.body).unwrap();
         assert_eq!(body["schemaVersion"], "2025-01-29");
         assert_eq!(body["types"], serde_json::json!(["platform"]));
         assert_eq!(body["buffering"]["timeoutMs"], 25);
         assert_eq!(
             body["destination"]["URI"],
-            "http://sandbox.localdomain:4243"
+            "http://sandbox.localdomain:4243/5eed"
         );
+        let managed = subscribe(&api, "id-1", SCHEMAS[0], buffering(false), &destination);
+        let body: serde_json::Value = serde_json::from_slice(&managed.body).unwrap();
+        assert_eq!(body["buffering"]["timeoutMs"], 1_000);
     }
 
     #[test]
@@ -352,64 +415,58 @@ mod tests {
                 r#"{"eventType":"INVOKE","deadlineMs":7,"requestId":"r","invokedFunctionArn":"a","tracing":{"type":"t","value":"v"}}"#,
                 Event::Invoke {
                     request_id: "r".to_owned(),
-                    deadline: Deadline(EpochMs(7)),
-                    invoked_function_arn: Some("a".to_owned()),
+                    deadline: Some(Deadline(EpochMs(7))),
+                    function_arn: Some("a".to_owned()),
                 },
             ),
             (
                 r#"{"eventType":"INVOKE","requestId":"r","new":[1]}"#,
                 Event::Invoke {
                     request_id: "r".to_owned(),
-                    deadline: Deadline(EpochMs(0)),
-                    invoked_function_arn: None,
+                    deadline: None,
+                    function_arn: None,
                 },
             ),
             (
                 r#"{"eventType":"SHUTDOWN","shutdownReason":"SPINDOWN","deadlineMs":9}"#,
                 Event::Shutdown {
                     reason: "spindown".to_owned(),
-                    deadline: Deadline(EpochMs(9)),
+                    deadline: Some(Deadline(EpochMs(9))),
                 },
             ),
             (
                 r#"{"eventType":"SHUTDOWN","shutdownReason":"SandboxTerminated","deadlineMs":9}"#,
                 Event::Shutdown {
                     reason: "sandboxterminated".to_owned(),
-                    deadline: Deadline(EpochMs(9)),
+                    deadline: Some(Deadline(EpochMs(9))),
                 },
             ),
             (
                 r#"{"eventType":"SHUTDOWN","shutdownReason":7,"deadlineMs":"9.5"}"#,
                 Event::Shutdown {
                     reason: String::new(),
-                    deadline: Deadline(EpochMs(9)),
+                    deadline: Some(Deadline(EpochMs(9))),
                 },
             ),
             (
                 r#"{"eventType":"SHUTDOWN","deadlineMs":1e300}"#,
                 Event::Shutdown {
                     reason: String::new(),
-                    deadline: Deadline(EpochMs(0)),
+                    deadline: None,
                 },
             ),
         ];
         for (body, expected) in table {
-            assert_eq!(event(&with_body("200", body)), Some(expected), "{body}");
+            assert_eq!(event(&with_body("200", body)), Ok(expected), "{body}");
         }
         for body in [
             r#"{"eventType":"NAP"}"#,
             r#"{"eventType":"INVOKE"}"#,
             "nonsense",
         ] {
-            assert_eq!(event(&with_body("200", body)), None, "{body}");
+            let found = event(&with_body("200", body));
+            assert_eq!(found, Err(EventError::Malformed), "{body}");
         }
-        assert_eq!(event(&with_body("403", "{}")), None);
-    }
-
-    #[test]
-    fn pauses_are_bounded() {
-        assert_eq!(back_off(1), Duration::ZERO);
-        assert_eq!(back_off(8), Duration::from_millis(640));
-        assert_eq!(back_off(u32::MAX), Duration::from_secs(1));
+        assert_eq!(event(&with_body("403", "{}")), Err(EventError::Status(403)));
     }
 }

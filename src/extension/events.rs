@@ -1,221 +1,305 @@
 //! The loop: events from the platform, for ever, until SHUTDOWN.
 
-use std::future;
+use std::fmt;
+use std::future as std_future;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use async_executor::Task;
 use async_io::{Async, Timer};
-use futures_lite::{AsyncWriteExt as _, future as either};
+use futures_lite::future;
+use rustix::process::getppid;
 use signal_hook::consts::SIGTERM;
 
-use super::api::{self, Event};
-use super::{clock, listener, panic, predecessor};
-use crate::extension::io::{self as driver, Executor};
-use crate::extension::reporter::State;
-use crate::extension::startup::Ready;
-use crate::shared::endpoint::Endpoint;
+use crate::extension::api::{self, Event, EventError, Request};
+use crate::extension::figures::Figures;
+use crate::extension::io::{self as driver, ConnectionError};
+use crate::extension::manager::Manager;
+use crate::extension::predecessor::Notes;
+use crate::extension::startup::FAILURES_LOGGED;
+use crate::extension::{log, panic};
+use crate::shared::backoff::EXTENSION_CALLS;
+use crate::shared::http::{Exchange, Expect, Limits, Reader};
+use crate::shared::limits::ANSWER_BYTES_MAX;
+use crate::shared::os::clock;
 use crate::shared::time::{Deadline, EpochMs};
 
 /// The connection on which events are awaited.
-struct Events<'a> {
-    ready: &'a mut Ready<'a>,
+#[derive(Debug)]
+pub(super) struct Events {
+    /// The address of the API.
+    api: std::net::SocketAddr,
+    /// The request for the next event.
+    next: Request,
     stream: Option<Async<TcpStream>>,
+    /// Whether the request is on the wire, and unanswered.
+    is_asked: bool,
+    answer: Reader,
     /// Calls that failed since the last event.
     failures: u32,
+    manager: Manager,
 }
 
-/// Runs until the platform, or a signal, says that it is over.
-pub(super) fn run<'a>(ready: &'a mut Ready<'a>, state: &'static State, executor: Executor) {
-    if let Some((socket, _)) = ready.listener.take() {
-        driver::spawn(executor, listener::listen(state, executor, socket.into())).detach();
-    }
-    if !ready.with_invoke {
-        driver::spawn(executor, flush_by_timer(state, ready.settings.interval_ms)).detach();
-    }
-    driver::spawn(executor, state.send()).detach();
-    let stream = ready.stream.take();
-    let stream = stream.and_then(|stream| Async::new(TcpStream::from(stream)).ok());
-    ready.asked &= stream.is_some();
-    let events = Events {
-        ready,
-        stream,
-        failures: 0,
-    };
-    driver::run(executor, main(events, state));
+/// The end, as the platform or a signal announced it.
+#[derive(Debug)]
+struct Shutdown {
+    reason: String,
+    /// When the process is killed, if that is known.
+    deadline: Option<Deadline>,
 }
 
-async fn main(mut events: Events<'_>, state: &'static State) {
-    let endpoint = events.ready.endpoint;
-    let (reason, deadline) = either::or(until_shutdown(&mut events, state), terminated()).await;
-    shut_down(state, endpoint, &reason, deadline).await;
-}
-
-/// Takes events until SHUTDOWN; its reason and deadline.
-async fn until_shutdown(events: &mut Events<'_>, state: &State) -> (String, Deadline) {
-    loop {
-        match events.next().await {
-            Event::Invoke {
-                request_id,
-                deadline,
-                invoked_function_arn,
-            } => {
-                // First the answer that the platform waits for, then the figures.
-                events.ask().await.ok();
-                state.invoke(&request_id, deadline, invoked_function_arn);
-                state.export(false);
-            }
-            Event::Shutdown { reason, deadline } => return (reason, deadline),
+impl Shutdown {
+    fn without_deadline(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            deadline: None,
         }
     }
 }
 
-/// Waits for the last report, exports what is left, and ends.
-async fn shut_down(state: &State, endpoint: &Endpoint, reason: &str, deadline: Deadline) {
+/// Takes events until SHUTDOWN, or until SIGTERM, which is answered like it. Then exports what is
+/// left. `listening` is the task that takes telemetry, and `buffering` how long the platform may
+/// hold it back.
+pub(super) async fn run(
+    mut events: Events,
+    figures: &Figures,
+    listening: Option<Task<()>>,
+    notes: Notes,
+    buffering: Duration,
+) {
+    let over = future::or(until_shutdown(&mut events, figures), terminated());
+    let Shutdown { reason, deadline } = over.await;
     panic::ends();
-    predecessor::leave(endpoint.address.port(), state.ends_as(reason));
-    let left = deadline
-        .remaining(clock::now())
-        .saturating_sub(SHUTDOWN_MARGIN)
-        .min(SHUTDOWN_MAX);
-    // A deadline that has passed says nothing: local tools send 0.
-    let left = if left.is_zero() {
-        SHUTDOWN_BUDGET
-    } else {
-        left
-    };
+    notes.leave(figures.note_for_successor(&reason));
+    let left = time_left(deadline, clock::now());
     let end = clock::monotonic() + left;
-    driver::within(REPORT_WAIT.min(left), state.last_report()).await;
-    state.shutdown(reason);
-    state.export_all(end).await;
+    let wait = (buffering + DELIVERY).min(left / 2);
+    driver::within(wait, figures.last_report()).await;
+    driver::within(COUNTING.min(left / 2), figures.deliveries_counted()).await;
+    // Whoever still delivers must not hold up the end.
+    drop(listening);
+    figures.shutdown(&reason);
+    let left = end.saturating_duration_since(clock::monotonic());
+    figures.finish(left).await;
 }
 
-/// Waits for SIGTERM, which is answered like SHUTDOWN. It comes with no reason and no deadline.
-/// Lambda sends it to no external extension; local tools do.
-async fn terminated() -> (String, Deadline) {
-    if let Ok(signals) = terminations() {
-        signals.readable().await.ok();
-    } else {
-        future::pending::<()>().await;
+async fn until_shutdown(events: &mut Events, figures: &Figures) -> Shutdown {
+    loop {
+        match events.next().await {
+            Some(Event::Invoke {
+                request_id,
+                deadline,
+                function_arn,
+            }) => {
+                // First the answer that the platform waits for, then the figures. If it fails, it
+                // is tried again with the next turn.
+                events.ask().await.ok();
+                figures.invoke(&request_id, deadline, function_arn);
+            }
+            Some(Event::Shutdown { reason, deadline }) => return Shutdown { reason, deadline },
+            None => return Shutdown::without_deadline("abandoned"),
+        }
     }
-    ("sigterm".to_owned(), Deadline(EpochMs(0)))
+}
+
+/// Waits for SIGTERM. Lambda sends it to no external extension; local tools do.
+async fn terminated() -> Shutdown {
+    match terminations() {
+        Ok(signals) => drop(signals.readable().await),
+        Err(error) => {
+            log::warn(&format!("SIGTERM ends the process at once: {error}"));
+            std_future::pending::<()>().await;
+        }
+    }
+    Shutdown::without_deadline("sigterm")
 }
 
 /// A socket that can be read from once SIGTERM came, in place of what the signal does by default.
+/// The handler may run on either thread.
 fn terminations() -> io::Result<Async<UnixStream>> {
     let (signals, handler) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(SIGTERM, handler)?;
     Async::new(signals)
 }
 
-/// On Managed Instances there are no INVOKE events to export on.
-#[expect(clippy::infinite_loop, reason = "it ends with the process")]
-async fn flush_by_timer(state: &'static State, interval_ms: u64) {
-    let interval = Duration::from_millis(interval_ms).max(TIMER_MIN);
-    loop {
-        Timer::after(interval).await;
-        state.export(true);
-    }
+/// The time for the end, most of what is left until the process is killed.
+///
+/// A deadline in the far past is a constant of a local tool, and says nothing.
+fn time_left(deadline: Option<Deadline>, now: EpochMs) -> Duration {
+    let is_known = |Deadline(EpochMs(at)): &Deadline| now.0 <= at.saturating_add(60_000);
+    let Some(deadline) = deadline.filter(is_known) else {
+        return SHUTDOWN_BUDGET;
+    };
+    let left = deadline.remaining(now);
+    left.saturating_sub(SHUTDOWN_MARGIN.min(left / 2))
+        .min(SHUTDOWN_MAX)
 }
 
-impl Events<'_> {
-    /// Waits for the next event, however long it takes and whatever goes wrong.
-    async fn next(&mut self) -> Event {
+impl Events {
+    /// Goes on with a connection on which `event/next` was asked for, if there is one.
+    pub(super) fn new(
+        api: std::net::SocketAddr,
+        next: Request,
+        stream: Option<TcpStream>,
+        manager: Manager,
+    ) -> Self {
+        let stream = stream.and_then(|stream| Async::new(stream).ok());
+        Self {
+            api,
+            next,
+            is_asked: stream.is_some(),
+            stream,
+            answer: Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX)),
+            failures: 0,
+            manager,
+        }
+    }
+
+    /// Waits for the next event, however long it takes and whatever goes wrong; `None` if whoever
+    /// started this process is gone.
+    async fn next(&mut self) -> Option<Event> {
         loop {
-            let asked = self.ask().await.is_ok();
-            let answered = match &self.stream {
-                Some(stream) if asked => {
-                    stream.readable().await.ok();
-                    // From here on bytes of the answer may be nowhere but in this program.
-                    panic::answered();
-                    driver::read(stream, &mut self.ready.answer).await.is_ok()
+            let error = match self.attempt().await {
+                Ok(event) => {
+                    self.failures = 0;
+                    self.manager.handle_contact();
+                    return Some(event);
                 }
-                Some(_) | None => false,
+                Err(error) => error,
             };
-            self.set_asked(false);
-            let event = answered.then(|| api::event(&self.ready.answer)).flatten();
-            if self.ready.answer.close_reason().is_some() {
-                self.set_stream(None);
-            }
-            if let Some(event) = event {
-                self.failures = 0;
-                return event;
+            if !error.is_refusal() {
+                self.manager.handle_contact();
+            } else if self.manager.handle_refusal(getppid(), clock::monotonic()) {
+                return None;
             }
             self.failures = self.failures.saturating_add(1);
-            Timer::after(api::back_off(self.failures)).await;
+            if self.failures == FAILURES_LOGGED {
+                log::warn(&format!(
+                    "event/next fails: {error}; it is tried again for as long as it takes"
+                ));
+            }
+            Timer::after(EXTENSION_CALLS.after(self.failures).unwrap_or_default()).await;
         }
+    }
+
+    async fn attempt(&mut self) -> Result<Event, NextError> {
+        self.ask().await?;
+        let Some(stream) = self.stream.take() else {
+            return Err(NextError::Event(EventError::Malformed));
+        };
+        let mut exchange = Exchange::awaiting(&mut self.answer);
+        let received = driver::receive(&stream, &mut exchange).await;
+        self.is_asked = false;
+        if exchange.close_reason().is_none() {
+            self.stream = Some(stream);
+        }
+        received.map_err(NextError::Connection)?;
+        api::event(&self.answer).map_err(NextError::Event)
     }
 
     /// Puts `event/next` on the wire unless it is there already.
-    async fn ask(&mut self) -> io::Result<()> {
-        if self.ready.asked {
+    async fn ask(&mut self) -> Result<(), NextError> {
+        if self.is_asked {
             return Ok(());
         }
-        self.ready.answer.reset();
-        if self.stream.is_none() {
-            let stream = Async::<TcpStream>::connect(self.ready.endpoint.address).await?;
-            self.set_stream(Some(stream));
-        }
-        let Some(mut stream) = self.stream.as_ref() else {
-            return Err(io::ErrorKind::NotConnected.into());
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => Async::<TcpStream>::connect(self.api)
+                .await
+                .map_err(NextError::Connect)?,
         };
-        let written = stream.write_all(&self.ready.next.head).await;
-        match written {
-            Ok(()) => self.set_asked(true),
-            Err(_) => self.set_stream(None),
-        }
-        written
-    }
-
-    fn set_asked(&mut self, asked: bool) {
-        self.ready.asked = asked;
-        panic::asked(asked);
-    }
-
-    fn set_stream(&mut self, stream: Option<Async<TcpStream>>) {
-        panic::waits_on(stream.as_ref().map(|stream| stream.as_fd()));
-        self.stream = stream;
+        let mut exchange = Exchange::new(self.next.outgoing(), &mut self.answer);
+        let sent = driver::send(&stream, &mut exchange).await;
+        sent.map_err(|error| NextError::Connection(error.into()))?;
+        self.stream = Some(stream);
+        self.is_asked = true;
+        Ok(())
     }
 }
 
-/// How long SHUTDOWN waits for the report of the last invocation, which the platform sends only
-/// after every extension has asked for the next event. It usually takes 5 ms.
-const REPORT_WAIT: Duration = Duration::from_millis(40);
+/// The reason for which there is no event.
+#[derive(Debug)]
+enum NextError {
+    Connect(io::Error),
+    Connection(ConnectionError),
+    Event(EventError),
+}
 
-/// A deadline further away is none that the platform gives, which is two seconds.
+impl NextError {
+    /// Whether nobody listens at the API's address.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            Self::Connection(_) | Self::Event(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for NextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::Connection(error) => error.fmt(f),
+            Self::Event(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NextError {}
+
+/// The time that SHUTDOWN waits for the last report, beyond the time that the platform may hold it
+/// back. The platform sends it only after every extension has asked for the next event, and it
+/// usually takes 5 ms.
+const DELIVERY: Duration = Duration::from_millis(15);
+
+/// The time that SHUTDOWN waits until the deliveries that were answered are counted. It is enough
+/// for some batches of the largest size.
+const COUNTING: Duration = Duration::from_millis(100);
+
+/// A deadline further away than this does not come from the platform, which gives two seconds.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown>
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
-/// What is left unused of the time until the process is killed.
+/// The part of the time until the process is killed that is left unused; half of it when it is
+/// short.
 const SHUTDOWN_MARGIN: Duration = Duration::from_millis(100);
 
-/// The time for SHUTDOWN when no deadline is known: less than the 500 ms that the shortest one is.
+/// The time for SHUTDOWN when no deadline is known: less than the shortest one, which is 500 ms.
 const SHUTDOWN_BUDGET: Duration = Duration::from_millis(300);
-
-const TIMER_MIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::Accounting;
     use super::*;
-    use crate::extension::metric::Resource;
-    use crate::extension::settings::Exporters;
 
     #[test]
-    fn no_deadline_is_too_far_away_or_too_near() {
-        let endpoint = Endpoint::parse("127.0.0.1:1", &|_| None).unwrap();
-        let now = clock::now().0;
-        for deadline in [0, 1, now - 1, now, now + 1, now + 2_000, u64::MAX] {
-            let accounting =
-                Accounting::new(crate::extension::settings::InitType::OnDemand, clock::now());
-            let state = State::new(accounting, Resource::default(), Exporters::default(), 0);
-            let deadline = Deadline(EpochMs(deadline));
-            driver::run_test(async |_| shut_down(state, &endpoint, "spindown", deadline).await);
-            let ended = state.figures().iter().any(|(name, _)| *name == "shutdowns");
-            // It was exported, so it is not there any more.
-            assert!(!ended);
+    fn the_end_keeps_a_margin_of_every_deadline() {
+        let now = EpochMs(1_781_009_600_000);
+        let until = |ms: i64| Some(Deadline(EpochMs(now.0.saturating_add_signed(ms))));
+        let table = [
+            (None, 300),
+            // Constants of local tools.
+            (Some(Deadline(EpochMs(1))), 300),
+            (Some(Deadline(EpochMs(600_000))), 300),
+            (until(-60_001), 300),
+            // Nearly over, or just over.
+            (until(-60_000), 0),
+            (until(-1), 0),
+            (until(0), 0),
+            (until(1), 1),
+            (until(50), 25),
+            (until(100), 50),
+            (until(200), 100),
+            (until(300), 200),
+            (until(2_000), 1_900),
+            (until(60_000), 10_000),
+            (until(i64::MAX), 10_000),
+        ];
+        for (deadline, expected) in table {
+            let found = time_left(deadline, now);
+            let found_ms = found.as_micros().div_ceil(1_000);
+            assert_eq!(found_ms, expected, "{deadline:?}");
         }
     }
 }

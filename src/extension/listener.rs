@@ -4,6 +4,10 @@
 //!
 //! A batch is answered with 200 as soon as it has been read. Any other answer would only bring the
 //! same batch again, and while one is unanswered the platform drops what comes behind it.
+//!
+//! The platform does not authenticate itself, and anybody in the environment can connect. So a
+//! delivery has to know the path of the subscription, and each connection takes turns with the
+//! rest of the extension: after each read, each request and each part of a batch.
 
 use std::cell::Cell;
 use std::io;
@@ -13,15 +17,22 @@ use std::time::Duration;
 
 use async_executor::Task;
 use async_io::{Async, Timer};
-use futures_lite::{AsyncWriteExt as _, future};
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
 
-use crate::extension::io::{self as driver, Executor, ReadError};
-use crate::extension::reporter::State;
+use crate::extension::figures::Figures;
+use crate::extension::io::{self as driver, Executor};
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever. Each connection is a task, and dropping the task closes it.
+/// Deliveries go to the path `/token`.
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
-pub(super) async fn listen(state: &'static State, executor: Executor, listener: TcpListener) {
+pub(super) async fn listen(
+    figures: Rc<Figures>,
+    executor: Executor,
+    listener: TcpListener,
+    token: String,
+) {
+    let token: Rc<str> = token.into();
     let Ok(listener) = Async::new(listener) else {
         return;
     };
@@ -34,12 +45,14 @@ pub(super) async fn listen(state: &'static State, executor: Executor, listener: 
         };
         open.retain(|connection| !connection.task.is_finished());
         if CONNECTIONS_MAX <= open.len() {
-            make_room(state, &mut open);
+            make_room(&figures, &mut open);
         }
         let connection = Rc::new(Connection {
-            state,
-            is_busy: Cell::new(false),
+            figures: Rc::clone(&figures),
+            token: Rc::clone(&token),
             stream,
+            is_busy: Cell::new(false),
+            is_known: Cell::new(false),
         });
         open.push(Open {
             connection: Rc::downgrade(&connection),
@@ -57,30 +70,69 @@ struct Open {
 }
 
 impl Open {
-    /// Whether a part of a delivery has been read, or lies in the socket.
-    fn is_busy(&self) -> bool {
-        self.connection.upgrade().is_some_and(|connection| {
-            let unread = rustix::io::ioctl_fionread(&connection.stream);
-            connection.is_busy.get() || unread.is_ok_and(|bytes| bytes != 0)
-        })
+    /// Whether it has delivered before, and whether a part of a delivery has been read or lies in
+    /// the socket.
+    fn state(&self) -> (bool, bool) {
+        let Some(connection) = self.connection.upgrade() else {
+            return (false, false);
+        };
+        let unread = rustix::io::ioctl_fionread(&connection.stream);
+        let has_unread = unread.is_ok_and(|bytes| bytes != 0);
+        let is_busy = connection.is_busy.get() || has_unread;
+        (connection.is_known.get(), is_busy)
     }
 }
 
-/// Closes a connection. It may be kept for ever, also by a peer that is gone, as after a restore. The
-/// oldest that is between messages makes room, and the platform opens another if it was its own.
-fn make_room(state: &State, open: &mut Vec<Open>) {
-    let oldest = open.iter().position(|connection| !connection.is_busy());
-    let closed = open.remove(oldest.unwrap_or(0));
-    if closed.is_busy() {
-        state.lost_delivery(0);
+/// Closes a connection, since it may be kept for ever, also by a peer that is gone, as after a
+/// restore. One that never delivered goes before one that did, one that is between messages before
+/// one that is busy, and an old one before a new one. The platform opens another if it was its own.
+fn make_room(figures: &Figures, open: &mut Vec<Open>) {
+    let states = open.iter().map(Open::state).enumerate();
+    if let Some((oldest, (_, is_busy))) = states.min_by_key(|(_, state)| *state) {
+        // Dropping the task closes the connection.
+        open.remove(oldest);
+        if is_busy {
+            figures.lost_delivery(0);
+        }
     }
 }
 
 struct Connection {
-    state: &'static State,
+    figures: Rc<Figures>,
+    token: Rc<str>,
+    stream: Async<TcpStream>,
     /// Whether a part of a delivery has been read.
     is_busy: Cell<bool>,
-    stream: Async<TcpStream>,
+    /// Whether it knew the path of the subscription.
+    is_known: Cell<bool>,
+}
+
+/// The reason for which there is no request.
+enum NoRequest {
+    /// The peer closed between two messages.
+    Closed,
+    /// The connection failed, or the message took too long. A part of it may be here.
+    Lost,
+    /// The peer sent something that cannot be taken.
+    Malformed(HttpError),
+    /// The path is not the one of the subscription.
+    Stranger,
+}
+
+impl From<io::Error> for NoRequest {
+    fn from(_: io::Error) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<HttpError> for NoRequest {
+    fn from(error: HttpError) -> Self {
+        if error == HttpError::Closed {
+            Self::Closed
+        } else {
+            Self::Malformed(error)
+        }
+    }
 }
 
 impl Connection {
@@ -88,35 +140,32 @@ impl Connection {
     async fn serve(&self) {
         let limits = Limits::of_body(BATCH_BYTES_MAX);
         let mut request = Reader::new(Expect::Request, limits);
-        let mut head = Vec::new();
         let mut progress = Ok(Progress::Partial);
         loop {
-            if progress == Ok(Progress::Partial) {
-                match self.read_request(&mut request).await {
-                    Ok(()) => {}
-                    Err(ReadError::Http(HttpError::Closed)) => return,
-                    Err(ReadError::Http(error)) => progress = Err(error),
-                    Err(ReadError::Lost) => {
-                        if request.has_bytes() {
-                            self.state.lost_delivery(0);
-                        }
-                        return;
+            match self.read_request(&mut request, progress).await {
+                Ok(()) => {}
+                Err(NoRequest::Closed) => return,
+                Err(NoRequest::Lost) => {
+                    if request.has_bytes() {
+                        self.figures.lost_delivery(0);
                     }
+                    return;
+                }
+                Err(NoRequest::Malformed(error)) => {
+                    let (status, bytes) = refusal(error);
+                    self.figures.lost_delivery(bytes);
+                    self.answer(status).await.ok();
+                    return;
+                }
+                Err(NoRequest::Stranger) => {
+                    self.answer(404).await.ok();
+                    return;
                 }
             }
-            if let Err(error) = progress {
-                let (status, bytes) = refusal(error);
-                self.state.lost_delivery(bytes);
-                self.answer(&mut head, status).await.ok();
-                return;
-            }
-            let is_batch = request.head().method() == b"POST";
-            let answered = self
-                .answer(&mut head, if is_batch { 200 } else { 405 })
-                .await;
-            if is_batch {
-                self.state.batch(request.body());
-                self.state.export(false);
+            let is_delivery = request.head().method() == b"POST";
+            let answered = self.answer(if is_delivery { 200 } else { 405 }).await;
+            if is_delivery {
+                self.figures.delivery(request.body()).await;
             }
             if answered.is_err() || request.close_reason().is_some() {
                 return;
@@ -128,22 +177,80 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, head: &mut Vec<u8>, status: u16) -> io::Result<()> {
-        HeadWriter::response(head, status).end_with_length(0);
+    async fn answer(&self, status: u16) -> io::Result<()> {
+        let mut head = Vec::with_capacity(128);
+        let mut writer = HeadWriter::response(&mut head, status);
+        if status == 405 {
+            writer = writer.field("Allow", b"POST");
+        }
+        writer.end_with_length(0);
+        self.write(&head).await
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut stream = &self.stream;
-        let written = driver::within(MESSAGE_TIMEOUT, stream.write_all(head)).await;
+        let written = driver::within(MESSAGE_TIMEOUT, stream.write_all(bytes)).await;
         written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Reads one request. It may take any time to begin, since the environment may be frozen and
-    /// the connection is kept, and only so long to end.
-    async fn read_request(&self, request: &mut Reader) -> Result<(), ReadError> {
+    /// Reads one request, of which `progress` says how much is here. It may take any time to
+    /// begin, since the environment may be frozen and the connection is kept, and only so long to
+    /// end.
+    async fn read_request(
+        &self,
+        request: &mut Reader,
+        mut progress: Result<Progress, HttpError>,
+    ) -> Result<(), NoRequest> {
         if !request.has_bytes() {
-            self.stream.readable().await?;
+            progress = Ok(self.read_some(request).await?);
             self.is_busy.set(true);
         }
-        let read = driver::within(MESSAGE_TIMEOUT, driver::read(&self.stream, request)).await;
-        read.unwrap_or(Err(ReadError::Lost))
+        let read = driver::within(MESSAGE_TIMEOUT, self.read(request, progress)).await;
+        read.unwrap_or(Err(NoRequest::Lost))
+    }
+
+    async fn read(
+        &self,
+        request: &mut Reader,
+        mut progress: Result<Progress, HttpError>,
+    ) -> Result<(), NoRequest> {
+        let mut is_checked = false;
+        loop {
+            let is_complete = progress? == Progress::Complete;
+            if !is_checked && !request.head().is_empty() {
+                is_checked = true;
+                self.check(request)?;
+                let expects = request.head().field("Expect").is_some();
+                if expects && !is_complete {
+                    // <https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1>
+                    self.write(b"HTTP/1.1 100 \r\n\r\n").await?;
+                }
+            }
+            if is_complete {
+                return Ok(());
+            }
+            progress = Ok(self.read_some(request).await?);
+            // The peer may send faster than this reads.
+            future::yield_now().await;
+        }
+    }
+
+    async fn read_some(&self, request: &mut Reader) -> Result<Progress, NoRequest> {
+        let mut stream = &self.stream;
+        Ok(match stream.read(request.space()?).await? {
+            0 => request.eof()?,
+            count => request.filled(count)?,
+        })
+    }
+
+    /// Checks the path, before the body is waited for.
+    fn check(&self, request: &Reader) -> Result<(), NoRequest> {
+        let path = request.head().target().strip_prefix(b"/");
+        if path != Some(self.token.as_bytes()) {
+            return Err(NoRequest::Stranger);
+        }
+        self.is_known.set(true);
+        Ok(())
     }
 }
 
@@ -175,30 +282,23 @@ mod tests {
     use std::io::Write as _;
     use std::net::SocketAddr;
 
-    use futures_lite::AsyncReadExt as _;
-
-    use super::super::account::Accounting;
-    use super::super::clock;
     use super::*;
-    use crate::extension::metric::Resource;
-    use crate::extension::settings::Exporters;
-    use crate::extension::settings::InitType;
+    use crate::extension::settings::{Exporters, InitType};
+    use crate::shared::http::Exchange;
 
-    const BATCH: &str = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]";
+    const BATCH: &str = "POST /5eed HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]";
 
-    fn serve<T>(test: impl AsyncFnOnce(SocketAddr, &State) -> T) -> T {
-        let accounting = Accounting::new(InitType::OnDemand, clock::now());
-        let state = State::new(
-            accounting,
-            Resource::default(),
-            Exporters::default(),
-            60_000,
-        );
+    fn serve<T>(test: impl AsyncFnOnce(SocketAddr, &Figures) -> T) -> T {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         driver::run_test(async move |executor| {
-            let listening = driver::spawn(executor, listen(state, executor, socket));
-            let outcome = test(address, state).await;
+            let figures = Rc::new(Figures::for_tests(InitType::OnDemand, Exporters::default()));
+            let serving = Rc::clone(&figures);
+            let listening = driver::spawn(
+                executor,
+                listen(serving, executor, socket, "5eed".to_owned()),
+            );
+            let outcome = test(address, &figures).await;
             assert!(!listening.is_finished());
             outcome
         })
@@ -213,7 +313,8 @@ mod tests {
     /// The status of the next answer.
     async fn status(stream: &Async<TcpStream>) -> Option<u16> {
         let mut answer = Reader::new(Expect::Response, Limits::of_body(1_024));
-        driver::read(stream, &mut answer).await.ok()?;
+        let mut exchange = Exchange::awaiting(&mut answer);
+        driver::receive(stream, &mut exchange).await.ok()?;
         answer.status()
     }
 
@@ -224,7 +325,7 @@ mod tests {
 
     #[test]
     fn idle_connections_do_not_shut_out_new_ones() {
-        serve(async |address, state| {
+        serve(async |address, figures| {
             let mut idle = Vec::new();
             for _ in 0..3 * CONNECTIONS_MAX {
                 let stream = open(address, BATCH.as_bytes()).await;
@@ -236,14 +337,14 @@ mod tests {
             let mut last = idle.last().unwrap();
             last.write_all(BATCH.as_bytes()).await.unwrap();
             assert_eq!(status(last).await, Some(200));
-            assert_eq!(state.figures(), []);
+            assert_eq!(figures.take(), []);
         });
     }
 
     /// Those that have come and are not looked at yet are not idle.
     #[test]
     fn connections_that_come_at_once_are_all_served() {
-        serve(async |address, state| {
+        serve(async |address, figures| {
             let mut streams = Vec::new();
             for _ in 0..2 * CONNECTIONS_MAX {
                 let mut stream = TcpStream::connect(address).unwrap();
@@ -253,17 +354,17 @@ mod tests {
             for stream in &streams {
                 assert_eq!(status(stream).await, Some(200));
             }
-            assert_eq!(state.figures(), []);
+            assert_eq!(figures.take(), []);
         });
     }
 
     #[test]
     fn deliveries_that_never_end_make_room_and_are_counted() {
-        serve(async |address, state| {
+        serve(async |address, figures| {
             let mut begun = Vec::new();
             for _ in 0..CONNECTIONS_MAX {
                 // Once the first is answered, the second is known to have begun.
-                let two = [BATCH, "POST / HTTP/1.1\r\n"].concat();
+                let two = [BATCH, "POST /5eed HTTP/1.1\r\n"].concat();
                 let stream = open(address, two.as_bytes()).await;
                 assert_eq!(status(&stream).await, Some(200));
                 begun.push(stream);
@@ -271,7 +372,7 @@ mod tests {
             let stream = open(address, BATCH.as_bytes()).await;
             assert_eq!(status(&stream).await, Some(200));
             assert!(is_closed(&begun[0]).await);
-            assert_eq!(state.figures(), [("dropped_deliveries", 1.0)]);
+            assert_eq!(figures.take(), [("dropped_deliveries", 1.0)]);
         });
     }
 
@@ -279,25 +380,86 @@ mod tests {
     fn what_cannot_be_taken_is_refused_and_counted() {
         let table = [
             (
-                "POST / HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n",
+                "POST /5eed HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n",
                 413,
                 1.0,
             ),
-            ("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, 1.0),
-            ("GET / HTTP/1.1\r\n\r\n", 405, 0.0),
-            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 200, 1.0),
+            ("POST /5eed HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, 1.0),
+            ("GET /5eed HTTP/1.1\r\n\r\n", 405, 0.0),
+            ("GET / HTTP/1.1\r\n\r\n", 404, 0.0),
+            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 404, 0.0),
+            (
+                "POST /5eed/ HTTP/1.1\r\nContent-Length: 99\r\n\r\n",
+                404,
+                0.0,
+            ),
+            (
+                "POST /5eed HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+                200,
+                1.0,
+            ),
         ];
         for (request, expected, lost) in table {
-            serve(async |address, state| {
+            serve(async |address, figures| {
                 let stream = open(address, request.as_bytes()).await;
                 assert_eq!(status(&stream).await, Some(expected), "{request}");
                 // The answer comes before the look at what was delivered.
                 let next = open(address, BATCH.as_bytes()).await;
                 assert_eq!(status(&next).await, Some(200));
-                let found = state.lost_deliveries();
+                let found = figures.take_lost_deliveries();
                 assert!((found - lost).abs() < 0.5, "{found} for {request}");
             });
         }
         assert_eq!(refusal(HttpError::NoMemory { bytes: 7 }), (503, 7));
+    }
+
+    #[test]
+    fn a_peer_that_asks_first_is_told_to_go_on() {
+        serve(async |address, figures| {
+            let head = "POST /5eed HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+            let mut stream = open(address, head.as_bytes()).await;
+            let mut read = [0; 64];
+            let count = stream.read(&mut read).await.unwrap();
+            assert_eq!(&read[..count], b"HTTP/1.1 100 \r\n\r\n");
+            stream.write_all(b"[]").await.unwrap();
+            assert_eq!(status(&stream).await, Some(200));
+            // With the body behind it there is nothing to ask.
+            let whole = [head, "[]"].concat();
+            stream.write_all(whole.as_bytes()).await.unwrap();
+            assert_eq!(status(&stream).await, Some(200));
+            assert_eq!(figures.take(), []);
+        });
+    }
+
+    #[test]
+    fn another_method_is_told_which_is_allowed() {
+        serve(async |address, _| {
+            let stream = open(address, b"GET /5eed HTTP/1.1\r\n\r\n").await;
+            let mut answer = Reader::new(Expect::Response, Limits::of_body(1_024));
+            let mut exchange = Exchange::awaiting(&mut answer);
+            driver::receive(&stream, &mut exchange).await.unwrap();
+            assert_eq!(answer.head().field("allow"), Some(&b"POST"[..]));
+        });
+    }
+
+    /// Whoever does not know the path cannot push out a connection that does.
+    #[test]
+    fn strangers_make_room_first() {
+        serve(async |address, figures| {
+            let platform = open(address, BATCH.as_bytes()).await;
+            assert_eq!(status(&platform).await, Some(200));
+            let mut strangers = Vec::new();
+            for _ in 0..3 * CONNECTIONS_MAX {
+                strangers.push(open(address, b"POST /5eed HTTP/1.1\r\n").await);
+            }
+            // All but the last few have been closed, and each is counted.
+            for stranger in &strangers[..2 * CONNECTIONS_MAX + 1] {
+                assert!(is_closed(stranger).await);
+            }
+            (&platform).write_all(BATCH.as_bytes()).await.unwrap();
+            assert_eq!(status(&platform).await, Some(200));
+            let lost = figures.take_lost_deliveries();
+            assert_eq!(lost, (2 * CONNECTIONS_MAX + 1) as f64);
+        });
     }
 }

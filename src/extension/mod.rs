@@ -1,15 +1,21 @@
 //! The extension: sees every cold start of its environment, measures it and exports the figures.
 //!
 //! It may use `shared`, sockets, the clock and the process; it never imports `runtime`.
+//!
+//! Bytes of the platform come in through [`startup`] (blocking, until the extension is ready), then
+//! through the tasks [`events`] and [`listener`]. Both hand what happened to [`figures`], which
+//! takes figures from [`reporter`] and [`account`] and gives them to [`deliver`].
 
 mod account;
 mod api;
-mod clock;
 mod deliver;
 mod events;
 mod export;
+mod figures;
 mod io;
 mod listener;
+mod log;
+mod manager;
 mod metric;
 mod own_usage;
 mod panic;
@@ -20,83 +26,130 @@ mod startup;
 mod telemetry;
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
+use async_io::Timer;
+use rustix::process::getppid;
 
 use self::account::Accounting;
-use self::reporter::State;
+use self::deliver::Deliver;
+use self::events::Events;
+use self::figures::Figures;
+use self::manager::Manager;
+use self::panic::Handover;
+use self::predecessor::Notes;
+use self::reporter::Reporter;
 use self::settings::{InitType, Settings, Variables};
 use self::startup::Ready;
 use crate::shared::env;
-use crate::shared::log_record::{Format, Level, Record};
+use crate::shared::log_record::Format;
+use crate::shared::os::{clock, resolve};
+use crate::shared::time::EpochMs;
 
-/// Runs the extension until SHUTDOWN, and says the exit code. `argv0` is the name that the process was started under.
+/// Runs the extension until SHUTDOWN, and returns the exit code. `argv0` is the name that the
+/// process was started under.
 ///
-/// Only a missing or malformed `AWS_LAMBDA_RUNTIME_API` ends it earlier: then there is no platform.
+/// It ends earlier only where nobody is there to take down: without a valid
+/// `AWS_LAMBDA_RUNTIME_API` there is no platform, and [`manager`] knows when a local tool is gone.
+///
+/// The platform waits for the registration and then for the first `event/next`, so everything that
+/// can come later does.
 pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
-    let started_at = clock::now();
-    let started = clock::monotonic();
+    let began = (clock::now(), clock::monotonic());
     let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
-    // The other variables are read once the platform has been reached.
-    let endpoint = match env::api(text(env::API), &crate::shared::os::resolve::address) {
-        Ok(endpoint) => endpoint,
+    let format = text("AWS_LAMBDA_LOG_FORMAT");
+    log::set_format(Format::parse(format.as_deref()));
+    let api = match env::api(text(env::API), &resolve::address) {
+        Ok(api) => api,
         Err(error) => {
-            log(&error.to_string());
+            log::warn(&error.to_string());
             return 1;
         }
     };
     let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
     let read_settings = || Settings::read(&Variables::of(std::env::vars_os()));
-    let name = settings::name(argv0);
-    let resumed = panic::resumed(&text, endpoint.address);
-    let mut ready = Ready::new(&endpoint, init_type, started);
-    match resumed {
-        None => ready.start(&name, &read_settings, clock::monotonic),
-        Some(resumed) => ready.resume(resumed, &read_settings),
+    let with_invoke = init_type != InitType::ManagedInstances;
+    let ready = match Handover::read(&text) {
+        Some(handover) => Some(startup::resume(
+            &api,
+            handover,
+            with_invoke,
+            read_settings(),
+        )),
+        None => startup::start(&api, &settings::name(argv0), with_invoke, read_settings),
+    };
+    let Some(mut ready) = ready else { return 1 };
+    panic::watch(ready.handover());
+
+    let settings = std::mem::take(&mut ready.settings);
+    for warning in &settings.warnings {
+        log::warn(warning);
     }
-    let port = ready.listener.as_ref().map_or(0, |(_, port)| *port);
-    panic::watch(&ready.registered.identifier, port, ready.panics);
-    panic::waits_on(ready.stream.as_ref().map(AsFd::as_fd));
-    panic::asked(ready.asked);
-    for warning in &ready.settings.warnings {
-        log(warning);
+    let notes = Notes {
+        parent: getppid(),
+        api_port: api.address.port(),
+    };
+    let mut accounting = accounting(&ready, init_type, began, notes);
+    accounting.resource = settings.resource;
+    ready.registered.fill(&mut accounting.resource);
+    let interval = Duration::from_millis(settings.interval_ms);
+    let reporter = Reporter::new(accounting, interval, clock::now());
+    let figures = Rc::new(Figures::new(reporter, Deliver::new(settings.exporters)));
+
+    let executor = LocalExecutor::new().leak();
+    figures.spawn(executor);
+    let listening = ready.listener.take().map(|(listener, destination)| {
+        let figures = Rc::clone(&figures);
+        let listening = listener::listen(figures, executor, listener, destination.token);
+        io::spawn(executor, listening)
+    });
+    if !ready.with_invoke {
+        io::spawn(executor, export_by_the_clock(Rc::clone(&figures), interval)).detach();
     }
-    if ready.listener.is_none() {
-        log("no telemetry is delivered here: only INVOKE events and the clock are measured");
-    }
-    let mut resource = std::mem::take(&mut ready.settings.resource);
-    ready.registered.fill(&mut resource);
-    let mut accounting = Accounting::new(init_type, started_at);
+    let manager = Manager::new(notes.parent);
+    let events = Events::new(api.address, ready.next, ready.stream, manager);
+    let buffering = api::buffering(ready.with_invoke);
+    io::run(
+        executor,
+        events::run(events, &figures, listening, notes, buffering),
+    );
+    0
+}
+
+/// The accounting of an environment, with what the start of this process says.
+fn accounting(
+    ready: &Ready,
+    init_type: InitType,
+    (began_at, began): (EpochMs, Instant),
+    notes: Notes,
+) -> Accounting {
+    let mut accounting = Accounting::new(init_type, began_at);
     if ready.panics == 0 {
-        let since_exec =
-            |at: clock::Instant| at.saturating_duration_since(started).as_secs_f64() * 1e3;
-        accounting.handle_start(since_exec(ready.registered_at), since_exec(ready.ready_at));
-        if let Some(predecessor) = predecessor::take(endpoint.address.port()) {
+        let since_began = |at: Instant| at.saturating_duration_since(began).as_secs_f64() * 1e3;
+        accounting.handle_start(since_began(ready.registered_at), since_began(ready.at));
+        if let Some(predecessor) = notes.take() {
             accounting.handle_predecessor(predecessor);
         }
     } else {
         accounting.handle_panics(ready.panics);
     }
     if ready.listener.is_none() {
+        log::warn("no telemetry is delivered here: only INVOKE events and the clock are measured");
         accounting.handle_no_telemetry();
     }
-    let exporters = std::mem::take(&mut ready.settings.exporters);
-    let interval_ms = ready.settings.interval_ms;
-    let state = State::new(accounting, resource, exporters, interval_ms);
-    events::run(&mut ready, state, LocalExecutor::new().leak());
-    0
+    accounting
 }
 
-/// Writes a line to standard error, which goes to the function's log, unless nobody reads it.
-fn log(message: &str) {
-    let mut line = Vec::with_capacity(message.len() + 64);
-    let record = Record::new(clock::now(), Level::Warn, message);
-    record.write(Format::Text, &mut line);
-    let end = clock::monotonic() + LOG_TIMEOUT;
-    deliver::lines::Sink::default().write(rustix::stdio::stderr(), &line, end);
+/// On Managed Instances there are no INVOKE events to export on.
+#[expect(clippy::infinite_loop, reason = "it ends with the process")]
+async fn export_by_the_clock(figures: Rc<Figures>, interval: Duration) {
+    loop {
+        Timer::after(interval.max(TIMER_MIN)).await;
+        figures.export_now();
+    }
 }
 
-/// How long a line for the log may wait for its reader.
-const LOG_TIMEOUT: Duration = Duration::from_millis(50);
+/// An interval of 0 exports with each event, of which there are none here.
+const TIMER_MIN: Duration = Duration::from_secs(1);

@@ -3,36 +3,45 @@
 //! The new process sees only that it was started again. The old one hears why it ends, and `/tmp`
 //! outlasts it: "Lambda … performs a reset … without clearing `/tmp`",
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-invoke-with-errors>.
-//! Directories, because making and removing one is atomic and cannot block.
+//! The notes are directories, because making and removing one is atomic and cannot block.
 
 use rustix::fs::{Mode, mkdir, rmdir};
-use rustix::process::{Pid, getppid};
+use rustix::process::Pid;
 
-use super::account::Predecessor;
+use crate::extension::account::Predecessor;
 
-/// Leaves a note, if there is anything to tell.
-pub(super) fn leave(api_port: u16, predecessor: Option<Predecessor>) {
-    if let Some(predecessor) = predecessor {
-        mkdir(path(api_port, predecessor), Mode::RWXU).ok();
+/// Where notes of an environment lie. The platform's process and the port of its API tell
+/// environments apart that share a machine, as under local tools.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Notes {
+    pub(super) parent: Option<Pid>,
+    pub(super) api_port: u16,
+}
+
+impl Notes {
+    /// Leaves a note, if there is anything to tell.
+    pub(super) fn leave(self, predecessor: Option<Predecessor>) {
+        if let Some(predecessor) = predecessor {
+            mkdir(self.path(predecessor), Mode::RWXU).ok();
+        }
     }
-}
 
-/// Takes the note, if one was left.
-pub(super) fn take(api_port: u16) -> Option<Predecessor> {
-    let mut kinds = [
-        Predecessor::FailedInit,
-        Predecessor::Timeout,
-        Predecessor::Crash,
-    ]
-    .into_iter();
-    kinds.find(|kind| rmdir(path(api_port, *kind)).is_ok())
-}
+    /// Takes the note, if one was left.
+    pub(super) fn take(self) -> Option<Predecessor> {
+        let mut kinds = [
+            Predecessor::FailedInit,
+            Predecessor::Timeout,
+            Predecessor::Crash,
+        ]
+        .into_iter();
+        kinds.find(|kind| rmdir(self.path(*kind)).is_ok())
+    }
 
-/// The platform's process and port tell environments apart that share a machine, as in local tools.
-fn path(api_port: u16, predecessor: Predecessor) -> String {
-    let kind = predecessor as u8;
-    let parent = getppid().map_or(0, Pid::as_raw_pid);
-    format!("/tmp/.bantam-{parent}-{api_port}-{kind}")
+    fn path(self, predecessor: Predecessor) -> String {
+        let parent = self.parent.map_or(0, Pid::as_raw_pid);
+        let kind = predecessor as u8;
+        format!("/tmp/.bantam-{parent}-{}-{kind}", self.api_port)
+    }
 }
 
 #[cfg(test)]
@@ -42,11 +51,15 @@ mod tests {
     #[test]
     fn a_note_is_taken_once() {
         // No API listens on the first two ports, and no other test leaves notes there.
-        leave(1, Some(Predecessor::Timeout));
-        leave(1, Some(Predecessor::Timeout));
-        leave(2, None);
-        assert_eq!(take(2), None);
-        assert_eq!(take(1), Some(Predecessor::Timeout));
-        assert_eq!(take(1), None);
+        let [one, other] = [1, 2].map(|api_port| Notes {
+            parent: rustix::process::getppid(),
+            api_port,
+        });
+        one.leave(Some(Predecessor::Timeout));
+        one.leave(Some(Predecessor::Timeout));
+        other.leave(None);
+        assert_eq!(other.take(), None);
+        assert_eq!(one.take(), Some(Predecessor::Timeout));
+        assert_eq!(one.take(), None);
     }
 }

@@ -5,138 +5,220 @@
 //! initialisation.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
+use rustix::process::getppid;
+use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::api::{self, AfterRegister, AfterSubscribe, Registered, Request};
-use crate::extension::panic::Resumed;
-use crate::extension::settings::{InitType, Settings};
+use crate::extension::api::{
+    self, AfterRegister, AfterSubscribe, Destination, Registered, Request,
+};
+use crate::extension::log;
+use crate::extension::manager::Manager;
+use crate::extension::panic::Handover;
+use crate::extension::settings::Settings;
+use crate::shared::backoff::EXTENSION_CALLS;
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{Expect, Limits, Outgoing, Reader};
+use crate::shared::http::{Exchange, Expect, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
+use crate::shared::os;
 use crate::shared::os::blocking::{self, ExchangeError};
-use crate::shared::os::{self, Instant};
+use crate::shared::os::clock;
 
 /// An extension that is ready: its first `event/next` is on the wire.
-///
-/// Nagle's algorithm may stay on: it holds back a segment while one is unacknowledged, and each
-/// request here is one write that follows the answer to the one before.
 #[derive(Debug)]
-pub(super) struct Ready<'a> {
-    pub(super) endpoint: &'a Endpoint,
+pub(super) struct Ready {
     pub(super) settings: Settings,
     pub(super) registered: Registered,
     /// Whether INVOKE events will come.
     pub(super) with_invoke: bool,
-    /// The connection with the open `event/next`; `None` when it was lost on the way.
-    pub(super) stream: Option<OwnedFd>,
-    /// Whether `event/next` is on the wire there, and unanswered.
-    pub(super) asked: bool,
-    /// Reads the answers on that connection.
-    pub(super) answer: Reader,
-    /// Where telemetry comes in, and its port; `None` when none will come.
-    pub(super) listener: Option<(OwnedFd, u16)>,
+    /// Where telemetry comes in, if it will come.
+    pub(super) listener: Option<(TcpListener, Destination)>,
     /// The request that asks for the next event.
     pub(super) next: Request,
-    pub(super) registered_at: Instant,
-    pub(super) ready_at: Instant,
+    /// The connection on which it was asked for; `None` when it was lost on the way, and after a
+    /// panic.
+    pub(super) stream: Option<TcpStream>,
     /// How often the program has panicked in this process.
     pub(super) panics: u32,
+    pub(super) registered_at: Instant,
+    /// When it was ready.
+    pub(super) at: Instant,
 }
 
-impl<'a> Ready<'a> {
-    /// What is known at `now`: nothing.
-    pub(super) fn new(endpoint: &'a Endpoint, init_type: InitType, now: Instant) -> Self {
+impl Ready {
+    /// What the next program needs if this one panics.
+    pub(super) fn handover(&self) -> Handover {
+        let destination = self.listener.as_ref().map(|(_, destination)| destination);
+        Handover {
+            identifier: self.registered.identifier.clone(),
+            destination: destination.cloned(),
+            panics: self.panics,
+        }
+    }
+}
+
+/// Registers, subscribes and asks for the first event. `None` when there is no function any more:
+/// whoever started this process is gone.
+pub(super) fn start(
+    api: &Endpoint,
+    name: &str,
+    with_invoke: bool,
+    read_settings: impl FnOnce() -> Settings,
+) -> Option<Ready> {
+    let mut connection = Connection::new(api);
+    let (registered, with_invoke) = connection.register(name, with_invoke)?;
+    let registered_at = clock::monotonic();
+    let settings = read_settings();
+    let buffering = api::buffering(with_invoke);
+    let listener = connection.subscribe(&registered.identifier, settings.port, buffering);
+    let next = api::next(api, &registered.identifier);
+    let stream = connection.ask(&next);
+    Some(Ready {
+        settings,
+        registered,
+        with_invoke,
+        listener,
+        next,
+        stream,
+        panics: 0,
+        registered_at,
+        at: clock::monotonic(),
+    })
+}
+
+/// Takes up where an earlier program of this process panicked: it is registered and subscribed.
+pub(super) fn resume(
+    api: &Endpoint,
+    handover: Handover,
+    with_invoke: bool,
+    settings: Settings,
+) -> Ready {
+    // The subscription stands, and delivers to the same port and path.
+    let listen_again = |destination: Destination| {
+        let (listener, _) = listen(destination.port).ok()?;
+        Some((listener, destination))
+    };
+    Ready {
+        settings,
+        next: api::next(api, &handover.identifier),
+        registered: Registered {
+            identifier: handover.identifier,
+            ..Registered::default()
+        },
+        with_invoke,
+        listener: handover.destination.and_then(listen_again),
+        stream: None,
+        panics: handover.panics,
+        registered_at: clock::monotonic(),
+        at: clock::monotonic(),
+    }
+}
+
+/// The connection to the API of the platform.
+///
+/// Nagle's algorithm may stay on: it holds back a segment while one is unacknowledged, and each
+/// request here is one write that follows the answer to the one before.
+#[derive(Debug)]
+struct Connection<'a> {
+    api: &'a Endpoint,
+    stream: Option<OwnedFd>,
+    answer: Reader,
+}
+
+impl<'a> Connection<'a> {
+    fn new(api: &'a Endpoint) -> Self {
         Self {
-            endpoint,
-            settings: Settings::default(),
-            registered: Registered::default(),
-            with_invoke: init_type != InitType::ManagedInstances,
+            api,
             stream: None,
-            asked: false,
             answer: Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX)),
-            listener: None,
-            next: Request::default(),
-            registered_at: now,
-            ready_at: now,
-            panics: 0,
         }
     }
 
-    /// Registers, subscribes and asks for the first event. It does not return before it is
-    /// registered.
-    pub(super) fn start(
-        &mut self,
-        name: &str,
-        read_settings: &dyn Fn() -> Settings,
-        now: fn() -> Instant,
-    ) {
+    /// Registers, for SHUTDOWN alone if INVOKE is refused; whether INVOKE events will come.
+    ///
+    /// It is tried for as long as it takes, because an exit would fail the function. `None` when
+    /// there is no function any more.
+    fn register(&mut self, name: &str, mut with_invoke: bool) -> Option<(Registered, bool)> {
+        let mut manager = None;
         let mut failures = 0;
-        self.registered = loop {
-            let request = api::register(self.endpoint, name, self.with_invoke);
-            let answered = self.exchange(&request);
-            match answered.map(|()| api::after_register(&self.answer, self.with_invoke)) {
-                Ok(AfterRegister::Registered(registered)) => break registered,
-                Ok(AfterRegister::ShutdownOnly) => self.with_invoke = false,
-                Ok(AfterRegister::Retry) | Err(_) => {
-                    failures += 1;
-                    os::sleep(api::back_off(failures));
+        loop {
+            let request = api::register(self.api, name, with_invoke);
+            let exchanged = self.exchange(&request);
+            let is_refused = matches!(exchanged, Err(ExchangeError::Connect(Errno::CONNREFUSED)));
+            match exchanged
+                .as_ref()
+                .map(|()| api::after_register(&self.answer, with_invoke))
+            {
+                Ok(AfterRegister::Registered(registered)) => {
+                    return Some((registered, with_invoke));
                 }
+                Ok(AfterRegister::ShutdownOnly) => {
+                    with_invoke = false;
+                    continue;
+                }
+                Ok(AfterRegister::Retry) | Err(_) => {}
             }
-        };
-        self.registered_at = now();
-        self.settings = read_settings();
-        if let Some((listener, port)) = bind(self.settings.port)
-            && self.subscribe(port)
-        {
-            self.listener = Some((listener, port));
+            failures += 1;
+            let manager = manager.get_or_insert_with(|| Manager::new(getppid()));
+            if !is_refused {
+                manager.handle_contact();
+            } else if manager.handle_refusal(getppid(), clock::monotonic()) {
+                return None;
+            }
+            if failures == FAILURES_LOGGED {
+                let status = self.answer.status().unwrap_or_default();
+                let reason = match exchanged {
+                    Ok(()) => format!("the API answers {status}"),
+                    Err(error) => error.to_string(),
+                };
+                log::warn(&format!(
+                    "register fails: {reason}; it is tried again for as long as it takes"
+                ));
+            }
+            os::sleep(EXTENSION_CALLS.after(failures).unwrap_or_default());
         }
-        self.next = api::next(self.endpoint, &self.registered.identifier);
-        self.answer.reset();
-        let next = std::mem::take(&mut self.next);
-        self.asked = self.write(&next).is_ok();
-        self.next = next;
-        if !self.asked {
-            self.stream = None;
-        }
-        self.ready_at = now();
     }
 
-    /// Takes up where an earlier program of this process panicked: it is registered, and asked.
-    pub(super) fn resume(&mut self, resumed: Resumed, read_settings: &dyn Fn() -> Settings) {
-        self.settings = read_settings();
-        self.next = api::next(self.endpoint, &resumed.identifier);
-        self.registered.identifier = resumed.identifier;
-        // The subscription stands, and delivers to the port of then.
-        if resumed.port != 0 {
-            self.listener = listen(resumed.port).ok();
-        }
-        self.stream = resumed.stream;
-        self.asked = resumed.asked;
-        self.panics = resumed.panics;
-    }
-
-    /// Subscribes with the newest schema that the platform takes. Whether telemetry will come.
-    fn subscribe(&mut self, port: u16) -> bool {
+    /// Listens for telemetry and subscribes to it, with the newest schema that the platform takes.
+    fn subscribe(
+        &mut self,
+        identifier: &str,
+        port: u16,
+        buffering: Duration,
+    ) -> Option<(TcpListener, Destination)> {
+        let (listener, port) = bind(port)?;
+        let token = token();
+        let destination = Destination { port, token };
         for schema in api::SCHEMAS {
-            let request = api::subscribe(self.endpoint, &self.registered.identifier, schema, port);
-            let mut answered = self.exchange_soon(&request);
+            let request = api::subscribe(self.api, identifier, schema, buffering, &destination);
+            let mut exchanged = self.exchange_soon(&request);
             // A connection that was lost says nothing, and to subscribe again changes nothing.
-            if answered.as_ref().is_err_and(|error| !is_timeout(error)) {
-                answered = self.exchange_soon(&request);
+            if exchanged.as_ref().is_err_and(|error| !is_timeout(error)) {
+                exchanged = self.exchange_soon(&request);
             }
-            let status = answered.ok().and_then(|()| self.answer.status());
+            let status = exchanged.ok().and_then(|()| self.answer.status());
             match api::after_subscribe(status) {
-                AfterSubscribe::Subscribed => return true,
+                AfterSubscribe::Subscribed => return Some((listener, destination)),
                 AfterSubscribe::Older => {}
-                AfterSubscribe::Without => return false,
+                AfterSubscribe::Without => return None,
             }
         }
-        false
+        None
+    }
+
+    /// Asks for the first event, and hands over the connection that it will come on; `None` if it
+    /// could not be asked for.
+    fn ask(mut self, next: &Request) -> Option<TcpStream> {
+        let stream = self.open().ok()?;
+        let mut answer = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
+        let mut exchange = Exchange::new(next.outgoing(), &mut answer);
+        blocking::send(stream, &mut exchange).ok()?;
+        self.stream.map(TcpStream::from)
     }
 
     /// An answer that never comes must not keep the function from its first invocation.
@@ -151,27 +233,22 @@ impl<'a> Ready<'a> {
     }
 
     fn exchange(&mut self, request: &Request) -> Result<(), ExchangeError> {
-        self.answer.reset();
-        let written = self.write(request).map_err(ExchangeError::Io);
-        let outcome = match (written, &self.stream) {
-            (Ok(()), Some(stream)) => blocking::read(stream.as_fd(), &mut self.answer),
-            (written, _) => written,
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => blocking::connect(self.api.address, None).map_err(ExchangeError::Connect)?,
         };
-        if self.answer.close_reason().is_some() {
-            self.stream = None;
+        let mut exchange = Exchange::new(request.outgoing(), &mut self.answer);
+        let outcome = blocking::exchange(stream.as_fd(), &mut exchange);
+        if exchange.close_reason().is_none() {
+            self.stream = Some(stream);
         }
         outcome
-    }
-
-    fn write(&mut self, request: &Request) -> Result<(), Errno> {
-        let stream = self.open()?;
-        blocking::write(stream, Outgoing::new(&request.head, &request.body))
     }
 
     fn open(&mut self) -> Result<BorrowedFd<'_>, Errno> {
         let stream = match self.stream.take() {
             Some(stream) => stream,
-            None => blocking::connect(self.endpoint.address, None)?,
+            None => blocking::connect(self.api.address, None)?,
         };
         let stream: &OwnedFd = self.stream.insert(stream);
         Ok(stream.as_fd())
@@ -183,18 +260,27 @@ const fn is_timeout(error: &ExchangeError) -> bool {
     matches!(error, ExchangeError::Io(Errno::AGAIN))
 }
 
+/// A path that nobody guesses: 128 random bits. Without them anybody in the environment could
+/// deliver telemetry of his own.
+fn token() -> String {
+    let mut bytes = [0; 16];
+    // It fails only before the machine has gathered any randomness. Then the path is a known one.
+    getrandom(&mut bytes, GetRandomFlags::NONBLOCK).ok();
+    format!("{:032x}", u128::from_ne_bytes(bytes))
+}
+
 /// Listens on the port, on one of the next if it is taken, or on any.
 ///
 /// On all addresses: the platform delivers to a link-local one on Lambda and to the loopback one
 /// in local emulators. A port that stays the same is preferred, because after a reset the platform
 /// may go on delivering to where the extension listened before.
-fn bind(port: u16) -> Option<(OwnedFd, u16)> {
+fn bind(port: u16) -> Option<(TcpListener, u16)> {
     let mut tries = (port..=port.saturating_add(PORTS_TRIED)).chain([0]);
     tries.find_map(|port| listen(port).ok())
 }
 
 /// Listens on this port, or on any if it is 0.
-fn listen(port: u16) -> Result<(OwnedFd, u16), Errno> {
+fn listen(port: u16) -> Result<(TcpListener, u16), Errno> {
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let listener = blocking::socket(address)?;
     // Connections of the process before may still be closing.
@@ -205,7 +291,7 @@ fn listen(port: u16) -> Result<(OwnedFd, u16), Errno> {
         0 => SocketAddr::try_from(rustix::net::getsockname(&listener)?)?.port(),
         port => port,
     };
-    Ok((listener, port))
+    Ok((listener.into(), port))
 }
 
 /// Connections that wait to be accepted.
@@ -216,3 +302,21 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ports tried behind the configured one.
 const PORTS_TRIED: u16 = 16;
+
+/// Failures in a row after which one line of the log says so: some 1.3 s after the first.
+pub(super) const FAILURES_LOGGED: u32 = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_new_each_time_and_a_path_segment() {
+        let [one, other] = [token(), token()];
+        assert_ne!(one, other);
+        for token in [one, other] {
+            assert_eq!(token.len(), 32);
+            assert!(token.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+    }
+}

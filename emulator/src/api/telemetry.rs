@@ -4,6 +4,7 @@
 
 use hyper::Response;
 use hyper::header::HeaderMap;
+use serde_json::Value;
 
 use crate::api::extensions::{identifier, refuse};
 use crate::environment::Env;
@@ -18,9 +19,12 @@ pub(crate) fn subscribe(env: &Env, headers: &HeaderMap, body: &Collected) -> Res
         Err(refused) => return refuse(&refused),
     };
     let (status, answer) = env.subscribe(&name, &body.data);
+    let uri = serde_json::from_slice::<Value>(&body.data).ok();
+    let uri = uri.and_then(|body| Some(body["destination"]["URI"].as_str()?.to_owned()));
     env.record(What::Subscribed {
         extension: name,
         status,
+        uri,
     });
     json_response(status, answer)
 }

@@ -169,6 +169,8 @@ pub enum What {
         extension: String,
         /// The answer's status.
         status: u16,
+        /// The URI it asked to be delivered to over HTTP, if it gave one.
+        uri: Option<String>,
     },
     /// The processes are asked to end.
     ShutdownStart {

@@ -210,11 +210,6 @@ impl Accounting {
         self.count_loss("extension", 0.0, float(bytes));
     }
 
-    /// An exporter lost points, lines or datagrams.
-    pub(super) fn handle_lost_export(&mut self, records: u64, bytes: u64) {
-        self.count_loss("exporter", float(records), float(bytes));
-    }
-
     /// The cost of this process so far.
     pub(super) fn handle_own_usage(&mut self, cpu_ms: f64, peak_memory_bytes: Option<f64>) {
         let counted_ms = self.cpu_counted_ms.unwrap_or(cpu_ms);

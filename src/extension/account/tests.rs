@@ -97,11 +97,12 @@ impl Script {
     fn batch(&mut self, ms: u64, records: &[String]) -> &mut Self {
         let body = format!("[{}]", records.join(","));
         let account = &mut self.account;
-        let mut each = |record: Result<&Record<'_>, Malformed>| match record {
-            Ok(record) => account.handle_record(record, at(ms)),
-            Err(Malformed) => account.handle_malformed_record(),
-        };
-        telemetry::records(body.as_bytes(), &mut each).unwrap();
+        for record in telemetry::records(body.as_bytes()).unwrap() {
+            match record {
+                Ok(record) => account.handle_record(&record, at(ms)),
+                Err(Malformed) => account.handle_malformed_record(),
+            }
+        }
         self.ask(ms)
     }
 
@@ -794,7 +795,7 @@ fn a_restore_is_a_start_of_its_own() {
     );
     for noticed in [true, false] {
         let mut script = Script::new(InitType::SnapStart);
-        script.account.handle_lost_export(3, 300);
+        script.account.handle_lost_delivery(300);
         if noticed {
             script.account.handle_restore(at(60_500));
         }
@@ -1134,8 +1135,6 @@ fn losses_and_costs_are_counted() {
     let mut script = Script::new(InitType::OnDemand);
     script.account.handle_lost_delivery(200);
     script.account.handle_lost_delivery(0);
-    script.account.handle_lost_export(3, 0);
-    script.account.handle_lost_export(0, 0);
     let dropped = r#""droppedBytes":12345,"droppedRecords":123,"reason":"slow""#;
     let log = |source: &str| format!(r#"{{"type":"{source}","record":"12345678"}}"#);
     script.batch(
@@ -1165,7 +1164,6 @@ fn losses_and_costs_are_counted() {
         [
             "dropped_deliveries{}=2",
             "dropped_bytes{dropped_by=extension}=200",
-            "dropped_records{dropped_by=exporter}=3",
             "dropped_records{dropped_by=platform}=123",
             "dropped_bytes{dropped_by=platform}=12345",
             "unknown_records{}=1",
@@ -1417,7 +1415,7 @@ fn a_record_cannot_make_a_restore_where_there_are_no_snapshots() {
         InitType::ManagedInstances,
     ] {
         let mut script = Script::new(init_type);
-        script.account.handle_lost_export(3, 300);
+        script.account.handle_lost_delivery(300);
         let claimed = r#""initializationType":"snap-start","instanceId":"i-9""#;
         let records = [
             record(400, "initStart", claimed),
@@ -1426,7 +1424,7 @@ fn a_record_cannot_make_a_restore_where_there_are_no_snapshots() {
         script.batch(600, &records).invoke(700, "a");
         assert!(!script.account.take_restored(), "{init_type:?}");
         let interval = script.interval(800);
-        let lost = "dropped_records{dropped_by=exporter}=3".to_owned();
+        let lost = "dropped_deliveries{}=1".to_owned();
         assert!(interval.contains(&lost), "{interval:?}");
     }
 }

@@ -1,4 +1,210 @@
-//! Encoded batches on their way to their receivers. The only part of the export that does I/O.
+//! Delivers batches to all receivers. The only part of the export that does I/O.
+//!
+//! Nothing here waits for a receiver but the two tasks of [`Deliver::spawn`] and
+//! [`Deliver::finish`], which ends with its time. What is lost is counted in one ledger, and told
+//! to each receiver.
 
 pub(super) mod lines;
 pub(super) mod otlp;
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketFlags, SocketType, sendto, socket_with};
+
+use self::lines::{FileLines, Lines};
+use self::otlp::Sender;
+use crate::extension::export::emf::{self, Emf};
+use crate::extension::export::losses::{Ledger, Losses, Told};
+use crate::extension::export::{dogstatsd, ndjson};
+use crate::extension::io::{self as driver, Executor};
+use crate::extension::log::{self, OnceAMinute};
+use crate::extension::metric::{Batch, Resource};
+use crate::extension::settings::Exporters;
+use crate::shared::os::blocking::family;
+use crate::shared::os::{clock, error_text};
+
+/// The receivers that are on.
+#[derive(Debug)]
+pub(super) struct Deliver {
+    ledger: Rc<Ledger>,
+    emf: Option<(Emf, Rc<Lines>)>,
+    ndjson: Option<RefCell<FileLines>>,
+    dogstatsd: Option<(SocketAddr, Told)>,
+    otlp: Option<Rc<Sender>>,
+    file_failures: OnceAMinute,
+    datagram_failures: OnceAMinute,
+}
+
+impl Deliver {
+    pub(super) fn new(exporters: Exporters) -> Self {
+        let ledger = Rc::new(Ledger::default());
+        let stdout = || Rc::new(Lines::new(rustix::stdio::stdout(), Rc::clone(&ledger)));
+        let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
+        let sender = |otlp| Rc::new(Sender::new(otlp, Rc::clone(&ledger)));
+        Self {
+            emf: exporters.emf.map(|emf| (emf, stdout())),
+            ndjson: exporters.ndjson.map(file),
+            dogstatsd: exporters.dogstatsd.map(|to| (to, Told::default())),
+            otlp: exporters.otlp.map(sender),
+            ledger,
+            file_failures: OnceAMinute::default(),
+            datagram_failures: OnceAMinute::default(),
+        }
+    }
+
+    /// Starts the tasks that wait for receivers.
+    pub(super) fn spawn(&self, executor: Executor) {
+        if let Some((_, stdout)) = &self.emf {
+            let stdout = Rc::clone(stdout);
+            driver::spawn(executor, async move { stdout.write_out().await }).detach();
+        }
+        if let Some(sender) = &self.otlp {
+            let sender = Rc::clone(sender);
+            driver::spawn(executor, async move { sender.send().await }).detach();
+        }
+    }
+
+    /// Hands a batch to every receiver.
+    pub(super) fn batch(&self, resource: &Resource, batch: &mut Batch) {
+        if let Some((emf, stdout)) = &self.emf {
+            write_emf(emf, stdout, resource, batch);
+        }
+        if let Some(file) = &self.ndjson {
+            self.write_ndjson(&mut file.borrow_mut(), resource, batch);
+        }
+        if let Some((to, told)) = &self.dogstatsd {
+            self.write_dogstatsd(*to, told, resource, batch);
+        }
+        if let Some(sender) = &self.otlp {
+            sender.push(resource, batch);
+        }
+    }
+
+    /// Lets what waits for the end of a pause look at the time.
+    pub(super) fn wake(&self) {
+        if let Some(sender) = &self.otlp {
+            sender.wake();
+        }
+    }
+
+    /// Forgets what was lost, and what waits to be sent, when a snapshot was made: every
+    /// environment restored from it has that.
+    pub(super) fn restored(&self) {
+        self.ledger.forget();
+        if let Some((_, stdout)) = &self.emf {
+            stdout.forget();
+        }
+        if let Some(file) = &self.ndjson {
+            file.borrow().forget();
+        }
+        if let Some((_, told)) = &self.dogstatsd {
+            told.forget();
+        }
+        if let Some(sender) = &self.otlp {
+            sender.restored();
+        }
+    }
+
+    /// Gives standard output this time to take the lines that wait. The others are lost then.
+    pub(super) async fn finish_lines(&self, limit: Duration) {
+        if let Some((_, stdout)) = &self.emf {
+            driver::within(limit, stdout.written()).await;
+            stdout.lose_all();
+        }
+    }
+
+    /// Delivers what waits, within this time. What is not delivered then is lost.
+    pub(super) async fn finish(&self, limit: Duration) {
+        let sent = async {
+            if let Some(sender) = &self.otlp {
+                sender.finish(limit).await;
+            }
+        };
+        future::zip(self.finish_lines(limit), sent).await;
+    }
+
+    /// All losses of this environment so far.
+    pub(super) fn losses(&self) -> Losses {
+        self.ledger.total()
+    }
+
+    fn write_ndjson(&self, file: &mut FileLines, resource: &Resource, batch: &mut Batch) {
+        let tells = file.take_untold();
+        let points = batch.points.len();
+        batch.points.extend(tells.to_points());
+        let mut line = Vec::new();
+        ndjson::line(resource, batch, &mut line);
+        batch.points.truncate(points);
+        if let Err(error) = file.push(&line, tells)
+            && self.file_failures.is_due(clock::now())
+        {
+            let reason = match error {
+                Errno::AGAIN => "its reader takes no more".to_owned(),
+                error => error_text(error),
+            };
+            let path = log::quote(file.path().as_bytes());
+            log::warn(&format!("a line for {path} is lost: {reason}"));
+        }
+    }
+
+    fn write_dogstatsd(&self, to: SocketAddr, told: &Told, resource: &Resource, batch: &Batch) {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family(to), SocketType::DGRAM, flags, None);
+        let send = |batch: &Batch, tells: Losses| {
+            dogstatsd::datagrams(resource, batch, &mut |datagram| {
+                let sent = match &socket {
+                    Ok(socket) => sendto(socket, datagram, SendFlags::empty(), &to),
+                    Err(error) => Err(*error),
+                };
+                let Err(error) = sent else { return };
+                told.give_back(tells);
+                self.ledger.lose(Losses::line(datagram.len()));
+                if self.datagram_failures.is_due(clock::now()) {
+                    let reason = error_text(error);
+                    log::warn(&format!(
+                        "a datagram for DogStatsD at {to} is lost: {reason}"
+                    ));
+                }
+            });
+        };
+        send(batch, Losses::default());
+        with_losses(batch, told.take(&self.ledger), &mut |batch, tells| {
+            send(batch, tells);
+        });
+    }
+}
+
+fn write_emf(emf: &Emf, stdout: &Lines, resource: &Resource, batch: &Batch) {
+    let now = clock::now();
+    let write = |batch: &Batch, tells: Losses| {
+        emf::lines(resource, batch, emf, now, &mut |line| {
+            stdout.push(line, tells);
+        });
+    };
+    write(batch, Losses::default());
+    with_losses(batch, stdout.take_untold(), &mut |batch, tells| {
+        write(batch, tells);
+    });
+}
+
+/// Calls `write` with a batch that tells only the losses, if there are any. Where a batch is
+/// several lines, they have one of their own, so that it is known whether it was lost.
+fn with_losses(batch: &Batch, tells: Losses, write: &mut dyn FnMut(&Batch, Losses)) {
+    if !tells.is_empty() {
+        let points = tells.to_points();
+        let properties = Vec::new();
+        write(
+            &Batch {
+                points,
+                properties,
+                ..*batch
+            },
+            tells,
+        );
+    }
+}

@@ -1,90 +1,105 @@
-//! Delivers encoded batches to an OTLP receiver, each over a connection of its own.
+//! Sends encoded batches to an OTLP receiver, each over a connection of its own.
 //!
 //! The environment may have been frozen since the last one, and a connection that was kept may be
-//! gone without anybody having been told.
+//! gone without either end having been told.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use futures_lite::{AsyncWriteExt as _, future};
+use futures_lite::future;
 
-use crate::extension::clock::{self, Instant};
-use crate::extension::export::otlp::queue::{Dropped, Encoded, Queue};
+use crate::extension::export::losses::Ledger;
+use crate::extension::export::otlp::outbox::{Encoded, Outbox};
 use crate::extension::export::otlp::response::rejected_points;
-use crate::extension::export::otlp::retry::{self, Backoff, Verdict};
+use crate::extension::export::otlp::retry::{self, Verdict};
 use crate::extension::export::otlp::{self, CONTENT_TYPE};
-use crate::extension::io::{self as driver, Notify, ReadError};
-use crate::extension::log;
+use crate::extension::io::{self as driver, ConnectionError, Notify};
+use crate::extension::log::{self, OnceAMinute};
 use crate::extension::metric::{Batch, Resource};
 use crate::extension::settings::Otlp;
-use crate::shared::http::{Expect, HeadWriter, Limits, Reader};
+use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
+use crate::shared::os::clock;
 
-/// What is to be sent, and what sends it. Without a receiver, nothing.
-pub(in crate::extension) struct Delivery {
-    otlp: Cell<Option<&'static Otlp>>,
+/// Sends what is pushed, in a task of its own ([`Sender::send`]).
+#[derive(Debug)]
+pub(in crate::extension) struct Sender {
+    otlp: Otlp,
+    ledger: Rc<Ledger>,
     /// Borrowed for as long as one call takes, never across an await.
-    pub(in crate::extension) outbox: RefCell<Outbox>,
-    /// Says that the outbox is another than before.
+    outbox: RefCell<Outbox>,
+    /// What the task does, as far as others have to know it.
+    task: Cell<TaskState>,
+    /// Notified when the outbox or the state of the task changes.
     changed: Notify,
+    failures: OnceAMinute,
 }
 
-pub(in crate::extension) struct Outbox {
-    pub(in crate::extension) queue: Queue,
-    /// The batch that is being sent. What sends it may be dropped at any time.
-    pub(in crate::extension) in_flight: Option<Rc<Encoded>>,
-    pub(in crate::extension) backoff: Backoff,
-    /// Nothing is sent before, in milliseconds since the epoch: a pause goes on through a freeze.
-    not_before_ms: u64,
-    /// Whether it was the receiver that said so.
-    is_told: bool,
-    /// Whether the sending task sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct TaskState {
     is_sending: bool,
-    /// Changes when the sending task has to let go of what it sends.
+    /// Whether SHUTDOWN came: what is left is sent by [`Sender::finish`].
+    is_over: bool,
+    /// Changes when the task has to let go of the batch that it sends.
     generation: u32,
-    /// Whether SHUTDOWN came. What is left is sent by [`Delivery::finish`].
-    is_ending: bool,
 }
 
-impl Delivery {
-    pub(in crate::extension) fn new(otlp: Option<&'static Otlp>) -> Self {
+impl Sender {
+    pub(in crate::extension) fn new(otlp: Otlp, ledger: Rc<Ledger>) -> Self {
         Self {
-            otlp: Cell::new(otlp),
-            outbox: RefCell::new(Outbox::new(0)),
+            otlp,
+            outbox: RefCell::new(Outbox::new(Rc::clone(&ledger), clock::seed())),
+            ledger,
+            task: Cell::default(),
             changed: Notify::default(),
+            failures: OnceAMinute::default(),
         }
     }
 
-    /// Adds a batch to what is to be sent.
-    pub(in crate::extension) fn push(&self, resource: &Resource, batch: &Batch) {
-        if let Some(otlp) = self.otlp.get()
-            && let Some(body) = otlp::encode(resource, &otlp.attributes, batch)
-        {
-            self.outbox.borrow_mut().queue.push(Encoded {
+    /// Encodes a batch and adds it to what is to be sent, with the losses that are untold.
+    pub(in crate::extension) fn push(&self, resource: &Resource, batch: &mut Batch) {
+        let mut outbox = self.outbox.borrow_mut();
+        let tells = outbox.take_untold();
+        let points = batch.points.len();
+        batch.points.extend(tells.to_points());
+        let body = otlp::encode(resource, &self.otlp.attributes, batch);
+        batch.points.truncate(points);
+        if let Some(body) = body {
+            outbox.push(Encoded {
                 body,
-                points: batch.points.len() as u64,
+                points: points as u64,
+                tells,
             });
         }
-    }
-
-    /// Forgets what was to be sent when a snapshot was made: every environment made of it has that,
-    /// and the seed, and a connection that leads nowhere now.
-    pub(in crate::extension) fn restored(&self) {
-        let generation = self.outbox.borrow().generation;
-        self.outbox.replace(Outbox::new(generation.wrapping_add(1)));
+        drop(outbox);
         self.changed.notify();
     }
 
-    /// What was lost since this was last asked.
-    pub(in crate::extension) fn take_dropped(&self) -> Dropped {
-        self.outbox.borrow_mut().queue.take_dropped()
+    /// Forgets what was to be sent when a snapshot was made: every environment restored from it
+    /// has that, and the seed, and a connection that leads nowhere.
+    pub(in crate::extension) fn restored(&self) {
+        let outbox = Outbox::new(Rc::clone(&self.ledger), clock::seed());
+        self.outbox.replace(outbox);
+        self.stop();
     }
 
-    /// Lets the sending task look for what is due.
-    pub(in crate::extension) fn start(&self) {
+    /// Lets the task look whether something is due, which a pause may have held up.
+    pub(in crate::extension) fn wake(&self) {
+        self.changed.notify();
+    }
+
+    /// Makes the task let go of what it sends.
+    fn stop(&self) {
+        let task = self.task.get();
+        self.task.set(TaskState {
+            generation: task.generation.wrapping_add(1),
+            ..task
+        });
         self.changed.notify();
     }
 
@@ -92,169 +107,172 @@ impl Delivery {
     #[expect(clippy::infinite_loop, reason = "it ends with the process")]
     pub(in crate::extension) async fn send(&self) {
         loop {
-            self.changed.until(|| self.outbox.borrow().is_due()).await;
-            let generation = self.begin();
-            // First, so that what has to stop is not polled again.
-            let stopped = self
-                .changed
-                .until(|| self.outbox.borrow().generation != generation);
+            self.changed.until(|| self.is_due()).await;
+            let task = self.task.get();
+            self.task.set(TaskState {
+                is_sending: true,
+                ..task
+            });
+            // `stopped` is polled first, so that what was let go of is not polled again.
+            let is_stopped = || self.task.get().generation != task.generation;
+            let stopped = self.changed.until(is_stopped);
             future::or(stopped, self.send_all(None)).await;
-            self.outbox.borrow_mut().is_sending = false;
+            self.task.set(TaskState {
+                is_sending: false,
+                ..self.task.get()
+            });
             self.changed.notify();
         }
     }
 
-    fn begin(&self) -> u32 {
-        let outbox = &mut *self.outbox.borrow_mut();
-        outbox.is_sending = true;
-        outbox.generation
+    fn is_due(&self) -> bool {
+        !self.task.get().is_over && self.outbox.borrow().is_due(clock::now())
     }
 
-    /// Waits until the sending task has nothing to do.
+    /// Waits until the task has nothing to do.
     pub(in crate::extension) async fn idle(&self) {
-        let is_idle = || {
-            let outbox = self.outbox.borrow();
-            !outbox.is_sending && !outbox.is_due()
-        };
+        let is_idle = || !self.task.get().is_sending && !self.is_due();
         self.changed.until(is_idle).await;
     }
 
-    /// Sends everything, until `end`. What is not sent then is lost.
-    pub(in crate::extension) async fn finish(&self, end: Instant) {
-        let left = end.saturating_duration_since(clock::monotonic());
-        self.outbox.borrow_mut().is_ending = true;
-        // Its connection may be from before a freeze, and dead.
-        driver::within(left / 4, self.idle()).await;
-        let left = end.saturating_duration_since(clock::monotonic());
-        self.outbox.borrow_mut().take_over(left);
-        self.changed.notify();
-        self.send_all(Some(end)).await;
-        self.outbox.borrow_mut().queue.clear();
+    /// Sends everything within this time. What is not sent then is lost.
+    pub(in crate::extension) async fn finish(&self, limit: Duration) {
+        self.task.set(TaskState {
+            is_over: true,
+            ..self.task.get()
+        });
+        let rest = async {
+            // The connection of the task may be from before a freeze, and dead.
+            driver::within(limit / 4, self.idle()).await;
+            self.stop();
+            self.outbox.borrow_mut().put_back();
+            self.outbox.borrow_mut().hurry(limit / 2, clock::now());
+            self.send_all(Some(limit)).await;
+        };
+        driver::within(limit, rest).await;
+        self.outbox.borrow_mut().lose_all();
     }
 
-    /// Sends what waits, oldest first, until nothing does or the time is over. Without a time, one
-    /// failure ends it: the next invocation after the pause tries again.
-    async fn send_all(&self, end: Option<Instant>) {
+    /// Sends what waits, oldest first. Without a limit one failure ends it: the first export after
+    /// the pause tries again.
+    async fn send_all(&self, limit: Option<Duration>) {
         loop {
-            let left = end.map(|end| end.saturating_duration_since(clock::monotonic()));
-            let pause = self.outbox.borrow().pause();
+            let pause = self.outbox.borrow().pause(clock::now());
             if !pause.is_zero() {
-                if left.is_none_or(|left| left <= pause) {
+                if limit.is_none_or(|limit| limit <= pause) {
                     return;
                 }
                 Timer::after(pause).await;
                 continue;
             }
-            let Some((otlp, batch)) = self.next() else {
+            let Some(batch) = self.outbox.borrow_mut().begin() else {
                 return;
             };
-            let timeout = Duration::from_millis(otlp.timeout_ms);
-            let timeout = left.map_or(timeout, |left| timeout.min(left));
-            let answer = send(otlp, &batch.body, timeout).await;
-            let retry_after = answer.head().field("Retry-After");
-            let verdict = retry::verdict(answer.status(), retry_after, clock::now());
-            self.sent(verdict, answer.body());
+            let timeout = Duration::from_millis(self.otlp.timeout_ms);
+            let timeout = limit.map_or(timeout, |limit| timeout.min(limit));
+            let mut answer = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
+            let failure = self.attempt(&batch.body, &mut answer, timeout).await.err();
+            self.handle_answer(&batch, &answer, failure);
         }
     }
 
-    fn next(&self) -> Option<(&'static Otlp, Rc<Encoded>)> {
-        let otlp = self.otlp.get()?;
-        let outbox = &mut *self.outbox.borrow_mut();
-        let batch = outbox.queue.pop()?;
-        outbox.in_flight = Some(Rc::clone(&batch));
-        Some((otlp, batch))
-    }
-
-    /// Does what the verdict says about the batch that was being sent.
-    fn sent(&self, verdict: Verdict, body: &[u8]) {
-        let outbox = &mut *self.outbox.borrow_mut();
-        let Some(batch) = outbox.in_flight.take() else {
-            return;
+    /// Sends a request and reads the response. Once it has a status it is an answer: the rest of it
+    /// is not worth a long wait, and a batch that was taken must not be sent again because of it.
+    async fn attempt(
+        &self,
+        body: &[u8],
+        answer: &mut Reader,
+        timeout: Duration,
+    ) -> Result<(), AttemptError> {
+        let head = self.head(body.len());
+        let mut exchange = Exchange::new(Outgoing::new(&head, body), answer);
+        let status = async {
+            let stream = Async::<TcpStream>::connect(self.otlp.address).await;
+            let stream = stream.map_err(AttemptError::Connect)?;
+            // The receiver may have answered before it closed.
+            driver::send(&stream, &mut exchange).await.ok();
+            while exchange.status().is_none() && !exchange.is_done() {
+                driver::receive_some(&stream, &mut exchange).await?;
+            }
+            Ok(stream)
         };
-        match verdict {
-            Verdict::Delivered => {
-                outbox.backoff.succeeded();
-                let rejected = rejected_points(body).min(batch.points);
-                outbox.queue.rejected(rejected);
-            }
-            Verdict::Retry { after_ms } => {
-                outbox.queue.put_back(batch);
-                let pause_ms = outbox.backoff.failed(after_ms);
-                outbox.not_before_ms = clock::now().0.saturating_add(pause_ms);
-                outbox.is_told = after_ms.is_some();
-            }
-            Verdict::Drop => outbox.queue.drop(&batch),
-            Verdict::Disable => {
-                outbox.queue.drop(&batch);
-                outbox.queue.clear();
-                self.otlp.set(None);
-                log("the OTLP receiver refuses the credentials: nothing more is sent");
-            }
+        let stream = driver::within(timeout, status).await;
+        let stream = stream.unwrap_or(Err(AttemptError::Timeout(timeout)))?;
+        let rest = driver::receive(&stream, &mut exchange);
+        driver::within(REST_OF_ANSWER.min(timeout), rest).await;
+        Ok(())
+    }
+
+    fn head(&self, body_bytes: usize) -> Vec<u8> {
+        let mut head = Vec::with_capacity(256);
+        let target = &[&*self.otlp.target];
+        let mut writer = HeadWriter::request(&mut head, "POST", target, &self.otlp.authority)
+            .field("Content-Type", CONTENT_TYPE.as_bytes())
+            .field("Connection", b"close");
+        for (name, value) in &self.otlp.headers {
+            writer = writer.field(name, value.as_bytes());
+        }
+        writer.end_with_length(body_bytes);
+        head
+    }
+
+    fn handle_answer(&self, batch: &Encoded, answer: &Reader, failure: Option<AttemptError>) {
+        let now = clock::now();
+        let status = answer.status();
+        let retry_after = answer.head().field("Retry-After");
+        let verdict = retry::verdict(status, retry_after, now);
+        let mut rejected = 0;
+        if verdict == Verdict::Delivered {
+            rejected = rejected_points(answer.body());
+        } else if verdict == Verdict::Disable || self.failures.is_due(now) {
+            let failure = match (status, failure) {
+                (Some(status), _) => format!("answers {status} {}", log::quote(answer.body())),
+                (None, Some(error)) => error.to_string(),
+                (None, None) => "answers without a status".to_owned(),
+            };
+            let follows = match verdict {
+                Verdict::Retry { .. } => "it is sent again".to_owned(),
+                Verdict::Disable => "the credentials are wrong, so nothing more is sent".to_owned(),
+                Verdict::Delivered | Verdict::Drop => format!("{} points are lost", batch.points),
+            };
+            log::warn(&format!(
+                "OTLP receiver http://{}{} {}: {follows}",
+                self.otlp.authority,
+                self.otlp.target,
+                failure.trim_end(),
+            ));
+        }
+        self.outbox
+            .borrow_mut()
+            .handle_answer(verdict, rejected, now);
+    }
+}
+
+/// The reason for which there is no answer.
+#[derive(Debug)]
+enum AttemptError {
+    Connect(io::Error),
+    Connection(ConnectionError),
+    Timeout(Duration),
+}
+
+impl From<ConnectionError> for AttemptError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "cannot be reached: {error}"),
+            Self::Connection(error) => write!(f, "does not answer: {error}"),
+            Self::Timeout(limit) => write!(f, "does not answer within {} ms", limit.as_millis()),
         }
     }
 }
 
-impl Outbox {
-    fn new(generation: u32) -> Self {
-        Self {
-            queue: Queue::default(),
-            in_flight: None,
-            backoff: Backoff::new(clock::seed()),
-            not_before_ms: 0,
-            is_told: false,
-            is_sending: false,
-            generation,
-            is_ending: false,
-        }
-    }
+impl std::error::Error for AttemptError {}
 
-    pub(in crate::extension) fn pause(&self) -> Duration {
-        Duration::from_millis(self.not_before_ms.saturating_sub(clock::now().0))
-    }
-
-    fn is_due(&self) -> bool {
-        !self.is_ending && !self.queue.is_empty() && self.pause().is_zero()
-    }
-
-    /// Takes what is being sent from the sending task, and puts it in front of the queue. A pause
-    /// that would take all the time `left` is over, unless the receiver asked for it.
-    fn take_over(&mut self, left: Duration) {
-        self.generation = self.generation.wrapping_add(1);
-        if let Some(batch) = self.in_flight.take() {
-            self.queue.put_back(batch);
-        }
-        if !self.is_told && left <= self.pause() {
-            self.not_before_ms = 0;
-        }
-    }
-}
-
-/// The answer of a receiver; the reader is empty when there was none in time.
-///
-/// The status alone is an answer: what was taken must not be sent again because of what follows.
-async fn send(otlp: &Otlp, body: &[u8], within: Duration) -> Reader {
-    let limits = Limits::of_body(ANSWER_BYTES_MAX);
-    let mut answer = Reader::new(Expect::Response, limits);
-    let exchanged = driver::within(within, exchange(otlp, body, &mut answer)).await;
-    let is_whole = exchanged.is_some_and(|exchanged| exchanged.is_ok());
-    if !is_whole && answer.status().is_none() {
-        answer.reset();
-    }
-    answer
-}
-
-async fn exchange(otlp: &Otlp, body: &[u8], answer: &mut Reader) -> Result<(), ReadError> {
-    let mut head = Vec::with_capacity(256);
-    let mut writer = HeadWriter::request(&mut head, "POST", &[&otlp.target], &otlp.authority)
-        .field("Content-Type", CONTENT_TYPE.as_bytes())
-        .field("Connection", b"close");
-    for (name, value) in &otlp.headers {
-        writer = writer.field(name, value.as_bytes());
-    }
-    writer.end_with_length(body.len());
-    let stream = Async::<TcpStream>::connect(otlp.address).await?;
-    let mut writer = &stream;
-    writer.write_all(&head).await?;
-    writer.write_all(body).await?;
-    driver::read(&stream, answer).await
-}
+/// How long the fields and the body of an answer may take once its status is here.
+const REST_OF_ANSWER: Duration = Duration::from_millis(100);

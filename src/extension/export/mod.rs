@@ -7,6 +7,7 @@ pub(super) mod emf;
 #[cfg(test)]
 mod emf_check;
 mod json;
+pub(super) mod losses;
 pub(super) mod ndjson;
 pub(super) mod otlp;
 #[cfg(test)]

@@ -18,13 +18,11 @@
 mod lenient;
 mod record;
 mod split;
-mod value;
 
 pub(super) use self::record::{
     Content, InvocationEnd, InvocationStart, MIB, Metrics, PhaseEnd, PhaseStart, Record, Spans,
 };
-pub(super) use self::split::{Malformed, records};
-pub(super) use self::value::{Value, members};
+pub(super) use self::split::{Malformed, Records, records};
 
 #[cfg(test)]
 mod tests;

@@ -20,40 +20,65 @@ impl fmt::Display for NotABatch {
 
 impl std::error::Error for NotABatch {}
 
-/// Gives each record of a delivery to `each`.
+/// The records of a delivery, in their order.
 ///
 /// # Errors
 ///
 /// That the body does not begin as an array. Of an array that ends early each element is given;
 /// the last one is malformed if it was cut.
-pub(in crate::extension) fn records<'a>(
-    batch: &'a [u8],
-    each: &mut dyn FnMut(Result<&Record<'a>, Malformed>),
-) -> Result<(), NotABatch> {
+pub(in crate::extension) fn records(batch: &[u8]) -> Result<Records<'_>, NotABatch> {
     let start = batch.trim_ascii_start();
-    let mut rest = start.strip_prefix(b"[").ok_or(NotABatch)?;
-    loop {
-        rest = rest.trim_ascii_start();
-        if !matches!(rest.first(), None | Some(b',' | b']')) {
-            let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
-            let record = values.next();
-            let after = rest.get(values.byte_offset()..).unwrap_or_default();
-            let after = after.trim_ascii_start();
-            let is_whole = matches!(after.first(), None | Some(b',' | b']'));
-            match &record {
-                Some(Ok(record)) if is_whole => {
-                    each(Ok(record));
-                    rest = after;
+    let rest = start.strip_prefix(b"[").ok_or(NotABatch)?;
+    Ok(Records { rest })
+}
+
+/// See [`records`].
+#[derive(Clone, Copy, Debug)]
+pub(in crate::extension) struct Records<'a> {
+    /// The text behind the last element.
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.rest = self.rest.trim_ascii_start();
+            match self.rest.split_first()? {
+                (b',', after) => self.rest = after,
+                (b']', _) => {
+                    self.rest = b"";
+                    return None;
                 }
-                Some(_) | None => {
-                    each(Err(Malformed));
-                    rest = after_element(rest);
-                }
+                (_, _) => return Some(self.element()),
             }
         }
-        match rest.split_first() {
-            Some((b',', after)) => rest = after,
-            _ => return Ok(()),
+    }
+}
+
+impl<'a> Records<'a> {
+    /// Whether nothing is left to look at.
+    pub(in crate::extension) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Reads the element at the front.
+    fn element(&mut self) -> Result<Record<'a>, Malformed> {
+        let mut values = serde_json::Deserializer::from_slice(self.rest).into_iter();
+        let record = values.next();
+        let after = self.rest.get(values.byte_offset()..).unwrap_or_default();
+        let after = after.trim_ascii_start();
+        let is_whole = matches!(after.first(), None | Some(b',' | b']'));
+        match record {
+            Some(Ok(record)) if is_whole => {
+                self.rest = after;
+                Ok(record)
+            }
+            Some(_) | None => {
+                self.rest = after_element(self.rest);
+                Err(Malformed)
+            }
         }
     }
 }

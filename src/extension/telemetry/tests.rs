@@ -12,8 +12,7 @@ const TRACE: &str = "Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d
 
 /// The elements of a batch.
 fn all(batch: &[u8]) -> Result<Vec<Option<Record<'_>>>, NotABatch> {
-    let mut all = Vec::new();
-    records(batch, &mut |record| all.push(record.ok().cloned())).map(|()| all)
+    Ok(records(batch)?.map(Result::ok).collect())
 }
 
 /// The only record of a batch.

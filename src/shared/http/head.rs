@@ -47,8 +47,13 @@ impl<'a> Head<'a> {
         request_line(self.start_line).map_or(b"", |(method, _, _)| method)
     }
 
+    /// Whether the head is yet to come, in whole or in part.
+    #[must_use]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// The target of a request; empty for a response.
-    #[cfg(test)]
     #[must_use]
     pub(crate) fn target(&self) -> &'a [u8] {
         request_line(self.start_line).map_or(b"", |(_, target, _)| target)

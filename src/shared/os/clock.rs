@@ -1,8 +1,6 @@
-//! The clocks that the standard library does not have, or has with more than the time.
-//!
-//! For the monotonic clock use `std::time::Instant`.
+//! The clocks, read in one place, so that time is an argument everywhere else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
@@ -13,6 +11,12 @@ use crate::shared::time::EpochMs;
 pub(crate) fn now() -> EpochMs {
     let now = time(ClockId::Realtime);
     EpochMs(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The time by the monotonic clock, which may stand still while the environment is frozen.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// A number that differs between environments, and between those restored from one snapshot.

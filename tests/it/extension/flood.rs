@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::extension::deliveries::listening;
 use crate::extension::kinds::{points, values};
 use crate::extension::lifecycle::end;
-use crate::extension::telemetry::{Platform, head};
+use crate::extension::telemetry::Platform;
 use crate::support::{Env, shipped, start};
 
 /// The records that were sent, and so have to be exported.
@@ -159,12 +159,12 @@ fn of_batches() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
     let config = listening(&file);
-    let env = start(config.clone());
+    let env = start(config);
     let mut own = 1;
     assert_eq!(env.respond(ECHO), 1);
     let idle_kb = peak_memory_kb(&env);
     let mut sent = Sent::default();
-    let mut platform = Platform::connect(&config);
+    let mut platform = Platform::connect(&env);
     for round in 0_u32.. {
         if flood_bytes() <= sent.bytes {
             break;
@@ -181,8 +181,10 @@ fn of_batches() {
         if round % 16 == 1 {
             assert_eq!(platform.post(br#"{"type":"function","record":"x"}"#), 200);
             sent.lost += 1;
-            let mut other = Platform::connect(&config);
-            other.send(head(BATCH_BYTES_MAX + 1).as_bytes()).unwrap();
+            let mut other = Platform::connect(&env);
+            other
+                .send(other.head(BATCH_BYTES_MAX + 1).as_bytes())
+                .unwrap();
             assert_eq!(other.status(), Some(413));
             other.close();
             sent.lost += 1;
@@ -215,11 +217,11 @@ fn of_exports_that_nobody_takes() {
         ("BANTAM_EXPORTERS".to_owned(), "ndjson,otlp".to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint),
     ]);
-    let env = start(config.clone());
+    let env = start(config);
     assert_eq!(env.respond(ECHO), 1);
     let idle_kb = peak_memory_kb(&env);
     let mut sent = Sent::default();
-    let mut platform = Platform::connect(&config);
+    let mut platform = Platform::connect(&env);
     // Each of these batches fills an interval, and so makes an export.
     for _ in 0..400 {
         let body = format!("[{}]", sent.records(300));

@@ -6,9 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use testkit::http::Request;
+use serde_json::Value;
+use testkit::http::{Answer, Request, Server};
 use testkit::pipe::named_pipe;
 use testkit::process::has_read_all;
 
@@ -22,7 +23,6 @@ struct Platform {
     api: TcpListener,
     command: Command,
     extension: Child,
-    port: u16,
     _folder: tempfile::TempDir,
 }
 
@@ -34,20 +34,25 @@ impl Drop for Platform {
 }
 
 /// A connection of the extension to its API.
-struct Connection(BufReader<TcpStream>);
+struct Connection {
+    stream: BufReader<TcpStream>,
+    /// Where the extension wants its telemetry.
+    uri: String,
+}
 
 impl Connection {
-    /// The next request, which has to be this one.
-    fn expect(&mut self, start: &str) {
-        let request = Request::read(&mut self.0).unwrap().expect("a request");
+    /// The next request, which has to be this one; its body.
+    fn expect(&mut self, start: &str) -> Vec<u8> {
+        let request = Request::read(&mut self.stream).unwrap().expect("a request");
         let line = format!("{} {} ", request.method, request.target);
         assert_eq!(line, start);
+        request.body
     }
 
     fn answer(&mut self, head: &str, body: &str) {
         let length = body.len();
         let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}");
-        self.0.get_mut().write_all(answer.as_bytes()).unwrap();
+        self.stream.get_mut().write_all(answer.as_bytes()).unwrap();
     }
 
     fn register(&mut self) {
@@ -56,7 +61,10 @@ impl Connection {
     }
 
     fn subscribe(&mut self, status: &str) {
-        self.expect("PUT /2022-07-01/telemetry ");
+        let body = self.expect("PUT /2022-07-01/telemetry ");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let uri = body["destination"]["URI"].as_str().unwrap();
+        uri.clone_into(&mut self.uri);
         self.answer(status, "");
     }
 
@@ -66,6 +74,27 @@ impl Connection {
 
     fn invoke(&mut self, id: usize) {
         let event = format!(r#"{{"eventType":"INVOKE","requestId":"{id}","deadlineMs":0}}"#);
+        self.answer("200 OK", &event);
+    }
+
+    /// A delivery of telemetry: the status of the answer.
+    fn deliver(&self, head: &str, body: &str) -> u16 {
+        let (_, rest) = self.uri.split_once("//sandbox.localdomain:").unwrap();
+        let (port, path) = rest.split_once('/').unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        let mut stream = BufReader::new(stream);
+        let request = format!("POST /{path} HTTP/1.1\r\n{head}\r\n\r\n{body}");
+        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    fn shut_down_at(&mut self, deadline_ms: u128) {
+        let event = format!(
+            r#"{{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":{deadline_ms}}}"#
+        );
         self.answer("200 OK", &event);
     }
 
@@ -101,7 +130,6 @@ impl Platform {
             api,
             extension: command.spawn().unwrap(),
             command,
-            port,
             _folder: folder,
         }
     }
@@ -123,18 +151,6 @@ impl Platform {
         connection.subscribe(subscribed);
         connection.next();
         connection
-    }
-
-    /// A delivery of telemetry: the status of the answer.
-    fn deliver(&self, head: &str, body: &str) -> u16 {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(WAIT)).unwrap();
-        let mut stream = BufReader::new(stream);
-        let request = format!("POST / HTTP/1.1\r\n{head}\r\n\r\n{body}");
-        stream.get_mut().write_all(request.as_bytes()).unwrap();
-        let mut line = String::new();
-        stream.read_line(&mut line).unwrap();
-        line.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     fn end(mut self) -> ExitStatus {
@@ -160,7 +176,10 @@ fn accept(listener: &TcpListener) -> Connection {
             Ok((stream, _)) => {
                 stream.set_nonblocking(false).unwrap();
                 stream.set_read_timeout(Some(WAIT)).unwrap();
-                return Connection(BufReader::new(stream));
+                return Connection {
+                    stream: BufReader::new(stream),
+                    uri: String::new(),
+                };
             }
             Err(_) => pause(deadline),
         }
@@ -181,16 +200,16 @@ fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
     });
     let mut connection = platform.ready("202 Accepted");
     let part = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"eventType\":";
-    connection.0.get_mut().write_all(part).unwrap();
+    connection.stream.get_mut().write_all(part).unwrap();
     let deadline = Instant::now() + WAIT;
-    while !has_read_all(connection.0.get_ref()) {
+    while !has_read_all(connection.stream.get_ref()) {
         pause(deadline);
     }
     std::fs::write(&pipe, "now").unwrap();
     // The rest never comes, and the old connection is not waited on.
     let mut anew = platform.accept();
     anew.next();
-    assert_eq!(connection.0.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(connection.stream.read(&mut [0]).unwrap_or(0), 0);
     anew.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
 }
@@ -216,7 +235,7 @@ fn a_panic_after_shutdown_is_the_end() {
     drop(pipe);
     assert_eq!(platform.end().code(), Some(0));
     assert_eq!(
-        connection.0.read(&mut [0]).unwrap_or(0),
+        connection.stream.read(&mut [0]).unwrap_or(0),
         0,
         "nothing is asked"
     );
@@ -254,7 +273,7 @@ fn standard_output_and_error_that_nobody_reads_hold_up_nothing() {
             r#"[{{"type":"platform.report","record":{{"requestId":"{id}","metrics":{{"durationMs":1}}}}}}]"#
         );
         let head = format!("Content-Length: {}", batch.len());
-        assert_eq!(platform.deliver(&head, &batch), 200);
+        assert_eq!(connection.deliver(&head, &batch), 200);
     }
     connection.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
@@ -270,11 +289,11 @@ fn no_memory_for_a_delivery_costs_the_delivery() {
             .env("BANTAM_NDJSON_FILE", &file);
     });
     let mut connection = platform.ready("200 OK");
-    assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
+    assert_eq!(connection.deliver("Content-Length: 2", "[]"), 200);
     // Room for what it does anyway, and not for a delivery of the largest size.
     leave_memory(platform.extension.id(), 512);
-    assert_eq!(platform.deliver("Content-Length: 1048576", "["), 503);
-    assert_eq!(platform.deliver("Content-Length: 2", "[]"), 200);
+    assert_eq!(connection.deliver("Content-Length: 1048576", "["), 503);
+    assert_eq!(connection.deliver("Content-Length: 2", "[]"), 200);
     connection.shut_down("SpinDown");
     assert_eq!(platform.end().code(), Some(0));
     let exported = std::fs::read_to_string(&file).unwrap();
@@ -311,7 +330,7 @@ fn a_process_after_a_reset_knows_what_it_follows() {
         let mut connection = platform.ready("200 OK");
         let batch = r#"[{"type":"platform.initStart","record":{"initializationType":"on-demand","phase":"invoke"}},{"type":"platform.initReport","record":{"metrics":{"durationMs":7}}}]"#;
         let head = format!("Content-Length: {}", batch.len());
-        assert_eq!(platform.deliver(&head, batch), 200);
+        assert_eq!(connection.deliver(&head, batch), 200);
         connection.invoke(2);
         connection.next();
         connection.shut_down("spindown");
@@ -321,5 +340,220 @@ fn a_process_after_a_reset_knows_what_it_follows() {
             r#""name":"cold_starts","kind":"counter","unit":"1","attributes":{{"cold_start_kind":"{kind}"}}"#
         );
         assert!(exported.contains(&kind), "{kind} in {exported}");
+    }
+}
+
+/// A receiver that accepts and never answers takes all the time there is, and no more.
+#[test]
+fn the_end_is_in_time_for_every_deadline() {
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", receiver.local_addr().unwrap());
+    // How long until the deadline, and the least and the most that the end may take. A deadline of 0
+    // says nothing, and then 300 ms are taken; a machine that is busy adds some.
+    let table = [
+        (None, 250, 2_000),
+        (Some(1_500), 1_000, 1_500),
+        (Some(80), 0, 80 + 150),
+    ];
+    for (left_ms, least_ms, most_ms) in table {
+        let platform = Platform::start(&stock("").program, |command| {
+            command
+                .env("BANTAM_EXPORTERS", "otlp")
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+        });
+        let mut connection = platform.ready("202 Accepted");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let started = Instant::now();
+        connection.shut_down_at(left_ms.map_or(0, |left| now.as_millis() + left));
+        assert_eq!(platform.end().code(), Some(0));
+        let took = started.elapsed().as_millis();
+        assert!(
+            (least_ms..=most_ms).contains(&took),
+            "{took} ms of {left_ms:?}"
+        );
+    }
+}
+
+/// Starts the extension by a shell that stays or ends, as a local tool would, and kills the tool.
+fn abandoned(api: &str, folder: &Path, tool_ends: bool) -> (Child, u32) {
+    let name = folder.join("bantam");
+    symlink(stock("").program, &name).unwrap();
+    let wait = if tool_ends { "" } else { "; wait" };
+    let tool = Command::new("sh")
+        .args(["-c", &format!("\"$0\" & echo $!{wait}")])
+        .arg(&name)
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", api)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut tool = tool.unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(tool.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    (tool, line.trim().parse().unwrap())
+}
+
+fn is_alive(pid: u32) -> bool {
+    !matches!(testkit::process::state(pid), None | Some('Z' | 'X'))
+}
+
+/// Under a local tool that was killed nobody will ever send SHUTDOWN.
+#[test]
+fn it_ends_when_the_tool_that_started_it_is_gone() {
+    for is_registered in [true, false] {
+        let api = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let extensions = folder.path().join("extensions");
+        std::fs::create_dir(&extensions).unwrap();
+        let address = api.local_addr().unwrap().to_string();
+        let (mut tool, extension) = abandoned(&address, &extensions, false);
+        let mut connection = accept(&api);
+        if is_registered {
+            connection.register();
+            connection.subscribe("202 Accepted");
+            connection.next();
+        }
+        // The API goes first: the extension sees that while its parent lives.
+        drop((connection, api));
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < deadline {
+            assert!(is_alive(extension), "its parent lives");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        tool.kill().unwrap();
+        tool.wait().unwrap();
+        let deadline = Instant::now() + WAIT;
+        while is_alive(extension) {
+            pause(deadline);
+        }
+    }
+}
+
+#[test]
+fn it_stays_when_a_shell_that_started_it_has_ended() {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let extensions = folder.path().join("extensions");
+    std::fs::create_dir(&extensions).unwrap();
+    let address = api.local_addr().unwrap().to_string();
+    let (mut shell, extension) = abandoned(&address, &extensions, true);
+    shell.wait().unwrap();
+    let mut connection = accept(&api);
+    connection.register();
+    connection.subscribe("202 Accepted");
+    connection.next();
+    for id in 0..3 {
+        connection.invoke(id);
+        connection.next();
+    }
+    assert!(is_alive(extension));
+    connection.shut_down("spindown");
+    let deadline = Instant::now() + WAIT;
+    while is_alive(extension) {
+        pause(deadline);
+    }
+}
+
+#[test]
+fn its_lines_are_json_where_the_log_is() {
+    let mut platform = Platform::start(&stock("").program, |command| {
+        command
+            .stderr(Stdio::piped())
+            .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+            .env("BANTAM_INTERVAL_MS", "\"quoted\"");
+    });
+    let mut log = platform.extension.stderr.take().unwrap();
+    platform.ready("202 Accepted").shut_down("spindown");
+    assert_eq!(platform.end().code(), Some(0));
+    let mut text = String::new();
+    log.read_to_string(&mut text).unwrap();
+    let messages: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["level"], "WARN");
+            line["message"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].contains("BANTAM_INTERVAL_MS"), "{messages:?}");
+    assert!(messages[1].contains("no telemetry"), "{messages:?}");
+}
+
+/// One line says so, however often it fails, and the first answer that is good is taken.
+#[test]
+fn calls_that_go_on_failing_are_logged_once() {
+    let mut platform = Platform::start(&stock("").program, |command| {
+        command.stderr(Stdio::piped());
+    });
+    let mut log = platform.extension.stderr.take().unwrap();
+    let mut connection = platform.accept();
+    for _ in 0..12 {
+        connection.expect("POST /2020-01-01/extension/register ");
+        connection.answer("500 Internal Server Error", "{}");
+    }
+    connection.register();
+    connection.subscribe("202 Accepted");
+    for _ in 0..12 {
+        connection.next();
+        connection.answer("403 Forbidden", "{}");
+    }
+    connection.next();
+    connection.shut_down("spindown");
+    assert_eq!(platform.end().code(), Some(0));
+    let mut text = String::new();
+    log.read_to_string(&mut text).unwrap();
+    for (call, status) in [("register fails", "500"), ("event/next fails", "403")] {
+        let mut lines = text.lines().filter(|line| line.contains(call));
+        assert!(
+            lines.next().is_some_and(|line| line.contains(status)),
+            "{text}"
+        );
+        assert_eq!(lines.next(), None, "{text}");
+    }
+}
+
+/// A receiver that refuses every batch: the log has its address, status and words, and the last
+/// line has the number of everything that was lost.
+#[test]
+fn what_a_receiver_refuses_is_logged_and_counted() {
+    for (status, words) in [("404", "no such path"), ("401", "bad token")] {
+        let length = words.len();
+        let refusal =
+            format!("HTTP/1.1 {status} Refused\r\nContent-Length: {length}\r\n\r\n{words}");
+        let receiver = Server::start(move |_, _| Answer::Bytes(refusal.clone().into_bytes()));
+        let mut platform = Platform::start(&stock("").program, |command| {
+            let endpoint = format!("http://{}", receiver.address);
+            command
+                .stderr(Stdio::piped())
+                .env("BANTAM_EXPORTERS", "otlp")
+                .env("BANTAM_INTERVAL_MS", "0")
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        });
+        let mut log = platform.extension.stderr.take().unwrap();
+        let mut connection = platform.ready("202 Accepted");
+        for id in 0..20 {
+            connection.invoke(id);
+            connection.next();
+        }
+        connection.shut_down("spindown");
+        assert_eq!(platform.end().code(), Some(0));
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
+        let mut lines = text
+            .lines()
+            .filter(|line| line.contains("OTLP receiver http://"));
+        let line = lines.next().unwrap_or_else(|| panic!("{text}"));
+        assert!(
+            line.contains(&format!("/v1/metrics answers {status} {words}")),
+            "{line}"
+        );
+        assert_eq!(lines.next(), None, "once a minute: {text}");
+        // Each invocation has at least its own point.
+        let last = text.lines().last().unwrap();
+        let (before, _) = last.split_once(" points for the OTLP receiver").unwrap();
+        let lost: u32 = before.rsplit(['\t', ' ']).next().unwrap().parse().unwrap();
+        assert!(20 <= lost, "{last}");
     }
 }

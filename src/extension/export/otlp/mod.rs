@@ -11,7 +11,7 @@
 //! which they recommend, is left out: nothing tells an extension what invoked the function.
 
 mod message;
-pub(in crate::extension) mod queue;
+pub(in crate::extension) mod outbox;
 pub(in crate::extension) mod response;
 pub(in crate::extension) mod retry;
 

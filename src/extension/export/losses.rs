@@ -1,0 +1,160 @@
+//! Exports that were lost, and what each receiver has been told of them.
+//!
+//! The count of losses travels in the batches themselves, so it can be lost with one. Therefore
+//! the total is kept, and for each receiver the part that is in batches which it got or may still
+//! get. A batch that is lost gives its part back, and the next batch carries it again.
+
+use std::cell::Cell;
+
+use crate::extension::metric::{Point, catalogue as m};
+
+/// Numbers of lost things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::extension) struct Losses {
+    /// Points that the OTLP receiver did not get.
+    pub(in crate::extension) points: u64,
+    /// Lines and datagrams that were not written.
+    pub(in crate::extension) lines: u64,
+    /// The bytes of both, as far as they were encoded.
+    pub(in crate::extension) bytes: u64,
+}
+
+impl Losses {
+    /// A line or a datagram.
+    pub(in crate::extension) const fn line(bytes: usize) -> Self {
+        Self {
+            points: 0,
+            lines: 1,
+            bytes: bytes as u64,
+        }
+    }
+
+    pub(in crate::extension) const fn is_empty(self) -> bool {
+        self.points == 0 && self.lines == 0 && self.bytes == 0
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            points: self.points.saturating_add(other.points),
+            lines: self.lines.saturating_add(other.lines),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    const fn minus(self, other: Self) -> Self {
+        Self {
+            points: self.points.saturating_sub(other.points),
+            lines: self.lines.saturating_sub(other.lines),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    /// The points that tell a receiver of these losses.
+    pub(in crate::extension) fn to_points(self) -> Vec<Point> {
+        let records = self.points.saturating_add(self.lines);
+        let counts = [
+            (&m::DROPPED_RECORDS, records),
+            (&m::DROPPED_BYTES, self.bytes),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count != 0);
+        counts
+            .map(|(metric, count)| Point {
+                metric,
+                attributes: vec![("dropped_by", "exporter".to_owned())],
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a process does not live long enough for 2^53"
+                )]
+                values: vec![count as f64],
+            })
+            .collect()
+    }
+}
+
+/// All losses since the process started, or was restored from a snapshot.
+#[derive(Debug, Default)]
+pub(in crate::extension) struct Ledger(Cell<Losses>);
+
+impl Ledger {
+    pub(in crate::extension) fn lose(&self, losses: Losses) {
+        self.0.set(self.0.get().plus(losses));
+    }
+
+    pub(in crate::extension) const fn total(&self) -> Losses {
+        self.0.get()
+    }
+
+    pub(in crate::extension) fn forget(&self) {
+        self.0.take();
+    }
+}
+
+/// The part of the [`Ledger`] that one receiver has been told, or will be by what is on its way.
+#[derive(Debug, Default)]
+pub(in crate::extension) struct Told(Cell<Losses>);
+
+impl Told {
+    /// The losses that the next batch has to tell.
+    pub(in crate::extension) fn take(&self, ledger: &Ledger) -> Losses {
+        let total = ledger.total();
+        total.minus(self.0.replace(total))
+    }
+
+    /// Takes back what a batch was to tell, because it was lost.
+    pub(in crate::extension) fn give_back(&self, losses: Losses) {
+        self.0.set(self.0.get().minus(losses));
+    }
+
+    pub(in crate::extension) fn forget(&self) {
+        self.0.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_receiver_is_told_everything_once() {
+        let ledger = Ledger::default();
+        let [one, other] = [Told::default(), Told::default()];
+        ledger.lose(Losses::line(100));
+        assert_eq!(one.take(&ledger), Losses::line(100));
+        assert!(one.take(&ledger).is_empty());
+        ledger.lose(Losses::line(20));
+        assert_eq!(one.take(&ledger), Losses::line(20));
+        let both = Losses::line(100).plus(Losses::line(20));
+        assert_eq!(other.take(&ledger), both);
+        assert_eq!(ledger.total(), both);
+    }
+
+    #[test]
+    fn a_count_that_was_lost_is_told_again() {
+        let (ledger, told) = (Ledger::default(), Told::default());
+        ledger.lose(Losses::line(100));
+        let first = told.take(&ledger);
+        ledger.lose(Losses::line(20));
+        let second = told.take(&ledger);
+        told.give_back(first);
+        assert_eq!(told.take(&ledger), first);
+        told.give_back(second);
+        told.give_back(first);
+        assert_eq!(told.take(&ledger), first.plus(second));
+    }
+
+    #[test]
+    fn the_points_say_records_and_bytes() {
+        let losses = Losses {
+            points: 3,
+            lines: 4,
+            bytes: 0,
+        };
+        let [point] = &losses.to_points()[..] else {
+            panic!("one metric has a value");
+        };
+        assert_eq!(point.metric.name, "dropped_records");
+        assert_eq!(point.values, [7.0]);
+        assert_eq!(Losses::line(5).to_points()[1].metric.name, "dropped_bytes");
+        assert!(Losses::default().to_points().is_empty());
+    }
+}

@@ -1,0 +1,520 @@
+//! Figures on their way: from what happens to the reporter, and from there to the receivers.
+//!
+//! All tasks share it. It holds no rule: the reporter says when, [`Deliver`] delivers.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use futures_lite::future;
+
+use crate::extension::account::Predecessor;
+use crate::extension::deliver::Deliver;
+use crate::extension::io::{Executor, Notify};
+use crate::extension::reporter::Reporter;
+#[cfg(test)]
+use crate::extension::{
+    account::Accounting,
+    settings::{Exporters, InitType},
+};
+use crate::extension::{log, own_usage, telemetry};
+use crate::shared::os::clock;
+use crate::shared::time::Deadline;
+
+/// The reporter and the receivers.
+#[derive(Debug)]
+pub(super) struct Figures {
+    /// Borrowed for as long as one call takes, never across an await.
+    reporter: RefCell<Reporter>,
+    deliver: Deliver,
+    /// Deliveries that came, and those of them that are counted.
+    came: Cell<u64>,
+    counted: Cell<u64>,
+    /// Notified when a delivery is counted.
+    changed: Notify,
+}
+
+impl Figures {
+    pub(super) fn new(reporter: Reporter, deliver: Deliver) -> Self {
+        Self {
+            reporter: RefCell::new(reporter),
+            deliver,
+            came: Cell::default(),
+            counted: Cell::default(),
+            changed: Notify::default(),
+        }
+    }
+
+    /// Starts the tasks that wait for receivers.
+    pub(super) fn spawn(&self, executor: Executor) {
+        self.deliver.spawn(executor);
+    }
+
+    /// An INVOKE event came.
+    pub(super) fn invoke(
+        &self,
+        request_id: &str,
+        deadline: Option<Deadline>,
+        function_arn: Option<String>,
+    ) {
+        let now = clock::now();
+        self.reporter
+            .borrow_mut()
+            .handle_invoke(request_id, deadline, function_arn, now);
+        self.export();
+    }
+
+    /// A delivery of telemetry came. Other tasks have their turn between its parts.
+    pub(super) async fn delivery(&self, body: &[u8]) {
+        self.came.set(self.came.get() + 1);
+        match telemetry::records(body) {
+            Ok(mut records) => {
+                while self.take_part(&mut records) {
+                    future::yield_now().await;
+                }
+            }
+            Err(_not_a_batch) => self.lost_delivery(body.len() as u64),
+        }
+        self.export();
+        self.counted.set(self.counted.get() + 1);
+        self.changed.notify();
+    }
+
+    /// Takes some records; whether there are more.
+    fn take_part(&self, records: &mut telemetry::Records<'_>) -> bool {
+        let mut reporter = self.reporter.borrow_mut();
+        let now = clock::now();
+        for record in records.take(RECORDS_AT_ONCE) {
+            reporter.handle_record(record, now);
+        }
+        !records.is_empty()
+    }
+
+    /// A delivery was lost: refused, malformed, or cut off. Its bytes are 0 where they are unknown.
+    pub(super) fn lost_delivery(&self, bytes: u64) {
+        self.reporter.borrow_mut().handle_lost_delivery(bytes);
+    }
+
+    /// Exports what is known and due.
+    fn export(&self) {
+        self.take_restore();
+        self.export_cold_start();
+        if self.reporter.borrow().is_interval_due(clock::now()) {
+            self.export_interval();
+        }
+        self.deliver.wake();
+    }
+
+    /// Exports everything that is known. Nothing waits for a receiver.
+    pub(super) fn export_now(&self) {
+        self.take_restore();
+        self.export_cold_start();
+        self.export_interval();
+        self.deliver.wake();
+    }
+
+    /// Exports everything that is known, and gives the receivers this time to take it.
+    pub(super) async fn finish(&self, limit: Duration) {
+        let end = clock::monotonic() + limit;
+        // Before the last batch, so that it tells what was lost of the others.
+        self.deliver.finish_lines(limit / 4).await;
+        self.export_now();
+        let left = end.saturating_duration_since(clock::monotonic());
+        self.deliver.finish(left).await;
+        let lost = self.deliver.losses();
+        if !lost.is_empty() {
+            log::warn(&format!(
+                "{} points for the OTLP receiver and {} lines or datagrams were lost in the life \
+                 of this environment",
+                lost.points, lost.lines,
+            ));
+        }
+    }
+
+    /// SHUTDOWN came, and the last telemetry that was waited for.
+    pub(super) fn shutdown(&self, reason: &str) {
+        let now = clock::now();
+        self.reporter.borrow_mut().handle_shutdown(reason, now);
+    }
+
+    /// Waits until every invocation, and the start, has its report.
+    pub(super) async fn last_report(&self) {
+        self.changed
+            .until(|| !self.reporter.borrow().awaits_report())
+            .await;
+    }
+
+    /// Waits until the deliveries that have come by now are counted.
+    pub(super) async fn deliveries_counted(&self) {
+        let came = self.came.get();
+        self.changed.until(|| came <= self.counted.get()).await;
+    }
+
+    /// What the process after this one should know, if there is one.
+    pub(super) fn note_for_successor(&self, reason: &str) -> Option<Predecessor> {
+        self.reporter.borrow().note_for_successor(reason)
+    }
+
+    fn take_restore(&self) {
+        let mut reporter = self.reporter.borrow_mut();
+        if reporter.take_restore(clock::now(), own_usage::so_far) {
+            self.deliver.restored();
+        }
+    }
+
+    fn export_cold_start(&self) {
+        let mut reporter = self.reporter.borrow_mut();
+        if let Some(mut batch) = reporter.take_cold_start(clock::now()) {
+            self.deliver.batch(reporter.resource(), &mut batch);
+        }
+    }
+
+    fn export_interval(&self) {
+        let mut reporter = self.reporter.borrow_mut();
+        if let Some(mut batch) = reporter.take_interval(clock::now(), own_usage::so_far()) {
+            self.deliver.batch(reporter.resource(), &mut batch);
+        }
+    }
+}
+
+/// Records that are taken before other tasks have their turn: some 0.3 ms.
+const RECORDS_AT_ONCE: usize = 50;
+
+#[cfg(test)]
+impl Figures {
+    pub(super) fn for_tests(init_type: InitType, exporters: Exporters) -> Self {
+        let now = clock::now();
+        let mut accounting = Accounting::new(init_type, now);
+        accounting.resource.function_name = "f".to_owned();
+        let reporter = Reporter::new(accounting, Duration::from_secs(60), now);
+        Self::new(reporter, Deliver::new(exporters))
+    }
+
+    /// Takes what was counted: metrics and the first of their values.
+    pub(super) fn take(&self) -> Vec<(&'static str, f64)> {
+        let usage = own_usage::OwnUsage::default();
+        let batch = self
+            .reporter
+            .borrow_mut()
+            .take_interval(clock::now(), usage);
+        let points = batch.map(|batch| batch.points).unwrap_or_default();
+        let counted = points.iter();
+        counted
+            .map(|point| (point.metric.name, point.values[0]))
+            .collect()
+    }
+
+    pub(super) fn take_lost_deliveries(&self) -> f64 {
+        let counted = self.take();
+        let mut lost = counted
+            .iter()
+            .filter(|(name, _)| *name == "dropped_deliveries");
+        lost.next().map_or(0.0, |(_, count)| *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::rc::Rc;
+
+    use async_io::Async;
+    use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::extension::io;
+    use crate::extension::settings::Otlp;
+    use crate::shared::http::{Expect, Limits, Progress, Reader};
+
+    /// A receiver of OTLP that does what its test says.
+    struct Receiver(Async<TcpListener>);
+
+    impl Receiver {
+        fn new() -> (Self, Exporters) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let exporters = Exporters {
+                otlp: Some(Otlp {
+                    address,
+                    authority: address.to_string(),
+                    target: "/v1/metrics".to_owned(),
+                    headers: Vec::new(),
+                    timeout_ms: 60_000,
+                    attributes: Vec::new(),
+                }),
+                ..Exporters::default()
+            };
+            (Self(Async::new(listener).unwrap()), exporters)
+        }
+
+        /// The next request, and the connection that waits for its answer.
+        async fn request(&self) -> (Async<TcpStream>, Reader) {
+            let (stream, _) = self.0.accept().await.unwrap();
+            let mut request = Reader::new(Expect::Request, Limits::of_body(100_000));
+            loop {
+                let count = (&stream).read(request.space().unwrap()).await.unwrap();
+                assert_ne!(count, 0);
+                if request.filled(count).unwrap() == Progress::Complete {
+                    return (stream, request);
+                }
+            }
+        }
+
+        async fn answer(&self, answer: &str) -> Reader {
+            let (stream, request) = self.request().await;
+            (&stream).write_all(answer.as_bytes()).await.unwrap();
+            request
+        }
+
+        /// Whether nobody connects, as far as can be said after some turns of all tasks.
+        async fn is_left_alone(&self) -> bool {
+            io::within(Duration::from_millis(20), self.0.readable())
+                .await
+                .is_none()
+        }
+    }
+
+    /// Runs a test of figures with the tasks of their receivers.
+    fn run(exporters: Exporters, test: impl AsyncFnOnce(Rc<Figures>)) {
+        run_as(InitType::OnDemand, exporters, test);
+    }
+
+    fn run_as(init_type: InitType, exporters: Exporters, test: impl AsyncFnOnce(Rc<Figures>)) {
+        io::run_test(async |executor| {
+            let figures = Rc::new(Figures::for_tests(init_type, exporters));
+            figures.spawn(executor);
+            test(figures).await;
+        });
+    }
+
+    fn count_and_export(figures: &Figures) {
+        figures.lost_delivery(1);
+        figures.export_now();
+    }
+
+    fn names(request: &Reader, name: &str) -> bool {
+        memchr::memmem::find(request.body(), name.as_bytes()).is_some()
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_receiver_that_names_a_time_is_left_alone_until_then() {
+        let (receiver, exporters) = Receiver::new();
+        run(exporters, async |figures| {
+            count_and_export(&figures);
+            let later = "HTTP/1.1 503 \r\nRetry-After: 7200\r\nContent-Length: 0\r\n\r\n";
+            receiver.answer(later).await;
+            count_and_export(&figures);
+            assert!(receiver.is_left_alone().await);
+            // Also at the end.
+            figures.finish(SOON).await;
+            assert!(receiver.is_left_alone().await);
+            assert!(0 < figures.deliver.losses().points);
+        });
+    }
+
+    /// A status is an answer, however little of the rest follows it.
+    #[test]
+    fn a_batch_with_a_status_is_done_and_the_next_one_is_sent() {
+        for half in [
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Le",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+        ] {
+            let (receiver, exporters) = Receiver::new();
+            run(exporters, async |figures| {
+                count_and_export(&figures);
+                count_and_export(&figures);
+                let (stalled, _) = receiver.request().await;
+                (&stalled).write_all(half.as_bytes()).await.unwrap();
+                receiver.answer(OK).await;
+                future::zip(figures.finish(SOON), receiver.answer(OK)).await;
+                assert!(figures.deliver.losses().is_empty());
+            });
+        }
+    }
+
+    #[test]
+    fn what_hangs_on_its_way_at_the_end_is_sent_over_a_new_connection() {
+        let (receiver, exporters) = Receiver::new();
+        run(exporters, async |figures| {
+            count_and_export(&figures);
+            let (_hanging, _) = receiver.request().await;
+            figures.lost_delivery(1);
+            let receiving = async {
+                for _ in 0..2 {
+                    let request = receiver.answer(OK).await;
+                    assert!(names(&request, "dropped_deliveries"));
+                }
+            };
+            let ending = figures.finish(Duration::from_secs(2));
+            future::zip(ending, receiving).await;
+            assert!(figures.deliver.losses().is_empty());
+        });
+    }
+
+    #[test]
+    fn what_is_exported_while_the_end_sends_is_sent_by_it() {
+        let (receiver, exporters) = Receiver::new();
+        run(exporters, async |figures| {
+            figures.lost_delivery(1);
+            let receiving = async {
+                let (stream, _) = receiver.request().await;
+                // A delivery is answered while the first batch is on its way.
+                count_and_export(&figures);
+                assert!(receiver.is_left_alone().await, "one at a time");
+                (&stream).write_all(OK.as_bytes()).await.unwrap();
+                receiver.answer(OK).await;
+            };
+            future::zip(figures.finish(SOON), receiving).await;
+            assert!(figures.deliver.losses().is_empty());
+        });
+    }
+
+    #[test]
+    fn the_end_does_not_wait_longer_than_it_may() {
+        let (receiver, exporters) = Receiver::new();
+        run(exporters, async |figures| {
+            figures.lost_delivery(1);
+            // Nobody answers.
+            figures.finish(Duration::from_millis(20)).await;
+            assert!(0 < figures.deliver.losses().points);
+            figures.finish(Duration::ZERO).await;
+            drop(receiver);
+        });
+    }
+
+    #[test]
+    fn a_restore_forgets_what_waits_to_be_sent_and_what_was_lost() {
+        let (receiver, exporters) = Receiver::new();
+        run_as(InitType::SnapStart, exporters, async |figures| {
+            count_and_export(&figures);
+            let (mut hanging, _) = receiver.request().await;
+            count_and_export(&figures);
+            let restored =
+                br#"[{"time":"2026-08-20T10:00:00Z","type":"platform.restoreStart","record":{}}]"#;
+            figures.delivery(restored).await;
+            // The connection is closed, not kept.
+            while hanging
+                .read(&mut [0; 64])
+                .await
+                .is_ok_and(|count| count != 0)
+            {}
+            assert!(figures.deliver.losses().is_empty());
+            count_and_export(&figures);
+            receiver.answer(OK).await;
+        });
+    }
+
+    /// Every future that waits is woken: the report comes while `last_report` is asleep.
+    #[test]
+    fn the_last_report_ends_the_wait_for_it() {
+        run(Exporters::default(), async |figures| {
+            figures.invoke("a", None, None);
+            let report = |id| {
+                format!(
+                    r#"[{{"type":"platform.report","record":{{"requestId":"{id}","metrics":{{"durationMs":1}}}}}}]"#
+                )
+            };
+            let start = r#"[{"type":"platform.initReport","record":{"metrics":{"durationMs":1}}}]"#;
+            let mut waiting = std::pin::pin!(figures.last_report());
+            for early in [report("other").as_bytes(), start.as_bytes()] {
+                assert!(future::poll_once(waiting.as_mut()).await.is_none());
+                figures.delivery(early).await;
+            }
+            let reporting = async {
+                future::yield_now().await;
+                figures.delivery(report("a").as_bytes()).await;
+            };
+            future::zip(waiting, reporting).await;
+        });
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_counted_in_the_next_one_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("later").join("out");
+        let exporters = Exporters {
+            ndjson: Some(file.to_str().unwrap().to_owned()),
+            ..Exporters::default()
+        };
+        run(exporters, async |figures| {
+            for _ in 0..3 {
+                count_and_export(&figures);
+            }
+            let lost = figures.deliver.losses();
+            assert_eq!(lost.lines, 3);
+            std::fs::create_dir(file.parent().unwrap()).unwrap();
+            count_and_export(&figures);
+            count_and_export(&figures);
+            let written = std::fs::read_to_string(&file).unwrap();
+            let lines: Vec<&str> = written.lines().collect();
+            assert_eq!(lines.len(), 2);
+            let told = [
+                ("dropped_records", "1", 3),
+                ("dropped_bytes", "B", lost.bytes),
+            ];
+            for (name, unit, value) in told {
+                let point = format!(
+                    r#""name":"{name}","kind":"counter","unit":"{unit}","attributes":{{"dropped_by":"exporter"}},"values":[{value}]"#
+                );
+                assert!(lines[0].contains(&point), "{point} in {written}");
+                assert!(!lines[1].contains("exporter"), "{written}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_named_pipe_that_nobody_reads_holds_up_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let exporters = Exporters {
+            ndjson: Some(pipe.to_str().unwrap().to_owned()),
+            ..Exporters::default()
+        };
+        run(exporters, async |figures| {
+            // Without a reader, and with one that does not read.
+            count_and_export(&figures);
+            assert_eq!(figures.deliver.losses().lines, 1);
+            let mut options = OpenOptions::new();
+            let reader = options
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(&pipe);
+            for _ in 0..2_000 {
+                count_and_export(&figures);
+            }
+            assert!(1 < figures.deliver.losses().lines);
+            figures.finish(SOON).await;
+            drop(reader);
+        });
+    }
+
+    #[test]
+    fn a_body_that_is_no_batch_is_a_delivery_that_was_lost() {
+        run(Exporters::default(), async |figures| {
+            figures.delivery(b"nonsense").await;
+            let expected = [("dropped_deliveries", 1.0), ("dropped_bytes", 8.0)];
+            assert_eq!(figures.take(), expected);
+        });
+    }
+
+    #[test]
+    fn a_large_batch_lets_others_have_their_turn() {
+        run(Exporters::default(), async |figures| {
+            let records = vec![r#"{"type":"platform.new"}"#; 10 * RECORDS_AT_ONCE];
+            let batch = format!("[{}]", records.join(","));
+            let mut delivery = std::pin::pin!(figures.delivery(batch.as_bytes()));
+            let mut turns = 0;
+            while future::poll_once(delivery.as_mut()).await.is_none() {
+                turns += 1;
+            }
+            assert_eq!(turns, 10);
+            assert_eq!(figures.take(), [("unknown_records", 500.0)]);
+        });
+    }
+}

@@ -1,0 +1,79 @@
+//! Whoever started this process: it may be gone for good, and then nobody will ever send SHUTDOWN.
+//!
+//! An exit before SHUTDOWN takes the function down, so on Lambda the extension waits for an API that
+//! does not answer for as long as it takes. Under a local tool that was killed it would wait for
+//! ever, and be left behind. Only both of these together say that there is nobody to take down:
+//! - the process that started this one has ended: this one has another parent. On Lambda the parent
+//!   is the platform's own process, with which the whole environment ends. By itself it is no
+//!   proof: a tool may start the extension through a shell that ends at once.
+//! - nobody has listened at the API's address for [`GONE_AFTER`], neither for a connection that was
+//!   kept nor for a new one. By itself it is no proof either: the platform may be busy or frozen.
+//!
+//! A parent-death signal would be simpler, and wrong: it comes when the *thread* that started this
+//! process ends, <https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html>.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+/// The process that started this one, and how long its API has refused connections.
+#[derive(Debug)]
+pub(super) struct Manager {
+    parent: Option<Pid>,
+    refused_since: Option<Instant>,
+}
+
+impl Manager {
+    /// `parent` is the parent of this process by now.
+    pub(super) const fn new(parent: Option<Pid>) -> Self {
+        Self {
+            parent,
+            refused_since: None,
+        }
+    }
+
+    /// A call succeeded, or failed in another way than by a refused connection.
+    pub(super) const fn handle_contact(&mut self) {
+        self.refused_since = None;
+    }
+
+    /// A connection was refused at `now`, when this process had the parent `parent`. Whether
+    /// there is nobody to wait for any more.
+    pub(super) fn handle_refusal(&mut self, parent: Option<Pid>, now: Instant) -> bool {
+        let since = *self.refused_since.get_or_insert(now);
+        parent != self.parent && GONE_AFTER <= now.saturating_duration_since(since)
+    }
+}
+
+/// Longer than a local tool takes to start its API again.
+const GONE_AFTER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::os::clock;
+
+    #[test]
+    fn it_is_gone_when_its_process_ended_and_nobody_listens() {
+        let pid = |number| Pid::from_raw(number);
+        let start = clock::monotonic();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut manager = Manager::new(pid(100));
+        assert!(!manager.handle_refusal(pid(100), at(0)));
+        assert!(!manager.handle_refusal(pid(100), at(3_600)), "it lives");
+        assert!(manager.handle_refusal(pid(1), at(3_600)));
+
+        let mut manager = Manager::new(pid(100));
+        assert!(!manager.handle_refusal(pid(1), at(0)), "it may come back");
+        assert!(!manager.handle_refusal(pid(1), at(4)));
+        manager.handle_contact();
+        assert!(!manager.handle_refusal(pid(1), at(6)));
+        assert!(!manager.handle_refusal(pid(1), at(10)));
+        assert!(manager.handle_refusal(pid(1), at(11)));
+
+        // Started by the first process, which nobody outlives: it cannot be told.
+        let mut manager = Manager::new(pid(1));
+        assert!(!manager.handle_refusal(pid(1), at(0)));
+        assert!(!manager.handle_refusal(pid(1), at(1_000)));
+    }
+}
