@@ -64,8 +64,8 @@ impl Env {
             exec_to_next: init.since_exec,
             init: init.duration,
             cpu: proc::cpu(pid),
-            peak_memory_kb: proc::status_kb(pid, "VmHWM").unwrap_or_default(),
-            memory_kb: proc::status_kb(pid, "VmRSS").unwrap_or_default(),
+            peak_memory_kb: proc::peak_memory_kb(pid).unwrap_or_default(),
+            memory_kb: proc::memory_kb(pid).unwrap_or_default(),
         };
         if self.takes_snapshots() {
             self.snapshot().await;

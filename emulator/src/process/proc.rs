@@ -4,46 +4,45 @@ use std::fs;
 use std::time::Duration;
 
 use nix::unistd::{Pid, getsid};
+use procfs::ProcResult;
+use procfs::process::{Process, Stat, Status};
 
-/// One process as `/proc/PID/stat` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stat {
-    pub(crate) pid: i32,
-    pub(crate) state: char,
-    pub(crate) session: i32,
+/// The resident memory of a process, in KiB.
+pub(crate) fn memory_kb(pid: u32) -> Option<u64> {
+    status(pid)?.vmrss
 }
 
-/// A size in KiB from `/proc/PID/status`, for example `VmHWM`.
-pub(crate) fn status_kb(pid: u32, field: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    line.split_whitespace().next()?.parse().ok()
+/// The largest resident memory that a process had so far, in KiB.
+pub(crate) fn peak_memory_kb(pid: u32) -> Option<u64> {
+    status(pid)?.vmhwm
 }
 
-/// Whether this process ignores a signal (`SigIgn` in `/proc/self/status`).
+fn status(pid: u32) -> Option<Status> {
+    Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()
+}
+
+/// Whether this process ignores a signal.
 pub(crate) fn ignores(signal: i32) -> bool {
-    let ignored = || {
-        let status = fs::read_to_string("/proc/self/status").ok()?;
-        let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"))?;
-        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
-        let bit = u32::try_from(signal).ok()?.checked_sub(1)?;
-        Some(mask.checked_shr(bit)? & 1 == 1)
-    };
-    ignored().unwrap_or_default()
+    let status = Process::myself().and_then(|process| process.status());
+    let bit = signal
+        .checked_sub(1)
+        .and_then(|bit| u32::try_from(bit).ok());
+    let shifted = bit.and_then(|bit| status.ok()?.sigign.checked_shr(bit));
+    shifted.is_some_and(|shifted| shifted & 1 == 1)
 }
 
-/// Processor time of every living thread, from `/proc/PID/task/*/schedstat`.
+/// Processor time of every living thread.
 pub(crate) fn cpu(pid: u32) -> Duration {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Duration::ZERO;
+    let nanoseconds = || -> ProcResult<u64> {
+        let pid = i32::try_from(pid).unwrap_or_default();
+        let tasks = Process::new(pid)?.tasks()?.flatten();
+        // A thread that ended meanwhile is left out.
+        Ok(tasks
+            .filter_map(|task| task.schedstat().ok())
+            .map(|schedstat| schedstat.sum_exec_runtime)
+            .sum())
     };
-    let nanoseconds = tasks.flatten().filter_map(|task| {
-        let line = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
+    Duration::from_nanos(nanoseconds().unwrap_or_default())
 }
 
 /// Every process of a session.
@@ -70,21 +69,7 @@ fn session_of(pid: i32) -> Option<i32> {
 
 /// One process, if it exists.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// `pid (comm) state ppid pgrp session ...`, where `comm` may contain blanks and parentheses.
-fn parse_stat(line: &str) -> Option<Stat> {
-    let (pid, _) = line.split_once(' ')?;
-    let (_, rest) = line.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let session = fields.nth(2)?.parse().ok()?;
-    Some(Stat {
-        pid: pid.parse().ok()?,
-        state,
-        session,
-    })
+    Process::new(pid).ok()?.stat().ok()
 }
 
 #[cfg(test)]
@@ -92,28 +77,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_name_with_parentheses_does_not_move_the_fields() {
-        let stat = parse_stat("17 (a) S (b) T 1 22 33 0 -1 4194304").unwrap();
-        assert_eq!(
-            stat,
-            Stat {
-                pid: 17,
-                state: 'T',
-                session: 33
-            }
-        );
-        assert_eq!(parse_stat(""), None);
-        assert_eq!(parse_stat("17 (a) T 1"), None);
+    fn this_process_has_a_size_and_has_used_the_processor() {
+        let pid = std::process::id();
+        assert!(peak_memory_kb(pid).unwrap() >= memory_kb(pid).unwrap() / 2);
+        assert!(cpu(pid) > Duration::ZERO);
+        // The largest number that a process may have is far smaller.
+        assert_eq!(memory_kb(i32::MAX.unsigned_abs()), None);
+        assert_eq!(cpu(i32::MAX.unsigned_abs()), Duration::ZERO);
     }
 
     #[test]
-    fn this_process_has_a_size_and_has_used_the_processor() {
-        let pid = std::process::id();
-        assert!(status_kb(pid, "VmHWM").unwrap() >= status_kb(pid, "VmRSS").unwrap() / 2);
-        assert_eq!(status_kb(pid, "VmNothing"), None);
-        assert!(cpu(pid) > Duration::ZERO);
-        // Rust's start ignores it; nothing here ignores the other.
-        assert!(ignores(13));
-        assert!(!ignores(15));
+    fn this_process_ignores_what_rust_does() {
+        assert!(ignores(signal_hook::consts::SIGPIPE));
+        assert!(!ignores(signal_hook::consts::SIGTERM));
+        for none in [0, -1, i32::MIN, 65, 1_000] {
+            assert!(!ignores(none), "{none}");
+        }
     }
 }

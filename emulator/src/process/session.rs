@@ -6,11 +6,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use procfs::process::Stat;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::proc::{Stat, session_members, stat, status_kb};
+use super::proc::{self, session_members, stat};
 use super::watchdog;
 
 /// Stops every process of the session; true when all of them were seen stopped.
@@ -54,7 +55,7 @@ pub(crate) fn peak_memory_kb(session: i32) -> u64 {
     let members = session_members(session).into_iter();
     let living = members.filter(|member| !is_dead(member));
     let pids = living.filter_map(|member| u32::try_from(member.pid).ok());
-    pids.filter_map(|pid| status_kb(pid, "VmHWM")).sum()
+    pids.filter_map(proc::peak_memory_kb).sum()
 }
 
 /// The session of one process, which ends with this process. If it is dropped before its end was

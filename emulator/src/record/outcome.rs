@@ -183,13 +183,13 @@ impl ExtensionInfo {
     /// Resident memory of its process now, in KiB.
     #[must_use]
     pub fn memory_kb(&self) -> Option<u64> {
-        proc::status_kb(self.pid?, "VmRSS")
+        proc::memory_kb(self.pid?)
     }
 
     /// Peak resident memory of its process, in KiB.
     #[must_use]
     pub fn peak_memory_kb(&self) -> Option<u64> {
-        proc::status_kb(self.pid?, "VmHWM")
+        proc::peak_memory_kb(self.pid?)
     }
 }
 
@@ -216,13 +216,13 @@ impl Environment {
     /// Resident memory of its process now, in KiB.
     #[must_use]
     pub fn memory_kb(&self) -> Option<u64> {
-        proc::status_kb(self.pid?, "VmRSS")
+        proc::memory_kb(self.pid?)
     }
 
     /// Peak resident memory of its process, in KiB.
     #[must_use]
     pub fn peak_memory_kb(&self) -> Option<u64> {
-        proc::status_kb(self.pid?, "VmHWM")
+        proc::peak_memory_kb(self.pid?)
     }
 }
 
