@@ -58,7 +58,7 @@ mod extension;
 mod runtime;
 mod shared;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use crate::shared::os;
 
@@ -85,22 +85,21 @@ enum Role {
 ///
 /// It ends the process. Text that `print!` holds back, because its line has no end, is lost then.
 pub fn main(init: impl Init) -> ! {
-    let arguments: Vec<OsString> = std::env::args_os().take(2).collect();
-    let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-    in_role(&arguments);
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    in_role(&name, arguments.next().as_deref());
     run(init)
 }
 
 /// Runs the roles that need no handler, and so need not be compiled as part of users' crates.
 /// Returns in the role of the runtime.
-fn in_role(arguments: &[&OsStr]) {
-    let name = arguments.first().copied().unwrap_or_default();
+fn in_role(name: &OsStr, argument: Option<&OsStr>) {
     let has_api = os::variable(shared::env::API).is_some();
     // A wrapper may have started this program under another name.
     if runtime::is_wrapped(&os::variable) {
         return;
     }
-    match role(name, arguments.get(1).copied(), has_api) {
+    match role(name, argument, has_api) {
         Role::Runtime => {}
         #[cfg(feature = "extension")]
         Role::Extension => os::exit(extension::run(name, os::variable)),

@@ -201,8 +201,8 @@ pub mod private {
     pub unsafe fn main_of_c(arguments: *const *const std::ffi::c_char, init: impl Init) -> ! {
         start::prepare();
         // SAFETY: the caller promises that the array is the C library's.
-        let arguments = unsafe { start::arguments(arguments) };
-        crate::in_role(&arguments);
+        let [name, argument] = unsafe { start::first_arguments(arguments) };
+        crate::in_role(name.unwrap_or_default(), argument);
         crate::run(init)
     }
 

@@ -33,21 +33,25 @@ pub(crate) fn prepare() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// The arguments that the C library hands to `main`.
+/// The name of the process and its first argument, from what the C library hands to `main`.
 ///
 /// # Safety
 ///
 /// `arguments` is an array of strings that end with NUL, which ends with null. All live as long as
 /// the process.
 #[expect(unsafe_code, reason = "the caller's promise cannot be checked")]
-pub(crate) unsafe fn arguments(arguments: *const *const c_char) -> Vec<&'static OsStr> {
-    let mut found = Vec::new();
-    let mut next = arguments;
-    // SAFETY: the caller promises what the array holds, and the walk stops at null.
-    unsafe {
-        while !(*next).is_null() {
-            found.push(OsStr::from_bytes(CStr::from_ptr(*next).to_bytes()));
-            next = next.add(1);
+pub(crate) unsafe fn first_arguments(
+    arguments: *const *const c_char,
+) -> [Option<&'static OsStr>; 2] {
+    let mut found = [None; 2];
+    for (at, argument) in found.iter_mut().enumerate() {
+        // SAFETY: the caller promises what the array holds, and nothing is read behind its null.
+        unsafe {
+            let text = *arguments.add(at);
+            if text.is_null() {
+                break;
+            }
+            *argument = Some(OsStr::from_bytes(CStr::from_ptr(text).to_bytes()));
         }
     }
     found
