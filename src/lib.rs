@@ -49,6 +49,8 @@
 //! - While a handler runs, `_X_AMZN_TRACE_ID` holds the trace header. It changes between
 //!   invocations, so a thread that outlives one must not use the environment.
 
+extern crate alloc;
+
 // Linked for the functions it exports by name.
 #[cfg(feature = "link")]
 use link as _;

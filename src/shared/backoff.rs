@@ -1,6 +1,6 @@
 //! How long to wait before something that failed is tried again.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// A schedule of pauses, each twice as long as the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,10 @@
 //! `cargo lambda` sets a URL with a path prefix, `http://127.0.0.1:9000/.rt/NAME`; other tools leave
 //! out the scheme or the port, or set the name of a container.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::digits::decimal;
 

@@ -1,8 +1,10 @@
 //! What `serde_json` does not give: strings in plain ASCII for header values, values without a type by
 //! one visitor, and the path to the place where a document stopped fitting its type.
 
-use std::borrow::Cow;
-use std::fmt;
+use alloc::borrow::{Cow, ToOwned as _};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;

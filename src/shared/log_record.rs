@@ -3,6 +3,8 @@
 //! Fields of the JSON form:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>.
 
+use alloc::vec::Vec;
+
 use super::json;
 use super::text::{push, same};
 use super::time::EpochMs;

@@ -1,8 +1,9 @@
-//! The core that both roles use: HTTP/1.1 as a state machine, the environment,
-//! deadlines, limits, and the text of log lines.
+//! The core that both roles use: HTTP/1.1 as a state machine, the environment variables, times,
+//! back-off, limits, and the text of log lines.
 //!
-//! `os` asks the system; nothing else here touches a clock, a file, a socket or
-//! the process environment: bytes, time and variables come in as arguments.
+//! `os` asks the system; nothing else here touches a clock, a file, a socket or the process
+//! environment: bytes, time and variables come in as arguments. `tests/no_std` proves it: it compiles
+//! the rest without the standard library.
 //! `runtime` and `extension` import from here and never from each other.
 
 #![allow(dead_code, reason = "callers move to the new parts one by one")]

@@ -1,6 +1,10 @@
 //! Text and numbers into a buffer, by functions that are there once: the standard library's are
 //! compiled into each place that uses them.
 
+#[cfg(feature = "extension")]
+use alloc::string::String;
+use alloc::vec::Vec;
+
 /// Appends `text`.
 #[inline(never)]
 pub(crate) fn push(out: &mut Vec<u8>, text: &str) {

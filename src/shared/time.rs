@@ -1,6 +1,6 @@
 //! Points in time as the platform states them, and the calendar.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use super::digits::decimal;
 

@@ -1,6 +1,6 @@
 //! What a peer can get wrong. Every variant but [`HttpError::NoMemory`] is the peer's fault.
 
-use std::fmt;
+use core::fmt;
 
 /// Why bytes from the peer are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

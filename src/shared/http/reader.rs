@@ -1,5 +1,7 @@
 //! Bytes in, one message at a time out. The body is never copied out of the receive buffer.
 
+use alloc::vec::Vec;
+
 use memchr::memchr3;
 
 use super::body::{CloseReason, Framing, FramingFields};

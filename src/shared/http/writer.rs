@@ -1,5 +1,7 @@
 //! Messages out: a head into a buffer that is used again, and head and body as slices to write.
 
+use alloc::vec::Vec;
+
 use memchr::memchr3;
 
 use crate::shared::text::{push, push_decimal};

@@ -1,0 +1,34 @@
+//! Proves that `src/shared` is pure: without the standard library there is no clock, file, socket or
+//! environment to ask. Left out are `os`, which asks them, and `env`, whose values are the standard
+//! library's strings of the system.
+
+#![no_std]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the callers are in the crate `bantam`"
+)]
+
+extern crate alloc;
+
+// With the unit tests in it, which need the standard library, there would be nothing to prove.
+#[cfg(not(test))]
+#[path = "../../../src/shared"]
+mod shared {
+    pub(crate) mod backoff;
+    pub(crate) mod digits;
+    pub(crate) mod endpoint;
+    pub(crate) mod http;
+    pub(crate) mod json;
+    pub(crate) mod limits;
+    pub(crate) mod log_record;
+    pub(crate) mod text;
+    pub(crate) mod time;
+}
+
+/// One of the functions, to be called by a test.
+#[cfg(not(test))]
+#[must_use]
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    shared::digits::decimal(text)
+}
