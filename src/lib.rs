@@ -45,7 +45,8 @@
 //! - The feature `extension` (on) adds the second role of the binary; a function that is deployed as
 //!   `bootstrap` alone saves some 130 KB of a plain build without it.
 //! - Log lines go to standard error as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` ask;
-//!   with the feature `log`, those of the facade of that name as well.
+//!   with the feature `log`, those of the facade of that name as well. Lines that are logged before
+//!   [`main`](crate::main()) is called are lost, so log in the init step. `RUST_LOG` is not read.
 //! - While a handler runs, `_X_AMZN_TRACE_ID` holds the trace header. It changes between
 //!   invocations, so a thread that outlives one must not use the environment.
 

@@ -1,5 +1,6 @@
 //! Log lines of the runtime and, with the feature `log`, of users' code: one line, one write.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -56,38 +57,42 @@ fn write_record(record: Record<'_>) {
 /// The lock of the standard library is not taken: whoever holds it may be what panicked, or wait
 /// for it.
 pub(crate) fn write_line(line: &[u8]) {
-    let dropped = DROPPED.swap(0, Ordering::Relaxed);
+    write_line_to(stderr(), line, WRITE_TIMEOUT, &DROPPED);
+}
+
+fn write_line_to(to: BorrowedFd<'_>, line: &[u8], timeout: Duration, lost: &AtomicU64) {
+    let dropped = lost.swap(0, Ordering::Relaxed);
     if dropped != 0 {
         let message = format!("log lines dropped, because standard error was full: {dropped}");
         // The last of them may have been cut off.
         let mut out = vec![b'\n'];
         Record::new(os::now(), Level::Warn, &message).write(format(), &mut out);
-        if write(&out, Duration::ZERO).is_err() {
-            DROPPED.fetch_add(dropped + 1, Ordering::Relaxed);
+        if write(to, &out, Duration::ZERO).is_err() {
+            lost.fetch_add(dropped + 1, Ordering::Relaxed);
             return;
         }
     }
-    if write(line, WRITE_TIMEOUT).is_err() {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
+    if write(to, line, timeout).is_err() {
+        lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Writes all of `text`. A reader that takes nothing is waited for no longer than `timeout`.
-fn write(mut text: &[u8], timeout: Duration) -> Result<(), Errno> {
+fn write(to: BorrowedFd<'_>, mut text: &[u8], timeout: Duration) -> Result<(), Errno> {
     while !text.is_empty() {
-        match rustix::io::write(stderr(), text) {
+        match rustix::io::write(to, text) {
             Ok(count) => text = text.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait(timeout)?,
+            Err(Errno::AGAIN) => wait(to, timeout)?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Waits until standard error takes bytes.
-fn wait(timeout: Duration) -> Result<(), Errno> {
-    let mut full = [PollFd::from_borrowed_fd(stderr(), PollFlags::OUT)];
+/// Waits until bytes are taken.
+fn wait(to: BorrowedFd<'_>, timeout: Duration) -> Result<(), Errno> {
+    let mut full = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
     match os::poll(&mut full, Some(timeout)) {
         Ok(0) => Err(Errno::AGAIN),
         Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -202,5 +207,63 @@ mod facade {
             write_field(self.format, name.as_str(), &text, is_plain, &mut self.text);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_a_full_pipe_does_not_take_are_counted_and_told() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let lost = AtomicU64::new(0);
+        let line = |text: &str| {
+            write_line_to(writer.as_fd(), text.as_bytes(), Duration::ZERO, &lost);
+        };
+        // Longer than what a pipe takes whole or not at all.
+        let long = format!("{}\n", "x".repeat(9_999));
+        let mut written = 0;
+        while lost.load(Ordering::Relaxed) == 0 {
+            written += 1;
+            line(&long);
+        }
+        line("gone\n");
+        line("gone, too\n");
+        assert_eq!(lost.load(Ordering::Relaxed), 3);
+        // The last of the long lines was cut off.
+        let mut bytes = vec![0; written * long.len()];
+        let count = reader.read(&mut bytes).unwrap();
+        assert!(count < bytes.len());
+
+        line("taken\n");
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        drop(writer);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        let end = "\tWARN\tlog lines dropped, because standard error was full: 3\ntaken\n";
+        assert!(rest.ends_with(end), "{rest}");
+        assert!(!rest.contains("gone"));
+    }
+
+    #[test]
+    fn a_full_pipe_is_waited_for() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let text = vec![b'x'; 1_000_000];
+        std::thread::scope(|scope| {
+            let read = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).unwrap();
+                bytes.len()
+            });
+            write(writer.as_fd(), &text, Duration::from_secs(10)).unwrap();
+            drop(writer);
+            assert_eq!(read.join().unwrap(), text.len());
+        });
     }
 }

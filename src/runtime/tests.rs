@@ -40,6 +40,10 @@ enum Fault {
     Status(u16),
     /// The API answers with something that is not HTTP.
     Garbage,
+    /// The API answers with an event that says not which invocation it is.
+    NoIdentity,
+    /// The API announces an event over the limit, and sends none of it.
+    TooLarge,
 }
 
 /// The Runtime API, its connection and the clock.
@@ -151,6 +155,8 @@ impl Driver for Shared {
         let mut response = match fault {
             Some(Fault::Status(code)) => status(code),
             Some(Fault::Garbage) => "nonsense\r\n\r\n".to_owned(),
+            Some(Fault::NoIdentity) => status(200),
+            Some(Fault::TooLarge) => event("id-1").replace("Length: ", "Length: 1000000"),
             _ if is_whole => world.serve(&String::from_utf8(request).unwrap()),
             _ => String::new(),
         };
@@ -360,6 +366,37 @@ fn an_answer_that_comes_too_late_does_not_stop_the_loop() {
             assert_eq!(world.answers.iter().filter(accepted).count(), 1, "{code}");
         }
     }
+}
+
+#[test]
+fn an_event_that_cannot_be_answered_is_asked_for_again() {
+    for times in 1..=8 {
+        let (stop, world) = with_faults(0..times, Fault::NoIdentity);
+        served(&world, "no identity");
+        assert_eq!(stop.code, 0);
+        assert_eq!(world.connections, times + 1, "each on a new connection");
+    }
+    let (stop, world) = with_faults(0..usize::MAX, Fault::NoIdentity);
+    assert_eq!((stop.code, world.exchanges), (1, 9));
+    assert!(
+        stop.reason
+            .contains("without Lambda-Runtime-Aws-Request-Id")
+    );
+}
+
+#[test]
+fn an_event_over_the_limit_is_answered_and_not_read() {
+    let (stop, world) = with_fault(0, Fault::TooLarge);
+    assert_eq!(stop.code, 0);
+    let (path, body) = &world.answers[0];
+    assert_eq!(path, "id-1/error");
+    assert!(
+        body.contains("\"errorType\":\"Runtime.EventTooLarge\""),
+        "{body}"
+    );
+    assert!(body.contains("limit 6291556"), "{body}");
+    assert_eq!(world.answers.len(), 3);
+    assert_eq!(world.connections, 2, "the one with the event is closed");
 }
 
 #[test]
