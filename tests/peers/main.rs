@@ -156,7 +156,10 @@ fn rie_gets_the_error_of_an_executable_before_its_timeout() {
         let error = peer.invoke(b"{}").json();
         assert_eq!(error["errorType"], "Function.Timeout");
         let message = error["errorMessage"].as_str().unwrap();
-        assert!(message.ends_with("it had written: started"), "{message}");
+        assert!(
+            message.ends_with("before the deadline: started"),
+            "{message}"
+        );
     }
     assert_eq!(peer.inits(), 1);
 }

@@ -24,7 +24,7 @@ pub(super) enum Fault {
     NotExecutable,
     /// It is the program of this process.
     Runtime,
-    /// An ELF program for another architecture, which has this number.
+    /// An ELF program for another architecture than this system's, which has this number.
     Architecture(u16),
     /// A dynamically linked program whose loader is missing.
     Loader(String),
@@ -78,10 +78,10 @@ fn check_nested(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Faul
         return Err(Fault::Runtime);
     }
     let mut buffer = [0; HEAD_BYTES];
-    let head = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| read(file, &mut buffer));
-    let Ok(length) = head else { return Ok(()) };
-    match parse(buffer.get(..length).unwrap_or_default()) {
+    let Ok(head) = head(path, &mut buffer) else {
+        return Ok(());
+    };
+    match parse(head) {
         Head::Elf { machine, .. } if !runs_here(machine) => Err(Fault::Architecture(machine)),
         Head::Elf {
             loader: Some(loader),
@@ -106,6 +106,13 @@ fn check_nested(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Faul
         }
         Head::Unknown => Err(Fault::Format),
     }
+}
+
+/// Reads the first bytes of a file.
+fn head<'a>(path: &CStr, buffer: &'a mut [u8; HEAD_BYTES]) -> Result<&'a [u8], Errno> {
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let length = read(file, &mut *buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 fn in_first_line(interpreter: &[u8], fault: Fault) -> Fault {
@@ -217,13 +224,20 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
     usize::try_from(value).ok()
 }
 
-/// True if programs for this architecture can run, as far as that is known. Processors and kernels
-/// differ in whether they run programs of 32 bits.
-const fn runs_here(machine: u16) -> bool {
-    match machine {
-        EM_X86_64 => !cfg!(target_arch = "aarch64"),
-        EM_AARCH64 => !cfg!(target_arch = "x86_64"),
-        _ => true,
+/// True if programs for this architecture may run: those of this program, those of the system, and
+/// any that is not one of Lambda's. The two differ where an emulator of processors runs this program.
+fn runs_here(machine: u16) -> bool {
+    machine == OWN_MACHINE
+        || !matches!(machine, EM_X86_64 | EM_AARCH64)
+        || machine_of(c"/bin/sh") == Some(machine)
+}
+
+/// The architecture of a program, if it is an ELF program of 64 bits.
+fn machine_of(path: &CStr) -> Option<u16> {
+    let mut buffer = [0; HEAD_BYTES];
+    match parse(head(path, &mut buffer).ok()?) {
+        Head::Elf { machine, .. } => Some(machine),
+        Head::OtherElf | Head::Script { .. } | Head::Unknown => None,
     }
 }
 
@@ -255,13 +269,9 @@ impl fmt::Display for Fault {
             Self::Runtime => f.write_str("this runtime itself"),
             Self::Architecture(machine) => write!(
                 f,
-                "Exec format error: it is a program for {}, and this architecture is {}",
+                "Exec format error: it is a program for {}, and the architecture here is {}",
                 architecture(*machine),
-                architecture(if cfg!(target_arch = "aarch64") {
-                    EM_AARCH64
-                } else {
-                    EM_X86_64
-                }),
+                architecture(OWN_MACHINE)
             ),
             Self::Loader(path) => write!(
                 f,
@@ -291,6 +301,12 @@ impl Error for Fault {}
 
 const EM_X86_64: u16 = 62;
 const EM_AARCH64: u16 = 183;
+
+const OWN_MACHINE: u16 = if cfg!(target_arch = "aarch64") {
+    EM_AARCH64
+} else {
+    EM_X86_64
+};
 
 /// The type of a program header that holds the path of the dynamic loader.
 const PT_INTERP: usize = 3;
@@ -451,16 +467,15 @@ mod tests {
 
     #[test]
     fn programs_are_checked_for_their_architecture_and_loader() {
-        let (own, other) = if cfg!(target_arch = "aarch64") {
-            (EM_AARCH64, EM_X86_64)
-        } else {
-            (EM_X86_64, EM_AARCH64)
-        };
+        let own = OWN_MACHINE;
+        // Programs for the architecture of the system may run as well.
+        assert_eq!(machine_of(c"/bin/sh"), Some(own));
+        let other = EM_X86_64 ^ EM_AARCH64 ^ own;
         let found = checked(&elf(other, "/no/such/loader"), 0o755);
         let expected = [
             "Exec format error: it is a program for ",
             architecture(other),
-            ", and this architecture is ",
+            ", and the architecture here is ",
             architecture(own),
         ];
         assert_eq!(found, expected.concat());
