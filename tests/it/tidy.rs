@@ -71,9 +71,9 @@ const UNSAFE: [&str; 11] = [
     "src/runtime/macros.rs",
     "src/runtime/process_one.rs",
     "src/runtime/trace.rs",
-    "src/shared/os/exec.rs",
     "src/shared/os/mod.rs",
     "src/shared/os/reexec.rs",
+    "src/shared/os/start.rs",
 ];
 
 /// The first block of code that begins with this line, in a Markdown text.
