@@ -5,15 +5,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use emulator::What;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::extension::deliveries::listening;
 use crate::extension::kinds::{points, values};
 use crate::extension::lifecycle::end;
-use crate::extension::telemetry::Platform;
-use crate::support::{Env, shipped, start};
+use crate::extension::telemetry::{Platform, destination, head};
+use crate::support::{Env, count, shipped, start};
 
 /// The records that were sent, and so have to be exported.
 #[derive(Debug, Default)]
@@ -246,6 +251,64 @@ fn of_exports_that_nobody_takes() {
         peak_kb <= idle_kb + MEMORY_KB_MAX,
         "{idle_kb} KiB idle, {peak_kb} KiB in a flood"
     );
+}
+
+/// Sends the same bytes over and over, and reads whatever is answered, until it is dropped or the
+/// extension closes.
+fn flood(address: SocketAddr, request: &[u8]) -> JoinHandle<()> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut answers = stream.try_clone().unwrap();
+    let bytes = request.repeat(100_000 / request.len() + 1);
+    thread::spawn(move || {
+        let reading = thread::spawn(move || io::copy(&mut answers, &mut io::sink()).ok());
+        while stream.write_all(&bytes).is_ok() {}
+        reading.join().unwrap();
+    })
+}
+
+/// Requests that never end on three connections: small ones sent ahead of their answers, ones with
+/// another method, and batches of many records. Events, SHUTDOWN and SIGTERM are answered beside
+/// them. The bounds are for machines that are busy; on one that is not, an event takes under 1 ms.
+#[test]
+fn of_requests_that_never_end_holds_up_no_event_and_no_end() {
+    let large = format!("[{}]", vec![r#"{"type":"platform.new"}"#; 2_000].join(","));
+    for ends_by_signal in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("out");
+        let env = start(listening(&file));
+        assert_eq!(env.respond(ECHO), 1);
+        let (address, path) = destination(&env);
+        let floods = [
+            format!("{}[]", head(&path, 2)),
+            format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"),
+            format!("{}{large}", head(&path, large.len())),
+        ];
+        let floods = floods.map(|request| flood(address, request.as_bytes()));
+        let mut took = Vec::new();
+        // An invocation begins when every extension has asked for the next event.
+        for _ in 0..9 {
+            let started = Instant::now();
+            assert_eq!(env.respond(ECHO), 1);
+            took.push(started.elapsed());
+        }
+        took.sort();
+        let median = took[took.len() / 2];
+        assert!(median < Duration::from_millis(500), "{took:?}");
+        if ends_by_signal {
+            let pid = env.environments()[0].extensions[0].pid.unwrap();
+            let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+            kill_process(pid, Signal::TERM).unwrap();
+            let exited = |what: &What| matches!(what, What::ExtensionExited { code: Some(0), .. });
+            env.wait_until("it exits with 0", |entries| count(entries, exited) == 1)
+                .unwrap();
+        } else {
+            // The platform kills what has not ended 2 s after SHUTDOWN.
+            assert_eq!(end(&env.stop()), (Some(0), false));
+        }
+        for flood in floods {
+            flood.join().unwrap();
+        }
+    }
 }
 
 /// Bytes of the largest batch that is taken.
