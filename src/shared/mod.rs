@@ -6,8 +6,6 @@
 //! the rest without the standard library.
 //! `runtime` and `extension` import from here and never from each other.
 
-#![allow(dead_code, reason = "callers move to the new parts one by one")]
-
 pub(crate) mod backoff;
 pub(crate) mod digits;
 pub(crate) mod endpoint;

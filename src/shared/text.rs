@@ -1,8 +1,6 @@
 //! Text and numbers into a buffer, by functions that are there once: the standard library's are
 //! compiled into each place that uses them.
 
-#[cfg(feature = "extension")]
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Appends `text`.
@@ -32,21 +30,6 @@ pub(crate) fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
     out.extend_from_slice(digits.get(DIGITS_MAX - length..).unwrap_or_default());
 }
 
-/// A number in decimal digits.
-#[cfg(feature = "extension")]
-pub(crate) fn decimal_text(value: u64) -> String {
-    let mut out = Vec::new();
-    push_decimal(&mut out, value);
-    String::from_utf8(out).unwrap_or_default()
-}
-
-/// As much of `text` as fits `bytes_max`, cut between characters.
-#[cfg(feature = "extension")]
-pub(crate) fn crop(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max))
-        .unwrap_or_default()
-}
-
 /// Whether two texts are the same but for the case of ASCII letters.
 #[inline(never)]
 pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
@@ -72,15 +55,6 @@ const DIGITS_MAX: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(feature = "extension")]
-    #[test]
-    fn text_is_cut_between_characters() {
-        assert_eq!(crop("abc", 3), "abc");
-        assert_eq!(crop("abc", 2), "ab");
-        assert_eq!(crop("a\u{e9}", 2), "a");
-        assert_eq!(crop("\u{1f600}", 3), "");
-    }
 
     #[test]
     fn numbers_are_written_as_the_standard_library_does() {

@@ -12,7 +12,7 @@ use rustix::io::{Errno, writev};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
-use crate::shared::http::{Exchange, HttpError, Outgoing, Progress, Reader};
+use crate::shared::http::{Exchange, HttpError};
 use crate::shared::os;
 
 /// Why an exchange did not complete.
@@ -114,44 +114,6 @@ pub(crate) fn receive(
     Ok(())
 }
 
-/// Writes a message, head and body with one vectored write where the stream takes it.
-///
-/// # Errors
-///
-/// Those of the stream.
-pub(crate) fn write(stream: BorrowedFd<'_>, mut message: Outgoing<'_>) -> Result<(), Errno> {
-    while let Some([head, body]) = message.pending() {
-        match writev(stream, &[IoSlice::new(head), IoSlice::new(body)]) {
-            Ok(0) => return Err(Errno::PIPE),
-            Ok(count) => message.wrote(count),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Reads a message to its end.
-///
-/// # Errors
-///
-/// [`ExchangeError`].
-pub(crate) fn read(stream: BorrowedFd<'_>, message: &mut Reader) -> Result<(), ExchangeError> {
-    loop {
-        let space = message.space().map_err(ExchangeError::Http)?;
-        let progress = match recv(stream, space, RecvFlags::empty()).map(|(count, _)| count) {
-            Ok(0) => message.eof(),
-            Ok(count) => message.filled(count),
-            // A freeze can interrupt a system call.
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(ExchangeError::Io(error)),
-        };
-        if progress.map_err(ExchangeError::Http)? == Progress::Complete {
-            return Ok(());
-        }
-    }
-}
-
 impl fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -177,7 +139,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::shared::http::{Expect, Limits};
+    use crate::shared::http::{Expect, Limits, Outgoing, Reader};
 
     #[test]
     fn a_request_is_written_and_its_response_read() {

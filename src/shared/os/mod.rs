@@ -1,5 +1,4 @@
-//! What is asked of the C library directly, because the way through the standard library costs
-//! kilobytes.
+//! What asks the system, and is the same for both roles.
 
 pub(crate) mod blocking;
 pub(crate) mod clock;
@@ -7,15 +6,15 @@ pub(crate) mod reexec;
 pub(crate) mod resolve;
 pub(crate) mod start;
 
+pub(crate) use self::clock::now;
+
 use std::ffi::{CStr, OsString};
-use std::ops::Add;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
 
 use crate::shared::text::{push, push_decimal};
-use crate::shared::time::EpochMs;
 
 /// The value of a variable of this process.
 #[expect(clippy::disallowed_methods, reason = "others ask here")]
@@ -31,71 +30,6 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
 pub(crate) fn exit(code: u8) -> ! {
     // SAFETY: it asks for nothing, and does not come back.
     unsafe { libc::_exit(i32::from(code)) }
-}
-
-/// A clock of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
-    /// The wall clock, since 1970.
-    Wall,
-    /// The one that stands still while the environment is frozen, or may.
-    Monotonic,
-    /// The processor time of this process, all threads together.
-    #[cfg(feature = "extension")]
-    Processor,
-}
-
-impl Clock {
-    /// What it shows, in nanoseconds.
-    #[expect(
-        unsafe_code,
-        reason = "the standard library's clocks can fail, and panic with the names of all errors: 4 KB"
-    )]
-    pub(crate) fn ns(self) -> u64 {
-        let clock = match self {
-            Self::Wall => libc::CLOCK_REALTIME,
-            Self::Monotonic => libc::CLOCK_MONOTONIC,
-            #[cfg(feature = "extension")]
-            Self::Processor => libc::CLOCK_PROCESS_CPUTIME_ID,
-        };
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: it writes the one structure that it is given. It cannot fail: every Linux has
-        // these clocks.
-        unsafe { libc::clock_gettime(clock, &raw mut time) };
-        u64::try_from(time.tv_sec.saturating_mul(1_000_000_000) + time.tv_nsec).unwrap_or(0)
-    }
-}
-
-/// The time by the wall clock.
-pub(crate) fn now() -> EpochMs {
-    EpochMs(Clock::Wall.ns() / 1_000_000)
-}
-
-/// A point in time by [`Clock::Monotonic`]. That of the standard library reads the clock with all
-/// that comes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Instant(Duration);
-
-impl Instant {
-    pub(crate) fn now() -> Self {
-        Self(Duration::from_nanos(Clock::Monotonic.ns()))
-    }
-
-    /// The time since `earlier`; none if it is later.
-    pub(crate) const fn saturating_duration_since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl Add<Duration> for Instant {
-    type Output = Self;
-
-    fn add(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(time))
-    }
 }
 
 /// Waits for as long as `left`, or for ever; how many of the descriptors have something to say.
@@ -152,16 +86,5 @@ mod tests {
             let expected = std::io::Error::from(error).to_string();
             assert_eq!(error_text(error), expected);
         }
-    }
-
-    #[test]
-    fn clocks_go_forward() {
-        let start = Instant::now();
-        let later = Instant::now() + Duration::from_millis(1);
-        assert!(start < later);
-        assert!(Duration::ZERO < later.saturating_duration_since(start));
-        assert_eq!(start.saturating_duration_since(later), Duration::ZERO);
-        // 2020 and 2100.
-        assert!((1_577_836_800_000..4_102_444_800_000).contains(&now().0));
     }
 }
