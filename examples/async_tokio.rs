@@ -1,8 +1,8 @@
 //! Async code in a handler, with tokio: the runtime is made in the init phase, and each invocation
 //! runs one future on it to its end.
 //!
-//! An SDK is set up in `setup` too: `runtime.block_on(aws_config::load_from_env())`, and the clients
-//! from it, which the handler then uses for every invocation.
+//! An SDK is set up in `setup` too: `runtime.block_on(aws_config::load_from_env())`, and the
+//! clients from it, which the handler then uses for every invocation.
 //!
 //! ```console
 //! cargo emulator run --function target/debug/examples/async_tokio \

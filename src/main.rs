@@ -1,8 +1,8 @@
 //! The stock binary: its handler is any executable.
 //!
-//! `main` is the one of C. The standard library's makes ten system calls before it runs ours, most of
-//! them to report an overflow of the stack, of which the platform names the signal by itself. The
-//! start may take eleven in all.
+//! `main` is the one of C. The standard library's makes ten system calls before it runs ours, most
+//! of them to report an overflow of the stack, of which the platform names the signal by itself.
+//! The start may take eleven in all.
 
 #![cfg_attr(not(test), no_main)]
 

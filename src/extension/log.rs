@@ -27,8 +27,8 @@ pub(super) fn warn(message: &str) {
     lines::write_ready(rustix::stdio::stderr(), &line).ok();
 }
 
-/// Bytes of a message: with the rest of its line it fits a pipe at once. Names of files and words of
-/// receivers are the longest parts.
+/// Bytes of a message: with the rest of its line it fits a pipe at once. Names of files and words
+/// of receivers are the longest parts.
 const MESSAGE_BYTES_MAX: usize = 2_000;
 
 /// Lets a kind of failure be logged at most once a minute, however often it happens.

@@ -1,8 +1,8 @@
 //! Whoever started this process: it may be gone for good, and then nobody will ever send SHUTDOWN.
 //!
-//! An exit before SHUTDOWN takes the function down, so on Lambda the extension waits for an API that
-//! does not answer for as long as it takes. Under a local tool that was killed it would wait for
-//! ever, and be left behind. Only both of these together say that there is nobody to take down:
+//! An exit before SHUTDOWN takes the function down, so on Lambda the extension waits for an API
+//! that does not answer for as long as it takes. Under a local tool that was killed it would wait
+//! for ever, and be left behind. Only both of these together say that there is nobody to take down:
 //! - the process that started this one has ended: this one has another parent. On Lambda the parent
 //!   is the platform's own process, with which the whole environment ends. By itself it is no
 //!   proof: a tool may start the extension through a shell that ends at once.

@@ -198,8 +198,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// `timeout` bounds connecting, each read and each write. There is none where an event is waited
-    /// for, because the environment may be frozen while that call is open.
+    /// `timeout` bounds connecting, each read and each write. There is none where an event is
+    /// waited for, because the environment may be frozen while that call is open.
     pub(super) const fn new(address: SocketAddr, timeout: Option<Duration>) -> Self {
         Self {
             address,

@@ -151,8 +151,8 @@ impl<'a> Context<'a> {
 
     /// When the invocation times out, in milliseconds since the epoch.
     ///
-    /// `None` if the platform did not say it, as some local tools do not, or if that time had passed
-    /// when the event came: `cargo lambda watch` sends a constant that lies in 1970.
+    /// `None` if the platform did not say it, as some local tools do not, or if that time had
+    /// passed when the event came: `cargo lambda watch` sends a constant that lies in 1970.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline.map(|Deadline(EpochMs(ms))| ms)

@@ -44,7 +44,8 @@ use crate::shared::limits::CHAIN_LENGTH_MAX;
 /// context that was added, and found again by `?` on the way back.
 pub struct Error(pub(super) Box<Parts>);
 
-/// The content of an [`Error`]. Behind a pointer, because every result of a handler has room for one.
+/// The content of an [`Error`]. Behind a pointer, because every result of a handler has room for
+/// one.
 pub(super) struct Parts {
     pub(super) error_type: Cow<'static, str>,
     pub(super) message: Cow<'static, str>,
@@ -107,7 +108,8 @@ impl<T, E: Into<Error>> ResultExt<T> for Result<T, E> {
 }
 
 impl Error {
-    /// An error of type `error_type`. Neither text is copied, whether it is a literal or a `String`.
+    /// An error of type `error_type`. Neither text is copied, whether it is a literal or a
+    /// `String`.
     #[must_use]
     pub fn new(
         error_type: impl Into<Cow<'static, str>>,

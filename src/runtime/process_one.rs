@@ -1,7 +1,7 @@
 //! The runtime as process 1 of a container whose entry point it is.
 //!
-//! The kernel ignores a signal to process 1 that has no handler, so `docker stop` would wait for ten
-//! seconds and kill it. Lambda starts other processes first, and kills a runtime by SIGKILL.
+//! The kernel ignores a signal to process 1 that has no handler, so `docker stop` would wait for
+//! ten seconds and kill it. Lambda starts other processes first, and kills a runtime by SIGKILL.
 
 use crate::shared::os;
 

@@ -1,8 +1,8 @@
 //! The imports among the files of a crate, read from their text.
 //!
-//! A file imports another if a path that begins with `crate`, `super` or `self` leads into it, be it
-//! in a `use` or in an expression. `mod` declarations, comments and test modules do not count, and
-//! neither do the paths of `lib.rs` and `main.rs`, which stand above all others.
+//! A file imports another if a path that begins with `crate`, `super` or `self` leads into it, be
+//! it in a `use` or in an expression. `mod` declarations, comments and test modules do not count,
+//! and neither do the paths of `lib.rs` and `main.rs`, which stand above all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

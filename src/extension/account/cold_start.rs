@@ -554,6 +554,6 @@ fn between(from: Option<EpochMs>, to: Option<EpochMs>) -> Option<f64> {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 const PROACTIVE_GAP_MS: u64 = 10_000;
 
-/// If no report of the first invocation has come this long after it, stop waiting at the third. Four
-/// buffering intervals of the subscription.
+/// If no report of the first invocation has come this long after it, stop waiting at the third.
+/// Four buffering intervals of the subscription.
 const THAW_WAIT_MS: u64 = 100;

@@ -209,8 +209,8 @@ impl InFlight {
         }
     }
 
-    /// Counts the outcome, once. A failure after a success is counted too: the runtime answered, and
-    /// then an extension took too long or exited.
+    /// Counts the outcome, once. A failure after a success is counted too: the runtime answered,
+    /// and then an extension took too long or exited.
     pub(super) fn settle(&mut self, outcome: &Outcome, series: &mut Series) {
         let is_success = outcome.status == Status::Success;
         if self

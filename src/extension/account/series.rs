@@ -117,8 +117,8 @@ pub(super) const VALUES_MAX: usize = 100;
 /// records, all of which may be reports.
 pub(super) const VALUES_KEPT_MAX: usize = 1_100;
 
-/// Points of an interval, without the one of dropped values. Few of the some forty metrics have more
-/// than one.
+/// Points of an interval, without the one of dropped values. Few of the some forty metrics have
+/// more than one.
 pub(super) const POINTS_MAX: usize = 128;
 
 /// The largest sum: 2^53, up to which a double has every whole number and every exporter can write

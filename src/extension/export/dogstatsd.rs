@@ -37,7 +37,8 @@ pub(in crate::extension) fn datagrams(
     }
 }
 
-/// Gives each line of a point to `each`, with as many values as fit a datagram beside name and tags.
+/// Gives each line of a point to `each`, with as many values as fit a datagram beside name and
+/// tags.
 fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
     let mut end = Vec::new();
     push(

@@ -265,8 +265,8 @@ const DIMENSION_VALUE_BYTES_MAX: usize = 1_024;
 /// Bytes of the value of a property; ours are ids of under 200.
 const PROPERTY_BYTES_MAX: usize = 1_024;
 
-/// Bytes of a line after which it takes no further metric: 256 KB, the smallest limit on a log event
-/// that is documented, less 16 KB, which the name and the values of a metric do not reach.
+/// Bytes of a line after which it takes no further metric: 256 KB, the smallest limit on a log
+/// event that is documented, less 16 KB, which the name and the values of a metric do not reach.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
 const LINE_BYTES_MAX: usize = 240_000;
 

@@ -4,7 +4,8 @@ use crate::shared::json::{Charset, write_str};
 use crate::shared::text::{push, push_decimal};
 
 /// Appends a finite number with up to three decimals, without an exponent. A number whose digits do
-/// not fit 64 bits becomes the largest that does; no sum and no value of the accounting is as large.
+/// not fit 64 bits becomes the largest that does; no sum and no value of the accounting is as
+/// large.
 pub(super) fn number(value: f64, out: &mut Vec<u8>) {
     #[expect(
         clippy::cast_possible_truncation,

@@ -16,8 +16,8 @@ pub(in crate::extension) mod samples;
 use crate::extension::metric::{Batch, Kind, Point};
 
 /// The values of a point by its kind: the sum of a counter, the last of a gauge, all of a
-/// distribution. Values that are not finite are left out: no format here can carry NaN or an infinity
-/// in a way that its readers accept.
+/// distribution. Values that are not finite are left out: no format here can carry NaN or an
+/// infinity in a way that its readers accept.
 fn values(point: &Point) -> Vec<f64> {
     let mut values: Vec<f64> = Vec::new();
     for value in &point.values {

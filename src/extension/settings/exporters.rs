@@ -25,8 +25,8 @@ pub(in crate::extension) struct Exporters {
 }
 
 impl Exporters {
-    /// Reads the settings of the exporters. `service.name` of `OTEL_RESOURCE_ATTRIBUTES` becomes the
-    /// `service_name` if that is empty and OTLP is on.
+    /// Reads the settings of the exporters. `service.name` of `OTEL_RESOURCE_ATTRIBUTES` becomes
+    /// the `service_name` if that is empty and OTLP is on.
     pub(super) fn read(reader: &mut Reader<'_>, service_name: &mut String) -> Self {
         let names = names(reader);
         let is_on = |name: &str| names.contains(&name);

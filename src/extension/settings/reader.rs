@@ -46,8 +46,8 @@ impl<'a> Reader<'a> {
         self.variables.get(name)
     }
 
-    /// The value of a variable that holds no secret, as `parse` reads it. A value that it refuses is
-    /// a warning, which says what is expected and what is used instead.
+    /// The value of a variable that holds no secret, as `parse` reads it. A value that it refuses
+    /// is a warning, which says what is expected and what is used instead.
     pub(super) fn parsed<T>(
         &mut self,
         name: &str,

@@ -240,7 +240,8 @@ impl Type {
     }
 }
 
-/// Reads the member `record` as its type says. Where that is not an object, the record is malformed.
+/// Reads the member `record` as its type says. Where that is not an object, the record is
+/// malformed.
 impl<'de> DeserializeSeed<'de> for Type {
     type Value = Content<'de>;
 

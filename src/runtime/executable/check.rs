@@ -95,8 +95,8 @@ fn check_nested(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Faul
             interpreter,
             argument,
         } => {
-            // The kernel follows only a few of them, and a script that is its own interpreter has no
-            // end.
+            // The kernel follows only a few of them, and a script that is its own interpreter has
+            // no end.
             if depth < INTERPRETERS_MAX {
                 let path = CString::new(interpreter).unwrap_or_default();
                 check_nested(&path, folders, depth + 1)
@@ -123,7 +123,8 @@ fn in_first_line(interpreter: &[u8], fault: Fault) -> Fault {
     }
 }
 
-/// Checks the form `#!/usr/bin/env NAME`. Options and variables in place of the name are left alone.
+/// Checks the form `#!/usr/bin/env NAME`. Options and variables in place of the name are left
+/// alone.
 fn check_env(interpreter: &[u8], name: &[u8], folders: &[&[u8]]) -> Result<(), Fault> {
     let is_name = |byte: &u8| !matches!(byte, b'=' | b'/');
     if folders.is_empty()

@@ -1,4 +1,5 @@
-//! The process of a handler with its three pipes, driven from one thread and never beyond a deadline.
+//! The process of a handler with its three pipes, driven from one thread and never beyond a
+//! deadline.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -86,9 +87,9 @@ impl Child {
         }))
     }
 
-    /// Writes `input` to the process and reads its output, until the goal is reached, until `end`, or
-    /// until there is more output than `output_bytes_max`. What was not written stays in `input`.
-    /// With the goal [`Until::Exit`] the pipe is closed behind the input.
+    /// Writes `input` to the process and reads its output, until the goal is reached, until `end`,
+    /// or until there is more output than `output_bytes_max`. What was not written stays in
+    /// `input`. With the goal [`Until::Exit`] the pipe is closed behind the input.
     ///
     /// When the process exits, all that it wrote is in the pipes. What its own children may still
     /// write is not waited for.

@@ -149,8 +149,8 @@ impl PerInvocation {
 }
 
 impl Program {
-    /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a name
-    /// without a slash.
+    /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a
+    /// name without a slash.
     fn find(env: &Env) -> Result<Self, ExecutableError> {
         let handler = env.handler.as_deref().ok_or(ExecutableError::NoHandler)?;
         let path = env.path.as_deref().map(OsStr::as_bytes);
@@ -261,8 +261,8 @@ fn quoted(bytes: &[u8]) -> String {
 /// same Runtime API.
 ///
 /// It would ask for an event, get the one that it was started for, and start a process for that in
-/// turn. A runtime below a handler that has an API of its own, such as one under an emulator, is not
-/// meant.
+/// turn. A runtime below a handler that has an API of its own, such as one under an emulator, is
+/// not meant.
 pub(super) fn refusal(lookup: impl Fn(&str) -> Option<OsString>) -> Option<String> {
     let api = lookup(CHILD_OF)?;
     let is_handler = Some(api) == lookup(env::API);

@@ -75,8 +75,8 @@ struct OutputError {
     stack_trace: Option<Vec<Text>>,
 }
 
-/// A string, with U+FFFD for what is not Unicode: some programs cut text in the middle of a character,
-/// and write half of a surrogate pair as the escape that JSON has for it.
+/// A string, with U+FFFD for what is not Unicode: some programs cut text in the middle of a
+/// character, and write half of a surrogate pair as the escape that JSON has for it.
 struct Text(String);
 
 /// What a line says.
@@ -154,7 +154,8 @@ fn first_line(process: &mut Child) -> Result<Vec<u8>, ExecutableError> {
     }
 }
 
-/// Sends a line and reads the answer to it. The outer error says that the process is of no more use.
+/// Sends a line and reads the answer to it. The outer error says that the process is of no more
+/// use.
 fn answer(
     process: &mut Child,
     line: &[u8],

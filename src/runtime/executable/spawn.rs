@@ -1,7 +1,7 @@
 //! Starts the process of a handler. This is the only file here that needs `unsafe`.
 //!
-//! `std::process::Command` does not say which call failed, and is 26 KB of a static binary: it keeps
-//! variables in two trees, and can change users and groups.
+//! `std::process::Command` does not say which call failed, and is 26 KB of a static binary: it
+//! keeps variables in two trees, and can change users and groups.
 
 use std::ffi::{CStr, c_char};
 use std::os::fd::OwnedFd;
@@ -92,8 +92,8 @@ pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, Spaw
     Err(error)
 }
 
-/// Makes this process the program. Returns only if that fails: the place in [`CALLS`] of the call that
-/// failed, and its error.
+/// Makes this process the program. Returns only if that fails: the place in [`CALLS`] of the call
+/// that failed, and its error.
 fn execute(
     path: &CStr,
     variables: &[*const c_char],
@@ -125,10 +125,10 @@ fn execute(
 )]
 fn execve(path: &CStr, variables: &[*const c_char]) -> Errno {
     let arguments = [path.as_ptr(), ptr::null()];
-    // SAFETY: a set of signals is plain data, for which zeroes are a value; `sigemptyset` writes the
-    // whole set, and `pthread_sigmask` reads it. `signal` installs no handler. `execve` takes a string
-    // that ends with NUL and two arrays of such strings that end with null: `variables` is made by
-    // `Strings::pointers`, and all live until it returns.
+    // SAFETY: a set of signals is plain data, for which zeroes are a value; `sigemptyset` writes
+    // the whole set, and `pthread_sigmask` reads it. `signal` installs no handler. `execve` takes a
+    // string that ends with NUL and two arrays of such strings that end with null: `variables` is
+    // made by `Strings::pointers`, and all live until it returns.
     unsafe {
         let mut no_signals = std::mem::zeroed();
         libc::sigemptyset(&raw mut no_signals);
@@ -173,8 +173,8 @@ pub(super) fn wait_for(id: Pid) -> Result<ExitStatus, Errno> {
 
 /// Gives SIGCHLD its default meaning.
 ///
-/// Whoever started this process may have ignored it, which outlasts `execve`. While it is ignored the
-/// kernel throws away how a child ended.
+/// Whoever started this process may have ignored it, which outlasts `execve`. While it is ignored
+/// the kernel throws away how a child ended.
 #[expect(
     unsafe_code,
     reason = "the standard library does not change the meaning of a signal"

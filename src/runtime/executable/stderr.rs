@@ -63,8 +63,8 @@ impl Stderr {
     }
 }
 
-/// Writes a line to the log, whatever the level. In the JSON format a line that is not a JSON object
-/// becomes the message of a record.
+/// Writes a line to the log, whatever the level. In the JSON format a line that is not a JSON
+/// object becomes the message of a record.
 pub(super) fn log_line(line: &[u8]) {
     let is_object = || line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
     if log::format() == Format::Text || is_object() {

@@ -59,8 +59,8 @@ impl<'a> Head<'a> {
         request_line(self.start_line).map_or(b"", |(_, target, _)| target)
     }
 
-    /// The fields in order: name as sent, value without the white space around it. The lines are not
-    /// read again.
+    /// The fields in order: name as sent, value without the white space around it. The lines are
+    /// not read again.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.fields.iter().map(|field| {
             let line = self.lines.get(field.line_start..);

@@ -44,8 +44,8 @@ pub(crate) const fn family(address: SocketAddr) -> AddressFamily {
     }
 }
 
-/// Opens a connection. With a timeout that is how long connecting may take, and each read and write:
-/// <https://man7.org/linux/man-pages/man7/socket.7.html>, `SO_SNDTIMEO`.
+/// Opens a connection. With a timeout that is how long connecting may take, and each read and
+/// write: <https://man7.org/linux/man-pages/man7/socket.7.html>, `SO_SNDTIMEO`.
 ///
 /// # Errors
 ///

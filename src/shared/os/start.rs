@@ -1,4 +1,5 @@
-//! The first steps of a program with the `main` of C, which the standard library's `main` takes too.
+//! The first steps of a program with the `main` of C, which the standard library's `main` takes
+//! too.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::fd::IntoRawFd as _;

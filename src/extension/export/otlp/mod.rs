@@ -3,8 +3,8 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>, the messages:
 //! <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>.
 //!
-//! Temporality is delta: a function has many environments, and each can end without a word, so a sum
-//! since the start of one would be lost or counted twice.
+//! Temporality is delta: a function has many environments, and each can end without a word, so a
+//! sum since the start of one would be lost or counted twice.
 //!
 //! Names and units are those of the `FaaS` conventions where they have one,
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-metrics/>. The attribute `faas.trigger`,
@@ -237,8 +237,8 @@ fn unit(metric: &Metric) -> String {
     }
 }
 
-/// The numbers of values in the buckets. Bucket `i` holds those in `(bounds[i - 1], bounds[i]]`; the
-/// last has no upper bound.
+/// The numbers of values in the buckets. Bucket `i` holds those in `(bounds[i - 1], bounds[i]]`;
+/// the last has no upper bound.
 fn bucket_counts(values: &[f64], bounds: &[f64]) -> Vec<u64> {
     let mut counts = vec![0; bounds.len() + 1];
     for value in values {
