@@ -287,14 +287,14 @@ struct EventAnswer<'a> {
 }
 
 fn text(member: Member<'_>) -> Option<String> {
-    let text: Cow<'_, str> = serde_json::from_str(member?.get()).ok()?;
+    let text: Cow<'_, str> = serde_json::from_slice(member?.get().as_bytes()).ok()?;
     Some(text.into_owned())
 }
 
 /// A time in milliseconds, as a number or in quotes; `None` if it is no time after 1970.
 fn milliseconds(member: Member<'_>) -> Option<u64> {
     let digits = member?.get().trim_matches('"');
-    let ms: f64 = serde_json::from_str(digits).ok()?;
+    let ms: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

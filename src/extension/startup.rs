@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::process::getppid;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::extension::api::{
     self, AfterRegister, AfterSubscribe, Destination, Registered, Request,
@@ -263,10 +262,7 @@ const fn is_timeout(error: &ExchangeError) -> bool {
 /// A path that nobody guesses: 128 random bits. Without them anybody in the environment could
 /// deliver telemetry of his own.
 fn token() -> String {
-    let mut bytes = [0; 16];
-    // It fails only before the machine has gathered any randomness. Then the path is a known one.
-    getrandom(&mut bytes, GetRandomFlags::NONBLOCK).ok();
-    format!("{:032x}", u128::from_ne_bytes(bytes))
+    format!("{:032x}", u128::from_ne_bytes(os::random()))
 }
 
 /// Listens on the port, on one of the next if it is taken, or on any.

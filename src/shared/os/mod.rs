@@ -32,6 +32,19 @@ pub(crate) fn exit(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
+/// Bytes that nobody can guess; zeroes before the machine has gathered any randomness.
+#[cfg(feature = "extension")]
+#[expect(
+    unsafe_code,
+    reason = "rustix looks the function up by name, which is 13 KB"
+)]
+pub(crate) fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // SAFETY: it writes at most as many bytes as there are.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    bytes
+}
+
 /// Waits for as long as `left`, or for ever; how many of the descriptors have something to say.
 ///
 /// # Errors
