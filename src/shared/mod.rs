@@ -2,9 +2,9 @@
 //! back-off, limits, and the text of log lines.
 //!
 //! `os` asks the system; nothing else here touches a clock, a file, a socket or the process
-//! environment: bytes, time and variables come in as arguments. `tests/no_std` proves it: it compiles
-//! the rest without the standard library.
-//! `runtime` and `extension` import from here and never from each other.
+//! environment: bytes, time and variables come in as arguments. `tests/no_std` proves it: it
+//! compiles the rest without the standard library. `runtime` and `extension` import from here and
+//! never from each other.
 
 pub(crate) mod backoff;
 pub(crate) mod digits;

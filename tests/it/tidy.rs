@@ -53,6 +53,22 @@ fn every_folder_says_what_it_does() {
 }
 
 #[test]
+fn no_comment_is_wider_than_100_columns() {
+    let mut wide = Vec::new();
+    for name in [files(".rs"), files(".sh"), files(".py")].concat() {
+        for (number, line) in read(&name).lines().enumerate() {
+            let text = line.trim_start();
+            let is_comment = text.starts_with("//") || text.starts_with("# ");
+            // A link cannot be broken.
+            if is_comment && 100 < line.chars().count() && !line.contains("://") {
+                wide.push(format!("{name}:{}", number + 1));
+            }
+        }
+    }
+    assert_eq!(wide, Vec::<String>::new());
+}
+
+#[test]
 fn unsafe_is_where_nothing_else_will_do() {
     for source in shipped() {
         let name = name(&source);
@@ -75,6 +91,23 @@ const UNSAFE: [&str; 11] = [
     "src/shared/os/reexec.rs",
     "src/shared/os/start.rs",
 ];
+
+#[test]
+fn every_error_is_an_error_of_the_standard_library() {
+    let sources = source::below(&root().join("src"));
+    let implementors: Vec<String> = sources
+        .iter()
+        .flat_map(|source| source.implementors("Error"))
+        .collect();
+    let errors = sources.iter().flat_map(Source::types);
+    let errors = errors.filter(|name| name.ends_with("Error") && !OTHERS.contains(&&**name));
+    let others: Vec<String> = errors.filter(|name| !implementors.contains(name)).collect();
+    assert_eq!(others, Vec::<String>::new());
+}
+
+/// `Error` takes any other error by `?`, which an error of the standard library cannot; `AnyError`
+/// is a mark of a macro; the rest are turned into one of these before they are shown.
+const OTHERS: [&str; 5] = ["AnyError", "Error", "JsonError", "OutputError", "ReadError"];
 
 /// The first block of code that begins with this line, in a Markdown text.
 fn first_code(text: &str, begin: &str) -> String {

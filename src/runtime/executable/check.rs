@@ -226,7 +226,8 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
 }
 
 /// True if programs for this architecture may run: those of this program, those of the system, and
-/// any that is not one of Lambda's. The two differ where an emulator of processors runs this program.
+/// any that is not one of Lambda's. The two differ where an emulator of processors runs this
+/// program.
 fn runs_here(machine: u16) -> bool {
     machine == OWN_MACHINE
         || !matches!(machine, EM_X86_64 | EM_AARCH64)

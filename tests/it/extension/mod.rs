@@ -8,4 +8,5 @@ mod kinds;
 mod lifecycle;
 mod otlp;
 mod platform;
+mod regression;
 mod telemetry;

@@ -19,7 +19,7 @@ use crate::support::{example_path, leave_memory, stock};
 const WAIT: Duration = Duration::from_secs(30);
 
 /// The API that an extension was started with, and the extension.
-struct Platform {
+pub(super) struct Platform {
     api: TcpListener,
     command: Command,
     extension: Child,
@@ -34,7 +34,7 @@ impl Drop for Platform {
 }
 
 /// A connection of the extension to its API.
-struct Connection {
+pub(super) struct Connection {
     stream: BufReader<TcpStream>,
     /// Where the extension wants its telemetry.
     uri: String,
@@ -68,17 +68,17 @@ impl Connection {
         self.answer(status, "");
     }
 
-    fn next(&mut self) {
+    pub(super) fn next(&mut self) {
         self.expect("GET /2020-01-01/extension/event/next ");
     }
 
-    fn invoke(&mut self, id: usize) {
+    pub(super) fn invoke(&mut self, id: usize) {
         let event = format!(r#"{{"eventType":"INVOKE","requestId":"{id}","deadlineMs":0}}"#);
         self.answer("200 OK", &event);
     }
 
     /// A delivery of telemetry: the status of the answer.
-    fn deliver(&self, head: &str, body: &str) -> u16 {
+    pub(super) fn deliver(&self, head: &str, body: &str) -> u16 {
         let (_, rest) = self.uri.split_once("//sandbox.localdomain:").unwrap();
         let (port, path) = rest.split_once('/').unwrap();
         let stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
@@ -98,7 +98,7 @@ impl Connection {
         self.answer("200 OK", &event);
     }
 
-    fn shut_down(&mut self, reason: &str) {
+    pub(super) fn shut_down(&mut self, reason: &str) {
         let event =
             format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":0}}"#);
         self.answer("200 OK", &event);
@@ -107,7 +107,7 @@ impl Connection {
 
 impl Platform {
     /// Starts `program` as an extension.
-    fn start(program: &Path, set: impl FnOnce(&mut Command)) -> Self {
+    pub(super) fn start(program: &Path, set: impl FnOnce(&mut Command)) -> Self {
         let api = TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let extensions = folder.path().join("extensions");
@@ -145,7 +145,7 @@ impl Platform {
     }
 
     /// Up to the first event.
-    fn ready(&self, subscribed: &str) -> Connection {
+    pub(super) fn ready(&self, subscribed: &str) -> Connection {
         let mut connection = self.accept();
         connection.register();
         connection.subscribe(subscribed);
@@ -153,7 +153,7 @@ impl Platform {
         connection
     }
 
-    fn end(mut self) -> ExitStatus {
+    pub(super) fn end(mut self) -> ExitStatus {
         self.ended()
     }
 
@@ -348,8 +348,8 @@ fn a_process_after_a_reset_knows_what_it_follows() {
 fn the_end_is_in_time_for_every_deadline() {
     let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", receiver.local_addr().unwrap());
-    // How long until the deadline, and the least and the most that the end may take. A deadline of 0
-    // says nothing, and then 300 ms are taken; a machine that is busy adds some.
+    // How long until the deadline, and the least and the most that the end may take. A deadline of
+    // 0 says nothing, and then 300 ms are taken; a machine that is busy adds some.
     let table = [
         (None, 250, 2_000),
         (Some(1_500), 1_000, 1_500),

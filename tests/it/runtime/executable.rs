@@ -223,8 +223,8 @@ fn the_runtime_itself_is_no_handler() {
     }
 }
 
-/// A stock function that is started through these arguments: those of `env`, which changes the state
-/// of the process first.
+/// A stock function that is started through these arguments: those of `env`, which changes the
+/// state of the process first.
 fn started_through(folder: &Path, arguments: &[&str]) -> Config {
     let mut config = stock("handler.sh");
     let bootstrap = folder.join("bootstrap");

@@ -1,6 +1,6 @@
-//! Proves that `src/shared` is pure: without the standard library there is no clock, file, socket or
-//! environment to ask. Left out are `os`, which asks them, and `env`, whose values are the standard
-//! library's strings of the system.
+//! Proves that `src/shared` is pure: without the standard library there is no clock, file, socket
+//! or environment to ask. Left out are `os`, which asks them, and `env`, whose values are the
+//! standard library's strings of the system.
 
 #![no_std]
 #![allow(
