@@ -147,8 +147,11 @@ impl<'a> Host<'a> {
         if let Ok(address) = host.parse::<Ipv4Addr>() {
             return Ok(Self::Address(address.into()));
         }
-        // No resolver needs to be asked for it.
-        if host.eq_ignore_ascii_case("localhost") {
+        // No resolver needs to be asked for these, and not every one knows the second.
+        if ["localhost", "localhost.localdomain"]
+            .iter()
+            .any(|name| host.eq_ignore_ascii_case(name))
+        {
             return Ok(Self::Address(Ipv4Addr::LOCALHOST.into()));
         }
         let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
@@ -190,9 +193,7 @@ mod tests {
 
     fn parse(value: &str) -> Result<Endpoint, EndpointError> {
         Endpoint::parse(value, &|name| match name {
-            "runtime" | "host.docker.internal" | "localhost.localdomain" => {
-                Some(IpAddr::from([10, 0, 0, 7]))
-            }
+            "runtime" | "host.docker.internal" => Some(IpAddr::from([10, 0, 0, 7])),
             _ => None,
         })
     }
@@ -214,7 +215,7 @@ mod tests {
             "[::ffff:127.0.0.1]:9001 127.0.0.1:9001 [::ffff:127.0.0.1]:9001",
             "[::ffff:7f00:1]:9001 127.0.0.1:9001 [::ffff:7f00:1]:9001",
             "runtime:9001 10.0.0.7:9001 runtime:9001",
-            "localhost.localdomain:9001 10.0.0.7:9001 localhost.localdomain:9001",
+            "localhost.localdomain:9001 127.0.0.1:9001 localhost.localdomain:9001",
             "http://host.docker.internal/2 10.0.0.7:80 host.docker.internal /2",
             "http://127.0.0.1:9000 127.0.0.1:9000 127.0.0.1:9000",
             "http://127.0.0.1:9000/ 127.0.0.1:9000 127.0.0.1:9000",
