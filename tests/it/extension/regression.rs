@@ -26,6 +26,39 @@ fn batch(connection: &Connection, records: &[String]) {
     deliver(connection, &format!("[{}]", records.join(",")));
 }
 
+/// Records of the first invocation, in forms that no page documents.
+fn odd_records_of_an_invocation() -> Vec<String> {
+    let text = "2026-11-26T04:00:00.123456789+02:00";
+    vec![
+        record(
+            0,
+            "platform.start",
+            r#"{"requestId":"1","version":"$LATEST"}"#,
+        ),
+        record(
+            5,
+            "platform.runtimeDone",
+            r#"{"requestId":"1","status":"success"}"#,
+        ),
+        // No metrics, and no object at all.
+        record(
+            6,
+            "platform.report",
+            r#"{"requestId":"1","status":"success"}"#,
+        ),
+        record(6, "platform.report", r#""RequestId: 1 Duration: 5 ms""#),
+        record(7, "platform.fault", r#""RequestId: 1 Error: x""#),
+        record(7, "platform.brandNew", r#"{"a":1}"#),
+        format!(r#"{{"time":"{text}","type":"function","record":{{"level":"INFO"}}}}"#),
+        // A negative number, and a number as text.
+        record(
+            8,
+            "platform.logsDropped",
+            r#"{"droppedBytes":-5,"droppedRecords":"7","reason":"x"}"#,
+        ),
+    ]
+}
+
 /// DataDog/datadog-lambda-extension#1185 and #1301 (order), elastic/apm-aws-lambda#334,
 /// atlassian/gostatsd#652.
 #[test]
@@ -43,38 +76,7 @@ fn odd_telemetry_is_taken_and_counted() {
     // Behind the event that it comes before.
     let start = r#"{"initializationType":"on-demand","phase":"init","runtimeVersion":"x:1.F.v1"}"#;
     batch(&connection, &[record(-400, "platform.initStart", start)]);
-    let text = "2026-11-26T04:00:00.123456789+02:00";
-    batch(
-        &connection,
-        &[
-            record(
-                0,
-                "platform.start",
-                r#"{"requestId":"1","version":"$LATEST"}"#,
-            ),
-            record(
-                5,
-                "platform.runtimeDone",
-                r#"{"requestId":"1","status":"success"}"#,
-            ),
-            // No metrics, and no object at all.
-            record(
-                6,
-                "platform.report",
-                r#"{"requestId":"1","status":"success"}"#,
-            ),
-            record(6, "platform.report", r#""RequestId: 1 Duration: 5 ms""#),
-            record(7, "platform.fault", r#""RequestId: 1 Error: x""#),
-            record(7, "platform.brandNew", r#"{"a":1}"#),
-            format!(r#"{{"time":"{text}","type":"function","record":{{"level":"INFO"}}}}"#),
-            // A negative number, and a number as text.
-            record(
-                8,
-                "platform.logsDropped",
-                r#"{"droppedBytes":-5,"droppedRecords":"7","reason":"x"}"#,
-            ),
-        ],
-    );
+    batch(&connection, &odd_records_of_an_invocation());
     connection.invoke(2);
     connection.next();
     let done = r#"{"requestId":"2","status":"timeout","metrics":{"durationMs":-3.5},"spans":null}"#;
