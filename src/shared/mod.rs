@@ -6,6 +6,11 @@
 //! compiles the rest without the standard library. `runtime` and `extension` import from here and
 //! never from each other.
 
+#![cfg_attr(
+    not(any(test, feature = "extension")),
+    expect(dead_code, reason = "some of it is for the extension alone")
+)]
+
 pub(crate) mod backoff;
 pub(crate) mod digits;
 pub(crate) mod endpoint;

@@ -27,6 +27,7 @@
     not(any(test, feature = "extension")),
     expect(
         dead_code,
+        unused_imports,
         reason = "requests in and responses out are the half that a listener needs"
     )
 )]
