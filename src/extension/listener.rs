@@ -7,7 +7,8 @@
 //!
 //! The platform does not authenticate itself, and anybody in the environment can connect. So a
 //! delivery has to know the path of the subscription, and each connection takes turns with the
-//! rest of the extension: after each read, each request and each part of a batch.
+//! rest of the extension: after each read, each request and each part of a batch. Some local tools
+//! leave the path out: deliveries to `/` are taken until one has come to the path.
 
 use std::cell::Cell;
 use std::io;
@@ -32,7 +33,10 @@ pub(super) async fn listen(
     listener: TcpListener,
     token: String,
 ) {
-    let token: Rc<str> = token.into();
+    let path = Rc::new(DeliveryPath {
+        token,
+        is_used: Cell::new(false),
+    });
     let Ok(listener) = Async::new(listener) else {
         return;
     };
@@ -49,7 +53,7 @@ pub(super) async fn listen(
         }
         let connection = Rc::new(Connection {
             figures: Rc::clone(&figures),
-            token: Rc::clone(&token),
+            path: Rc::clone(&path),
             stream,
             is_busy: Cell::new(false),
             is_known: Cell::new(false),
@@ -97,9 +101,25 @@ fn make_room(figures: &Figures, open: &mut Vec<Open>) {
     }
 }
 
+/// The path that deliveries go to: `/` and the token of the subscription.
+struct DeliveryPath {
+    token: String,
+    /// Whether a delivery has come to it. From then on it is the only one.
+    is_used: Cell<bool>,
+}
+
+impl DeliveryPath {
+    /// Whether a delivery to `target` is taken.
+    fn takes(&self, target: &[u8]) -> bool {
+        let is_token = target.strip_prefix(b"/") == Some(self.token.as_bytes());
+        self.is_used.set(self.is_used.get() || is_token);
+        is_token || target == b"/" && !self.is_used.get()
+    }
+}
+
 struct Connection {
     figures: Rc<Figures>,
-    token: Rc<str>,
+    path: Rc<DeliveryPath>,
     stream: Async<TcpStream>,
     /// Whether a part of a delivery has been read.
     is_busy: Cell<bool>,
@@ -245,8 +265,7 @@ impl Connection {
 
     /// Checks the path, before the body is waited for.
     fn check(&self, request: &Reader) -> Result<(), NoRequest> {
-        let path = request.head().target().strip_prefix(b"/");
-        if path != Some(self.token.as_bytes()) {
+        if !self.path.takes(request.head().target()) {
             return Err(NoRequest::Stranger);
         }
         self.is_known.set(true);
@@ -377,6 +396,24 @@ mod tests {
     }
 
     #[test]
+    fn a_platform_that_leaves_the_path_out_is_served_until_the_path_is_used() {
+        let without_path = BATCH.replace("/5eed", "/");
+        serve(async |address, figures| {
+            for (request, expected) in [
+                (&*without_path, 200),
+                (&*without_path, 200),
+                (BATCH, 200),
+                (&*without_path, 404),
+                (BATCH, 200),
+            ] {
+                let stream = open(address, request.as_bytes()).await;
+                assert_eq!(status(&stream).await, Some(expected), "{request}");
+            }
+            assert!(figures.take_lost_deliveries() < 0.5);
+        });
+    }
+
+    #[test]
     fn what_cannot_be_taken_is_refused_and_counted() {
         let table = [
             (
@@ -386,8 +423,9 @@ mod tests {
             ),
             ("POST /5eed HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, 1.0),
             ("GET /5eed HTTP/1.1\r\n\r\n", 405, 0.0),
-            ("GET / HTTP/1.1\r\n\r\n", 404, 0.0),
-            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 404, 0.0),
+            ("GET / HTTP/1.1\r\n\r\n", 405, 0.0),
+            ("GET /5eed/ HTTP/1.1\r\n\r\n", 404, 0.0),
+            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 200, 1.0),
             (
                 "POST /5eed/ HTTP/1.1\r\nContent-Length: 99\r\n\r\n",
                 404,
