@@ -156,8 +156,9 @@ fn lives(script: &Path, folder: &Path, reason: &str) {
     assert_eq!(sum("invocations"), 1.0);
 }
 
-/// DataDog/datadog-lambda-extension#533. The extension has 11 open while it serves a delivery and one
-/// more while it exports: three of them are async-io's. Whoever runs the tests may hand on others.
+/// DataDog/datadog-lambda-extension#533. The extension has 11 open while it serves a delivery and
+/// one more while it exports; three of them are async-io's. Whoever runs the tests may hand on
+/// others.
 #[test]
 fn few_descriptors_are_enough() {
     let (folder, script) = started_by("ulimit -n 16; exec");
