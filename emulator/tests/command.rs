@@ -5,10 +5,10 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -219,7 +219,7 @@ fn a_function_that_cannot_be_started_exits_with_2_and_is_named() {
 
 #[test]
 fn a_port_in_use_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let output = emulator(&["run", "--port", &address.port().to_string()], "");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -326,6 +326,34 @@ fn an_odd_state_is_not_inherited_by_the_function() {
     let response: Value = serde_json::from_slice(&output.stdout).unwrap();
     let message = response["errorMessage"].as_str().unwrap();
     assert!(message.ends_with("exit status 7"), "{message}");
+}
+
+/// As under `head -1`.
+#[test]
+fn serve_goes_on_when_nobody_reads_its_text() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let port = address.port().to_string();
+    let mut child = command(&["run", "--name", "greeter", "--port", &port])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut serving = Serving(child);
+    let end = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(address).is_err() {
+        assert_eq!(serving.0.try_wait().unwrap(), None);
+        assert!(Instant::now() < end, "nobody listens");
+        std::thread::yield_now();
+    }
+    let path = "/2015-03-31/functions/greeter/invocations";
+    let answer = post(&address.to_string(), path, r#"{"do":"echo","n":2}"#);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    serving.signal(Signal::INT);
+    assert_eq!(serving.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]

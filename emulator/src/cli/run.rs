@@ -102,7 +102,7 @@ fn serve(
         let which = ", here {} (-d @FILE for another)";
         ("'{}'".to_owned(), String::new(), which)
     };
-    println!(
+    let text = format!(
         "\
 {name} is served at http://{address} until Ctrl-C. Invoke it with an event{which}:
 
@@ -114,9 +114,14 @@ fn serve(
 Or as a web server, if it takes events of API Gateway's HTTP APIs or of function URLs:
 
   curl -sS http://{address}/
+
 "
     );
-    io::stdout().flush()?;
+    // Whoever reads this may take the first lines and close; the function is served all the same.
+    let mut stdout = io::stdout().lock();
+    let shown = stdout.write_all(text.as_bytes());
+    shown.and_then(|()| stdout.flush()).unwrap_or_default();
+    drop(stdout);
     interrupt.wait();
     drop(emulator.stop());
     Ok(ExitCode::SUCCESS)
