@@ -97,11 +97,12 @@ pub(crate) fn start(
     })
 }
 
-/// The port in a subscription: `"URI":"http://sandbox.localdomain:4243"`.
+/// The port in a subscription: `"URI":"http://sandbox.localdomain:4243/path"`.
 fn port(body: &[u8]) -> Option<u16> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     let uri = body.pointer("/destination/URI")?.as_str()?;
-    uri.trim_end_matches('/').rsplit_once(':')?.1.parse().ok()
+    let authority = uri.strip_prefix("http://")?.split('/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Starts all subjects in turn, `times` each, and tables what that takes.
