@@ -4,7 +4,7 @@ use rustix::process::getcwd;
 
 use super::error::Error;
 use super::log;
-use crate::shared::http;
+use crate::shared::digits::decimal;
 use crate::shared::json::{self, Charset};
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, XRAY_CAUSE_BYTES_MAX};
 use crate::shared::log_record::Level;
@@ -133,7 +133,7 @@ fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<
         push(out, "{\"path\":");
         json::write_str(cut(path, XRAY_TEXT_BYTES_MAX), Charset::Ascii, out);
         push(out, ",\"line\":");
-        push_decimal(out, http::decimal(line.as_bytes()).unwrap_or(0));
+        push_decimal(out, decimal(line.as_bytes()).unwrap_or(0));
         push(out, ",\"label\":\"\"}");
     }
     push(out, "]}");

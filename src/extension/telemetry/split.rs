@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Record;
+use super::record::Record;
 
 /// An element of a batch that is not a record: not a JSON object, or one without a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

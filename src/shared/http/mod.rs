@@ -48,6 +48,3 @@ pub(crate) use exchange::Exchange;
 pub(crate) use head::Head;
 pub(crate) use reader::{Expect, Limits, Progress, Reader};
 pub(crate) use writer::{HeadWriter, Outgoing};
-
-// Callers move to `digits`.
-pub(crate) use super::digits::decimal;
