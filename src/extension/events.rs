@@ -44,10 +44,10 @@ pub(super) struct Events {
 
 /// The end, as the platform or a signal announced it.
 #[derive(Debug)]
-struct Shutdown {
-    reason: String,
+pub(super) struct Shutdown {
+    pub(super) reason: String,
     /// When the process is killed, if that is known.
-    deadline: Option<Deadline>,
+    pub(super) deadline: Option<Deadline>,
 }
 
 impl Shutdown {
@@ -70,18 +70,30 @@ pub(super) async fn run(
     buffering: Duration,
 ) {
     let over = future::or(until_shutdown(&mut events, figures), terminated());
-    let Shutdown { reason, deadline } = over.await;
+    let shutdown = over.await;
     panic::ends();
-    notes.leave(figures.note_for_successor(&reason));
-    let left = time_left(deadline, clock::now());
-    let end = clock::monotonic() + left;
+    notes.leave(figures.note_for_successor(&shutdown.reason));
+    end(shutdown, figures, listening, buffering).await;
+}
+
+/// Takes the last telemetry and exports what is left, before the process is killed.
+pub(super) async fn end(
+    Shutdown { reason, deadline }: Shutdown,
+    figures: &Figures,
+    listening: Option<Task<()>>,
+    buffering: Duration,
+) {
+    let clock = figures.clock();
+    let left = time_left(deadline, clock.now());
+    let end = clock.monotonic() + left;
     let wait = (buffering + DELIVERY).min(left / 2);
-    driver::within(wait, figures.last_report()).await;
-    driver::within(COUNTING.min(left / 2), figures.deliveries_counted()).await;
+    clock.within(wait, figures.last_report()).await;
+    let counting = COUNTING.min(left / 2);
+    clock.within(counting, figures.deliveries_counted()).await;
     // Whoever still delivers must not hold up the end.
     drop(listening);
     figures.shutdown(&reason);
-    let left = end.saturating_duration_since(clock::monotonic());
+    let left = end.saturating_duration_since(clock.monotonic());
     figures.finish(left).await;
 }
 

@@ -8,16 +8,18 @@ use std::time::Duration;
 use futures_lite::future;
 
 use crate::extension::account::Predecessor;
+use crate::extension::clock::Clock;
 use crate::extension::deliver::Deliver;
 use crate::extension::io::{Executor, Notify};
 use crate::extension::reporter::Reporter;
 #[cfg(test)]
 use crate::extension::{
     account::Accounting,
+    export::losses::Losses,
+    own_usage::OwnUsage,
     settings::{Exporters, InitType},
 };
-use crate::extension::{log, own_usage, telemetry};
-use crate::shared::os::clock;
+use crate::extension::{log, telemetry};
 use crate::shared::time::Deadline;
 
 /// The reporter and the receivers.
@@ -26,6 +28,7 @@ pub(super) struct Figures {
     /// Borrowed for as long as one call takes, never across an await.
     reporter: RefCell<Reporter>,
     deliver: Deliver,
+    clock: Clock,
     /// Deliveries that came, and those of them that are counted.
     came: Cell<u64>,
     counted: Cell<u64>,
@@ -34,14 +37,20 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(reporter: Reporter, deliver: Deliver) -> Self {
+    pub(super) fn new(reporter: Reporter, deliver: Deliver, clock: Clock) -> Self {
         Self {
             reporter: RefCell::new(reporter),
             deliver,
+            clock,
             came: Cell::default(),
             counted: Cell::default(),
             changed: Notify::default(),
         }
+    }
+
+    /// The clocks and timers.
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Starts the tasks that wait for receivers.
@@ -56,7 +65,7 @@ impl Figures {
         deadline: Option<Deadline>,
         function_arn: Option<String>,
     ) {
-        let now = clock::now();
+        let now = self.clock.now();
         self.reporter
             .borrow_mut()
             .handle_invoke(request_id, deadline, function_arn, now);
@@ -82,7 +91,7 @@ impl Figures {
     /// Takes some records; whether there are more.
     fn take_part(&self, records: &mut telemetry::Records<'_>) -> bool {
         let mut reporter = self.reporter.borrow_mut();
-        let now = clock::now();
+        let now = self.clock.now();
         for record in records.take(RECORDS_AT_ONCE) {
             reporter.handle_record(record, now);
         }
@@ -98,7 +107,7 @@ impl Figures {
     fn export(&self) {
         self.take_restore();
         self.export_cold_start();
-        if self.reporter.borrow().is_interval_due(clock::now()) {
+        if self.reporter.borrow().is_interval_due(self.clock.now()) {
             self.export_interval();
         }
         self.deliver.wake();
@@ -114,11 +123,11 @@ impl Figures {
 
     /// Exports everything that is known, and gives the receivers this time to take it.
     pub(super) async fn finish(&self, limit: Duration) {
-        let end = clock::monotonic() + limit;
+        let end = self.clock.monotonic() + limit;
         // Before the last batch, so that it tells what was lost of the others.
         self.deliver.finish_lines(limit / 4).await;
         self.export_now();
-        let left = end.saturating_duration_since(clock::monotonic());
+        let left = end.saturating_duration_since(self.clock.monotonic());
         self.deliver.finish(left).await;
         let lost = self.deliver.losses();
         if !lost.is_empty() {
@@ -132,7 +141,7 @@ impl Figures {
 
     /// SHUTDOWN came, and the last telemetry that was waited for.
     pub(super) fn shutdown(&self, reason: &str) {
-        let now = clock::now();
+        let now = self.clock.now();
         self.reporter.borrow_mut().handle_shutdown(reason, now);
     }
 
@@ -156,21 +165,21 @@ impl Figures {
 
     fn take_restore(&self) {
         let mut reporter = self.reporter.borrow_mut();
-        if reporter.take_restore(clock::now(), own_usage::so_far) {
+        if reporter.take_restore(self.clock.now(), || self.clock.usage()) {
             self.deliver.restored();
         }
     }
 
     fn export_cold_start(&self) {
         let mut reporter = self.reporter.borrow_mut();
-        if let Some(mut batch) = reporter.take_cold_start(clock::now()) {
+        if let Some(mut batch) = reporter.take_cold_start(self.clock.now()) {
             self.deliver.batch(reporter.resource(), &mut batch);
         }
     }
 
     fn export_interval(&self) {
         let mut reporter = self.reporter.borrow_mut();
-        if let Some(mut batch) = reporter.take_interval(clock::now(), own_usage::so_far()) {
+        if let Some(mut batch) = reporter.take_interval(self.clock.now(), self.clock.usage()) {
             self.deliver.batch(reporter.resource(), &mut batch);
         }
     }
@@ -182,25 +191,30 @@ const RECORDS_AT_ONCE: usize = 50;
 #[cfg(test)]
 impl Figures {
     pub(super) fn for_tests(init_type: InitType, exporters: Exporters) -> Self {
-        let now = clock::now();
+        let clock = Clock::default();
+        let now = clock.now();
         let mut accounting = Accounting::new(init_type, now);
         accounting.resource.function_name = "f".to_owned();
         let reporter = Reporter::new(accounting, Duration::from_secs(60), now);
-        Self::new(reporter, Deliver::new(exporters))
+        Self::new(reporter, Deliver::new(exporters, &clock), clock)
     }
 
     /// Takes what was counted: metrics and the first of their values.
     pub(super) fn take(&self) -> Vec<(&'static str, f64)> {
-        let usage = own_usage::OwnUsage::default();
+        let usage = OwnUsage::default();
         let batch = self
             .reporter
             .borrow_mut()
-            .take_interval(clock::now(), usage);
+            .take_interval(self.clock.now(), usage);
         let points = batch.map(|batch| batch.points).unwrap_or_default();
         let counted = points.iter();
         counted
             .map(|point| (point.metric.name, point.values[0]))
             .collect()
+    }
+
+    pub(super) fn losses(&self) -> Losses {
+        self.deliver.losses()
     }
 
     pub(super) fn take_lost_deliveries(&self) -> f64 {
@@ -269,7 +283,8 @@ mod tests {
 
         /// Whether nobody connects, as far as can be said after some turns of all tasks.
         async fn is_left_alone(&self) -> bool {
-            io::within(Duration::from_millis(20), self.0.readable())
+            Clock::default()
+                .within(Duration::from_millis(20), self.0.readable())
                 .await
                 .is_none()
         }

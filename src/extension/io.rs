@@ -9,12 +9,15 @@ use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::{Poll, Waker};
+#[cfg(test)]
 use std::time::Duration;
 
 use async_executor::{StaticLocalExecutor, Task};
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
 
+#[cfg(test)]
+use crate::extension::clock::Clock;
 use crate::shared::http::{Exchange, HttpError};
 
 /// The executor of all tasks. It lives as long as the process.
@@ -40,15 +43,6 @@ pub(super) fn run<T>(executor: Executor, main: impl Future<Output = T>) -> T {
         }
     };
     future::block_on(future::or(main, tasks))
-}
-
-/// Waits for `work`, and no longer than `limit`; `None` when the time was over first.
-pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let timer = async {
-        Timer::after(limit).await;
-        None
-    };
-    future::or(async { Some(work.await) }, timer).await
 }
 
 /// Wakes tasks that wait for something to change.
@@ -155,7 +149,8 @@ pub(super) async fn receive_some(
 #[cfg(test)]
 pub(super) fn run_test<T>(test: impl AsyncFnOnce(Executor) -> T) -> T {
     let executor: Executor = async_executor::LocalExecutor::new().leak();
-    let outcome = run(executor, within(Duration::from_secs(60), test(executor)));
+    let limit = Duration::from_secs(60);
+    let outcome = run(executor, Clock::default().within(limit, test(executor)));
     outcome.expect("the test ends in time")
 }
 
@@ -164,18 +159,9 @@ mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
 
-    use super::*;
+    use async_io::Timer;
 
-    #[test]
-    fn a_wait_ends_with_its_time() {
-        let outcome = run_test(async |_| {
-            let never = within(Duration::from_secs(1_000), std_future::pending::<()>());
-            within(Duration::from_millis(2), never).await
-        });
-        assert_eq!(outcome, None);
-        let outcome = run_test(async |_| within(Duration::from_secs(1_000), async { 7 }).await);
-        assert_eq!(outcome, Some(7));
-    }
+    use super::*;
 
     /// Whoever waits is asleep when the change comes: without a waker it would stay so.
     #[test]

@@ -8,6 +8,7 @@
 
 mod account;
 mod api;
+mod clock;
 mod deliver;
 mod events;
 mod export;
@@ -24,16 +25,18 @@ mod reporter;
 mod settings;
 mod startup;
 mod telemetry;
+#[cfg(test)]
+mod world;
 
 use std::ffi::{OsStr, OsString};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
-use async_io::Timer;
 use rustix::process::getppid;
 
 use self::account::Accounting;
+use self::clock::Clock;
 use self::deliver::Deliver;
 use self::events::Events;
 use self::figures::Figures;
@@ -45,7 +48,7 @@ use self::settings::{InitType, Settings, Variables};
 use self::startup::Ready;
 use crate::shared::env;
 use crate::shared::log_record::Format;
-use crate::shared::os::{clock, resolve};
+use crate::shared::os::resolve;
 use crate::shared::time::EpochMs;
 
 /// Runs the extension until SHUTDOWN, and returns the exit code. `argv0` is the name that the
@@ -57,7 +60,8 @@ use crate::shared::time::EpochMs;
 /// The platform waits for the registration and then for the first `event/next`, so everything that
 /// can come later does.
 pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
-    let began = (clock::now(), clock::monotonic());
+    let clock = Clock::default();
+    let began = (clock.now(), clock.monotonic());
     let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok());
     let format = text("AWS_LAMBDA_LOG_FORMAT");
     log::set_format(Format::parse(format.as_deref()));
@@ -95,8 +99,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     accounting.resource = settings.resource;
     ready.registered.fill(&mut accounting.resource);
     let interval = Duration::from_millis(settings.interval_ms);
-    let reporter = Reporter::new(accounting, interval, clock::now());
-    let figures = Rc::new(Figures::new(reporter, Deliver::new(settings.exporters)));
+    let reporter = Reporter::new(accounting, interval, clock.now());
+    let deliver = Deliver::new(settings.exporters, &clock);
+    let figures = Rc::new(Figures::new(reporter, deliver, clock));
 
     let executor = LocalExecutor::new().leak();
     figures.spawn(executor);
@@ -146,7 +151,7 @@ fn accounting(
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
 async fn export_by_the_clock(figures: Rc<Figures>, interval: Duration) {
     loop {
-        Timer::after(interval.max(TIMER_MIN)).await;
+        figures.clock().sleep(interval.max(TIMER_MIN)).await;
         figures.export_now();
     }
 }

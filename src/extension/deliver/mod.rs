@@ -18,6 +18,7 @@ use rustix::net::{SendFlags, SocketFlags, SocketType, sendto, socket_with};
 
 use self::lines::{FileLines, Lines};
 use self::otlp::Sender;
+use crate::extension::clock::Clock;
 use crate::extension::export::emf::{self, Emf};
 use crate::extension::export::losses::{Ledger, Losses, Told};
 use crate::extension::export::{dogstatsd, ndjson};
@@ -26,7 +27,8 @@ use crate::extension::log::{self, OnceAMinute};
 use crate::extension::metric::{Batch, Resource};
 use crate::extension::settings::Exporters;
 use crate::shared::os::blocking::family;
-use crate::shared::os::{clock, error_text};
+use crate::shared::os::error_text;
+use crate::shared::time::EpochMs;
 
 /// The receivers that are on.
 #[derive(Debug)]
@@ -38,14 +40,15 @@ pub(super) struct Deliver {
     otlp: Option<Rc<Sender>>,
     file_failures: OnceAMinute,
     datagram_failures: OnceAMinute,
+    clock: Clock,
 }
 
 impl Deliver {
-    pub(super) fn new(exporters: Exporters) -> Self {
+    pub(super) fn new(exporters: Exporters, clock: &Clock) -> Self {
         let ledger = Rc::new(Ledger::default());
         let stdout = || Rc::new(Lines::new(rustix::stdio::stdout(), Rc::clone(&ledger)));
         let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
-        let sender = |otlp| Rc::new(Sender::new(otlp, Rc::clone(&ledger)));
+        let sender = |otlp| Rc::new(Sender::new(otlp, Rc::clone(&ledger), clock.clone()));
         Self {
             emf: exporters.emf.map(|emf| (emf, stdout())),
             ndjson: exporters.ndjson.map(file),
@@ -54,6 +57,7 @@ impl Deliver {
             ledger,
             file_failures: OnceAMinute::default(),
             datagram_failures: OnceAMinute::default(),
+            clock: clock.clone(),
         }
     }
 
@@ -72,7 +76,7 @@ impl Deliver {
     /// Hands a batch to every receiver.
     pub(super) fn batch(&self, resource: &Resource, batch: &mut Batch) {
         if let Some((emf, stdout)) = &self.emf {
-            write_emf(emf, stdout, resource, batch);
+            write_emf(emf, stdout, resource, batch, self.clock.now());
         }
         if let Some(file) = &self.ndjson {
             self.write_ndjson(&mut file.borrow_mut(), resource, batch);
@@ -113,7 +117,7 @@ impl Deliver {
     /// Gives standard output this time to take the lines that wait. The others are lost then.
     pub(super) async fn finish_lines(&self, limit: Duration) {
         if let Some((_, stdout)) = &self.emf {
-            driver::within(limit, stdout.written()).await;
+            self.clock.within(limit, stdout.written()).await;
             stdout.lose_all();
         }
     }
@@ -141,7 +145,7 @@ impl Deliver {
         ndjson::line(resource, batch, &mut line);
         batch.points.truncate(points);
         if let Err(error) = file.push(&line, tells)
-            && self.file_failures.is_due(clock::now())
+            && self.file_failures.is_due(self.clock.now())
         {
             let reason = match error {
                 Errno::AGAIN => "its reader takes no more".to_owned(),
@@ -164,7 +168,7 @@ impl Deliver {
                 let Err(error) = sent else { return };
                 told.give_back(tells);
                 self.ledger.lose(Losses::line(datagram.len()));
-                if self.datagram_failures.is_due(clock::now()) {
+                if self.datagram_failures.is_due(self.clock.now()) {
                     let reason = error_text(error);
                     log::warn(&format!(
                         "a datagram for DogStatsD at {to} is lost: {reason}"
@@ -179,8 +183,7 @@ impl Deliver {
     }
 }
 
-fn write_emf(emf: &Emf, stdout: &Lines, resource: &Resource, batch: &Batch) {
-    let now = clock::now();
+fn write_emf(emf: &Emf, stdout: &Lines, resource: &Resource, batch: &Batch, now: EpochMs) {
     let write = |batch: &Batch, tells: Losses| {
         emf::lines(resource, batch, emf, now, &mut |line| {
             stdout.push(line, tells);

@@ -10,9 +10,10 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::future;
 
+use crate::extension::clock::Clock;
 use crate::extension::export::losses::Ledger;
 use crate::extension::export::otlp::outbox::{Encoded, Outbox};
 use crate::extension::export::otlp::response::rejected_points;
@@ -24,13 +25,13 @@ use crate::extension::metric::{Batch, Resource};
 use crate::extension::settings::Otlp;
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
-use crate::shared::os::clock;
 
 /// Sends what is pushed, in a task of its own ([`Sender::send`]).
 #[derive(Debug)]
 pub(in crate::extension) struct Sender {
     otlp: Otlp,
     ledger: Rc<Ledger>,
+    clock: Clock,
     /// Borrowed for as long as one call takes, never across an await.
     outbox: RefCell<Outbox>,
     /// What the task does, as far as others have to know it.
@@ -50,11 +51,12 @@ struct TaskState {
 }
 
 impl Sender {
-    pub(in crate::extension) fn new(otlp: Otlp, ledger: Rc<Ledger>) -> Self {
+    pub(in crate::extension) fn new(otlp: Otlp, ledger: Rc<Ledger>, clock: Clock) -> Self {
         Self {
             otlp,
-            outbox: RefCell::new(Outbox::new(Rc::clone(&ledger), clock::seed())),
+            outbox: RefCell::new(Outbox::new(Rc::clone(&ledger), clock.seed())),
             ledger,
+            clock,
             task: Cell::default(),
             changed: Notify::default(),
             failures: OnceAMinute::default(),
@@ -83,7 +85,7 @@ impl Sender {
     /// Forgets what was to be sent when a snapshot was made: every environment restored from it
     /// has that, and the seed, and a connection that leads nowhere.
     pub(in crate::extension) fn restored(&self) {
-        let outbox = Outbox::new(Rc::clone(&self.ledger), clock::seed());
+        let outbox = Outbox::new(Rc::clone(&self.ledger), self.clock.seed());
         self.outbox.replace(outbox);
         self.stop();
     }
@@ -126,7 +128,7 @@ impl Sender {
     }
 
     fn is_due(&self) -> bool {
-        !self.task.get().is_over && self.outbox.borrow().is_due(clock::now())
+        !self.task.get().is_over && self.outbox.borrow().is_due(self.clock.now())
     }
 
     /// Waits until the task has nothing to do.
@@ -143,13 +145,13 @@ impl Sender {
         });
         let rest = async {
             // The connection of the task may be from before a freeze, and dead.
-            driver::within(limit / 4, self.idle()).await;
+            self.clock.within(limit / 4, self.idle()).await;
             self.stop();
             self.outbox.borrow_mut().put_back();
-            self.outbox.borrow_mut().hurry(limit / 2, clock::now());
+            self.outbox.borrow_mut().hurry(limit / 2, self.clock.now());
             self.send_all(Some(limit)).await;
         };
-        driver::within(limit, rest).await;
+        self.clock.within(limit, rest).await;
         self.outbox.borrow_mut().lose_all();
     }
 
@@ -157,12 +159,12 @@ impl Sender {
     /// the pause tries again.
     async fn send_all(&self, limit: Option<Duration>) {
         loop {
-            let pause = self.outbox.borrow().pause(clock::now());
+            let pause = self.outbox.borrow().pause(self.clock.now());
             if !pause.is_zero() {
                 if limit.is_none_or(|limit| limit <= pause) {
                     return;
                 }
-                Timer::after(pause).await;
+                self.clock.sleep(pause).await;
                 continue;
             }
             let Some(batch) = self.outbox.borrow_mut().begin() else {
@@ -186,6 +188,12 @@ impl Sender {
     ) -> Result<(), AttemptError> {
         let head = self.head(body.len());
         let mut exchange = Exchange::new(Outgoing::new(&head, body), answer);
+        #[cfg(test)]
+        if let Some(world) = &self.clock.world {
+            let sent = world.send(body, &mut exchange);
+            let sent = self.clock.within(timeout, sent).await;
+            return sent.ok_or(AttemptError::Timeout(timeout));
+        }
         let status = async {
             let stream = Async::<TcpStream>::connect(self.otlp.address).await;
             let stream = stream.map_err(AttemptError::Connect)?;
@@ -196,10 +204,10 @@ impl Sender {
             }
             Ok(stream)
         };
-        let stream = driver::within(timeout, status).await;
+        let stream = self.clock.within(timeout, status).await;
         let stream = stream.unwrap_or(Err(AttemptError::Timeout(timeout)))?;
         let rest = driver::receive(&stream, &mut exchange);
-        driver::within(REST_OF_ANSWER.min(timeout), rest).await;
+        self.clock.within(REST_OF_ANSWER.min(timeout), rest).await;
         Ok(())
     }
 
@@ -217,7 +225,7 @@ impl Sender {
     }
 
     fn handle_answer(&self, batch: &Encoded, answer: &Reader, failure: Option<AttemptError>) {
-        let now = clock::now();
+        let now = self.clock.now();
         let status = answer.status();
         let retry_after = answer.head().field("Retry-After");
         let verdict = retry::verdict(status, retry_after, now);

@@ -128,7 +128,7 @@ impl Random {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(in crate::extension) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 

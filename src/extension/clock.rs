@@ -1,0 +1,101 @@
+//! The clocks and timers of the extension's tasks, as an argument: a test gives them virtual time.
+
+#[cfg(test)]
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::future;
+
+use crate::extension::own_usage::{self, OwnUsage};
+#[cfg(test)]
+use crate::extension::world::World;
+use crate::shared::os::clock;
+use crate::shared::time::EpochMs;
+
+/// The clocks of the kernel and the timers of async-io, or in a test the clocks of a [`World`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clock {
+    #[cfg(test)]
+    pub(super) world: Option<Rc<World>>,
+}
+
+impl Clock {
+    /// The time by the wall clock.
+    pub(super) fn now(&self) -> EpochMs {
+        #[cfg(test)]
+        if let Some(world) = &self.world {
+            return world.now();
+        }
+        clock::now()
+    }
+
+    /// The time by the monotonic clock, which may stand still while the environment is frozen.
+    pub(super) fn monotonic(&self) -> Instant {
+        #[cfg(test)]
+        if let Some(world) = &self.world {
+            return world.monotonic();
+        }
+        clock::monotonic()
+    }
+
+    /// A number that differs between environments, and between those restored from one snapshot.
+    pub(super) fn seed(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(world) = &self.world {
+            return world.now().0;
+        }
+        clock::seed()
+    }
+
+    /// The processor time and memory that this process has used so far.
+    pub(super) fn usage(&self) -> OwnUsage {
+        #[cfg(test)]
+        if self.world.is_some() {
+            return OwnUsage::default();
+        }
+        own_usage::so_far()
+    }
+
+    /// Waits this long.
+    pub(super) async fn sleep(&self, length: Duration) {
+        #[cfg(test)]
+        if let Some(world) = &self.world {
+            return world.sleep(length).await;
+        }
+        Timer::after(length).await;
+    }
+
+    /// Waits for `work`, and no longer than `limit`; `None` when the time was over first.
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let timer = async {
+            self.sleep(limit).await;
+            None
+        };
+        future::or(async { Some(work.await) }, timer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future as std_future;
+
+    use super::*;
+    use crate::extension::io::run_test;
+
+    #[test]
+    fn a_wait_ends_with_its_time() {
+        let clock = Clock::default();
+        let outcome = run_test(async |_| {
+            let never = clock.within(Duration::from_secs(1_000), std_future::pending::<()>());
+            clock.within(Duration::from_millis(2), never).await
+        });
+        assert_eq!(outcome, None);
+        let soon = async |_| clock.within(Duration::from_secs(1_000), async { 7 }).await;
+        assert_eq!(run_test(soon), Some(7));
+    }
+}

@@ -1,0 +1,179 @@
+//! A world test: the tasks of the extension among a platform and receivers that misbehave, on
+//! virtual time.
+//!
+//! Everything runs as in the binary but the clocks, the timers and the far ends of the sockets. A
+//! test plays [`steps`](platform::Step) and reads what the receivers got. Time passes only when
+//! every task waits, so hours take microseconds, and each run of the same steps is the same.
+
+mod platform;
+mod records;
+mod scenarios;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use crate::extension::io::Executor;
+use crate::shared::http::Exchange;
+use crate::shared::os::clock;
+use crate::shared::time::EpochMs;
+
+/// The clocks of a world, and the OTLP receiver in it.
+pub(super) struct World {
+    began: Instant,
+    /// The time since the start of the world, by the monotonic clock and by the wall clock.
+    monotonic: Cell<Duration>,
+    wall: Cell<Duration>,
+    /// The timers that run: when each is due, its number and its task.
+    timers: RefCell<Vec<(Duration, u64, Waker)>>,
+    timers_made: Cell<u64>,
+    /// What the OTLP receiver does with the next request.
+    answer: Cell<Answer>,
+    /// The bodies of the requests that it got.
+    received: RefCell<Vec<Vec<u8>>>,
+}
+
+/// What the OTLP receiver does with a request.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    /// Whether it takes the body, whatever it answers.
+    takes: bool,
+    after_ms: u64,
+    /// The whole response; empty to close the connection instead.
+    response: &'static str,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            began: clock::monotonic(),
+            monotonic: Cell::default(),
+            wall: Cell::new(Duration::from_millis(START.0)),
+            timers: RefCell::default(),
+            timers_made: Cell::default(),
+            answer: Cell::new(TAKEN),
+            received: RefCell::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> EpochMs {
+        EpochMs(u64::try_from(self.wall.get().as_millis()).unwrap())
+    }
+
+    pub(super) fn monotonic(&self) -> Instant {
+        self.began + self.monotonic.get()
+    }
+
+    pub(super) fn sleep(self: &Rc<Self>, length: Duration) -> Sleep {
+        let number = self.timers_made.get();
+        self.timers_made.set(number + 1);
+        Sleep {
+            due: self.monotonic.get() + length,
+            number,
+            world: Rc::clone(self),
+        }
+    }
+
+    /// Sends a request to the receiver and reads its answer.
+    pub(super) async fn send(self: &Rc<Self>, body: &[u8], exchange: &mut Exchange<'_>) {
+        let Answer {
+            takes,
+            after_ms,
+            response,
+        } = self.answer.get();
+        if takes {
+            self.received.borrow_mut().push(body.to_vec());
+        }
+        self.sleep(Duration::from_millis(after_ms)).await;
+        exchange.space().unwrap()[..response.len()].copy_from_slice(response.as_bytes());
+        exchange.read(response.len()).ok();
+    }
+
+    /// Runs `main` until it is done, and the tasks beside it.
+    fn run<T>(&self, executor: Executor, main: impl Future<Output = T>) -> T {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let mut main = pin!(main);
+        loop {
+            if woken.0.swap(false, Ordering::Relaxed)
+                && let Poll::Ready(outcome) = main.as_mut().poll(&mut context)
+            {
+                return outcome;
+            }
+            if !executor.try_tick() && !woken.0.load(Ordering::Relaxed) {
+                let due = self.timers.borrow().iter().map(|(due, ..)| *due).min();
+                let due = due.expect("a task that waits is woken, or has a timer");
+                let length = due.saturating_sub(self.monotonic.get());
+                self.pass(length, length);
+            }
+        }
+    }
+
+    /// Lets time pass, which the two clocks may show differently.
+    fn pass(&self, wall: Duration, monotonic: Duration) {
+        self.wall.set(self.wall.get() + wall);
+        self.monotonic.set(self.monotonic.get() + monotonic);
+        let now = self.monotonic.get();
+        for (_, _, waker) in self.timers.borrow().iter().filter(|(due, ..)| *due <= now) {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a world at {:?}", self.now())
+    }
+}
+
+/// A timer of a world. It runs once it is polled, and until it is dropped.
+pub(super) struct Sleep {
+    due: Duration,
+    number: u64,
+    world: Rc<World>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.due <= self.world.monotonic.get() {
+            return Poll::Ready(());
+        }
+        let mut timers = self.world.timers.borrow_mut();
+        timers.retain(|(_, number, _)| *number != self.number);
+        timers.push((self.due, self.number, context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let mut timers = self.world.timers.borrow_mut();
+        timers.retain(|(_, number, _)| *number != self.number);
+    }
+}
+
+/// Whether the main future was woken.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// 2026-08-20T10:00:00Z
+const START: EpochMs = EpochMs(1_787_220_000_000);
+
+const TAKEN: Answer = Answer {
+    takes: true,
+    after_ms: 3,
+    response: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+};
