@@ -1,7 +1,5 @@
 //! The clocks and timers of the extension's tasks, as an argument: a test gives them virtual time.
 
-#[cfg(test)]
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -14,42 +12,42 @@ use crate::shared::os::clock;
 use crate::shared::time::EpochMs;
 
 /// The clocks of the kernel and the timers of async-io, or in a test the clocks of a [`World`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
     #[cfg(test)]
-    pub(super) world: Option<Rc<World>>,
+    pub(super) world: Option<&'static World>,
 }
 
 impl Clock {
     /// The time by the wall clock.
-    pub(super) fn now(&self) -> EpochMs {
+    pub(super) fn now(self) -> EpochMs {
         #[cfg(test)]
-        if let Some(world) = &self.world {
+        if let Some(world) = self.world {
             return world.now();
         }
         clock::now()
     }
 
     /// The time by the monotonic clock, which may stand still while the environment is frozen.
-    pub(super) fn monotonic(&self) -> Instant {
+    pub(super) fn monotonic(self) -> Instant {
         #[cfg(test)]
-        if let Some(world) = &self.world {
+        if let Some(world) = self.world {
             return world.monotonic();
         }
         clock::monotonic()
     }
 
     /// A number that differs between environments, and between those restored from one snapshot.
-    pub(super) fn seed(&self) -> u64 {
+    pub(super) fn seed(self) -> u64 {
         #[cfg(test)]
-        if let Some(world) = &self.world {
+        if let Some(world) = self.world {
             return world.now().0;
         }
         clock::seed()
     }
 
     /// The processor time and memory that this process has used so far.
-    pub(super) fn usage(&self) -> OwnUsage {
+    pub(super) fn usage(self) -> OwnUsage {
         #[cfg(test)]
         if self.world.is_some() {
             return OwnUsage::default();
@@ -58,9 +56,9 @@ impl Clock {
     }
 
     /// Waits this long.
-    pub(super) async fn sleep(&self, length: Duration) {
+    pub(super) async fn sleep(self, length: Duration) {
         #[cfg(test)]
-        if let Some(world) = &self.world {
+        if let Some(world) = self.world {
             return world.sleep(length).await;
         }
         Timer::after(length).await;
@@ -68,7 +66,7 @@ impl Clock {
 
     /// Waits for `work`, and no longer than `limit`; `None` when the time was over first.
     pub(super) async fn within<T>(
-        &self,
+        self,
         limit: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {

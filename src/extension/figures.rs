@@ -49,8 +49,8 @@ impl Figures {
     }
 
     /// The clocks and timers.
-    pub(super) const fn clock(&self) -> &Clock {
-        &self.clock
+    pub(super) const fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Starts the tasks that wait for receivers.
@@ -196,7 +196,7 @@ impl Figures {
         let mut accounting = Accounting::new(init_type, now);
         accounting.resource.function_name = "f".to_owned();
         let reporter = Reporter::new(accounting, Duration::from_secs(60), now);
-        Self::new(reporter, Deliver::new(exporters, &clock), clock)
+        Self::new(reporter, Deliver::new(exporters, clock), clock)
     }
 
     /// Takes what was counted: metrics and the first of their values.

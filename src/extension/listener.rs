@@ -209,12 +209,12 @@ impl Connection {
 
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut stream = &self.stream;
-        let written = self.within(stream.write_all(bytes)).await;
+        let written = self
+            .figures
+            .clock()
+            .within(MESSAGE_TIMEOUT, stream.write_all(bytes))
+            .await;
         written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.figures.clock().within(MESSAGE_TIMEOUT, work).await
     }
 
     /// Reads one request, of which `progress` says how much is here. It may take any time to
@@ -229,7 +229,11 @@ impl Connection {
             progress = Ok(self.read_some(request).await?);
             self.is_busy.set(true);
         }
-        let read = self.within(self.read(request, progress)).await;
+        let read = self
+            .figures
+            .clock()
+            .within(MESSAGE_TIMEOUT, self.read(request, progress))
+            .await;
         read.unwrap_or(Err(NoRequest::Lost))
     }
 

@@ -100,7 +100,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     ready.registered.fill(&mut accounting.resource);
     let interval = Duration::from_millis(settings.interval_ms);
     let reporter = Reporter::new(accounting, interval, clock.now());
-    let deliver = Deliver::new(settings.exporters, &clock);
+    let deliver = Deliver::new(settings.exporters, clock);
     let figures = Rc::new(Figures::new(reporter, deliver, clock));
 
     let executor = LocalExecutor::new().leak();

@@ -44,11 +44,11 @@ pub(super) struct Deliver {
 }
 
 impl Deliver {
-    pub(super) fn new(exporters: Exporters, clock: &Clock) -> Self {
+    pub(super) fn new(exporters: Exporters, clock: Clock) -> Self {
         let ledger = Rc::new(Ledger::default());
         let stdout = || Rc::new(Lines::new(rustix::stdio::stdout(), Rc::clone(&ledger)));
         let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
-        let sender = |otlp| Rc::new(Sender::new(otlp, Rc::clone(&ledger), clock.clone()));
+        let sender = |otlp| Rc::new(Sender::new(otlp, Rc::clone(&ledger), clock));
         Self {
             emf: exporters.emf.map(|emf| (emf, stdout())),
             ndjson: exporters.ndjson.map(file),
@@ -57,7 +57,7 @@ impl Deliver {
             ledger,
             file_failures: OnceAMinute::default(),
             datagram_failures: OnceAMinute::default(),
-            clock: clock.clone(),
+            clock,
         }
     }
 

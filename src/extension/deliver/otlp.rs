@@ -189,7 +189,7 @@ impl Sender {
         let head = self.head(body.len());
         let mut exchange = Exchange::new(Outgoing::new(&head, body), answer);
         #[cfg(test)]
-        if let Some(world) = &self.clock.world {
+        if let Some(world) = self.clock.world {
             let sent = world.send(body, &mut exchange);
             let sent = self.clock.within(timeout, sent).await;
             return sent.ok_or(AttemptError::Timeout(timeout));

@@ -12,7 +12,6 @@ mod scenarios;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -69,18 +68,18 @@ impl World {
         self.began + self.monotonic.get()
     }
 
-    pub(super) fn sleep(self: &Rc<Self>, length: Duration) -> Sleep {
+    pub(super) fn sleep(&'static self, length: Duration) -> Sleep {
         let number = self.timers_made.get();
         self.timers_made.set(number + 1);
         Sleep {
             due: self.monotonic.get() + length,
             number,
-            world: Rc::clone(self),
+            world: self,
         }
     }
 
     /// Sends a request to the receiver and reads its answer.
-    pub(super) async fn send(self: &Rc<Self>, body: &[u8], exchange: &mut Exchange<'_>) {
+    pub(super) async fn send(&'static self, body: &[u8], exchange: &mut Exchange<'_>) {
         let Answer {
             takes,
             after_ms,
@@ -136,7 +135,7 @@ impl fmt::Debug for World {
 pub(super) struct Sleep {
     due: Duration,
     number: u64,
-    world: Rc<World>,
+    world: &'static World,
 }
 
 impl Future for Sleep {

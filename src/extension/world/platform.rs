@@ -68,11 +68,9 @@ pub(super) fn play(init_type: InitType, steps: Vec<(u64, Step)>) -> Played {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk(folder.path().to_owned());
     fs::create_dir(disk.folder(true)).unwrap();
-    let world = Rc::new(World::new());
-    let clock = Clock {
-        world: Some(Rc::clone(&world)),
-    };
-    let deliver = Deliver::new(exporters(&disk), &clock);
+    let world: &'static World = Box::leak(Box::new(World::new()));
+    let clock = Clock { world: Some(world) };
+    let deliver = Deliver::new(exporters(&disk), clock);
     let mut accounting = Accounting::new(init_type, clock.now());
     accounting.handle_start(5.0, 9.0);
     accounting.resource.function_name = "f".to_owned();
@@ -85,7 +83,7 @@ pub(super) fn play(init_type: InitType, steps: Vec<(u64, Step)>) -> Played {
         io::spawn(executor, export_by_the_clock(Rc::clone(&figures), INTERVAL)).detach();
     }
     let platform = Rc::new(Platform {
-        world: Rc::clone(&world),
+        world,
         figures: Rc::clone(&figures),
         disk,
         events: RefCell::default(),
@@ -129,7 +127,7 @@ fn exporters(disk: &Disk) -> Exporters {
 }
 
 struct Platform {
-    world: Rc<World>,
+    world: &'static World,
     figures: Rc<Figures>,
     disk: Disk,
     events: RefCell<VecDeque<Step>>,
