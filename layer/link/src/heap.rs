@@ -6,8 +6,9 @@
 //! Blocks come in size classes, four to each doubling. A freed block goes onto the list of its
 //! class and serves the next request of that class; blocks are neither split nor joined, so a
 //! process holds at most the sum of what each class needed at its peak. New blocks are cut from a
-//! chunk. A block over [`MAPPED_BYTES_MIN`] is a mapping of its own, which grows in place where the
-//! kernel can move it, and goes back to the kernel when it is freed.
+//! chunk, the first of which is a part of the program. A block over [`MAPPED_BYTES_MIN`] is a
+//! mapping of its own, which grows in place where the kernel can move it, and goes back to the
+//! kernel when it is freed.
 //!
 //! Eight bytes before each block say what it is:
 //!
@@ -62,6 +63,16 @@ static SHARED: Shared = Shared {
     }),
 };
 
+/// The first chunk. As a part of the program's own memory it costs no system call, and a start
+/// needs no other.
+#[repr(align(16))]
+struct First(UnsafeCell<[u8; CHUNK_BYTES]>);
+
+// SAFETY: only its address is taken here; each block of it has one owner, as all blocks have.
+unsafe impl Sync for First {}
+
+static FIRST: First = First(UnsafeCell::new([0; CHUNK_BYTES]));
+
 /// Runs `work` with the heap to itself.
 fn with_heap<T>(work: impl FnOnce(&mut Heap) -> T) -> T {
     while SHARED.locked.swap(true, Ordering::Acquire) {
@@ -110,7 +121,11 @@ impl Heap {
         }
         let bytes = class_bytes(class);
         if self.left < bytes {
-            let chunk = map(CHUNK_BYTES);
+            let chunk = if self.at.is_null() {
+                FIRST.0.get().cast()
+            } else {
+                map(CHUNK_BYTES)
+            };
             if chunk.is_null() {
                 return chunk;
             }
