@@ -105,7 +105,11 @@ fn in_role(name: &OsStr, argument: Option<&OsStr>) {
     match role(name, argument, has_api) {
         Role::Runtime => {}
         #[cfg(feature = "extension")]
-        Role::Extension => os::exit(extension::run(name, os::variable)),
+        Role::Extension => {
+            // The interpreter of a script gets its own name, whatever that of the handler is.
+            runtime::refuse_to_be_a_handler();
+            os::exit(extension::run(name, os::variable))
+        }
         #[cfg(not(feature = "extension"))]
         Role::Extension => {
             runtime::write_line(WITHOUT_EXTENSION);

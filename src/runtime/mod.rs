@@ -57,6 +57,14 @@ pub fn run(init: impl Init) -> ! {
     os::exit(invoke(Box::new(init)))
 }
 
+/// Ends a process that was started as the handler of another runtime: see [`executable::refusal`].
+pub(crate) fn refuse_to_be_a_handler() {
+    if let Some(refusal) = executable::refusal(os::variable) {
+        log::line(Level::Fatal, &refusal);
+        os::exit(1)
+    }
+}
+
 /// The initialisation, to the handler it makes.
 type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 'h>;
 
@@ -64,10 +72,7 @@ type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 
 #[inline(never)]
 fn invoke(init: Start<'_>) -> u8 {
     process_one::end_by_signals();
-    if let Some(refusal) = executable::refusal(os::variable) {
-        log::line(Level::Fatal, &refusal);
-        return 1;
-    }
+    refuse_to_be_a_handler();
     let env = Env::read(&os::variable, &os::resolve::address);
     let env = match &env {
         Ok(env) => env,

@@ -1,8 +1,9 @@
-//! Finds out before the first event why a file cannot be executed, from its first bytes.
+//! Finds out why a file cannot be executed.
 //!
-//! The kernel's error numbers name no cause: a missing interpreter, a missing dynamic loader and a
-//! missing file are all "No such file or directory".
-//! A file that cannot be read is taken to be good: a program need not be readable.
+//! In the init phase one look at the file tells what is not there or not executable. The rest is
+//! known when the kernel has refused to execute it, and only then is the file read: the kernel's
+//! error numbers name no cause, since a missing interpreter, a missing dynamic loader and a missing
+//! file are all "No such file or directory".
 
 use std::error::Error;
 use std::ffi::{CStr, CString};
@@ -22,9 +23,7 @@ pub(super) enum Fault {
     NotAFile,
     /// The mode does not allow it, or the file system is mounted with `noexec`.
     NotExecutable,
-    /// It is the program of this process.
-    Runtime,
-    /// An ELF program for another architecture than this system's, which has this number.
+    /// An ELF program for another architecture than this program's, which has this number.
     Architecture(u16),
     /// A dynamically linked program whose loader is missing.
     Loader(String),
@@ -57,32 +56,43 @@ enum Head<'a> {
     Unknown,
 }
 
-/// Checks that the kernel will execute `path`. `folders` are those of `PATH`.
+/// Checks that there is a file to execute, with one system call, because every start waits for it.
 ///
 /// # Errors
 ///
-/// One [`Fault`] for each cause.
-pub(super) fn check(path: &CStr, folders: &[&[u8]]) -> Result<(), Fault> {
-    check_nested(path, folders, 0)
-}
-
-fn check_nested(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Fault> {
-    let found = stat(path).map_err(Fault::NotFound)?;
-    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+/// The [`Fault`] of a file that is not there or is not executable.
+pub(super) fn executable_file(path: &CStr) -> Result<Stat, Fault> {
+    let file = stat(path).map_err(Fault::NotFound)?;
+    if FileType::from_raw_mode(file.st_mode) != FileType::RegularFile {
         return Err(Fault::NotAFile);
     }
-    if access(path, Access::EXEC_OK).is_err() {
+    if file.st_mode & EXECUTABLE == 0 {
         return Err(Fault::NotExecutable);
     }
-    if is_this_program(&found) {
-        return Err(Fault::Runtime);
-    }
+    Ok(file)
+}
+
+/// True if the file is the program of this process, under any name.
+pub(super) fn is_this_program(file: &Stat) -> bool {
+    stat("/proc/self/exe")
+        .is_ok_and(|this| (this.st_dev, this.st_ino) == (file.st_dev, file.st_ino))
+}
+
+/// Looks for the reason why the kernel, or `env`, did not execute `path`. `folders` are those of
+/// `PATH`. A file that cannot be read gives no reason: a program need not be readable.
+pub(super) fn diagnose(path: &CStr, folders: &[&[u8]]) -> Option<Fault> {
+    look(path, folders, 0).err()
+}
+
+fn look(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Fault> {
+    executable_file(path)?;
+    access(path, Access::EXEC_OK).map_err(|_refused| Fault::NotExecutable)?;
     let mut buffer = [0; HEAD_BYTES];
     let Ok(head) = head(path, &mut buffer) else {
         return Ok(());
     };
     match parse(head) {
-        Head::Elf { machine, .. } if !runs_here(machine) => Err(Fault::Architecture(machine)),
+        Head::Elf { machine, .. } if machine != OWN_MACHINE => Err(Fault::Architecture(machine)),
         Head::Elf {
             loader: Some(loader),
             ..
@@ -99,7 +109,7 @@ fn check_nested(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Faul
             // no end.
             if depth < INTERPRETERS_MAX {
                 let path = CString::new(interpreter).unwrap_or_default();
-                check_nested(&path, folders, depth + 1)
+                look(&path, folders, depth + 1)
                     .map_err(|fault| in_first_line(interpreter, fault))?;
             }
             check_env(interpreter, argument, folders)
@@ -148,12 +158,6 @@ fn check_env(interpreter: &[u8], name: &[u8], folders: &[&[u8]]) -> Result<(), F
 /// A path for a message.
 fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path.trim_ascii_end()).into_owned()
-}
-
-/// True if the file is the program of this process, under whatever name.
-fn is_this_program(file: &Stat) -> bool {
-    stat("/proc/self/exe")
-        .is_ok_and(|this| (this.st_dev, this.st_ino) == (file.st_dev, file.st_ino))
 }
 
 /// Takes the first bytes of a file apart, as the kernel would.
@@ -225,39 +229,11 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
     usize::try_from(value).ok()
 }
 
-/// True if programs for this architecture may run: those of this program, those of the system, and
-/// any that is not one of Lambda's. The two differ where an emulator of processors runs this
-/// program.
-fn runs_here(machine: u16) -> bool {
-    machine == OWN_MACHINE
-        || !matches!(machine, EM_X86_64 | EM_AARCH64)
-        || machine_of(c"/bin/sh") == Some(machine)
-}
-
-/// The architecture of a program, if it is an ELF program of 64 bits.
-fn machine_of(path: &CStr) -> Option<u16> {
-    let mut buffer = [0; HEAD_BYTES];
-    match parse(head(path, &mut buffer).ok()?) {
-        Head::Elf { machine, .. } => Some(machine),
-        Head::OtherElf | Head::Script { .. } | Head::Unknown => None,
-    }
-}
-
 fn architecture(machine: u16) -> &'static str {
     match machine {
         EM_X86_64 => "x86_64",
         EM_AARCH64 => "arm64",
         _ => "another architecture",
-    }
-}
-
-impl Fault {
-    /// True if there is nothing here to execute, so that another folder may have it.
-    pub(super) const fn is_absence(&self) -> bool {
-        matches!(
-            self,
-            Self::NotFound(_) | Self::NotAFile | Self::NotExecutable
-        )
     }
 }
 
@@ -268,7 +244,6 @@ impl fmt::Display for Fault {
             Self::NotFound(error) => f.write_str(&os::error_text(*error)),
             Self::NotAFile => f.write_str("not a file"),
             Self::NotExecutable => f.write_str("not executable"),
-            Self::Runtime => f.write_str("this runtime itself"),
             Self::Architecture(machine) => write!(
                 f,
                 "Exec format error: it is a program for {}, and the architecture here is {}",
@@ -312,6 +287,9 @@ const OWN_MACHINE: u16 = if cfg!(target_arch = "aarch64") {
 
 /// The type of a program header that holds the path of the dynamic loader.
 const PT_INTERP: usize = 3;
+
+/// The bits of a mode that let the owner, the group or others execute the file.
+const EXECUTABLE: u32 = 0o111;
 
 /// Bytes of a file that are looked at. Linkers put the program headers and the path of the loader
 /// into the first thousand.
@@ -425,10 +403,8 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let folders = [b"/usr/bin".as_slice(), b"/bin"];
-        match check(&c_path(&path), &folders) {
-            Ok(()) => "good".to_owned(),
-            Err(fault) => fault.to_string(),
-        }
+        let fault = diagnose(&c_path(&path), &folders);
+        fault.map_or_else(|| "good".to_owned(), |fault| fault.to_string())
     }
 
     #[test]
@@ -446,10 +422,6 @@ mod tests {
             (
                 "#!/tmp\n",
                 "the interpreter in its first line, /tmp, is not a file",
-            ),
-            (
-                "#!/proc/self/exe\n",
-                "the interpreter in its first line, /proc/self/exe, is this runtime itself",
             ),
             ("#!/bin/sh\r\n", &format!("{line_end} /bin/sh")),
             ("#!/usr/bin/env sh\r\n", &format!("{line_end} sh")),
@@ -470,8 +442,6 @@ mod tests {
     #[test]
     fn programs_are_checked_for_their_architecture_and_loader() {
         let own = OWN_MACHINE;
-        // Programs for the architecture of the system may run as well.
-        assert_eq!(machine_of(c"/bin/sh"), Some(own));
         let other = EM_X86_64 ^ EM_AARCH64 ^ own;
         let found = checked(&elf(other, "/no/such/loader"), 0o755);
         let expected = [
@@ -494,16 +464,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_named() {
+    fn what_is_no_executable_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("nothing");
+        let text = folder.path().join("text");
+        std::fs::write(&text, "").unwrap();
         let table = [
-            (Path::new("/proc/self/exe"), Fault::Runtime),
             (folder.path(), Fault::NotAFile),
             (&missing, Fault::NotFound(Errno::NOENT)),
+            (&text, Fault::NotExecutable),
         ];
         for (path, fault) in table {
-            assert_eq!(check(&c_path(path), &[]), Err(fault));
+            assert_eq!(executable_file(&c_path(path)).unwrap_err(), fault);
+        }
+    }
+
+    #[test]
+    fn this_program_is_known_under_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
+        for (path, expected) in [(&*link, true), (Path::new("/bin/sh"), false)] {
+            let file = executable_file(&c_path(path)).unwrap();
+            assert_eq!(is_this_program(&file), expected, "{}", path.display());
         }
     }
 
@@ -513,7 +496,7 @@ mod tests {
         let path = folder.path().join("loop");
         std::fs::write(&path, format!("#!{}\n", path.display())).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        // The kernel says so at the first event. What counts is that this comes to an end.
-        assert_eq!(check(&c_path(&path), &[]), Ok(()));
+        // The kernel's error says so. What counts is that this comes to an end.
+        assert_eq!(diagnose(&c_path(&path), &[]), None);
     }
 }

@@ -8,9 +8,9 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::SET_HANDLER;
 use super::check::Fault;
 use super::spawn::SpawnError;
+use super::stderr;
 use crate::runtime::error::Error as Report;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os;
@@ -228,6 +228,26 @@ fn with_stderr(f: &mut fmt::Formatter<'_>, stderr: &str) -> fmt::Result {
     write!(f, ": {stderr}")
 }
 
+/// The beginning of something that a handler wrote, for a message.
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    let bytes = bytes.trim_ascii();
+    let start = bytes.get(..stderr::boundary(bytes, QUOTED_BYTES_MAX));
+    let text = String::from_utf8_lossy(start.unwrap_or(bytes));
+    let end = if start.is_some_and(|start| start.len() < bytes.len()) {
+        "\u{2026}"
+    } else {
+        ""
+    };
+    [&text, end].concat()
+}
+
+/// How to set a handler in place of what templates for `provided` runtimes suggest.
+pub(super) const SET_HANDLER: &str = "set the function's handler (_HANDLER) to the executable that handles \
+    events; a function in Rust needs none, because its own binary is the bootstrap";
+
+/// Bytes of what a handler wrote that a message shows.
+const QUOTED_BYTES_MAX: usize = 100;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,5 +334,15 @@ mod tests {
         let error = ExecutableError::NotStarted("/var/task/h".to_owned(), error);
         let expected = "cannot start /var/task/h: setpgid: Operation not permitted (os error 1)";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_quotation_is_short_and_whole() {
+        assert_eq!(quoted(b" hello\r"), "hello");
+        assert_eq!(quoted("x".repeat(100).as_bytes()), "x".repeat(100));
+        assert_eq!(quoted("x".repeat(101).as_bytes()), "x".repeat(100) + "…");
+        let start = "-".to_owned() + &"é".repeat(49);
+        assert_eq!(quoted((start.clone() + "éé").as_bytes()), start + "…");
+        assert_eq!(quoted(&[0xFF; 2]), "\u{FFFD}\u{FFFD}");
     }
 }

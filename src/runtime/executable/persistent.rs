@@ -9,9 +9,9 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::child::{self, Child, Driven, Until, now};
-use super::error::{ExecutableError, Missing, ProtocolError};
-use super::{Program, kill_at, quoted};
+use super::child::{self, Child, Driven, Until, kill_at, now};
+use super::error::{ExecutableError, Missing, ProtocolError, quoted};
+use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::{log, trace};
@@ -130,7 +130,7 @@ impl Program {
             Some(_) => process.line(&mut &b""[..], READY, end),
             None => first_line(&mut process),
         };
-        let line = line.map_err(|error| error.report())?;
+        let line = line.map_err(|error| self.explain(error).report())?;
         match parse(&line).map_err(broken)?.0 {
             Said::Ready => Ok(process),
             Said::Error(error) => Err(error),

@@ -44,7 +44,7 @@ pub(super) struct SpawnError {
 /// The first call that fails, up to `execve`.
 #[expect(
     unsafe_code,
-    reason = "the standard library makes a process only through `Command`"
+    reason = "the standard library makes a process only through `Command`, and changes no signal"
 )]
 pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, SpawnError> {
     let pipe = || {
@@ -62,6 +62,10 @@ pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, Spaw
     let variables = environment(changes);
     let variables = variables.pointers();
     let parent = getpid();
+    // Whoever started this process may have ignored SIGCHLD, which outlasts `execve`. While it is
+    // ignored the kernel throws away how a child ended.
+    // SAFETY: no handler is installed, so no code can run at a bad moment.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     // SAFETY: the new process has one thread and a copy of this memory, in which another thread may
     // hold a lock for ever. So it may call only functions that are safe in a signal handler until
     // `execve`. `execute` and what follows it make system calls and nothing else: they allocate
@@ -169,19 +173,6 @@ pub(super) fn wait_for(id: Pid) -> Result<ExitStatus, Errno> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Gives SIGCHLD its default meaning.
-///
-/// Whoever started this process may have ignored it, which outlasts `execve`. While it is ignored
-/// the kernel throws away how a child ended.
-#[expect(
-    unsafe_code,
-    reason = "the standard library does not change the meaning of a signal"
-)]
-pub(super) fn heed_children() {
-    // SAFETY: no handler is installed, so no code can run at a bad moment.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// The calls of [`execute`].

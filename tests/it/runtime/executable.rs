@@ -191,8 +191,8 @@ fn the_runtime_itself_is_no_handler() {
         ),
         (
             &interpreter,
-            "Runtime.HandlerNotStarted",
-            "is this runtime itself",
+            "Function.ExitStatus",
+            "started as the handler of another one",
         ),
         (
             &copy,
@@ -385,7 +385,7 @@ fn a_handler_that_cannot_be_run_is_an_init_error_that_says_why() {
 }
 
 #[test]
-fn a_handler_that_cannot_start_is_an_init_error_with_the_cause() {
+fn a_handler_that_cannot_start_is_an_error_with_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let mut foreign = std::fs::read(stock("").program).unwrap();
     // The architecture in the head of an ELF file.
@@ -429,13 +429,23 @@ fn a_handler_that_cannot_start_is_an_init_error_with_the_cause() {
         handlers.push((path.to_str().unwrap().to_owned(), cause));
     }
     for (handler, cause) in handlers {
-        let env = start(stock(&handler));
-        let (recorded, document) = env.fail("{}");
-        assert_eq!(recorded, "Runtime.HandlerNotStarted");
-        let message = document["errorMessage"].as_str().unwrap();
-        assert!(message.contains(cause), "{message}");
-        let is_init_error = |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/runtime/init/error"));
-        assert!(0 < count(&env.transcript(), is_init_error));
+        // Only a process that is started in the init phase can fail there.
+        for (mode, in_init) in [("per-invocation", false), ("persistent", true)] {
+            let mut config = stock(&handler);
+            config
+                .env
+                .push(("BANTAM_HANDLER_MODE".to_owned(), mode.to_owned()));
+            let env = start(config);
+            for _ in 0..2 {
+                let (recorded, document) = env.fail("{}");
+                assert_eq!(recorded, "Runtime.HandlerNotStarted");
+                let message = document["errorMessage"].as_str().unwrap();
+                assert!(message.contains(cause), "{message}");
+            }
+            let is_init_error = |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/runtime/init/error"));
+            assert_eq!(0 < count(&env.transcript(), is_init_error), in_init);
+            assert_eq!(env.spawned() == 1, !in_init, "{handler}");
+        }
     }
 }
 
