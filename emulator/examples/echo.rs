@@ -14,7 +14,8 @@
 //! named by `ECHO_MARK` is missing. An HTTP request with the header `X-Echo: http` is answered by
 //! its body, which is taken for a response of a function URL. With `ECHO_INTERNAL` it registers an
 //! internal extension of that name, with `ECHO_RESTORE` (`wait`, `exit`, `hang`) it takes part in a
-//! restore.
+//! restore. On Managed Instances it has as many workers as `AWS_LAMBDA_MAX_CONCURRENCY` says, each
+//! a thread.
 
 #![expect(
     clippy::exit,
@@ -46,12 +47,26 @@ fn main() -> Result<(), Failure> {
     if env::var("ECHO_RESTORE").is_ok() {
         restore(&mut api)?;
     }
+    let workers = env::var("AWS_LAMBDA_MAX_CONCURRENCY").map_or(Ok(1), |text| text.parse())?;
+    for _ in 1..workers {
+        thread::spawn(|| {
+            let worked = Api::connect().and_then(|mut api| work(&mut api));
+            if let Err(error) = worked {
+                eprintln!("worker: {error}");
+            }
+        });
+    }
+    work(&mut api)
+}
+
+/// Runs one invocation after another.
+fn work(api: &mut Api) -> Result<(), Failure> {
     loop {
         let event = api.exchange("GET", "runtime/invocation/next", &[], b"")?;
         if event.status != 200 {
             return Err(format!("next was answered with {}", event.status).into());
         }
-        run(&mut api, &event)?;
+        run(api, &event)?;
     }
 }
 

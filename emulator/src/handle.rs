@@ -9,10 +9,10 @@ use std::{env, io};
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::api::{self, callers};
-use crate::config::{Config, Invoke};
+use crate::config::{Config, Initialization, Invoke, LogFormat};
 use crate::environment::Shared;
 use crate::environment::pool::{Ending, Pool};
 use crate::error::EmulatorError as Error;
@@ -60,6 +60,10 @@ impl Emulator {
                     source,
                 })?;
             }
+        }
+        if config.initialization == Initialization::ManagedInstances {
+            // "Log format: JSON only".
+            config.log_format = LogFormat::Json;
         }
         let (stop, stopped) = oneshot::channel();
         let (sender, receiver) = mpsc::channel();
@@ -299,6 +303,7 @@ async fn serve(config: Config) -> Result<Running, Error> {
         transcript: Transcript::new(config.record_bytes_max),
         log: Log::new(config.record_bytes_max, config.echo_log),
         faults: Registry::new(config.faults.clone()),
+        freed: Notify::new(),
         config,
     });
     let pool = Arc::new(Pool::new(shared, api::serve));

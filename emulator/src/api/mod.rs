@@ -85,6 +85,7 @@ async fn apply(env: &Env, stream: &TcpStream, drawn: Drawn) -> bool {
             FaultKind::ResetBefore => serve = false,
             FaultKind::Refuse { .. }
             | FaultKind::ResetAfter
+            | FaultKind::ResetWaiting(_)
             | FaultKind::CutAt(_)
             | FaultKind::CloseAt(_)
             | FaultKind::SplitAt(_)

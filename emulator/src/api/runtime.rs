@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::api::body::{ERROR_TYPE_NOTE, Reset, error_response, not_found, text_response};
 use crate::api::reported::{cropped_cause, platform_error, recorded, split_cause, trailer_error};
@@ -21,6 +21,7 @@ use crate::api::{extensions, telemetry};
 use crate::environment::Env;
 use crate::environment::job::{Answer, Event};
 use crate::environment::machine::{AnswerKind, Current, Next, Refusal};
+use crate::environment::router::Router;
 use crate::environment::variables::{
     ACCESS_KEY_ID, CREDENTIALS_TOKEN, SECRET_ACCESS_KEY, SESSION_TOKEN,
 };
@@ -65,9 +66,30 @@ pub(crate) async fn serve(
         exchange.record_request(&collected);
         return early.map(|response| exchange.answered(response));
     }
-    let response = exchange.process(route, body).await?;
+    let processed = exchange.process(route, body);
+    let response = match patience(&drawn) {
+        None => processed.await?,
+        Some(patience) => match timeout(patience, processed).await {
+            Ok(processed) => processed?,
+            Err(_elapsed) => {
+                control.reset();
+                return Err(Reset);
+            }
+        },
+    };
     exchange.after(&drawn, &control).await?;
     Ok(exchange.answered(response))
+}
+
+/// How long a request may wait for its answer, if a fault limits it.
+fn patience(drawn: &Drawn) -> Option<Duration> {
+    drawn.faults.iter().find_map(|fault| {
+        if let FaultKind::ResetWaiting(patience) = fault.kind {
+            Some(patience)
+        } else {
+            None
+        }
+    })
 }
 
 struct Exchange {
@@ -100,6 +122,7 @@ impl Exchange {
                     return Some(Ok(json_response(*status, body.clone())));
                 }
                 FaultKind::ResetAfter
+                | FaultKind::ResetWaiting(_)
                 | FaultKind::CutAt(_)
                 | FaultKind::CloseAt(_)
                 | FaultKind::SplitAt(_)
@@ -128,6 +151,7 @@ impl Exchange {
                 FaultKind::Refuse { .. }
                 | FaultKind::Unreachable(_)
                 | FaultKind::ResetBefore
+                | FaultKind::ResetWaiting(_)
                 | FaultKind::Delay(_)
                 | FaultKind::Status(..)
                 | FaultKind::EarlyStatus(..) => {}
@@ -263,6 +287,9 @@ impl Exchange {
     }
 
     async fn next(&self, read_at: Instant) -> Result<Response<Payload>, Reset> {
+        if self.env.is_managed() {
+            return self.poll(read_at).await;
+        }
         let waiting = {
             let mut inner = self.env.lock();
             match inner.machine.next() {
@@ -285,21 +312,50 @@ impl Exchange {
             Err(event) => event,
         };
         let event = event.ok_or(Reset)?;
+        Ok(self.send(&event))
+    }
+
+    /// A `next` on Managed Instances, where each call is a worker's.
+    async fn poll(&self, read_at: Instant) -> Result<Response<Payload>, Reset> {
+        let (polled, polls) = {
+            let mut inner = self.env.lock();
+            let Some(polled) = inner.router.as_mut().map(Router::poll) else {
+                return Ok(not_found());
+            };
+            if polled.is_ok() && inner.machine.first_worker() {
+                inner.extensions.runtime_is_ready();
+                inner.next_at = Some(read_at);
+            }
+            (polled, inner.router.as_ref().map_or(0, Router::polls))
+        };
+        let Ok(event) = polled else {
+            // `Runtime.TooManyIdleRuntimes` is written as any other error of the server.
+            return Ok(error_response(
+                500,
+                "InternalServerError",
+                "Internal Server Error",
+            ));
+        };
+        self.env.record(What::Polled { polls });
+        self.env.notify();
+        self.env.shared.freed.notify_one();
+        let event = event.await.map_err(|_gone| Reset)?;
+        Ok(self.send(&event))
+    }
+
+    /// The event as the answer to a `next`.
+    fn send(&self, event: &Event) -> Response<Payload> {
         self.env.record(What::EventSent {
             request_id: event.current.request_id.clone(),
             invocation_id: event.current.nonce.clone(),
         });
-        Ok(render(&event, self.env.shared.config.chunk_above_bytes))
+        render(event, self.env.shared.config.chunk_above_bytes)
     }
 
     async fn answer(&self, kind: AnswerKind, id: &str, body: Incoming) -> Response<Payload> {
         let began_at = Instant::now();
         let nonce = header(&self.parts.headers, "lambda-runtime-invocation-id");
-        let begun = self
-            .env
-            .lock()
-            .machine
-            .begin_answer(kind, id, nonce.as_deref());
+        let begun = self.env.lock().begin_answer(kind, id, nonce.as_deref());
         let limit = if self.mode().is_some() {
             STREAMED_BYTES_MAX
         } else {
@@ -311,7 +367,7 @@ impl Exchange {
             AnswerKind::Response => self.judge_response(&collected, limit),
             AnswerKind::Error => (Verdict::Accepted, Some(self.reported(&collected))),
         };
-        match begun.and_then(|current| self.finish(&current, began_at, collected, error)) {
+        match begun.and_then(|current| self.finish(kind, &current, began_at, collected, error)) {
             Ok(()) => verdict.render(),
             Err(refusal) => refuse(refusal),
         }
@@ -320,15 +376,14 @@ impl Exchange {
     /// Hands the answer to the lifecycle.
     fn finish(
         &self,
+        kind: AnswerKind,
         current: &Current,
         began_at: Instant,
         collected: Collected,
         error: Option<FunctionError>,
     ) -> Result<(), Refusal> {
-        let mut inner = self.env.lock();
-        inner.machine.end_answer(current)?;
         let failed = error.is_some();
-        inner.answer = Some(Answer {
+        let answer = Answer {
             began_at,
             at: Instant::now(),
             headers: header_list(&self.parts.headers),
@@ -336,8 +391,8 @@ impl Exchange {
             streamed: self.mode().is_some(),
             body: collected.data,
             error,
-        });
-        drop(inner);
+        };
+        self.env.lock().end_answer(kind, current, answer)?;
         let request_id = current.request_id.clone();
         self.env.record(What::Accepted {
             request_id,
@@ -393,12 +448,10 @@ impl Exchange {
     }
 
     fn init_error(&self, collected: &Collected) -> Response<Payload> {
-        let mut inner = self.env.lock();
-        if let Err(refusal) = inner.machine.init_error() {
+        let error = self.reported(collected);
+        if let Err(refusal) = self.env.lock().report_init_error(error) {
             return refuse(refusal);
         }
-        inner.init_error = Some(self.reported(collected));
-        drop(inner);
         self.env.notify();
         Verdict::Accepted.render()
     }

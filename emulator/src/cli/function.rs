@@ -35,6 +35,10 @@ pub(crate) struct FunctionArgs {
     /// How environments come to be
     #[arg(long, value_name = "TYPE", value_enum, default_value = "on-demand")]
     initialization: Kind,
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` of Managed Instances: how many invocations an environment runs
+    /// at once
+    #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    max_concurrency: usize,
     /// Do not stop the function's processes between invocations
     #[arg(long)]
     no_freeze: bool,
@@ -46,7 +50,7 @@ enum Kind {
     OnDemand,
     ProvisionedConcurrency,
     SnapStart,
-    #[value(name = "lambda-managed-instances")]
+    #[value(name = "lambda-managed-instances", alias = "managed-instances")]
     ManagedInstances,
 }
 
@@ -75,6 +79,7 @@ impl FunctionArgs {
         config.timeout = self.timeout;
         config.memory_mb = self.memory;
         config.freeze = !self.no_freeze;
+        config.max_concurrency = self.max_concurrency;
         config.extensions.clone_from(&self.extension);
         config.initialization = match self.initialization {
             Kind::OnDemand => Initialization::OnDemand,

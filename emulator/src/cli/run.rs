@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Environments that may exist at once
     #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     concurrency: usize,
-    /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write
+    /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write; always json on Managed Instances
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more

@@ -30,8 +30,9 @@ pub enum Initialization {
     /// The init phase ends in a snapshot: the processes are frozen, and thawed after
     /// [`Config::restore_gap`] when the first invocation restores them.
     SnapStart,
-    /// Environments are never frozen and extensions get no `INVOKE` event. One invocation at a
-    /// time is given to an environment all the same.
+    /// An environment runs up to [`Config::max_concurrency`] invocations at once, is never frozen
+    /// and ends with its first process. Extensions get no `INVOKE` event, the log is JSON, and the
+    /// function timeout ends the caller's wait alone.
     ManagedInstances,
 }
 
@@ -92,9 +93,15 @@ pub struct Config {
     pub restore_gap: Duration,
     /// How many environments may exist at once.
     pub concurrency_max: usize,
+    /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations an environment of Managed Instances runs
+    /// at once.
+    pub max_concurrency: usize,
+    /// How long an invocation on Managed Instances waits for a `next` where fewer than
+    /// [`Config::max_concurrency`] run, before it is throttled: a worker may be about to ask.
+    pub poll_wait: Duration,
     /// Whether the processes are stopped between invocations.
     pub freeze: bool,
-    /// The log format.
+    /// The log format. On Managed Instances it is [`LogFormat::Json`], whatever stands here.
     pub log_format: LogFormat,
     /// The log level, passed on when the format is [`LogFormat::Json`].
     pub log_level: Option<String>,
@@ -141,6 +148,8 @@ impl Config {
             init_timeout: Duration::from_secs(10),
             restore_gap: Duration::from_millis(50),
             concurrency_max: 10,
+            max_concurrency: 8,
+            poll_wait: Duration::from_secs(1),
             freeze: true,
             log_format: LogFormat::Text,
             log_level: None,

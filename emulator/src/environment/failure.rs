@@ -34,6 +34,10 @@ pub(crate) enum Failure {
     Extension { error_type: String, message: String },
     /// The limit was reached.
     Timeout,
+    /// The event was given to a `next` whose connection had ended.
+    LostPoll,
+    /// The environment is being ended.
+    Shutdown,
 }
 
 impl fmt::Display for Failure {
@@ -50,7 +54,9 @@ impl Error for Failure {
             | Self::Exit(_)
             | Self::Launch(_)
             | Self::Extension { .. }
-            | Self::Timeout => None,
+            | Self::Timeout
+            | Self::LostPoll
+            | Self::Shutdown => None,
         }
     }
 }
@@ -65,6 +71,8 @@ impl Failure {
             Self::Launch(_) => "Extension.LaunchError".to_owned(),
             Self::Extension { error_type, .. } => error_type.clone(),
             Self::Timeout => "Sandbox.Timedout".to_owned(),
+            Self::LostPoll => "Runtime.Unknown".to_owned(),
+            Self::Shutdown => "Client.ExecutionEnvironmentShutDown".to_owned(),
         }
     }
 
@@ -76,7 +84,9 @@ impl Failure {
             | Self::Reported(_)
             | Self::Exit(_)
             | Self::Launch(_)
-            | Self::Extension { .. } => "error",
+            | Self::Extension { .. }
+            | Self::LostPoll
+            | Self::Shutdown => "error",
         }
     }
 
@@ -84,11 +94,13 @@ impl Failure {
     pub(crate) fn shutdown_reason(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
+            Self::Shutdown => "spindown",
             Self::Spawn(_)
             | Self::Reported(_)
             | Self::Exit(_)
             | Self::Launch(_)
-            | Self::Extension { .. } => "failure",
+            | Self::Extension { .. }
+            | Self::LostPoll => "failure",
         }
     }
 
@@ -100,6 +112,10 @@ impl Failure {
             Self::Exit(exit) => exit.message(),
             Self::Launch(message) | Self::Extension { message, .. } => message.clone(),
             Self::Timeout => "init timed out".to_owned(),
+            Self::LostPoll => {
+                "the event was given to a `next` whose connection had ended".to_owned()
+            }
+            Self::Shutdown => "the execution environment is shutting down".to_owned(),
         }
     }
 
@@ -109,7 +125,12 @@ impl Failure {
         let message = match self {
             Self::Reported(error) => return error.clone(),
             Self::Timeout => timed_out(request_id, timeout),
-            Self::Spawn(_) | Self::Exit(_) | Self::Launch(_) | Self::Extension { .. } => {
+            Self::Spawn(_)
+            | Self::Exit(_)
+            | Self::Launch(_)
+            | Self::Extension { .. }
+            | Self::LostPoll
+            | Self::Shutdown => {
                 format!("RequestId: {request_id} Error: {}", self.message())
             }
         };

@@ -2,7 +2,6 @@
 //!
 //! docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 
-use crate::config::Initialization;
 use crate::environment::Env;
 use crate::process::session;
 use crate::record::transcript::What;
@@ -10,8 +9,7 @@ use crate::record::transcript::What;
 impl Env {
     /// Stops every process until the next invocation.
     pub(crate) async fn freeze(&self) {
-        let config = &self.shared.config;
-        if config.freeze && config.initialization != Initialization::ManagedInstances {
+        if self.shared.config.freeze && !self.is_managed() {
             self.stop().await;
         }
     }

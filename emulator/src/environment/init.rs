@@ -167,12 +167,19 @@ impl Env {
         } else {
             self.spawn_runtime().map_err(Failure::Spawn)?;
         }
+        let managed = self.is_managed();
         let seen = self.wait_for(limit, |inner| {
             let next = inner.next_at.or(inner.restore_at).map(Ok);
             let ended = inner.ended().map(Err);
-            next.or_else(|| reported(inner)).or(ended)
+            // Of several workers another one may still get ready.
+            let reported = if managed { None } else { reported(inner) };
+            next.or(reported).or(ended)
         });
-        match seen.await.unwrap_or(Err(Failure::Timeout)) {
+        let seen = match seen.await {
+            Some(seen) => seen,
+            None => reported(&self.lock()).unwrap_or(Err(Failure::Timeout)),
+        };
+        match seen {
             Err(Failure::Reported(error)) => {
                 // Reported, it is expected to exit; it may still be reading the answer.
                 let grace = limit.min(Instant::now() + INIT_ERROR_GRACE);
@@ -246,7 +253,10 @@ impl Env {
             // "130 seconds or the configured function timeout ..., whichever is higher".
             Initialization::ProvisionedConcurrency
             | Initialization::SnapStart
-            | Initialization::ManagedInstances => config.timeout.max(config.init_timeout * 13),
+            | Initialization::ManagedInstances => {
+                let limit = config.timeout.max(config.init_timeout * 13);
+                limit.min(INIT_LIMIT_MAX.max(config.init_timeout))
+            }
         }
     }
 }
@@ -258,5 +268,7 @@ fn reported(inner: &Inner) -> Option<Result<Instant, Failure>> {
         .map(|error| Err(Failure::Reported(error)))
 }
 
+/// "Up to 15 minutes".
+const INIT_LIMIT_MAX: Duration = Duration::from_secs(900);
 /// How long a runtime that reported an init error may take to exit.
 const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);

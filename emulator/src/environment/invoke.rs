@@ -22,20 +22,20 @@ use crate::telemetry::Status;
 use crate::time::epoch_ms;
 
 /// The end of an invocation: its answer or its failure, and the instants.
-struct End {
-    answer: Option<Answer>,
-    failure: Option<Failure>,
+pub(super) struct End {
+    pub(super) answer: Option<Answer>,
+    pub(super) failure: Option<Failure>,
     /// When the event went out.
-    sent_at: Instant,
+    pub(super) sent_at: Instant,
     /// When the runtime asked for the next event.
-    next_at: Option<Instant>,
+    pub(super) next_at: Option<Instant>,
     /// When the last extension did, if there are any that were given the event.
-    extensions_at: Option<Instant>,
+    pub(super) extensions_at: Option<Instant>,
 }
 
 /// The init and the restore before an invocation, which are reported with it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
+pub(super) struct Before {
     /// Whether the environment was started or restored for it.
     cold: bool,
     /// The init for this invocation, before or in it.
@@ -225,7 +225,7 @@ impl Env {
         end.outcome(job, error, timing, String::new(), self.id)
     }
 
-    fn event(&self, job: &Job, deadline: Instant) -> Event {
+    pub(super) fn event(&self, job: &Job, deadline: Instant) -> Event {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let deadline_ms = epoch_ms(SystemTime::now() + remaining);
         let nonce = Uuid::new_v4().to_string();
@@ -246,7 +246,9 @@ impl Env {
             ("Lambda-Runtime-Aws-Tenant-Id", some(&job.invoke.tenant_id)),
             ("Lambda-Runtime-Invocation-Id", nonce.clone()),
         ];
-        headers.retain(|(_, value)| !value.is_empty());
+        // The server of Managed Instances writes these two always.
+        let is_kept = |name: &str| self.is_managed() && ALWAYS_ON_MANAGED.contains(&name);
+        headers.retain(|(name, value)| !value.is_empty() || is_kept(name));
         let current = Current {
             request_id: job.request_id.clone(),
             nonce,
@@ -345,8 +347,19 @@ impl Env {
     }
 }
 
+impl Before {
+    /// The environment was started for the invocation, with this init if it worked.
+    pub(super) fn cold(init: Option<Duration>) -> Self {
+        Self {
+            cold: true,
+            init,
+            ..Self::default()
+        }
+    }
+}
+
 impl End {
-    fn duration(&self) -> Duration {
+    pub(super) fn duration(&self) -> Duration {
         let end = self
             .answer
             .as_ref()
@@ -354,7 +367,7 @@ impl End {
         end.saturating_duration_since(self.sent_at)
     }
 
-    fn timing(&self, before: Before) -> Timing {
+    pub(super) fn timing(&self, before: Before) -> Timing {
         let since =
             |to: Option<Instant>, from: Option<Instant>| Some(to?.saturating_duration_since(from?));
         Timing {
@@ -378,7 +391,7 @@ impl End {
             .saturating_duration_since(started_at)
     }
 
-    fn times(&self) -> Times {
+    pub(super) fn times(&self) -> Times {
         Times {
             sent_at: self.sent_at,
             answer_began_at: self.answer.as_ref().map(|answer| answer.began_at),
@@ -389,14 +402,14 @@ impl End {
     }
 
     /// The status in telemetry: of the failure, or of an error the runtime reported.
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match (&self.failure, self.reported()) {
             (None, Some(_)) => Status::Error,
             (failure, _) => publish::status(failure.as_ref()),
         }
     }
 
-    fn error_type(&self) -> Option<String> {
+    pub(super) fn error_type(&self) -> Option<String> {
         match &self.failure {
             None => Some(self.reported()?.error_type.clone()),
             failure => publish::error_type(failure.as_ref()),
@@ -408,7 +421,7 @@ impl End {
     }
 
     /// An answer that was accepted stands, whatever becomes of the process after it.
-    fn function_error(&self, job: &Job, timeout: Duration) -> Option<FunctionError> {
+    pub(super) fn function_error(&self, job: &Job, timeout: Duration) -> Option<FunctionError> {
         match &self.answer {
             Some(answer) => answer.error.clone(),
             None => self
@@ -418,7 +431,7 @@ impl End {
         }
     }
 
-    fn outcome(
+    pub(super) fn outcome(
         self,
         job: &Job,
         function_error: Option<FunctionError>,
@@ -452,3 +465,9 @@ impl End {
         }
     }
 }
+
+/// `sendInvokeToRuntime` in aws-lambda-runtime-interface-emulator.
+const ALWAYS_ON_MANAGED: [&str; 2] = [
+    "Lambda-Runtime-Client-Context",
+    "Lambda-Runtime-Cognito-Identity",
+];

@@ -23,7 +23,7 @@ pub(crate) struct Job {
 pub(crate) struct Event {
     pub(crate) current: Current,
     pub(crate) deadline_ms: u64,
-    /// The `Lambda-Runtime-*` headers; none is empty.
+    /// The `Lambda-Runtime-*` headers.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) payload: Bytes,
 }

@@ -109,7 +109,12 @@ pub(crate) fn failure_lines(
 ) -> Vec<String> {
     match failure {
         Failure::Timeout => vec![timed_out(request_id, timeout)],
-        Failure::Spawn(_) | Failure::Exit(_) | Failure::Launch(_) | Failure::Extension { .. } => {
+        Failure::Spawn(_)
+        | Failure::Exit(_)
+        | Failure::Launch(_)
+        | Failure::Extension { .. }
+        | Failure::LostPoll
+        | Failure::Shutdown => {
             vec![
                 format!("RequestId: {request_id} Error: {}", failure.message()),
                 error.error_type.clone(),

@@ -89,6 +89,24 @@ impl Machine {
         *self = Self::new();
     }
 
+    /// Whether it has an invocation that is not answered to its end.
+    pub(crate) fn has_invocation(&self) -> bool {
+        matches!(
+            self.state,
+            State::Running | State::InvocationResponse | State::InvocationErrorResponse
+        )
+    }
+
+    /// `GET /runtime/invocation/next` of a worker on Managed Instances. True if it is the first:
+    /// the init phase is over, also if another worker has reported an init error.
+    pub(crate) fn first_worker(&mut self) -> bool {
+        let is_first = matches!(self.state, State::Started | State::InitError);
+        if is_first {
+            self.state = State::Ready;
+        }
+        is_first
+    }
+
     /// `GET /runtime/invocation/next`.
     pub(crate) fn next(&mut self) -> Result<Next, Refusal> {
         let next = match self.state {

@@ -4,8 +4,10 @@
 //! and no socket. `init`, `invoke`, `freeze`, `restore` and `shutdown` are the phases of the
 //! lifecycle, `launch` starts the extensions; `failure`, `log_lines` and `publish` say how a phase
 //! ended: to the caller, in the log, to the Telemetry API. `pool` has all environments of a
-//! function. Nothing here speaks HTTP; `api` does.
+//! function. `router`, `managed` and `dispatch` are for Managed Instances what `machine`, `invoke`
+//! and `pool` are elsewhere. Nothing here speaks HTTP; `api` does.
 
+mod dispatch;
 pub(crate) mod extensions;
 pub(crate) mod failure;
 mod freeze;
@@ -15,9 +17,11 @@ pub(crate) mod job;
 mod launch;
 pub(crate) mod log_lines;
 pub(crate) mod machine;
+mod managed;
 pub(crate) mod pool;
 mod publish;
 mod restore;
+pub(crate) mod router;
 mod shutdown;
 pub(crate) mod variables;
 
@@ -25,7 +29,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::task::yield_now;
 use tokio::time::timeout_at;
@@ -35,7 +39,8 @@ use crate::config::{Config, Initialization, LogFormat};
 use crate::environment::extensions::Registry;
 use crate::environment::failure::Failure;
 use crate::environment::job::{Answer, Event};
-use crate::environment::machine::Machine;
+use crate::environment::machine::{AnswerKind, Current, Machine, Refusal};
+use crate::environment::router::Router;
 use crate::fault;
 use crate::http::port::Port;
 use crate::lock::lock;
@@ -53,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) transcript: Transcript,
     pub(crate) log: Log,
     pub(crate) faults: fault::Registry,
+    /// An environment may have room for an invocation.
+    pub(crate) freed: Notify,
 }
 
 /// One execution environment.
@@ -76,6 +83,8 @@ pub(crate) struct Env {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) machine: Machine,
+    /// The polls and invocations of Managed Instances; elsewhere `waiters`, `event` and `answer`.
+    pub(crate) router: Option<Router>,
     pub(crate) process: Option<Process>,
     pub(crate) frozen: bool,
     /// Whether the emulator stops, and no process is to be started any more.
@@ -137,6 +146,7 @@ impl Env {
         let telemetry = Telemetry::new(options, config.log_format);
         let inner = Inner {
             machine: Machine::new(),
+            router: managed.then(Router::default),
             process: None,
             frozen: false,
             closed: false,
@@ -244,6 +254,11 @@ impl Env {
         self.shared.config.program.as_os_str().is_empty()
     }
 
+    /// Whether several invocations run at once.
+    pub(crate) fn is_managed(&self) -> bool {
+        self.shared.config.initialization == Initialization::ManagedInstances
+    }
+
     /// Whether the init phase ends in a snapshot.
     pub(crate) fn takes_snapshots(&self) -> bool {
         self.shared.config.initialization == Initialization::SnapStart
@@ -298,6 +313,14 @@ impl Env {
             runtime_api: self.port.addr(),
             state: inner.machine.state(),
             frozen: inner.frozen,
+            polls: match &inner.router {
+                Some(router) => router.polls(),
+                None => inner.waiters.len(),
+            },
+            invocations: match &inner.router {
+                Some(router) => router.running(),
+                None => inner.machine.has_invocation().into(),
+            },
             log_stream: self.stream.clone(),
             extensions: inner.describe_extensions(),
         }
@@ -328,6 +351,62 @@ impl Inner {
     pub(crate) fn ended(&self) -> Option<Failure> {
         let crash = self.extension_crash();
         crash.or_else(|| self.exit.map(Failure::Exit))
+    }
+
+    /// The head of an answer was read.
+    pub(crate) fn begin_answer(
+        &mut self,
+        kind: AnswerKind,
+        request_id: &str,
+        nonce: Option<&str>,
+    ) -> Result<Current, Refusal> {
+        match &mut self.router {
+            Some(router) => router.begin_answer(kind, request_id, nonce),
+            None => self.machine.begin_answer(kind, request_id, nonce),
+        }
+    }
+
+    /// An answer was read to its end.
+    pub(crate) fn end_answer(
+        &mut self,
+        kind: AnswerKind,
+        answered: &Current,
+        answer: Answer,
+    ) -> Result<(), Refusal> {
+        match &mut self.router {
+            Some(router) => router.end_answer(kind, answered, answer),
+            None => {
+                self.machine.end_answer(answered)?;
+                self.answer = Some(answer);
+                Ok(())
+            }
+        }
+    }
+
+    /// `POST /runtime/init/error`. On Managed Instances one worker may report it while others are
+    /// ready; the first report counts.
+    pub(crate) fn report_init_error(&mut self, error: FunctionError) -> Result<(), Refusal> {
+        let is_later = self.router.is_some() && self.machine.state() == State::Ready;
+        if !is_later || self.init_error.is_some() {
+            self.machine.init_error()?;
+        }
+        self.init_error = Some(error);
+        Ok(())
+    }
+
+    /// Fails the invocations in flight on Managed Instances: a process has ended, or the
+    /// environment is being ended. An init error that was reported before is the reason.
+    pub(crate) fn abort_invocations(&mut self) {
+        let Some(mut router) = self.router.take() else {
+            return;
+        };
+        router.abort(|| {
+            let reported = self.init_error.clone().map(Failure::Reported);
+            reported
+                .or_else(|| self.ended())
+                .unwrap_or(Failure::Shutdown)
+        });
+        self.router = Some(router);
     }
 
     fn describe_extensions(&self) -> Vec<ExtensionInfo> {
@@ -361,6 +440,9 @@ impl Inner {
         self.restore_waiter = None;
         self.restore_at = None;
         self.restore_error = None;
+        if let Some(router) = &mut self.router {
+            router.clear();
+        }
         self.waiters.clear();
         self.event = None;
         self.answer = None;

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::config::{Invoke, InvokeKind};
+use crate::config::{Initialization, Invoke, InvokeKind};
 use crate::environment::failure::Failure;
 use crate::environment::job::Job;
 use crate::environment::{Env, Shared};
@@ -31,8 +31,9 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     /// Starts to serve the Runtime API of a new environment.
     serve: fn(Arc<Env>),
-    inner: Mutex<Inner>,
-    freed: Notify,
+    pub(super) inner: Mutex<Inner>,
+    /// Held while an environment of Managed Instances is made.
+    pub(super) starting: tokio::sync::Mutex<()>,
 }
 
 /// How the environments end.
@@ -45,13 +46,16 @@ pub(crate) enum Ending {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+pub(super) struct Inner {
     all: Vec<Arc<Env>>,
-    /// The one used last is on top: it is reused first, so that the others may age out.
-    idle: Vec<Arc<Env>>,
+    /// The one used last is on top: it is reused first, so that the others may age out. On Managed
+    /// Instances every environment that takes invocations is here.
+    pub(super) idle: Vec<Arc<Env>>,
     /// Environments that exist or are being made.
     count: usize,
     next_id: u64,
+    /// The deliveries in environments that are gone.
+    deliveries: Vec<Deliveries>,
 }
 
 impl Pool {
@@ -60,7 +64,7 @@ impl Pool {
             shared,
             serve,
             inner: Mutex::default(),
-            freed: Notify::new(),
+            starting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -77,11 +81,9 @@ impl Pool {
     }
 
     pub(crate) fn deliveries(&self) -> Vec<Deliveries> {
-        lock(&self.inner)
-            .all
-            .iter()
-            .flat_map(|env| env.telemetry.deliveries())
-            .collect()
+        let inner = lock(&self.inner);
+        let living = inner.all.iter().flat_map(|env| env.telemetry.deliveries());
+        inner.deliveries.iter().cloned().chain(living).collect()
     }
 
     /// Makes the one environment of attach mode.
@@ -98,7 +100,7 @@ impl Pool {
     }
 
     /// Cold-starts one more environment; in attach mode, waits for the runtime to attach.
-    pub(crate) async fn prepare(&self) -> Result<Started, EmulatorError> {
+    pub(crate) async fn prepare(self: &Arc<Self>) -> Result<Started, EmulatorError> {
         let attached = self.is_attached();
         let env = if attached {
             self.acquire().await?
@@ -107,7 +109,11 @@ impl Pool {
         };
         match env.prepare().await {
             Ok(started) => {
-                self.release(env);
+                if self.is_managed() && !attached {
+                    self.join(&env);
+                } else {
+                    self.release(env);
+                }
                 Ok(started)
             }
             Err(failure) => {
@@ -134,6 +140,7 @@ impl Pool {
         let job = self.job(invoke);
         match kind {
             InvokeKind::DryRun => Ok(empty_outcome(204, &job)),
+            InvokeKind::RequestResponse if self.is_managed() => self.invoke_managed(&job).await,
             InvokeKind::RequestResponse => {
                 let env = self.acquire().await?;
                 if !job.invoke.return_early {
@@ -197,13 +204,19 @@ impl Pool {
     async fn run_event(self: Arc<Self>, job: Job) {
         for pause in EVENT_PAUSES {
             sleep(pause).await;
-            let Ok(env) = self.acquire_when_free().await else {
-                return;
-            };
-            if self.run(env, &job, None).await.function_error.is_none() {
-                return;
+            match self.attempt(&job).await {
+                Ok(outcome) if outcome.function_error.is_some() => {}
+                Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    async fn attempt(self: &Arc<Self>, job: &Job) -> Result<Outcome, EmulatorError> {
+        if self.is_managed() {
+            return self.invoke_managed_event(job).await;
+        }
+        let env = self.acquire_when_free().await?;
+        Ok(self.run(env, job, None).await)
     }
 
     async fn run(
@@ -220,7 +233,7 @@ impl Pool {
     async fn acquire_when_free(&self) -> Result<Arc<Env>, EmulatorError> {
         loop {
             match self.acquire().await {
-                Err(EmulatorError::Refused { .. }) => self.freed.notified().await,
+                Err(EmulatorError::Refused { .. }) => self.shared.freed.notified().await,
                 other => return other,
             }
         }
@@ -234,7 +247,7 @@ impl Pool {
         }
     }
 
-    async fn add(&self) -> Result<Arc<Env>, EmulatorError> {
+    pub(super) async fn add(&self) -> Result<Arc<Env>, EmulatorError> {
         let maximum = if self.is_attached() {
             1
         } else {
@@ -276,16 +289,24 @@ impl Pool {
 
     fn release(&self, env: Arc<Env>) {
         lock(&self.inner).idle.push(env);
-        self.freed.notify_one();
+        self.shared.freed.notify_one();
     }
 
     async fn remove(&self, env: &Arc<Env>) {
         env.shutdown().await;
+        self.forget(env);
+    }
+
+    /// The environment is gone.
+    pub(super) fn forget(&self, env: &Arc<Env>) {
         let mut inner = lock(&self.inner);
+        let before = inner.all.len();
         inner.all.retain(|other| !Arc::ptr_eq(other, env));
-        inner.count -= 1;
+        inner.idle.retain(|other| !Arc::ptr_eq(other, env));
+        inner.count -= before - inner.all.len();
+        inner.deliveries.extend(env.telemetry.deliveries());
         drop(inner);
-        self.freed.notify_one();
+        self.shared.freed.notify_one();
     }
 
     fn job(&self, mut invoke: Invoke) -> Job {
@@ -312,7 +333,11 @@ impl Pool {
         }
     }
 
-    fn is_attached(&self) -> bool {
+    fn is_managed(&self) -> bool {
+        self.shared.config.initialization == Initialization::ManagedInstances
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
         self.shared.config.program.as_os_str().is_empty()
     }
 }
@@ -338,7 +363,9 @@ fn prepare_error(failure: Failure, shared: &Shared) -> EmulatorError {
         | Failure::Exit(_)
         | Failure::Launch(_)
         | Failure::Extension { .. }
-        | Failure::Timeout => EmulatorError::Init {
+        | Failure::Timeout
+        | Failure::LostPoll
+        | Failure::Shutdown => EmulatorError::Init {
             error_type: failure.error_type(),
             message: failure.message(),
         },

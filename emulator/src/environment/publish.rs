@@ -32,10 +32,6 @@ pub(crate) struct Times {
 }
 
 impl Env {
-    fn is_managed(&self) -> bool {
-        self.shared.config.initialization == Initialization::ManagedInstances
-    }
-
     /// A subscription request of a registered extension.
     pub(crate) fn subscribe(&self, extension: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let reply = self.telemetry.subscribe(extension, body);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::config::Initialization;
 use crate::environment::extensions::{Notice, Subscribed};
 use crate::environment::failure::Failure;
 use crate::environment::{Env, Inner};
@@ -27,14 +26,14 @@ impl Env {
 
     /// Shuts the environment down for good.
     pub(crate) async fn shutdown(&self) {
-        self.lock().closed = true;
+        self.close();
         self.end("spindown").await;
         self.gone();
     }
 
     /// Kills every process at once, without SIGTERM and `SHUTDOWN`.
     pub(crate) async fn kill(&self) {
-        self.lock().closed = true;
+        self.close();
         for process in self.processes() {
             if session::kill(process.pid).await {
                 process.guard.end();
@@ -47,7 +46,13 @@ impl Env {
         self.gone();
     }
 
-    fn gone(&self) {
+    fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.abort_invocations();
+    }
+
+    pub(super) fn gone(&self) {
         self.port.shut();
         self.record(What::Shutdown);
     }
@@ -55,7 +60,7 @@ impl Env {
     /// Ends the processes and forgets them.
     ///
     /// "Shutdown phase": without an extension the runtime is killed at once.
-    async fn end(&self, reason: &'static str) {
+    pub(super) async fn end(&self, reason: &'static str) {
         let _alone = self.end.lock().await;
         if self.lock().extensions.is_empty() {
             self.kill_runtime().await;
@@ -94,9 +99,7 @@ impl Env {
             .await;
         let config = &self.shared.config;
         // On Managed Instances telemetry is delivered before the extensions get `SHUTDOWN`.
-        if config.initialization == Initialization::ManagedInstances
-            || config.telemetry.flush_at_shutdown
-        {
+        if self.is_managed() || config.telemetry.flush_at_shutdown {
             self.telemetry.flush(TELEMETRY_BUDGET).await;
         }
         let deadline_ms = epoch_ms(start_time + budget);

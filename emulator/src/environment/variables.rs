@@ -45,8 +45,8 @@ pub(crate) fn runtime_variables(
     ];
     variables.extend(credentials(config, runtime_api));
     if config.initialization == Initialization::ManagedInstances {
-        // An environment of the emulator is given one invocation at a time.
-        variables.push(("AWS_LAMBDA_MAX_CONCURRENCY", "1".to_owned()));
+        let concurrency = config.max_concurrency.to_string();
+        variables.push(("AWS_LAMBDA_MAX_CONCURRENCY", concurrency));
     }
     let format = match config.log_format {
         LogFormat::Text => "Text",

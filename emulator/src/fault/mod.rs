@@ -68,6 +68,9 @@ pub enum FaultKind {
     ResetBefore,
     /// The request is processed, then the connection is reset without a byte of answer.
     ResetAfter,
+    /// The request is processed, and the connection is reset if there is no answer after this long:
+    /// a poll that is lost while it waits.
+    ResetWaiting(Duration),
     /// The request is processed, this many bytes of the answer go out, then a reset.
     CutAt(usize),
     /// The request is processed, this many bytes of the answer go out, then an orderly close.

@@ -19,7 +19,8 @@ pub struct Outcome {
     pub function_error: Option<FunctionError>,
     /// The request id of the invocation.
     pub request_id: String,
-    /// The last 4,096 bytes of the invocation's log.
+    /// The last 4,096 bytes of the invocation's log; empty on Managed Instances, where the lines
+    /// of several invocations are mixed.
     pub log_tail: String,
     /// Measured durations.
     pub timing: Timing,
@@ -206,6 +207,11 @@ pub struct Environment {
     pub state: State,
     /// Whether its processes are stopped.
     pub frozen: bool,
+    /// The `next` calls that wait for an event. On Managed Instances a call whose connection has
+    /// ended is one of them.
+    pub polls: usize,
+    /// The invocations in flight.
+    pub invocations: usize,
     /// Its log stream.
     pub log_stream: String,
     /// Its extensions.

@@ -62,6 +62,11 @@ pub enum What {
         /// `errorType` of an answer that is an error.
         error_type: Option<String>,
     },
+    /// A `next` waits for an event in an environment of Managed Instances.
+    Polled {
+        /// How many do now.
+        polls: usize,
+    },
     /// An event was handed to a pending or new `next`.
     EventSent {
         /// The invocation.

@@ -666,7 +666,7 @@ fn managed_instances_have_no_invoke_event_and_are_never_frozen() {
     let variable = "AWS_LAMBDA_INITIALIZATION_TYPE=lambda-managed-instances";
     assert!(lines(&emulator, "env").iter().any(|line| line == variable));
     let runtime = json(&emulator.invoke(r#"{"do":"env"}"#).unwrap().body);
-    assert_eq!(runtime["AWS_LAMBDA_MAX_CONCURRENCY"], "1");
+    assert_eq!(runtime["AWS_LAMBDA_MAX_CONCURRENCY"], "8");
     drop(emulator);
     config.env = vec![("EXTENSION_ext".into(), "log".into())];
     let emulator = Emulator::start(config).unwrap();

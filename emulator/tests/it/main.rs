@@ -15,5 +15,6 @@ mod faults;
 mod function_url;
 mod invoke_api;
 mod lifecycle;
+mod managed;
 mod rie;
 mod support;
