@@ -8,7 +8,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
 
-use super::Stop;
 use super::api::{self, AfterNext, AfterPost, Outcome, Post};
 use super::context::IdentityError;
 use super::log;
@@ -46,6 +45,13 @@ pub(super) trait Driver {
 
     /// The time by the wall clock.
     fn now(&self) -> EpochMs;
+}
+
+/// The end of the process: its code, and the reason for the log.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) code: u8,
+    pub(super) reason: String,
 }
 
 /// The result of a `next` call that returned an invocation. The head of the event is in the reader.

@@ -135,8 +135,9 @@ mod facade {
     use log::kv::{Error, Key, Value, VisitSource};
     use log::{LevelFilter, Log, Metadata};
 
-    use super::{Format, Level, Record, format, write_record};
+    use crate::runtime::log::{format, write_record};
     use crate::shared::log_record::write_field;
+    use crate::shared::log_record::{Format, Level, Record};
     use crate::shared::os;
 
     struct Facade;

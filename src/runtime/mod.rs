@@ -22,7 +22,7 @@ mod trace;
 mod wrapper;
 
 use self::api::Post;
-use self::client::{Client, Connection, Received};
+use self::client::{Client, Connection, Received, Stop};
 use self::trace::TraceVariable;
 use crate::shared::backoff::RUNTIME_RESTARTS;
 use crate::shared::env::{Env, Function};
@@ -38,13 +38,6 @@ pub use self::response::{Answer, Answered};
 
 pub(crate) use self::log::write_line;
 pub(crate) use self::wrapper::is_wrapped;
-
-/// The end of the process: its code, and the reason for the log.
-#[derive(Debug)]
-struct Stop {
-    code: u8,
-    reason: String,
-}
 
 /// Runs the invocation loop until the Runtime API is gone, and ends the process.
 ///

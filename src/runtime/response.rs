@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use super::Stop;
 use super::api::{Ids, Post};
-use super::client::Client;
+use super::client::{Client, Stop};
 use super::context::Context;
 use super::current;
 use super::error::Error;

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::client::Stop;
 use super::client::{Client, Driver};
 use super::handler::{Handler, handler_fn};
-use super::{Stop, invocations, log};
+use super::{invocations, log};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::{Function, LogConfig};
 use crate::shared::http::Exchange;

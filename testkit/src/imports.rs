@@ -21,6 +21,17 @@ impl Imports {
         let mut texts = BTreeMap::new();
         collect(root, "", &mut texts);
         assert!(!texts.is_empty(), "no module below {}", root.display());
+        let tests: Vec<String> = texts
+            .iter()
+            .flat_map(|(module, text)| test_modules(text).map(move |name| join(module, name)))
+            .collect();
+        texts.retain(|module, _| {
+            let is_below = |test: &String| module.strip_prefix(test.as_str());
+            !tests
+                .iter()
+                .filter_map(is_below)
+                .any(|rest| rest.is_empty() || rest.starts_with("::"))
+        });
         let modules = texts.iter().map(|(module, text)| {
             let paths = paths(module, &code(text));
             let imported = paths.iter().filter_map(|path| owner(path, &texts));
@@ -84,7 +95,7 @@ impl Imports {
     }
 }
 
-/// Reads the modules of a folder, without the crate's roots and without files of tests.
+/// Reads the modules of a folder, without the crate's roots and without its tests.
 fn collect(folder: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -92,8 +103,7 @@ fn collect(folder: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) {
         let module = match (prefix, name) {
             (_, "tests") | ("", "lib" | "main") => continue,
             (prefix, "mod") => prefix.to_owned(),
-            ("", name) => name.to_owned(),
-            (prefix, name) => format!("{prefix}::{name}"),
+            (prefix, name) => join(prefix, name),
         };
         if path.is_dir() {
             collect(&path, &module, texts);
@@ -103,13 +113,44 @@ fn collect(folder: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The text without comments and without what follows `#[cfg(test)]` in front of a module.
+/// The text without comments and without what only tests compile: a `use`, the declaration of a
+/// module, and the module at the end of a file.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    let text = text.split("#[cfg(test)]\npub(super) mod ").next().unwrap();
-    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    let mut parts = text.split(ONLY_IN_TESTS);
+    let mut code = parts.next().unwrap().to_owned();
+    for part in parts {
+        let end = part.find([';', '{']).unwrap();
+        let (item, rest) = part.split_at(end);
+        match declared(item) {
+            Some(_) if rest.starts_with('{') => break,
+            Some(_) => code.push_str(rest),
+            None if item.starts_with("use ") => {
+                code.push_str(part.split_once(";\n").map_or("", |(_, rest)| rest));
+            }
+            None => code.push_str(part),
+        }
+    }
+    let lines = code.lines().map(|line| line.split("//").next().unwrap());
     lines.collect::<Vec<_>>().join("\n")
 }
+
+/// The modules, in files of their own, that only tests compile.
+fn test_modules(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split(ONLY_IN_TESTS).skip(1);
+    parts.filter_map(|part| declared(part.split_once(';')?.0))
+}
+
+/// The name of the module that an item declares, visible or not.
+fn declared(item: &str) -> Option<&str> {
+    let (_, name) = item.split_once("mod ")?;
+    let name = name.trim_end();
+    name.chars()
+        .all(|c| c.is_alphanumeric() || c == '_')
+        .then_some(name)
+}
+
+/// In front of an item.
+const ONLY_IN_TESTS: &str = "#[cfg(test)]\n";
 
 /// Every path of the text that begins at the crate's root, at the module or above it, as a path
 /// from the root. Braces are taken apart.
@@ -169,8 +210,7 @@ fn expand(base: &str, text: &mut &str, paths: &mut Vec<String>) -> usize {
     let path = match (base, name) {
         (base, "super") => parent(base),
         (base, "self" | "") => base.to_owned(),
-        ("", name) => name.to_owned(),
-        (base, name) => format!("{base}::{name}"),
+        (base, name) => join(base, name),
     };
     if let Some(rest) = text.strip_prefix("::") {
         *text = rest;
@@ -184,6 +224,13 @@ fn expand(base: &str, text: &mut &str, paths: &mut Vec<String>) -> usize {
         paths.push(path);
     }
     whole - text.len()
+}
+
+fn join(module: &str, name: &str) -> String {
+    match module {
+        "" => name.to_owned(),
+        _ => format!("{module}::{name}"),
+    }
 }
 
 fn parent(module: &str) -> String {
@@ -211,14 +258,23 @@ mod tests {
     fn paths_are_read_from_every_form() {
         let code = code(
             "use crate::a::{self, b::C, d};\nuse super::e as f;\nuse std::io;\n\
+             #[cfg(test)]\nuse crate::no::{No, no};\n#[cfg(test)]\npub(super) mod fixtures;\n\
              pub(in crate::no) fn x() { crate::g::h(self::i::J) } // crate::no\n\
-             #[cfg(test)]\nmod tests { use crate::no; }",
+             #[cfg(test)]\nfn only_for_tests() { crate::k() }\n\
+             #[cfg(test)]\npub(super) mod tests {\n use crate::no; }",
         );
         let found = paths("m::n", &code);
         assert_eq!(
             found,
-            ["a", "a::b::C", "a::d", "m::e", "g::h", "m::n::i::J"]
+            ["a", "a::b::C", "a::d", "m::e", "g::h", "m::n::i::J", "k"]
         );
+    }
+
+    #[test]
+    fn modules_of_tests_are_known() {
+        let text = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\npub(super) mod c;\nmod d;\n\
+                    #[cfg(test)]\nmod tests {\n    use super::*;\n}\n";
+        assert_eq!(test_modules(text).collect::<Vec<_>>(), ["b", "c"]);
     }
 
     #[test]
@@ -228,7 +284,8 @@ mod tests {
         for (file, text) in [
             ("lib.rs", "use crate::a::A;"),
             ("a.rs", "use crate::b::c::C;"),
-            ("b/mod.rs", "mod c;"),
+            ("b/mod.rs", "mod c;\n#[cfg(test)]\nmod e;"),
+            ("b/e.rs", "use super::super::b::c::C;"),
             ("b/c.rs", "use super::super::d::{D, e};"),
             ("d.rs", "fn d() { crate::a::f() }"),
         ] {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use testkit::imports::Imports;
 use testkit::source::{self, Source};
 
 fn root() -> &'static Path {
@@ -91,6 +92,13 @@ const UNSAFE: [&str; 11] = [
     "src/shared/os/reexec.rs",
     "src/shared/os/start.rs",
 ];
+
+#[test]
+fn files_import_each_other_without_a_circle() {
+    let imports = Imports::read(&root().join("src"));
+    assert_eq!(imports.circle(), None);
+    assert_eq!(imports.folders().circle(), None);
+}
 
 #[test]
 fn every_error_is_an_error_of_the_standard_library() {
