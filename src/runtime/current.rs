@@ -8,13 +8,15 @@
 //!
 //! The lock decides who answers an invocation: the loop moves to `Answering` before it sends, a
 //! panic moves to `Reporting` before it does, and neither moves if the other has. So an invocation
-//! gets one answer, whichever thread panics when.
+//! gets one answer, whichever thread panics when. A worker also asks its supervisor, who answers
+//! once the deadline has passed.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::api::Ids;
 use super::context::Context;
 use super::error::Error;
+use super::workers::seat::Seat;
 use crate::shared::os::reexec;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ struct Current {
     /// The panic of another thread that broke no invocation. The process is replaced when the next
     /// event has come.
     doomed: Option<Arc<Error>>,
+    /// Where the supervisor reads the phase, if this is a worker.
+    seat: Option<Seat>,
 }
 
 /// What a panic has broken.
@@ -67,23 +71,49 @@ pub(super) enum Broken {
     Reported,
 }
 
+/// This process is a worker.
+pub(super) fn take(seat: Seat) {
+    lock().seat = Some(seat);
+}
+
+/// The seat of this process, if it is a worker.
+pub(super) fn seat() -> Option<Seat> {
+    lock().seat
+}
+
+/// Whether `_X_AMZN_TRACE_ID` is set. It is not on Managed Instances, where one process may serve
+/// several invocations at once.
+pub(super) fn has_trace_variable() -> bool {
+    seat().is_none()
+}
+
 /// The loop waits for an event.
 pub(super) fn idle() {
     let mut current = enter(Phase::Idle);
     current.request_id.clear();
     current.tenant_id.clear();
+    if let Some(seat) = current.seat {
+        seat.polls();
+    }
 }
 
 /// The handler runs. Returns the panic that has doomed the process, if one has: then it must not.
 pub(super) fn invoking(context: &Context<'_>) -> Option<Arc<Error>> {
     let mut current = enter(Phase::Invoking);
     current.set(context);
+    if let Some(seat) = current.seat {
+        seat.invokes(context);
+    }
     current.doomed.take()
 }
 
 /// The loop sends an answer.
 pub(super) fn answering() {
-    drop(enter(Phase::Answering));
+    let current = enter(Phase::Answering);
+    if current.seat.is_some_and(|seat| !seat.answers()) {
+        drop(current);
+        reexec::wait();
+    }
 }
 
 /// The loop is over.
@@ -123,6 +153,7 @@ impl Current {
             invocation_id: String::new(),
             tenant_id: String::new(),
             doomed: None,
+            seat: None,
         }
     }
 
@@ -155,6 +186,9 @@ impl Current {
             }
             Phase::Init => Broken::Init,
             Phase::Idle => Broken::Loop,
+            Phase::Invoking if self.seat.is_some_and(|seat| !seat.answers()) => {
+                return Broken::Reported;
+            }
             Phase::Answering | Phase::Invoking => Broken::Invocation {
                 request_id: self.request_id.clone(),
                 invocation_id: present(&self.invocation_id).map(ToOwned::to_owned),
@@ -189,6 +223,7 @@ mod tests {
             invocation_id,
             tenant_id,
             doomed: None,
+            seat: None,
         }
     }
 

@@ -19,11 +19,17 @@ mod response;
 #[cfg(test)]
 mod tests;
 mod trace;
+#[cfg(feature = "managed-instances")]
+mod workers;
+#[cfg(not(feature = "managed-instances"))]
+#[path = "workers/absent.rs"]
+mod workers;
 mod wrapper;
 
 use self::api::Post;
 use self::client::{Client, Connection, Received, Stop};
 use self::trace::TraceVariable;
+use self::workers::Part;
 use crate::shared::backoff::RUNTIME_RESTARTS;
 use crate::shared::env::{Env, Function};
 use crate::shared::log_record::Level;
@@ -83,10 +89,18 @@ fn invoke(init: Start<'_>) -> u8 {
             &format!("{LOG_LEVEL} is {level:?}: {LOG_LEVELS}"),
         );
     }
+    let wrapped = wrapper::run(&os::variable);
+    if wrapped.is_ok() {
+        match workers::take_part(env) {
+            Part::Alone => {}
+            Part::Worker(seat) => current::take(seat),
+            Part::Supervisor(code) => return code,
+        }
+    }
     panic::watch(&env.api);
     let connection = Connection::new(env.api.address, None);
     let mut client = Client::new(&env.api, Box::new(connection));
-    let stop = match wrapper::run(&os::variable).and_then(|()| init(env)) {
+    let stop = match wrapped.and_then(|()| init(env)) {
         Ok(mut handler) => {
             let restarts = os::variable(panic::RESTARTS);
             let restarts = restarts.and_then(|count| count.to_str()?.parse().ok());
@@ -112,9 +126,11 @@ fn invoke(init: Start<'_>) -> u8 {
 
 fn init_failed(client: &mut Client, error: &Error) -> Stop {
     error.log(Level::Error);
-    // The answer changes nothing: a runtime that could not initialise exits.
-    // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
-    let _answer = client.post(Post::InitError(error));
+    if panic::reports_init_error() {
+        // The answer changes nothing: a runtime that could not initialise exits.
+        // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
+        let _answer = client.post(Post::InitError(error));
+    }
     Stop {
         code: 1,
         reason: "initialisation failed".to_owned(),
@@ -133,6 +149,7 @@ fn invocations(
     // response to their answer into another.
     let mut events = client::event_reader();
     let mut trace = TraceVariable::new();
+    let has_trace_variable = current::has_trace_variable();
     loop {
         current::idle();
         let received = match client.next(&mut events) {
@@ -148,7 +165,7 @@ fn invocations(
         };
         // Before the handler counts as running: from then on a panic of another thread may read the
         // environment.
-        trace.set(context.trace_id());
+        trace.set(context.trace_id().filter(|_| has_trace_variable));
         let doomed = current::invoking(&context);
         let answer = Answer::new(client, &context);
         if let Some(panic) = doomed {

@@ -15,6 +15,7 @@ use super::current::{self, Broken};
 use super::error::Error;
 use super::log;
 use super::trace;
+use super::workers::seat::Seat;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -33,6 +34,9 @@ pub(super) fn start_again(restarts: u32) -> ! {
     let restarts = restarts.to_string();
     // The initialisation of the fresh program belongs to no invocation.
     let changes = [(RESTARTS, Some(restarts.as_str())), (trace::NAME, None)];
+    if let Some(seat) = current::seat() {
+        seat.starts_again();
+    }
     let error = os::error_text(reexec::again(&changes));
     let message = format!("cannot start again after a panic: {error}");
     log::line(Level::Fatal, &message);
@@ -46,7 +50,7 @@ fn act(panic: &Panic<'_>) -> After {
     let broken = current::panicked(IN_LOOP.get(), &error);
     // The report goes out before the log line: whoever reads the log may be slow, or not there.
     match &broken {
-        Broken::Init => report(Post::InitError(&error)),
+        Broken::Init if reports_init_error() => report(Post::InitError(&error)),
         Broken::Invocation {
             request_id,
             invocation_id,
@@ -57,7 +61,7 @@ fn act(panic: &Panic<'_>) -> After {
             };
             report(Post::Error { to, error: &error });
         }
-        Broken::Loop | Broken::Doomed => {}
+        Broken::Init | Broken::Loop | Broken::Doomed => {}
         Broken::Nothing => return After::Return,
         Broken::Reported => return After::Wait,
     }
@@ -67,6 +71,11 @@ fn act(panic: &Panic<'_>) -> After {
         Broken::Invocation { .. } | Broken::Loop => start_again(0),
         Broken::Doomed | Broken::Nothing | Broken::Reported => After::Wait,
     }
+}
+
+/// Whether a failed initialisation is for this process to report.
+pub(super) fn reports_init_error() -> bool {
+    current::seat().is_none_or(Seat::reports_init_error)
 }
 
 fn report(post: Post<'_>) {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::error::Error;
 use crate::shared::os;
-use crate::shared::os::reexec::{self, Strings};
+use crate::shared::os::reexec::{self, Image, Strings};
 
 /// Executes the wrapper with this program and its arguments as arguments, unless it has been. It is
 /// the wrapper that starts this program again, so this returns only if there is nothing to execute.
@@ -64,7 +64,7 @@ fn execute(wrapper: OsString) -> Errno {
     }
     // Variables hold no NUL.
     let wrapper = CString::new(wrapper.into_vec()).unwrap_or_default();
-    reexec::execute(&wrapper, &arguments, &[(IS_WRAPPED, Some("1"))])
+    Image::new(&wrapper, arguments, &[(IS_WRAPPED, Some("1"))]).execute()
 }
 
 const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";

@@ -82,6 +82,15 @@ pub(crate) const RUNTIME_RESTARTS: Backoff = Backoff {
     failures_max: Some(3),
 };
 
+/// Starts of a worker that ended without having served an invocation: about 4 s of pauses in all.
+#[cfg(feature = "managed-instances")]
+pub(crate) const WORKER_RESTARTS: Backoff = Backoff {
+    first_at_once: true,
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(1),
+    failures_max: Some(9),
+};
+
 /// Random numbers that keep environments which were started together from retrying together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Jitter(u64);

@@ -6,7 +6,7 @@ use super::child::{self, Driven, Until, kill_at, now};
 use super::error::{ExecutableError, Missing, quoted};
 use super::program::Program;
 use crate::runtime::context::Context;
-use crate::runtime::{log, trace};
+use crate::runtime::{current, log, trace};
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
 
@@ -80,7 +80,7 @@ impl PerInvocation {
 fn variables<'a>(
     context: &Context<'a>,
     deadline: Option<&'a str>,
-) -> [(&'static str, Option<&'a str>); 7] {
+) -> [(&'static str, Option<&'a str>); 8] {
     [
         ("LAMBDA_RUNTIME_AWS_REQUEST_ID", Some(context.request_id())),
         ("LAMBDA_RUNTIME_DEADLINE_MS", deadline),
@@ -94,6 +94,10 @@ fn variables<'a>(
             context.cognito_identity(),
         ),
         ("LAMBDA_RUNTIME_AWS_TENANT_ID", context.tenant_id()),
-        (trace::NAME, context.trace_id()),
+        ("LAMBDA_RUNTIME_TRACE_ID", context.trace_id()),
+        (
+            trace::NAME,
+            context.trace_id().filter(|_| current::has_trace_variable()),
+        ),
     ]
 }

@@ -82,32 +82,67 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 /// Executes the program again with its arguments and the changed environment. Returns only if that
 /// fails.
 pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
-    match arguments() {
-        Ok(arguments) => execute(c"/proc/self/exe", &arguments, changes),
+    match Image::again(changes) {
+        Ok(image) => image.execute(),
         Err(error) => error,
     }
 }
 
-/// Executes a program in this process with these arguments, the first of which is its name, and the
-/// changed environment. Returns only if that fails.
-#[expect(
-    unsafe_code,
-    reason = "the standard library executes a program only through `Command`, which is 20 KB"
-)]
-pub(crate) fn execute(program: &CStr, arguments: &Strings, changes: &[Change<'_>]) -> Errno {
-    let environment = environment(changes);
-    let (arguments, environment) = (arguments.pointers(), environment.pointers());
-    // SAFETY: `execve` takes a string that ends with NUL and two arrays of such strings that end
-    // with null; all live until it returns. `sigemptyset` writes the whole set, for which zeroes
-    // are a value, and `pthread_sigmask` reads it.
-    unsafe {
-        // This thread may have blocked signals, and the mask outlives an exec.
-        let mut no_signals = std::mem::zeroed();
-        libc::sigemptyset(&raw mut no_signals);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut());
-        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+/// A program with its arguments and its environment, ready to be executed.
+#[derive(Debug)]
+pub(crate) struct Image<'a> {
+    program: &'a CStr,
+    /// To the arguments and to the environment, which live in `_strings`.
+    pointers: [Vec<*const c_char>; 2],
+    _strings: [Strings; 2],
+}
+
+impl<'a> Image<'a> {
+    /// This program with its arguments and the changed environment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`arguments`].
+    pub(crate) fn again(changes: &[Change<'_>]) -> Result<Self, Errno> {
+        let arguments = arguments()?;
+        Ok(Self::new(c"/proc/self/exe", arguments, changes))
     }
-    os::last_error()
+
+    /// A program with these arguments, the first of which is its name, and the changed environment.
+    pub(crate) fn new(program: &'a CStr, arguments: Strings, changes: &[Change<'_>]) -> Self {
+        let environment = environment(changes);
+        let pointers = [arguments.pointers(), environment.pointers()];
+        Self {
+            program,
+            pointers,
+            _strings: [arguments, environment],
+        }
+    }
+
+    /// Executes it in this process, with no signal blocked. Returns only if that fails. It makes
+    /// system calls and nothing else, so it may be called between `fork` and `execve`.
+    #[expect(
+        unsafe_code,
+        reason = "the standard library executes a program only through `Command`, which is 20 KB"
+    )]
+    pub(crate) fn execute(&self) -> Errno {
+        let [arguments, environment] = &self.pointers;
+        // SAFETY: `execve` takes a string that ends with NUL and two arrays of such strings that
+        // end with null; all live as long as `self`, whose strings nobody changes. `sigemptyset`
+        // writes the whole set, for which zeroes are a value, and `pthread_sigmask` reads it.
+        unsafe {
+            // This thread may have blocked signals, and the mask outlives an exec.
+            let mut no_signals = std::mem::zeroed();
+            libc::sigemptyset(&raw mut no_signals);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut());
+            libc::execve(
+                self.program.as_ptr(),
+                arguments.as_ptr(),
+                environment.as_ptr(),
+            );
+        }
+        os::last_error()
+    }
 }
 
 /// Strings for `execve`, one behind the other, each with a NUL at its end.

@@ -1,0 +1,380 @@
+//! The board: memory in which each worker writes what it does, and the supervisor reads it.
+//!
+//! A slot has one writer at a time, and the phase says which: the supervisor reads the ids after
+//! the worker has ended, or has been stopped by [`Phase::Overdue`].
+//!
+//! ```text
+//!  Init ──► Polling ──► Invoking ──► Answering ──► Polling
+//!    └► InitFailed          └► Overdue (written by the supervisor)
+//! ```
+
+use std::mem::size_of;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use rustix::fs::ftruncate;
+use rustix::io::Errno;
+
+use crate::runtime::api::Ids;
+use crate::shared::os;
+use crate::shared::time::EpochMs;
+
+/// The board. Zeroes are its first state.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Board {
+    /// Workers. Written before the first is started.
+    workers: AtomicU32,
+    /// Not 0 once a worker has asked for an event: the initialisation of the environment is over.
+    polled: AtomicU8,
+    /// Not 0 once a worker has claimed the report of the failed initialisation.
+    init_error_claimed: AtomicU8,
+    slots: [Slot; WORKERS_MAX],
+}
+
+/// One worker.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The [`Phase`] in the lowest byte, and above it the count of invocations so far: one value,
+    /// so that the supervisor cannot take one invocation for another.
+    state: AtomicU64,
+    /// When the invocation ends; 0 if that is unknown.
+    deadline_ms: AtomicU64,
+    request_id: Id,
+    invocation_id: Id,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Id {
+    /// 0 if there is none, or it is longer than [`ID_BYTES_MAX`].
+    length: AtomicU8,
+    bytes: [AtomicU8; ID_BYTES_MAX],
+}
+
+/// What a worker does, or did when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It starts. This is 0, with which the board begins.
+    Init,
+    /// Its initialisation has failed, and it ends.
+    InitFailed,
+    /// It waits for an event.
+    Polling,
+    /// The handler runs.
+    Invoking,
+    /// It sends an answer.
+    Answering,
+    /// The handler runs past its deadline; the supervisor answers and kills the worker.
+    Overdue,
+}
+
+/// The ids of an invocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnedIds {
+    pub(super) request_id: String,
+    pub(super) invocation_id: Option<String>,
+}
+
+impl Board {
+    /// Makes a board, and the descriptor by which workers find it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `memfd_create`, `ftruncate` and `mmap`.
+    #[expect(
+        unsafe_code,
+        reason = "rustix looks the function up by name, which is 13 KB"
+    )]
+    pub(super) fn create(workers: usize) -> Result<(&'static Self, OwnedFd), Errno> {
+        // SAFETY: it takes a string that ends with NUL. Workers inherit what it opens.
+        let file = unsafe { libc::memfd_create(c"bantam-workers".as_ptr(), 0) };
+        if file < 0 {
+            return Err(os::last_error());
+        }
+        // SAFETY: the descriptor is new, so nobody else owns it.
+        let file = unsafe { OwnedFd::from_raw_fd(file) };
+        ftruncate(&file, size_of::<Self>() as u64)?;
+        let board = Self::map(file.as_fd())?;
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        board.workers.store(workers, Ordering::Relaxed);
+        Ok((board, file))
+    }
+
+    /// Maps a board for as long as the process lives.
+    ///
+    /// # Errors
+    ///
+    /// Those of `mmap`.
+    #[expect(unsafe_code, reason = "the standard library maps no memory")]
+    pub(super) fn map(file: BorrowedFd<'_>) -> Result<&'static Self, Errno> {
+        let (read_write, file) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
+        // SAFETY: the kernel chooses the place, so no memory in use is replaced. The file is made
+        // by `create`, so it is as long as a board, and nobody makes it shorter or unmaps it. Pages
+        // are aligned for any type. A board is atomics alone, for which every content is a value,
+        // so other processes may write to it.
+        unsafe {
+            let place = libc::mmap(
+                ptr::null_mut(),
+                size_of::<Self>(),
+                read_write,
+                libc::MAP_SHARED,
+                file,
+                0,
+            );
+            if place == libc::MAP_FAILED {
+                return Err(os::last_error());
+            }
+            Ok(&*place.cast())
+        }
+    }
+
+    /// The slot of a worker; the last one for a number that is too high, which nobody has.
+    pub(super) fn slot(&self, index: usize) -> &Slot {
+        let [.., last] = &self.slots;
+        self.slots.get(index).unwrap_or(last)
+    }
+
+    fn slots(&self) -> &[Slot] {
+        let workers = self.workers.load(Ordering::Relaxed) as usize;
+        self.slots.get(..workers).unwrap_or(&self.slots)
+    }
+
+    /// A worker asks for an event.
+    pub(super) fn polls(&self, index: usize) {
+        self.polled.store(1, Ordering::Relaxed);
+        self.slot(index).enter(Phase::Polling);
+    }
+
+    /// Whether a worker has asked for an event.
+    pub(super) fn has_polled(&self) -> bool {
+        self.polled.load(Ordering::Relaxed) != 0
+    }
+
+    /// True for the first caller.
+    pub(super) fn claims_init_error(&self) -> bool {
+        self.init_error_claimed.swap(1, Ordering::Relaxed) == 0
+    }
+
+    /// Whether the initialisation of all workers has failed; `None` while that is open.
+    pub(super) fn init_has_failed(&self) -> Option<bool> {
+        if self.has_polled() {
+            return Some(false);
+        }
+        let mut slots = self.slots().iter();
+        let all_failed = slots.all(|slot| slot.phase() == Phase::InitFailed);
+        all_failed.then_some(true)
+    }
+}
+
+impl Slot {
+    /// The worker starts, or starts again.
+    pub(super) fn starts(&self) {
+        self.enter(Phase::Init);
+    }
+
+    /// The initialisation of the worker has failed.
+    pub(super) fn fails(&self) {
+        self.enter(Phase::InitFailed);
+    }
+
+    /// The handler is about to run.
+    pub(super) fn invokes(&self, ids: Ids<'_>, deadline_ms: Option<u64>) {
+        self.request_id.set(ids.request_id);
+        self.invocation_id
+            .set(ids.invocation_id.unwrap_or_default());
+        self.deadline_ms
+            .store(deadline_ms.unwrap_or(0), Ordering::Relaxed);
+        let count = self.state.load(Ordering::Relaxed) & !PHASE;
+        let state = count.wrapping_add(PHASE + 1) | Phase::Invoking as u64;
+        self.state.store(state, Ordering::Release);
+    }
+
+    /// An answer is about to be sent. False if the supervisor answers.
+    pub(super) fn answers(&self) -> bool {
+        self.moves(self.state.load(Ordering::Acquire), Phase::Answering)
+    }
+
+    /// Stops the worker from answering, if the deadline of its invocation has passed. True if this
+    /// call did.
+    pub(super) fn stops_at(&self, EpochMs(now): EpochMs) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        let deadline_ms = self.deadline_ms.load(Ordering::Relaxed);
+        // The deadline may be that of the next invocation already. The count has changed then.
+        (1..=now).contains(&deadline_ms) && self.moves(state, Phase::Overdue)
+    }
+
+    /// What the worker does, or did when it ended.
+    pub(super) fn phase(&self) -> Phase {
+        Phase::of(self.state.load(Ordering::Acquire))
+    }
+
+    /// Invocations so far.
+    pub(super) fn invocations(&self) -> u64 {
+        self.state.load(Ordering::Relaxed) & !PHASE
+    }
+
+    /// The ids of the invocation, unless they are too long for the board. The worker has ended, or
+    /// may not go on.
+    pub(super) fn ids(&self) -> Option<OwnedIds> {
+        Some(OwnedIds {
+            request_id: self.request_id.get()?,
+            invocation_id: self.invocation_id.get(),
+        })
+    }
+
+    fn enter(&self, phase: Phase) {
+        let count = self.state.load(Ordering::Relaxed) & !PHASE;
+        self.state.store(count | phase as u64, Ordering::Release);
+    }
+
+    /// Moves from `Invoking` to `to`, unless the state is another than this by now.
+    fn moves(&self, state: u64, to: Phase) -> bool {
+        let moved = (state & !PHASE) | to as u64;
+        let (on_success, on_failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        Phase::of(state) == Phase::Invoking
+            && self
+                .state
+                .compare_exchange(state, moved, on_success, on_failure)
+                .is_ok()
+    }
+}
+
+impl Id {
+    fn set(&self, id: &str) {
+        let id = Some(id)
+            .filter(|id| id.len() <= ID_BYTES_MAX)
+            .unwrap_or_default();
+        for (to, byte) in self.bytes.iter().zip(id.bytes()) {
+            to.store(byte, Ordering::Relaxed);
+        }
+        let length = u8::try_from(id.len()).unwrap_or(0);
+        self.length.store(length, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<String> {
+        let bytes = self
+            .bytes
+            .get(..self.length.load(Ordering::Relaxed).into())?;
+        let id = bytes
+            .iter()
+            .map(|byte| byte.load(Ordering::Relaxed))
+            .collect();
+        String::from_utf8(id).ok().filter(|id| !id.is_empty())
+    }
+}
+
+impl Phase {
+    const fn of(state: u64) -> Self {
+        match state & PHASE {
+            0 => Self::Init,
+            1 => Self::InitFailed,
+            2 => Self::Polling,
+            3 => Self::Invoking,
+            4 => Self::Answering,
+            _ => Self::Overdue,
+        }
+    }
+}
+
+/// Workers, at most: an environment has 1,024 processes and threads.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(super) const WORKERS_MAX: usize = 1_000;
+
+/// The bits of a state that are its phase.
+const PHASE: u64 = 0xFF;
+
+/// Bytes of an id on the board. The platform's have 36.
+const ID_BYTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: Ids<'_> = Ids {
+        request_id: "id-1",
+        invocation_id: Some("nonce"),
+    };
+
+    #[test]
+    fn a_worker_and_its_supervisor_see_one_board() {
+        let (board, file) = Board::create(2).unwrap();
+        let same = Board::map(file.as_fd()).unwrap();
+        let slot = same.slot(1);
+        assert_eq!(board.slot(1).phase(), Phase::Init);
+        slot.invokes(IDS, Some(9));
+        assert_eq!(board.slot(1).phase(), Phase::Invoking);
+        assert_eq!(board.slot(0).phase(), Phase::Init);
+        let ids = OwnedIds {
+            request_id: "id-1".to_owned(),
+            invocation_id: Some("nonce".to_owned()),
+        };
+        assert_eq!(board.slot(1).ids(), Some(ids));
+        assert!(!board.has_polled());
+        same.polls(1);
+        assert!(board.has_polled());
+    }
+
+    #[test]
+    fn one_of_both_answers_an_invocation() {
+        let (board, _file) = Board::create(1).unwrap();
+        let slot = board.slot(0);
+        assert!(!slot.stops_at(EpochMs(u64::MAX)), "there is none");
+        slot.invokes(IDS, Some(9));
+        assert!(!slot.stops_at(EpochMs(8)));
+        assert!(slot.stops_at(EpochMs(9)));
+        assert!(!slot.stops_at(EpochMs(9)), "once");
+        assert!(!slot.answers());
+
+        slot.invokes(IDS, Some(9));
+        assert!(slot.answers());
+        assert!(!slot.stops_at(EpochMs(9)));
+
+        slot.invokes(IDS, None);
+        assert!(!slot.stops_at(EpochMs(u64::MAX)), "no deadline is known");
+    }
+
+    #[test]
+    fn an_invocation_is_not_taken_for_the_one_before() {
+        let (board, _file) = Board::create(1).unwrap();
+        let slot = board.slot(0);
+        slot.invokes(IDS, Some(9));
+        let seen = slot.state.load(Ordering::Relaxed);
+        assert!(slot.answers());
+        slot.enter(Phase::Polling);
+        slot.invokes(IDS, Some(99));
+        assert!(!slot.moves(seen, Phase::Overdue));
+        assert_eq!(slot.phase(), Phase::Invoking);
+        assert!(slot.answers());
+    }
+
+    #[test]
+    fn ids_that_are_too_long_are_absent() {
+        let (board, _file) = Board::create(1).unwrap();
+        let slot = board.slot(0);
+        let most = "x".repeat(ID_BYTES_MAX);
+        let more = "x".repeat(ID_BYTES_MAX + 1);
+        for (id, expected) in [(&*most, Some(most.clone())), (&more, None), ("", None)] {
+            slot.request_id.set(id);
+            assert_eq!(slot.request_id.get(), expected);
+        }
+    }
+
+    #[test]
+    fn one_worker_reports_a_failed_initialisation_once_all_have_failed() {
+        let (board, _file) = Board::create(2).unwrap();
+        board.slot(0).fails();
+        assert!(board.claims_init_error());
+        assert!(!board.claims_init_error());
+        assert_eq!(board.init_has_failed(), None);
+        board.slot(1).fails();
+        assert_eq!(board.init_has_failed(), Some(true));
+
+        board.slot(1).starts();
+        assert_eq!(board.init_has_failed(), None);
+        board.polls(1);
+        assert_eq!(board.init_has_failed(), Some(false));
+    }
+}

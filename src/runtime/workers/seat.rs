@@ -1,0 +1,146 @@
+//! The place of a worker on the board, and how the worker finds it.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{getpid, getppid};
+
+use super::board::{Board, WORKERS_MAX};
+use super::process;
+use crate::runtime::context::Context;
+use crate::shared::digits::decimal;
+use crate::shared::env::Lookup;
+use crate::shared::os;
+
+/// The place of a worker on the board.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::runtime) struct Seat {
+    board: &'static Board,
+    mark: Mark,
+}
+
+/// The value of [`WORKER`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The number of the worker.
+    index: usize,
+    /// The descriptor of the board.
+    board: i32,
+    /// The process id of the supervisor. What a worker starts inherits the variable, and is not a
+    /// child of the supervisor.
+    supervisor: i32,
+}
+
+impl Seat {
+    /// The seat of this process, if the supervisor started it.
+    ///
+    /// # Errors
+    ///
+    /// Those of mapping the board.
+    pub(super) fn find(lookup: Lookup<'_>) -> Result<Option<Self>, Errno> {
+        let mark = lookup(WORKER).and_then(|mark| Mark::parse(mark.to_str()?));
+        let parent = getppid().map(|parent| parent.as_raw_nonzero().get());
+        let Some(mark) = mark.filter(|mark| Some(mark.supervisor) == parent) else {
+            return Ok(None);
+        };
+        let board = Board::map(process::inherited(mark.board, false)?)?;
+        board.slot(mark.index).starts();
+        Ok(Some(Self { board, mark }))
+    }
+
+    /// The loop waits for an event.
+    pub(in crate::runtime) fn polls(self) {
+        self.board.polls(self.mark.index);
+    }
+
+    /// The handler is about to run.
+    pub(in crate::runtime) fn invokes(self, context: &Context<'_>) {
+        self.board
+            .slot(self.mark.index)
+            .invokes(context.ids(), context.deadline_ms());
+    }
+
+    /// An answer is about to be sent. False if the supervisor answers, because the deadline has
+    /// passed; then it is about to kill this process.
+    #[must_use]
+    pub(in crate::runtime) fn answers(self) -> bool {
+        self.board.slot(self.mark.index).answers()
+    }
+
+    /// The initialisation has failed. Returns whether this worker reports it: the first whose
+    /// initialisation fails does, once that of all others has failed as well. It waits for that.
+    #[must_use]
+    pub(in crate::runtime) fn reports_init_error(self) -> bool {
+        self.board.slot(self.mark.index).fails();
+        if !self.board.claims_init_error() {
+            return false;
+        }
+        loop {
+            match self.board.init_has_failed() {
+                Some(failed) => return failed,
+                None => os::sleep(INIT_PAUSE),
+            }
+        }
+    }
+
+    /// Lets the program that is executed in this process next take the seat.
+    pub(in crate::runtime) fn starts_again(self) {
+        process::inherited(self.mark.board, true).ok();
+        self.board.slot(self.mark.index).starts();
+    }
+}
+
+impl Mark {
+    pub(super) fn new(index: usize, board: i32) -> Self {
+        Self {
+            index,
+            board,
+            supervisor: getpid().as_raw_nonzero().get(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').map(|number| decimal(number.as_bytes()));
+        let mut next = || numbers.next().flatten();
+        Some(Self {
+            index: usize::try_from(next()?)
+                .ok()
+                .filter(|index| *index < WORKERS_MAX)?,
+            board: i32::try_from(next()?).ok()?,
+            supervisor: i32::try_from(next()?).ok()?,
+        })
+    }
+
+    pub(super) fn to_text(self) -> String {
+        format!("{} {} {}", self.index, self.board, self.supervisor)
+    }
+}
+
+/// Marks a worker.
+pub(super) const WORKER: &str = "_BANTAM_WORKER";
+
+/// How often a worker whose initialisation failed looks at the others.
+const INIT_PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_is_written() {
+        let mark = Mark::new(7, 5);
+        assert_eq!(Mark::parse(&mark.to_text()), Some(mark));
+        for text in ["", "1 2", "1 2 x", "1000 2 3", "-1 2 3"] {
+            assert_eq!(Mark::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_the_supervisor_did_not_start_has_no_seat() {
+        let mark = Mark::new(0, 0).to_text();
+        let seat = Seat::find(&|_| Some(OsString::from(&mark))).unwrap();
+        assert!(seat.is_none());
+    }
+}

@@ -1,0 +1,472 @@
+//! The supervisor: starts workers, replaces those that end, and answers the invocations that they
+//! leave behind.
+
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::board::{Board, Phase, Slot};
+use super::process::{self, Signals};
+use super::seat::{Mark, WORKER};
+use crate::runtime::Stop;
+use crate::runtime::api::{Ids, Post};
+use crate::runtime::client::{Client, Connection};
+use crate::runtime::error::Error;
+use crate::runtime::log;
+use crate::shared::backoff::WORKER_RESTARTS;
+use crate::shared::endpoint::Endpoint;
+use crate::shared::log_record::Level;
+use crate::shared::os;
+use crate::shared::os::reexec::Image;
+use crate::shared::time::EpochMs;
+
+/// Runs this many workers until nothing can be served, and returns the exit code.
+pub(super) fn run(workers: usize, api: &Endpoint) -> u8 {
+    let (board, file) = match Board::create(workers) {
+        Ok(made) => made,
+        Err(error) => {
+            let error = os::error_text(error);
+            log::line(Level::Fatal, &["the workers' memory: ", &error].concat());
+            return 1;
+        }
+    };
+    let signals = Signals::block();
+    let mut crew = Crew::new(workers);
+    let stop = loop {
+        while let Some(index) = crew.due(board.has_polled(), os::now()) {
+            let mark = Mark::new(index, file.as_raw_fd()).to_text();
+            let image = Image::again(&[(WORKER, Some(&mark))]);
+            match image.and_then(|image| process::start(&image)) {
+                Ok(process) => crew.started(index, process),
+                Err(error) => not_started(&mut crew, index, board, error),
+            }
+        }
+        if let Some(stop) = crew.verdict(board.has_polled()) {
+            break stop;
+        }
+        if signals.wait(TICK) {
+            crew.stops();
+            for (_, process) in crew.running() {
+                kill_process(process, Signal::TERM).ok();
+            }
+        }
+        for (index, process) in crew.running() {
+            if board.slot(index).stops_at(os::now()) {
+                kill_process(process, Signal::KILL).ok();
+            }
+        }
+        while let Some((process, status)) = process::ended() {
+            if let Some(index) = crew.index_of(process) {
+                ended(&mut crew, index, board, status, api);
+            }
+        }
+    };
+    let level = if stop.code == 0 {
+        Level::Info
+    } else {
+        Level::Fatal
+    };
+    log::line(level, &stop.reason);
+    stop.code
+}
+
+fn not_started(crew: &mut Crew, index: usize, board: &Board, error: Errno) {
+    let error = os::error_text(error);
+    log::line(
+        Level::Error,
+        &format!("worker {index} cannot be started: {error}"),
+    );
+    let ended = Ended {
+        phase: board.slot(index).phase(),
+        invocations: board.slot(index).invocations(),
+        code: None,
+    };
+    crew.ended(index, ended, board.has_polled(), os::now());
+}
+
+/// A worker has ended: answers its invocation, and sees to the next start.
+fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: &Endpoint) {
+    let slot = board.slot(index);
+    let phase = slot.phase();
+    if let Some(error) = left_behind(phase, status) {
+        report(slot, &error, api);
+    }
+    // A worker that was killed while it started has not said so itself.
+    if phase == Phase::Init {
+        slot.fails();
+    }
+    let ended = Ended {
+        phase,
+        invocations: slot.invocations(),
+        code: status.code(),
+    };
+    let next = crew.ended(index, ended, board.has_polled(), os::now());
+    let next = match next {
+        Next::Start(pause) => format!("it is started again in {} ms", pause.as_millis()),
+        Next::Nothing => "it is not started again".to_owned(),
+    };
+    log::line(
+        Level::Warn,
+        &format!("worker {index} ended with {status}; {next}"),
+    );
+}
+
+/// The error of an invocation whose worker ended in this phase, if it leaves one behind.
+fn left_behind(phase: Phase, status: ExitStatus) -> Option<Error> {
+    match phase {
+        Phase::Init | Phase::InitFailed | Phase::Polling => None,
+        Phase::Overdue => Some(Error::new("Function.Timeout", OVERDUE)),
+        Phase::Invoking | Phase::Answering => {
+            let mut message = format!("the process ended with {status} before it had answered");
+            if status.signal() == Some(Signal::KILL.as_raw()) {
+                message.push_str(", as when there is not enough memory");
+            }
+            Some(Error::new("Runtime.ExitError", message))
+        }
+    }
+}
+
+/// Answers an invocation in the place of its worker.
+fn report(slot: &Slot, error: &Error, api: &Endpoint) {
+    let Some(ids) = slot.ids() else {
+        error.log(Level::Error);
+        return;
+    };
+    log::line(
+        Level::Error,
+        &format!("invocation {}: {error}", ids.request_id),
+    );
+    let to = Ids {
+        request_id: &ids.request_id,
+        invocation_id: ids.invocation_id.as_deref(),
+    };
+    let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
+    // A worker finds out by itself if the API is gone.
+    let _answer = Client::new(api, Box::new(connection)).post(Post::Error { to, error });
+}
+
+/// The workers, as the supervisor knows them. It makes no system call.
+#[derive(Debug)]
+struct Crew {
+    workers: Vec<Worker>,
+    /// The process was asked to end: nobody is started any more.
+    is_stopping: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Worker {
+    state: State,
+    /// Ends in a row without an invocation in between.
+    failures: u32,
+    /// The count of its invocations when it last ended.
+    invocations: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// To be started at this time.
+    Waiting(EpochMs),
+    Running(Pid),
+    /// Not to be started again. The code says why: 0 if there will be no more events.
+    Gone(u8),
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    phase: Phase,
+    /// The count of its invocations.
+    invocations: u64,
+    /// The exit code, if it was not killed.
+    code: Option<i32>,
+}
+
+/// What becomes of a worker that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Start(Duration),
+    Nothing,
+}
+
+impl Crew {
+    fn new(workers: usize) -> Self {
+        let worker = Worker {
+            state: State::Waiting(EpochMs(0)),
+            failures: 0,
+            invocations: 0,
+        };
+        Self {
+            workers: vec![worker; workers],
+            is_stopping: false,
+        }
+    }
+
+    /// A worker to be started at `now`. While no worker has polled, those whose initialisation
+    /// failed wait: if that of all fails, so has that of the environment.
+    fn due(&self, has_polled: bool, EpochMs(now): EpochMs) -> Option<usize> {
+        let is_due = |worker: &Worker| match worker.state {
+            // A wall clock that was set back must not keep a worker waiting.
+            State::Waiting(EpochMs(at)) => {
+                (at <= now || now + LONGEST_PAUSE_MS < at) && (has_polled || worker.failures == 0)
+            }
+            State::Running(_) | State::Gone(_) => false,
+        };
+        self.workers
+            .iter()
+            .position(is_due)
+            .filter(|_| !self.is_stopping)
+    }
+
+    fn started(&mut self, index: usize, process: Pid) {
+        self.set(index, State::Running(process));
+    }
+
+    /// A worker has ended, or could not be started.
+    fn ended(&mut self, index: usize, ended: Ended, has_polled: bool, now: EpochMs) -> Next {
+        let EpochMs(now) = now;
+        let Some(worker) = self.workers.get_mut(index) else {
+            return Next::Nothing;
+        };
+        let has_served = worker.invocations != ended.invocations;
+        worker.invocations = ended.invocations;
+        worker.failures = if has_served { 1 } else { worker.failures + 1 };
+        let pause = WORKER_RESTARTS.after(worker.failures);
+        // A worker that ends well was told by the API that there will be no more events.
+        let is_over = ended.code == Some(0) && ended.phase == Phase::Polling;
+        let (state, next) = match pause {
+            _ if is_over => (State::Gone(0), Next::Nothing),
+            Some(pause) if !self.is_stopping => {
+                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(LONGEST_PAUSE_MS);
+                (State::Waiting(EpochMs(now + pause_ms)), Next::Start(pause))
+            }
+            Some(_) => (State::Gone(0), Next::Nothing),
+            None => (State::Gone(1), Next::Nothing),
+        };
+        self.set(index, state);
+        if has_polled { next } else { Next::Nothing }
+    }
+
+    /// The process was asked to end.
+    fn stops(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Why there is nothing left to do, if that is so.
+    fn verdict(&self, has_polled: bool) -> Option<Stop> {
+        let runs = |worker: &Worker| matches!(worker.state, State::Running(_));
+        if self.workers.iter().any(runs) {
+            return None;
+        }
+        let (code, reason) = if self.is_stopping {
+            (0, "stopped by a signal")
+        } else if !has_polled {
+            (1, "initialisation failed")
+        } else if self
+            .workers
+            .iter()
+            .all(|worker| worker.state == State::Gone(0))
+        {
+            (0, "there are no more events")
+        } else if self
+            .workers
+            .iter()
+            .all(|worker| matches!(worker.state, State::Gone(_)))
+        {
+            (1, "no worker can serve invocations")
+        } else {
+            return None;
+        };
+        Some(Stop {
+            code,
+            reason: reason.to_owned(),
+        })
+    }
+
+    fn running(&self) -> Vec<(usize, Pid)> {
+        let workers = self.workers.iter().enumerate();
+        let running = workers.filter_map(|(index, worker)| match worker.state {
+            State::Running(process) => Some((index, process)),
+            State::Waiting(_) | State::Gone(_) => None,
+        });
+        running.collect()
+    }
+
+    fn index_of(&self, process: Pid) -> Option<usize> {
+        let mut workers = self.workers.iter();
+        workers.position(|worker| worker.state == State::Running(process))
+    }
+
+    fn set(&mut self, index: usize, state: State) {
+        if let Some(worker) = self.workers.get_mut(index) {
+            worker.state = state;
+        }
+    }
+}
+
+/// How late a worker past its deadline is noticed, at most.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The longest pause of [`WORKER_RESTARTS`].
+const LONGEST_PAUSE_MS: u64 = 1_000;
+
+/// How long each step of a report may take.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+const OVERDUE: &str = "the handler still ran at the deadline, so its process was replaced";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: EpochMs = EpochMs(1_700_000_000_000);
+
+    fn after(ms: u64) -> EpochMs {
+        EpochMs(NOW.0 + ms)
+    }
+
+    fn pid(number: i32) -> Pid {
+        Pid::from_raw(number).unwrap()
+    }
+
+    /// A crew whose workers run as processes 10, 11, …
+    fn running(workers: usize) -> Crew {
+        let mut crew = Crew::new(workers);
+        for index in 0..workers {
+            assert_eq!(crew.due(false, NOW), Some(index));
+            crew.started(index, pid(10 + i32::try_from(index).unwrap()));
+        }
+        assert_eq!(crew.due(false, NOW), None);
+        assert!(crew.verdict(false).is_none());
+        crew
+    }
+
+    const fn killed(phase: Phase, invocations: u64) -> Ended {
+        Ended {
+            phase,
+            invocations,
+            code: None,
+        }
+    }
+
+    fn verdict(crew: &Crew, has_polled: bool) -> Option<u8> {
+        crew.verdict(has_polled).map(|stop| stop.code)
+    }
+
+    #[test]
+    fn a_worker_that_ends_is_started_again_and_its_neighbour_runs_on() {
+        let mut crew = running(2);
+        assert_eq!(crew.index_of(pid(11)), Some(1));
+        let next = crew.ended(1, killed(Phase::Invoking, 5), true, NOW);
+        assert_eq!(next, Next::Start(Duration::ZERO));
+        assert_eq!(crew.running(), [(0, pid(10))]);
+        assert_eq!(crew.due(true, NOW), Some(1));
+        assert_eq!(verdict(&crew, true), None);
+    }
+
+    #[test]
+    fn a_worker_that_serves_nothing_is_started_with_pauses_and_given_up() {
+        let mut crew = running(1);
+        let mut pauses = Vec::new();
+        while let Next::Start(pause) = crew.ended(0, killed(Phase::Polling, 0), true, NOW) {
+            let pause = u64::try_from(pause.as_millis()).unwrap();
+            if pause != 0 {
+                assert_eq!(crew.due(true, after(pause - 1)), None);
+            }
+            assert_eq!(crew.due(true, after(pause)), Some(0));
+            crew.started(0, pid(10));
+            pauses.push(pause);
+        }
+        assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(verdict(&crew, true), Some(1));
+    }
+
+    #[test]
+    fn an_invocation_in_between_starts_the_count_of_failures_anew() {
+        let mut crew = running(1);
+        for invocations in 0..100 {
+            let next = crew.ended(0, killed(Phase::Answering, invocations + 1), true, NOW);
+            assert_eq!(next, Next::Start(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn the_environment_ends_when_the_initialisation_of_all_has_failed() {
+        let mut crew = running(2);
+        let failed = Ended {
+            phase: Phase::InitFailed,
+            invocations: 0,
+            code: Some(1),
+        };
+        assert_eq!(crew.ended(0, failed, false, NOW), Next::Nothing);
+        assert_eq!(crew.due(false, after(9_999)), None);
+        assert_eq!(verdict(&crew, false), None, "the other one still starts");
+        assert_eq!(crew.ended(1, failed, false, NOW), Next::Nothing);
+        assert_eq!(verdict(&crew, false), Some(1));
+    }
+
+    #[test]
+    fn a_worker_whose_initialisation_failed_is_started_again_once_another_serves() {
+        let mut crew = running(2);
+        crew.ended(0, killed(Phase::Init, 0), false, NOW);
+        assert_eq!(crew.due(false, NOW), None);
+        assert_eq!(crew.due(true, NOW), Some(0));
+    }
+
+    #[test]
+    fn an_api_without_more_events_ends_the_supervisor_well() {
+        let mut crew = running(2);
+        let over = Ended {
+            phase: Phase::Polling,
+            invocations: 3,
+            code: Some(0),
+        };
+        crew.ended(0, over, true, NOW);
+        assert_eq!(verdict(&crew, true), None);
+        crew.ended(1, over, true, NOW);
+        assert_eq!(verdict(&crew, true), Some(0));
+    }
+
+    #[test]
+    fn nobody_is_started_after_a_signal() {
+        let mut crew = running(2);
+        crew.stops();
+        for index in 0..2 {
+            assert_eq!(verdict(&crew, true), None);
+            let next = crew.ended(index, killed(Phase::Polling, 1), true, NOW);
+            assert_eq!(next, Next::Nothing);
+            assert_eq!(crew.due(true, after(9_999)), None);
+        }
+        assert_eq!(verdict(&crew, true), Some(0));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nobody_waiting() {
+        let mut crew = running(1);
+        for _ in 0..3 {
+            crew.ended(0, killed(Phase::Polling, 0), true, NOW);
+        }
+        assert_eq!(crew.due(true, NOW), None);
+        assert_eq!(crew.due(true, EpochMs(NOW.0 - 60_000)), Some(0));
+    }
+
+    #[test]
+    fn only_an_invocation_that_was_taken_is_left_behind() {
+        let status = ExitStatus::from_raw(libc::SIGKILL);
+        let error_type =
+            |phase| left_behind(phase, status).map(|error| error.error_type().to_owned());
+        for phase in [Phase::Init, Phase::InitFailed, Phase::Polling] {
+            assert_eq!(error_type(phase), None, "{phase:?}");
+        }
+        for phase in [Phase::Invoking, Phase::Answering] {
+            assert_eq!(error_type(phase).as_deref(), Some("Runtime.ExitError"));
+        }
+        assert_eq!(
+            error_type(Phase::Overdue).as_deref(),
+            Some("Function.Timeout")
+        );
+    }
+}
