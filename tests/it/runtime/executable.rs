@@ -47,7 +47,9 @@ fn the_context_is_in_its_environment() {
         context["arn"],
         "arn:aws:lambda:us-east-1:123456789012:function:function"
     );
-    assert_eq!(context["trace"], "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700");
+    for name in ["traceId", "traceVariable"] {
+        assert_eq!(context[name], "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700");
+    }
     assert_eq!(
         (&context["tenant"], &context["set"]),
         (&json!("t"), &json!("yes"))

@@ -10,3 +10,4 @@ mod panics;
 mod persistent;
 mod start;
 mod steady;
+mod workers;
