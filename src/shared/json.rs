@@ -1,8 +1,11 @@
-//! What `serde_json` does not give: strings in plain ASCII for header values, and the path to the
-//! place where a document stopped fitting its type.
+//! What `serde_json` does not give: strings in plain ASCII for header values, the path to the place
+//! where a document stopped fitting its type, and structs that are read from objects alone.
 
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
 
 use super::text::{push, push_decimal};
 
@@ -150,6 +153,46 @@ impl Walker {
             }
         }
         String::from_utf8(path).unwrap_or_default()
+    }
+}
+
+/// Reads an object as `T`, and refuses any other value.
+///
+/// # Errors
+///
+/// Those of `T` and of the deserializer.
+pub(crate) fn only_object<'de, D, T>(json: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(ObjectOnly(json))
+}
+
+/// A value that is read by [`only_object`].
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        only_object(json).map(Self)
+    }
+}
+
+/// A deserializer that takes an object and nothing else, where a derived struct would take an array
+/// too.
+struct ObjectOnly<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

@@ -65,15 +65,6 @@ where
     Ok(object.unwrap_or_default())
 }
 
-/// Reads an object as `T`, and refuses any other value.
-pub(super) fn only_object<'de, D, T>(json: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(ObjectOnly(json))
-}
-
 /// Reads an array, and gives each of its objects as `T` to `each`. Anything else is skipped.
 pub(super) fn objects<'de, D, T>(json: D, each: &mut dyn FnMut(T)) -> Result<(), D::Error>
 where
@@ -192,23 +183,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<'_, T> {
             }
         }
         Ok(())
-    }
-}
-
-/// A deserializer that takes an object and nothing else, where a derived struct would take an array
-/// too.
-struct ObjectOnly<D>(D);
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(visitor)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

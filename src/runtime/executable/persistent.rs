@@ -15,7 +15,7 @@ use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::{log, trace};
-use crate::shared::json;
+use crate::shared::json::{self, Object};
 use crate::shared::limits::{CHAIN_LENGTH_MAX, PAYLOAD_BYTES_MAX};
 use crate::shared::log_record::Level;
 
@@ -61,7 +61,7 @@ struct Output<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     response: Option<&'a RawValue>,
     #[serde(default)]
-    error: Option<OutputError>,
+    error: Option<Object<OutputError>>,
     #[serde(default)]
     request_id: Option<Text>,
 }
@@ -257,7 +257,7 @@ fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolError> {
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(ProtocolError::NotAnObject { line: quoted() });
     }
-    let output: Output<'_> = serde_json::from_slice(line).map_err(|error| {
+    let Object(output): Object<Output<'_>> = serde_json::from_slice(line).map_err(|error| {
         let path = json::path_at(line, error.line(), error.column());
         let colon = if path.is_empty() { "" } else { ": " };
         let cause = format!("{path}{colon}{error}");
@@ -272,7 +272,7 @@ fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolError> {
     let said = match (output.ready == Some(true), response, output.error) {
         (true, None, None) => Said::Ready,
         (false, Some(response), None) => Said::Response(response),
-        (false, None, Some(error)) => Said::Error(error.into()),
+        (false, None, Some(Object(error))) => Said::Error(error.into()),
         _ => return Err(ProtocolError::OtherMembers { line: quoted() }),
     };
     Ok((said, output.request_id.map(|Text(id)| id)))
