@@ -8,11 +8,12 @@
 //! The HTTP is the least that works, on `std::net::TcpStream`. It is not how to write a runtime.
 //!
 //! An event is an object; `do` is one of `echo`, `error`, `env`, `headers`, `panic`, `exit`,
-//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `large`, `stream`,
+//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `metadata`, `large`, `stream`,
 //! `stream_error`, `bad_mode`, `twice`, `answer_and_exit`. The variable `ECHO_INIT` makes the init
 //! phase fail: `error`, `exit`, `hang`, and each of them with `_once` to fail only while the file
-//! named by `ECHO_MARK` is missing. An HTTP request with the header `X-Echo: http` is answered by
-//! its body, which is taken for a response of a function URL. With `ECHO_INTERNAL` it registers an
+//! named by `ECHO_MARK` is missing; with `metadata` it reads the metadata endpoint. An HTTP request
+//! with the header `X-Echo: http` is answered by its body, which is taken for a response of a
+//! function URL. With `ECHO_INTERNAL` it registers an
 //! internal extension of that name, with `ECHO_RESTORE` (`wait`, `exit`, `hang`) it takes part in a
 //! restore. On Managed Instances it has as many workers as `AWS_LAMBDA_MAX_CONCURRENCY` says, each
 //! a thread.
@@ -130,9 +131,23 @@ fn fail_init(api: &mut Api) -> Result<(), Failure> {
         }
         "exit" => process::exit(3),
         "hang" => thread::sleep(Duration::from_secs(600)),
+        "metadata" => {
+            let metadata = metadata()?;
+            let caching = metadata.headers.get("cache-control");
+            let caching = caching.map_or("", String::as_str);
+            println!("metadata: {caching} {}", String::from_utf8(metadata.body)?);
+        }
         _ => {}
     }
     Ok(())
+}
+
+/// The answer of the metadata endpoint.
+fn metadata() -> Result<Answer, Failure> {
+    let mut api = Api::to(env::var("AWS_LAMBDA_METADATA_API")?)?;
+    let token = format!("Bearer {}", env::var("AWS_LAMBDA_METADATA_TOKEN")?);
+    let path = "/2026-01-15/metadata/execution-environment";
+    api.exchange("GET", path, &[("Authorization", token.as_str())], b"")
 }
 
 fn run(api: &mut Api, event: &Answer) -> Result<(), Failure> {
@@ -233,6 +248,7 @@ fn effect(what: &str, asked: &Value, event: &Answer) -> Result<Vec<u8>, Failure>
             let body = asked["body"].as_str().unwrap_or_default();
             return Ok(body.as_bytes().to_vec());
         }
+        "metadata" => return Ok(metadata()?.body),
         "cwd" => return Ok(json!(env::current_dir()?).to_string().into()),
         _ => {}
     }
@@ -257,7 +273,10 @@ struct Answer {
 
 impl Api {
     fn connect() -> Result<Self, Failure> {
-        let host = env::var("AWS_LAMBDA_RUNTIME_API")?;
+        Self::to(env::var("AWS_LAMBDA_RUNTIME_API")?)
+    }
+
+    fn to(host: String) -> Result<Self, Failure> {
         let stream = TcpStream::connect(&host)?;
         stream.set_nodelay(true)?;
         Ok(Self {

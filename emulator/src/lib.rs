@@ -84,8 +84,8 @@ pub use fault::{Fault, FaultKind, Step};
 pub use handle::Emulator;
 pub use record::log::LogLine;
 pub use record::outcome::{
-    Environment, ExtensionInfo, ExtensionState, FunctionError, Outcome, Report, Started, State,
-    Timing,
+    Environment, ExtensionInfo, ExtensionState, FunctionError, Metadata, Outcome, Report, Started,
+    State, Timing,
 };
 pub use record::transcript::{Entry, What, answers};
 pub use telemetry::Deliveries;

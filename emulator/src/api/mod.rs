@@ -1,8 +1,8 @@
 //! The HTTP side of the emulator, in hyper.
 //!
-//! `route`, `runtime`, `extensions` and `telemetry` are what the processes of an environment call,
-//! on a port of its own that is served here; `invoke` and `function_url` are what its callers call,
-//! on the port that `callers` serves.
+//! `route`, `runtime`, `extensions`, `telemetry` and `metadata` are what the processes of an
+//! environment call, on two ports of its own that are served here; `invoke` and `function_url` are
+//! what its callers call, on the port that `callers` serves.
 
 mod body;
 pub(crate) mod callers;
@@ -10,6 +10,7 @@ mod extensions;
 mod function_name;
 mod function_url;
 mod invoke;
+mod metadata;
 mod reported;
 mod route;
 mod runtime;
@@ -25,23 +26,35 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::api::runtime::Connection;
 use crate::environment::Env;
 use crate::fault::stream::{Control, FaultStream};
 use crate::fault::{Drawn, FaultKind};
+use crate::http::port::Port;
 use crate::record::transcript::What;
 
-/// Serves the environment's port, on a task of its own.
+/// Serves the environment's ports, each on a task of its own.
 pub(crate) fn serve(env: Arc<Env>) {
-    drop(tokio::spawn(accept_all(env)));
+    if let Some(metadata) = &env.metadata {
+        let port = Arc::clone(&metadata.port);
+        drop(tokio::spawn(accept_all(Arc::clone(&env), port)));
+    }
+    let port = Arc::clone(&env.port);
+    drop(tokio::spawn(accept_all(env, port)));
 }
 
-async fn accept_all(env: Arc<Env>) {
-    while let Some(stream) = env.port.accept().await {
+async fn accept_all(env: Arc<Env>, port: Arc<Port>) {
+    while let Some(stream) = port.accept().await {
         let drawn = env.shared.faults.connection();
         env.record(What::Connected {
             connection: drawn.number,
         });
-        let task = tokio::spawn(connection(Arc::clone(&env), stream, drawn));
+        let task = tokio::spawn(connection(
+            Arc::clone(&env),
+            Arc::clone(&port),
+            stream,
+            drawn,
+        ));
         let mut inner = env.lock();
         inner
             .connections
@@ -50,14 +63,20 @@ async fn accept_all(env: Arc<Env>) {
     }
 }
 
-async fn connection(env: Arc<Env>, stream: TcpStream, drawn: Drawn) {
+async fn connection(env: Arc<Env>, port: Arc<Port>, stream: TcpStream, drawn: Drawn) {
     let number = drawn.number;
-    if apply(&env, &stream, drawn).await {
+    if apply(&env, &port, &stream, drawn).await {
         let _unset = stream.set_nodelay(true);
         let control = Control::default();
         let io = TokioIo::new(FaultStream::new(stream, control.clone()));
         let service = service_fn(|request| {
-            runtime::serve(Arc::clone(&env), control.clone(), number, request)
+            let connection = Connection {
+                env: Arc::clone(&env),
+                port: Arc::clone(&port),
+                control: control.clone(),
+                number,
+            };
+            runtime::serve(connection, request)
         });
         // A connection that breaks is part of what is emulated; the transcript shows its end.
         let _broken = http1::Builder::new()
@@ -70,7 +89,7 @@ async fn connection(env: Arc<Env>, stream: TcpStream, drawn: Drawn) {
 }
 
 /// Applies the faults of a connection; false if it is not to be served.
-async fn apply(env: &Env, stream: &TcpStream, drawn: Drawn) -> bool {
+async fn apply(env: &Env, port: &Arc<Port>, stream: &TcpStream, drawn: Drawn) -> bool {
     let mut serve = true;
     for fault in drawn.faults {
         env.record(What::FaultApplied {
@@ -79,7 +98,7 @@ async fn apply(env: &Env, stream: &TcpStream, drawn: Drawn) -> bool {
         match fault.kind {
             FaultKind::Delay(duration) => sleep(duration).await,
             FaultKind::Unreachable(duration) => {
-                env.port.close_for(duration);
+                port.close_for(duration);
                 serve = false;
             }
             FaultKind::ResetBefore => serve = false,

@@ -1,4 +1,5 @@
-//! The paths of the Runtime API, the Extensions API and the Telemetry API.
+//! The paths of the Runtime API, the Extensions API and the Telemetry API, and of the metadata
+//! endpoint.
 
 use hyper::Method;
 
@@ -23,6 +24,8 @@ pub(crate) enum Route {
     Subscribe,
     /// The predecessor of the Telemetry API.
     Logs,
+    /// The metadata of the environment, with any method.
+    Metadata,
     /// A known path with another method.
     WrongMethod,
     Unknown,
@@ -38,6 +41,7 @@ impl Route {
             Self::Register => Endpoint::Register,
             Self::ExtensionNext => Endpoint::ExtensionNext,
             Self::Subscribe => Endpoint::Subscribe,
+            Self::Metadata => Endpoint::Metadata,
             Self::RestoreNext
             | Self::RestoreError
             | Self::Credentials
@@ -47,6 +51,14 @@ impl Route {
             | Self::WrongMethod
             | Self::Unknown => Endpoint::Other,
         }
+    }
+}
+
+/// A path of the metadata endpoint, which has a port of its own.
+pub(crate) fn metadata_route(path: &str) -> Route {
+    match path {
+        "/2026-01-15/metadata/execution-environment" => Route::Metadata,
+        _ => Route::Unknown,
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::body::{ERROR_TYPE_NOTE, Reset, error_response, not_found, text_response};
 use crate::api::reported::{cropped_cause, platform_error, recorded, split_cause, trailer_error};
-use crate::api::route::{Route, route};
-use crate::api::{extensions, telemetry};
+use crate::api::route::{Route, metadata_route, route};
+use crate::api::{extensions, metadata, telemetry};
 use crate::environment::Env;
 use crate::environment::job::{Answer, Event};
 use crate::environment::machine::{AnswerKind, Current, Next, Refusal};
@@ -27,6 +27,7 @@ use crate::environment::variables::{
 };
 use crate::fault::stream::{ByteFault, Control};
 use crate::fault::{Drawn, Fault, FaultKind};
+use crate::http::port::Port;
 use crate::http::{
     Collected, PAYLOAD_BYTES_MAX, Payload, collect, header, header_list, json_response, response,
 };
@@ -34,16 +35,33 @@ use crate::record::outcome::FunctionError;
 use crate::record::transcript::What;
 use crate::time::rfc3339;
 
+/// The connection of a request.
+pub(crate) struct Connection {
+    pub(crate) env: Arc<Env>,
+    /// Where it was accepted.
+    pub(crate) port: Arc<Port>,
+    pub(crate) control: Control,
+    pub(crate) number: usize,
+}
+
 /// Serves one request.
 pub(crate) async fn serve(
-    env: Arc<Env>,
-    control: Control,
-    connection: usize,
+    connection: Connection,
     request: Request<Incoming>,
 ) -> Result<Response<Payload>, Reset> {
+    let Connection {
+        env,
+        port,
+        control,
+        number: connection,
+    } = connection;
     control.arm(ByteFault::None);
     let (parts, body) = request.into_parts();
-    let route = route(&parts.method, parts.uri.path());
+    let route = if Arc::ptr_eq(&port, &env.port) {
+        route(&parts.method, parts.uri.path())
+    } else {
+        metadata_route(parts.uri.path())
+    };
     let drawn = env.shared.faults.request(route.endpoint());
     for fault in &drawn.faults {
         env.record(What::FaultApplied {
@@ -52,6 +70,7 @@ pub(crate) async fn serve(
     }
     let exchange = Exchange {
         env,
+        port,
         parts,
         connection,
         number: drawn.number,
@@ -94,6 +113,7 @@ fn patience(drawn: &Drawn) -> Option<Duration> {
 
 struct Exchange {
     env: Arc<Env>,
+    port: Arc<Port>,
     parts: Parts,
     connection: usize,
     number: usize,
@@ -113,7 +133,7 @@ impl Exchange {
                     return Some(Err(Reset));
                 }
                 FaultKind::Unreachable(duration) => {
-                    self.env.port.close_for(*duration);
+                    self.port.close_for(*duration);
                     control.reset();
                     return Some(Err(Reset));
                 }
@@ -199,6 +219,7 @@ impl Exchange {
             | Route::ExtensionError(_)
             | Route::Subscribe
             | Route::Logs
+            | Route::Metadata
             | Route::Ping
             | Route::WrongMethod
             | Route::Unknown => {
@@ -223,6 +244,7 @@ impl Exchange {
                 "Logs.NotSupported",
                 "Logs API is not supported; use the Telemetry API",
             ),
+            Route::Metadata => metadata::answer(&self.env, &self.parts.method, headers),
             Route::Ping => text_response(200, "pong"),
             Route::WrongMethod => response(405, [], Payload::sized("")),
             Route::Next

@@ -32,6 +32,10 @@ pub(crate) struct FunctionArgs {
     /// An external extension, started before the function under its file's name; repeat for more
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Vec<PathBuf>,
+    /// The id of an availability zone for the metadata endpoint; repeat for more, which
+    /// environments are in by turns [default: use1-az1, use1-az2, use1-az4]
+    #[arg(long, value_name = "ID")]
+    availability_zone: Vec<String>,
     /// How environments come to be
     #[arg(long, value_name = "TYPE", value_enum, default_value = "on-demand")]
     initialization: Kind,
@@ -79,6 +83,11 @@ impl FunctionArgs {
         config.timeout = self.timeout;
         config.memory_mb = self.memory;
         config.freeze = !self.no_freeze;
+        if !self.availability_zone.is_empty() {
+            config
+                .availability_zones
+                .clone_from(&self.availability_zone);
+        }
         config.max_concurrency = self.max_concurrency;
         config.extensions.clone_from(&self.extension);
         config.initialization = match self.initialization {

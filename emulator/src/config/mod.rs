@@ -77,6 +77,10 @@ pub struct Config {
     pub function_version: String,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` in MB. Reported, not enforced.
     pub memory_mb: u32,
+    /// The ids of the availability zones that environments are in, in turn; a restore moves an
+    /// environment to the next one. Without any there is no metadata endpoint and none of its
+    /// variables.
+    pub availability_zones: Vec<String>,
     /// `AWS_REGION` and the region in the function's ARN.
     pub region: String,
     /// The account in the function's ARN, twelve digits.
@@ -141,6 +145,9 @@ impl Config {
             function_name: "function".into(),
             function_version: "$LATEST".into(),
             memory_mb: 128,
+            availability_zones: ["use1-az1", "use1-az2", "use1-az4"]
+                .map(String::from)
+                .into(),
             region: "us-east-1".into(),
             account_id: "123456789012".into(),
             env: Vec::new(),

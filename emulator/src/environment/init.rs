@@ -208,7 +208,7 @@ impl Env {
         let plan = Plan {
             program: config.program.clone(),
             args,
-            env: runtime_variables(config, self.port.addr(), &self.stream),
+            env: runtime_variables(config, &self.endpoints(), &self.stream),
         };
         let process = self.spawn(&plan, Source::Function)?;
         let pid = process.pid;

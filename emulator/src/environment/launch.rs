@@ -69,7 +69,7 @@ impl Env {
             program: path.to_owned(),
             // "exec'd with no arguments": the name alone, which is the path.
             args: vec![path.as_os_str().as_bytes().to_owned()],
-            env: extension_variables(&self.shared.config, self.port.addr()),
+            env: extension_variables(&self.shared.config, &self.endpoints()),
         };
         let process = self.spawn(&plan, Source::Extension(name.to_owned()))?;
         let pid = process.pid;

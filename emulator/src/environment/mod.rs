@@ -18,6 +18,7 @@ mod launch;
 pub(crate) mod log_lines;
 pub(crate) mod machine;
 mod managed;
+pub(crate) mod metadata;
 pub(crate) mod pool;
 mod publish;
 mod restore;
@@ -41,6 +42,7 @@ use crate::environment::failure::Failure;
 use crate::environment::job::{Answer, Event};
 use crate::environment::machine::{AnswerKind, Current, Machine, Refusal};
 use crate::environment::router::Router;
+use crate::environment::variables::Endpoints;
 use crate::fault;
 use crate::http::port::Port;
 use crate::lock::lock;
@@ -69,6 +71,7 @@ pub(crate) struct Env {
     pub(crate) id: u64,
     /// Where its Runtime API listens.
     pub(crate) port: Arc<Port>,
+    pub(crate) metadata: Option<metadata::Endpoint>,
     /// Its log stream.
     pub(crate) stream: String,
     pub(crate) telemetry: Telemetry,
@@ -77,6 +80,13 @@ pub(crate) struct Env {
     inner: Mutex<Inner>,
     /// Counts changes of `inner`; waiters watch it.
     changed: watch::Sender<u64>,
+}
+
+/// The ports that are opened for an environment.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) runtime_api: Arc<Port>,
+    pub(crate) metadata: Option<Arc<Port>>,
 }
 
 /// The state of an environment.
@@ -95,6 +105,8 @@ pub(crate) struct Inner {
     pub(crate) extensions: Registry,
     /// The processes of the external extensions, by name.
     pub(crate) extension_processes: HashMap<String, Process>,
+    /// How often a snapshot was restored.
+    pub(crate) restores: usize,
     /// The processes are a snapshot since then, and have to be restored.
     pub(crate) snapshot_at: Option<Instant>,
     /// The `restore/next` that waits for the restore.
@@ -134,7 +146,7 @@ pub(crate) enum Initialised {
 }
 
 impl Env {
-    pub(crate) fn new(shared: Arc<Shared>, id: u64, port: Arc<Port>, stream: String) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, id: u64, ports: Ports, stream: String) -> Self {
         let config = &shared.config;
         let managed = config.initialization == Initialization::ManagedInstances;
         let mut options = config.telemetry.clone();
@@ -154,6 +166,7 @@ impl Env {
             unreported_init: None,
             extensions: Registry::new(managed),
             extension_processes: HashMap::new(),
+            restores: 0,
             snapshot_at: None,
             restore_waiter: None,
             restore_at: None,
@@ -171,7 +184,8 @@ impl Env {
         Self {
             shared,
             id,
-            port,
+            port: ports.runtime_api,
+            metadata: ports.metadata.map(metadata::Endpoint::new),
             stream,
             telemetry,
             end: tokio::sync::Mutex::default(),
@@ -282,6 +296,14 @@ impl Env {
         self.lock().processes()
     }
 
+    /// The endpoints, as the variables of its processes name them.
+    pub(crate) fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            runtime_api: self.port.addr(),
+            metadata: self.metadata.as_ref().map(metadata::Endpoint::describe),
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         let inner = self.lock();
         let pid = inner.process.as_ref().map(|process| process.pid);
@@ -311,6 +333,7 @@ impl Env {
                 .as_ref()
                 .and_then(|process| u32::try_from(process.pid).ok()),
             runtime_api: self.port.addr(),
+            metadata: self.metadata.as_ref().map(metadata::Endpoint::describe),
             state: inner.machine.state(),
             frozen: inner.frozen,
             polls: match &inner.router {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::config::{Initialization, Invoke, InvokeKind};
 use crate::environment::failure::Failure;
 use crate::environment::job::Job;
-use crate::environment::{Env, Shared};
+use crate::environment::{Env, Ports, Shared};
 use crate::error::EmulatorError;
 use crate::http::PAYLOAD_BYTES_MAX;
 use crate::http::port::Port;
@@ -268,9 +268,18 @@ impl Pool {
     async fn create(&self) -> Result<Arc<Env>, EmulatorError> {
         let config = &self.shared.config;
         let address = SocketAddr::new(config.listen.ip(), 0);
-        let port = Port::bind(address)
-            .await
-            .map_err(|source| EmulatorError::Listen { address, source })?;
+        let bind = async || {
+            let port = Port::bind(address).await;
+            port.map_err(|source| EmulatorError::Listen { address, source })
+        };
+        let ports = Ports {
+            runtime_api: bind().await?,
+            metadata: if config.availability_zones.is_empty() {
+                None
+            } else {
+                Some(bind().await?)
+            },
+        };
         let mut inner = lock(&self.inner);
         let id = inner.next_id;
         inner.next_id += 1;
@@ -280,7 +289,7 @@ impl Pool {
             config.function_version,
             Uuid::new_v4().simple()
         );
-        let env = Arc::new(Env::new(Arc::clone(&self.shared), id, port, stream));
+        let env = Arc::new(Env::new(Arc::clone(&self.shared), id, ports, stream));
         inner.all.push(Arc::clone(&env));
         drop(inner);
         (self.serve)(Arc::clone(&env));

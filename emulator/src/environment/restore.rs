@@ -28,6 +28,7 @@ impl Env {
         self.log_text("RESTORE_START Runtime Version: provided:al2023");
         self.publish_restore_start();
         let start = Instant::now();
+        self.lock().restores += 1;
         self.thaw();
         let waits = {
             let mut inner = self.lock();

@@ -54,6 +54,9 @@ impl Env {
 
     pub(super) fn gone(&self) {
         self.port.shut();
+        if let Some(metadata) = &self.metadata {
+            metadata.port.shut();
+        }
         self.record(What::Shutdown);
     }
 

@@ -3,13 +3,21 @@
 use std::net::SocketAddr;
 
 use crate::config::{Config, Initialization, LogFormat};
+use crate::record::outcome::Metadata;
+
+/// The endpoints of an environment.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) runtime_api: SocketAddr,
+    pub(crate) metadata: Option<Metadata>,
+}
 
 /// The environment an OS-only runtime gets; see "Defined runtime environment variables" in
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html. Nothing is inherited. The
 /// function's own variables come last and win, so that a test can change any of them.
 pub(crate) fn runtime_variables(
     config: &Config,
-    runtime_api: SocketAddr,
+    endpoints: &Endpoints,
     stream: &str,
 ) -> Vec<(String, String)> {
     let task_root = config.task_root.display();
@@ -35,7 +43,6 @@ pub(crate) fn runtime_variables(
             format!("/aws/lambda/{}", config.function_name),
         ),
         ("AWS_LAMBDA_LOG_STREAM_NAME", stream.to_owned()),
-        ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string()),
         ("LAMBDA_TASK_ROOT", task_root.to_string()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
         ("TZ", ":UTC".to_owned()),
@@ -43,7 +50,8 @@ pub(crate) fn runtime_variables(
         ("PATH", SEARCH_PATH.to_owned()),
         ("LD_LIBRARY_PATH", library_path(config)),
     ];
-    variables.extend(credentials(config, runtime_api));
+    variables.extend(endpoint_variables(endpoints));
+    variables.extend(credentials(config, endpoints.runtime_api));
     if config.initialization == Initialization::ManagedInstances {
         let concurrency = config.max_concurrency.to_string();
         variables.push(("AWS_LAMBDA_MAX_CONCURRENCY", concurrency));
@@ -61,10 +69,7 @@ pub(crate) fn runtime_variables(
 
 /// The environment of an external extension: the function's own variables, and of the platform's
 /// these and no others. Names that start with an underscore are not passed on.
-pub(crate) fn extension_variables(
-    config: &Config,
-    runtime_api: SocketAddr,
-) -> Vec<(String, String)> {
+pub(crate) fn extension_variables(config: &Config, endpoints: &Endpoints) -> Vec<(String, String)> {
     let mut variables = vec![
         ("AWS_REGION", config.region.clone()),
         ("AWS_DEFAULT_REGION", config.region.clone()),
@@ -77,7 +82,6 @@ pub(crate) fn extension_variables(
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
             config.memory_mb.to_string(),
         ),
-        ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string()),
         (
             "AWS_LAMBDA_INITIALIZATION_TYPE",
             config.initialization.name().to_owned(),
@@ -86,10 +90,20 @@ pub(crate) fn extension_variables(
         ("PATH", SEARCH_PATH.to_owned()),
         ("LD_LIBRARY_PATH", library_path(config)),
     ];
-    variables.extend(credentials(config, runtime_api));
+    variables.extend(endpoint_variables(endpoints));
+    variables.extend(credentials(config, endpoints.runtime_api));
     let mut own = config.env.clone();
     own.retain(|(name, _)| !name.starts_with('_'));
     with_own(variables, &own)
+}
+
+fn endpoint_variables(endpoints: &Endpoints) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("AWS_LAMBDA_RUNTIME_API", endpoints.runtime_api.to_string())];
+    if let Some(metadata) = &endpoints.metadata {
+        variables.push(("AWS_LAMBDA_METADATA_API", metadata.api.to_string()));
+        variables.push(("AWS_LAMBDA_METADATA_TOKEN", metadata.token.clone()));
+    }
+    variables
 }
 
 fn with_own(
@@ -145,9 +159,12 @@ mod tests {
         let mut config = Config::new("/task/bootstrap");
         config.log_level = Some("DEBUG".into());
         config.env = vec![("TZ".into(), "Europe/Paris".into())];
-        let addr = SocketAddr::from(([127, 0, 0, 1], 9_001));
+        let endpoints = Endpoints {
+            runtime_api: SocketAddr::from(([127, 0, 0, 1], 9_001)),
+            metadata: None,
+        };
         let get = |config: &Config, name: &str| {
-            let all = runtime_variables(config, addr, "stream");
+            let all = runtime_variables(config, &endpoints, "stream");
             let mut found = all
                 .into_iter()
                 .filter(|(n, _)| n == name)

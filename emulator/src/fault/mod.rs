@@ -28,7 +28,7 @@ impl Fault {
 /// A place in the life of the emulator. Every count starts at 0 and runs over all environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// The nth connection accepted by any Runtime API. Only [`FaultKind::Refuse`],
+    /// The nth connection accepted by any environment. Only [`FaultKind::Refuse`],
     /// [`FaultKind::Unreachable`], [`FaultKind::ResetBefore`] and [`FaultKind::Delay`] apply here.
     Connection(usize),
     /// The nth request of any endpoint.
@@ -47,6 +47,8 @@ pub enum Step {
     ExtensionNext(usize),
     /// The nth `PUT /telemetry`.
     Subscribe(usize),
+    /// The nth request to the metadata endpoint.
+    Metadata(usize),
 }
 
 /// The kind of a fault. "Processed" means that the state machine has taken the request, so a second
@@ -108,6 +110,7 @@ struct Inner {
     registers: usize,
     extension_nexts: usize,
     subscribes: usize,
+    metadata: usize,
     /// Connections still to be reset because of a [`FaultKind::Refuse`].
     refuse: usize,
 }
@@ -122,6 +125,7 @@ pub(crate) enum Endpoint {
     Register,
     ExtensionNext,
     Subscribe,
+    Metadata,
     Other,
 }
 
@@ -182,6 +186,7 @@ impl Registry {
                 &mut inner.extension_nexts,
             ))),
             Endpoint::Subscribe => Some(Step::Subscribe(post_increment(&mut inner.subscribes))),
+            Endpoint::Metadata => Some(Step::Metadata(post_increment(&mut inner.metadata))),
             Endpoint::Other => None,
         };
         if let Some(at) = at {

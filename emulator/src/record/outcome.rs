@@ -194,6 +194,15 @@ impl ExtensionInfo {
     }
 }
 
+/// The metadata endpoint of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// `AWS_LAMBDA_METADATA_API`.
+    pub api: SocketAddr,
+    /// `AWS_LAMBDA_METADATA_TOKEN`.
+    pub token: String,
+}
+
 /// One execution environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -203,6 +212,8 @@ pub struct Environment {
     pub pid: Option<u32>,
     /// Its Runtime API.
     pub runtime_api: SocketAddr,
+    /// Its metadata endpoint, if it has one.
+    pub metadata: Option<Metadata>,
     /// Its state.
     pub state: State,
     /// Whether its processes are stopped.

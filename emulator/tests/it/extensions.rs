@@ -134,6 +134,8 @@ fn an_extension_has_the_documented_environment_and_no_arguments() {
         "AWS_LAMBDA_FUNCTION_NAME",
         "AWS_LAMBDA_FUNCTION_VERSION",
         "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_METADATA_API",
+        "AWS_LAMBDA_METADATA_TOKEN",
         "AWS_LAMBDA_RUNTIME_API",
         "AWS_REGION",
         "AWS_SECRET_ACCESS_KEY",

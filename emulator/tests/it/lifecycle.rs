@@ -57,6 +57,8 @@ fn the_process_has_the_documented_environment_and_nothing_else() {
         "AWS_LAMBDA_LOG_GROUP_NAME",
         "AWS_LAMBDA_LOG_LEVEL",
         "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_METADATA_API",
+        "AWS_LAMBDA_METADATA_TOKEN",
         "AWS_LAMBDA_RUNTIME_API",
         "AWS_REGION",
         "AWS_SECRET_ACCESS_KEY",

@@ -16,5 +16,6 @@ mod function_url;
 mod invoke_api;
 mod lifecycle;
 mod managed;
+mod metadata;
 mod rie;
 mod support;
