@@ -21,13 +21,13 @@ use crate::shared::time::EpochMs;
 
 /// A client of one Runtime API.
 pub(super) struct Client {
-    api: Endpoint,
+    pub(super) api: Endpoint,
     driver: Box<dyn Driver>,
     next_request: Vec<u8>,
     /// The head of the POST that is being sent.
     head: Vec<u8>,
     /// The response to that POST.
-    response: Reader,
+    pub(super) response: Reader,
     /// `next` calls that failed since the last event.
     failures: u32,
 }
@@ -37,8 +37,8 @@ pub(super) trait Driver {
     /// Carries an exchange to its end, over a connection that it opens if there is none.
     fn exchange(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError>;
 
-    /// Closes the connection; the next exchange opens another.
-    fn close(&mut self);
+    /// Gives the connection away, if there is one; the next exchange opens another.
+    fn take(&mut self) -> Option<OwnedFd>;
 
     /// Lets time pass.
     fn pause(&mut self, time: Duration);
@@ -128,7 +128,7 @@ impl Client {
 
     /// An event came that does not say which invocation it is, so nobody can be answered.
     pub(super) fn no_identity(&mut self, error: IdentityError) -> Result<(), Stop> {
-        self.driver.close();
+        drop(self.driver.take());
         self.failures += 1;
         let reason = error.to_string();
         log::line(Level::Error, &reason);
@@ -138,6 +138,20 @@ impl Client {
             AfterNext::Invoke => {}
         }
         Ok(())
+    }
+
+    /// The connection for a response that is streamed. It is not used again after that.
+    pub(super) fn connection(&mut self) -> Result<OwnedFd, Errno> {
+        self.response.reset();
+        match self.driver.take() {
+            Some(connection) => Ok(connection),
+            None => Connection::new(self.api.address, None).open(),
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.driver.pause(time);
     }
 
     /// Sends a response or an error.
@@ -190,7 +204,7 @@ fn exchange(
     };
     if let Some(reason) = exchange.close_reason() {
         log::line(Level::Debug, reason.as_str());
-        driver.close();
+        drop(driver.take());
     }
     (outcome, error)
 }
@@ -231,8 +245,8 @@ impl Driver for Connection {
         blocking::exchange(self.stream.insert(stream).as_fd(), exchange)
     }
 
-    fn close(&mut self) {
-        self.stream = None;
+    fn take(&mut self) -> Option<OwnedFd> {
+        self.stream.take()
     }
 
     fn pause(&mut self, time: Duration) {
@@ -245,7 +259,7 @@ impl Driver for Connection {
 }
 
 #[cold]
-fn describe(call: &str, error: Option<&ExchangeError>, response: &Reader) -> String {
+pub(super) fn describe(call: &str, error: Option<&ExchangeError>, response: &Reader) -> String {
     if let Some(error) = error {
         return format!("{call}: {error}");
     }

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -175,8 +176,9 @@ impl Driver for Shared {
         Ok(())
     }
 
-    fn close(&mut self) {
+    fn take(&mut self) -> Option<OwnedFd> {
         self.0.borrow_mut().is_open = false;
+        None
     }
 
     fn pause(&mut self, time: Duration) {

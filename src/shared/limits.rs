@@ -8,6 +8,28 @@
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 6_291_556;
 
+/// Bytes of a streamed response, the prelude of an HTTP response included: 200 MiB.
+///
+/// The documented quota is 200 MB, see
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html>. Should the
+/// platform take less, it says so with 413.
+pub(crate) const STREAM_BYTES_MAX: usize = 200 * 1024 * 1024;
+
+/// Bytes of a streamed response that are held back until the handler flushes: large enough that a
+/// system call moves more than it costs, and small beside the memory of a function.
+pub(crate) const STREAM_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes of the prelude of a streamed HTTP response, its eight NULs included. API Gateway looks for
+/// them in the first 16 KB.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html>
+pub(crate) const PRELUDE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the error document in a trailer.
+///
+/// The platform's server, of Go's `net/http`, reads a trailer section of at most 4,096 bytes. The
+/// document in base64, two names of 34 bytes, and a type of [`ERROR_TYPE_BYTES_MAX`] fit in.
+pub(crate) const TRAILER_DOCUMENT_BYTES_MAX: usize = 2_560;
+
 /// Bytes of an HTTP head: start line, fields, and the empty line.
 ///
 /// The largest field the platform sends is the client context, at most 3,583 bytes before it is

@@ -12,6 +12,7 @@
 )]
 
 pub(crate) mod backoff;
+pub(crate) mod base64;
 pub(crate) mod digits;
 pub(crate) mod endpoint;
 pub(crate) mod env;

@@ -11,7 +11,7 @@
 //!   [`Reader::next_message`] (as a server) and [`Reader::reset`] (as a client) make room for the
 //!   next one;
 //! - [`Outgoing::pending`] gives the slices still to write, [`Outgoing::wrote`] says how much of
-//!   them was written.
+//!   them was written; [`ChunkedWriter`] is a message that is written while its body is made.
 //!
 //! ```text
 //!            head read         size line        all data and the empty line
@@ -33,6 +33,7 @@
 )]
 
 mod body;
+mod chunked;
 mod error;
 mod exchange;
 mod head;
@@ -43,6 +44,7 @@ mod writer;
 
 #[cfg(test)]
 pub(crate) use body::CloseReason;
+pub(crate) use chunked::ChunkedWriter;
 pub(crate) use error::HttpError;
 pub(crate) use exchange::Exchange;
 pub(crate) use head::Head;

@@ -49,6 +49,12 @@ impl<'a> HeadWriter<'a> {
         Self { out }
     }
 
+    /// Starts the last chunk and the trailer section behind the chunks of a body.
+    pub(crate) fn trailers(out: &'a mut Vec<u8>) -> Self {
+        push(out, "0\r\n");
+        Self { out }
+    }
+
     /// Adds a field.
     #[must_use]
     pub(crate) fn field(self, name: &str, value: &[u8]) -> Self {
@@ -95,7 +101,7 @@ impl<'a> HeadWriter<'a> {
         push(self.out, "\r\n\r\n");
     }
 
-    /// Ends the head of a message without a body.
+    /// Ends the head of a message without a body or with one in chunks, and a trailer section.
     pub(crate) fn end(self) {
         push(self.out, "\r\n");
     }

@@ -8,9 +8,12 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, writev};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, socket_with,
+};
 
 use crate::shared::http::{Exchange, HttpError};
 use crate::shared::os;
@@ -53,11 +56,20 @@ pub(crate) const fn family(address: SocketAddr) -> AddressFamily {
 pub(crate) fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<OwnedFd, Errno> {
     let stream = socket(address)?;
     if timeout.is_some() {
-        set_socket_timeout(&stream, Timeout::Send, timeout)?;
-        set_socket_timeout(&stream, Timeout::Recv, timeout)?;
+        bound(&stream, timeout)?;
     }
     rustix::net::connect(&stream, &address)?;
     Ok(stream)
+}
+
+/// Bounds each read and each write that waits.
+///
+/// # Errors
+///
+/// Those of `setsockopt`.
+pub(crate) fn bound(stream: &OwnedFd, timeout: Option<Duration>) -> Result<(), Errno> {
+    set_socket_timeout(stream, Timeout::Send, timeout)?;
+    set_socket_timeout(stream, Timeout::Recv, timeout)
 }
 
 /// Carries an exchange to its end.
@@ -112,6 +124,64 @@ pub(crate) fn receive(
         }
     }
     Ok(())
+}
+
+/// What can be done without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// There are bytes, or the end of the stream, or its error.
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+}
+
+/// Waits until something can be read or, if it `wants_to_write`, written.
+///
+/// # Errors
+///
+/// Those of `poll`.
+pub(crate) fn wait(stream: BorrowedFd<'_>, wants_to_write: bool) -> Result<Ready, Errno> {
+    let mut flags = PollFlags::IN;
+    flags.set(PollFlags::OUT, wants_to_write);
+    let mut fds = [PollFd::from_borrowed_fd(stream, flags)];
+    while let Err(error) = os::poll(&mut fds, None) {
+        if error != Errno::INTR {
+            return Err(error);
+        }
+    }
+    let [ready] = fds.map(|fd| fd.revents());
+    Ok(Ready {
+        is_readable: ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+        is_writable: ready.contains(PollFlags::OUT),
+    })
+}
+
+/// Writes what the stream takes without waiting, and returns how much that is.
+///
+/// # Errors
+///
+/// Those of `send`.
+pub(crate) fn write_now(stream: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    match rustix::net::send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        written => written,
+    }
+}
+
+/// Reads what is there of the response, once, without waiting.
+///
+/// # Errors
+///
+/// [`ExchangeError::Io`] and [`ExchangeError::Http`].
+pub(crate) fn read_now(
+    stream: BorrowedFd<'_>,
+    exchange: &mut Exchange<'_>,
+) -> Result<(), ExchangeError> {
+    let space = exchange.space().map_err(ExchangeError::Http)?;
+    match recv(stream, space, RecvFlags::DONTWAIT) {
+        Ok((count, _)) => exchange.read(count).map_err(ExchangeError::Http),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Err(error) => Err(ExchangeError::Io(error)),
+    }
 }
 
 impl fmt::Display for ExchangeError {

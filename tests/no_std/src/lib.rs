@@ -16,6 +16,7 @@ extern crate alloc;
 #[path = "../../../src/shared"]
 mod shared {
     pub(crate) mod backoff;
+    pub(crate) mod base64;
     pub(crate) mod digits;
     pub(crate) mod endpoint;
     pub(crate) mod http;

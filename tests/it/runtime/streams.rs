@@ -1,0 +1,199 @@
+//! Responses that go out while the handler makes them: how they end, and what breaks them.
+
+use std::time::Duration;
+
+use emulator::{Entry, Fault, FaultKind, Outcome, Step, What};
+use serde_json::{Value, json};
+use testkit::pipe::named_pipe;
+
+use super::faults::{exits, recoverable};
+use crate::support::{Env, answers, count, faulty, start};
+
+fn streaming() -> Env {
+    let mut config = faulty();
+    config.freeze = false;
+    start(config)
+}
+
+fn stream(texts: &[&str], end: &Value) -> String {
+    // The order of members decides which handler it is for.
+    format!(r#"{{"stream":{},"end":{end}}}"#, json!(texts))
+}
+
+fn connections(entries: &[Entry]) -> usize {
+    count(entries, |what| matches!(what, What::Connected { .. }))
+}
+
+/// The error type as the platform records it, and the document.
+fn failure(outcome: &Outcome) -> (&str, Value) {
+    let error = outcome.function_error.as_ref().expect("a function error");
+    let document = serde_json::from_slice(&error.body).unwrap();
+    (&error.error_type, document)
+}
+
+#[test]
+fn a_stream_arrives_as_it_was_written() {
+    let env = streaming();
+    for texts in [&["one", "two", "three"][..], &["one"], &[]] {
+        let outcome = env.invoke(stream(texts, &json!("finish"))).unwrap();
+        assert_eq!(outcome.function_error, None);
+        assert!(outcome.streamed);
+        assert_eq!(outcome.content_type.as_deref(), Some("text/plain"));
+        assert_eq!(
+            String::from_utf8(outcome.body.clone()).unwrap(),
+            texts.concat()
+        );
+        assert_eq!(answers(&env, &outcome), 1);
+    }
+    assert_eq!(env.respond(r#"{"do":"echo","value":7}"#), 7);
+    // A new one after each stream.
+    assert_eq!(connections(&env.transcript()), 4);
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn a_failure_midway_is_told_in_the_trailers() {
+    let env = streaming();
+    let pid = env.respond(r#"{"do":"process"}"#)["pid"].clone();
+    let table = [
+        ("chosen", "Function.OutOfMoney", "no money"),
+        ("panic", "Function.Panic", ": midway"),
+        ("thread-panic", "Function.Panic", ": midway on a thread"),
+        (
+            "panic-while-writing",
+            "Function.Panic",
+            ": midway while another thread writes",
+        ),
+    ];
+    for (end, error_type, message) in table {
+        for texts in [&["one", "two"][..], &[]] {
+            let outcome = env.invoke(stream(texts, &json!(end))).unwrap();
+            let (found, document) = failure(&outcome);
+            assert_eq!(found, error_type, "{end}");
+            let found = document["errorMessage"].as_str().unwrap();
+            assert!(found.ends_with(message), "{end}: {found}");
+            assert_eq!(answers(&env, &outcome), 1, "{end}");
+            let begun = !texts.is_empty() || end == "panic-while-writing";
+            assert_eq!(outcome.streamed, begun, "{end}");
+            let process = env.respond(r#"{"do":"process"}"#);
+            assert_eq!(process["pid"], pid, "{end}: started again in place");
+            assert_eq!(process["count"] == 1, end != "chosen", "{end}");
+        }
+    }
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn a_panic_after_a_stream_breaks_nothing() {
+    let env = streaming();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    for _ in 0..3 {
+        let end = json!({"late-panic": pipe});
+        let outcome = env.invoke(stream(&["one"], &end)).unwrap();
+        assert_eq!(outcome.function_error, None);
+        std::fs::write(&pipe, "now").unwrap();
+        env.wait_for_log("Function.Panic: panicked at");
+        env.clear();
+        assert_eq!(env.respond(r#"{"do":"process"}"#)["count"], 1);
+    }
+    assert_eq!(env.spawned(), 0, "since it was cleared");
+}
+
+/// How many answers were accepted as errors.
+fn accepted_errors(env: &Env) -> usize {
+    count(&env.transcript(), |what| {
+        matches!(what, What::Accepted { error: true, .. })
+    })
+}
+
+#[test]
+fn a_stream_that_is_not_finished_is_a_failure() {
+    let mut config = faulty();
+    config.timeout = Duration::from_secs(1);
+    let env = start(config);
+    // The handler goes no further, so the invocation times out after its failure.
+    let outcome = env.invoke(stream(&["one"], &json!("drop"))).unwrap();
+    assert!(outcome.function_error.is_some());
+    assert_eq!(accepted_errors(&env), 1);
+    assert!(env.function_log().contains("Function.StreamDropped"));
+    let outcome = env.invoke(stream(&["one"], &json!("exit"))).unwrap();
+    assert_eq!(failure(&outcome).0, "Runtime.TruncatedResponse");
+    assert_eq!(accepted_errors(&env), 2);
+    assert_eq!(env.respond(r#"{"do":"echo","value":7}"#), 7);
+}
+
+#[test]
+fn the_limit_holds_to_the_byte_and_memory_is_flat() {
+    let env = streaming();
+    let text = "x".repeat(256 * 1024);
+    let event = |times: usize, rest: &str| {
+        let stream = json!([text]);
+        format!(r#"{{"stream":{stream},"times":{times},"rest":"{rest}","end":"finish"}}"#)
+    };
+    env.respond(r#"{"do":"echo","value":7}"#);
+    env.invoke(event(1, "")).unwrap();
+    let before = env.environments()[0].peak_memory_kb().unwrap();
+    let outcome = env.invoke(event(800, "")).unwrap();
+    assert_eq!(outcome.function_error, None);
+    assert_eq!(outcome.body.len(), 200 * 1024 * 1024);
+    let after = env.environments()[0].peak_memory_kb().unwrap();
+    assert!(after <= before + 512, "from {before} to {after} KiB");
+    let outcome = env.invoke(event(800, "y")).unwrap();
+    let (error_type, document) = failure(&outcome);
+    assert_eq!(error_type, "Function.ResponseSizeTooLarge");
+    let message = "a streamed response of more than 209715200 bytes";
+    assert_eq!(document["errorMessage"], message);
+}
+
+/// Two invocations, the first of which is streamed; whether both were served, and how many
+/// processes that took.
+fn with_fault(kind: FaultKind, end: &Value) -> (bool, Env) {
+    let mut config = faulty();
+    config.freeze = false;
+    config.faults = vec![Fault::new(Step::Response(0), kind)];
+    let env = start(config);
+    let outcome = env.invoke(stream(&["one", "two"], end)).unwrap();
+    assert!(
+        answers(&env, &outcome) <= 1,
+        "two answers for one request id"
+    );
+    let is_served = match &outcome.function_error {
+        None => end == "finish" && outcome.body == b"onetwo",
+        Some(error) => end != "finish" && error.error_type == "Function.OutOfMoney",
+    };
+    assert_eq!(env.respond(r#"{"do":"echo","value":7}"#), 7);
+    (is_served, env)
+}
+
+#[test]
+fn a_stream_is_served_whatever_the_fault() {
+    for end in ["finish", "chosen"] {
+        for kind in recoverable() {
+            // A stream is not sent again. If the API has not seen it, `next` gives its event again.
+            let (is_served, env) = with_fault(kind.clone(), &json!(end));
+            assert!(is_served, "{end}, {kind:?}");
+            assert_eq!(env.spawned(), 1, "{end}, {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_refused_is_not_followed_by_an_error() {
+    let body = r#"{"errorMessage":"planted","errorType":"Planted"}"#;
+    for status in [204, 302, 400, 403, 404, 410, 413, 500, 503] {
+        for kind in [
+            FaultKind::Status(status, body.to_owned()),
+            FaultKind::EarlyStatus(status, body.to_owned()),
+        ] {
+            let (is_served, env) = with_fault(kind.clone(), &json!("finish"));
+            // The emulator has not taken what it refused, and gives the event again.
+            assert_eq!(is_served, status < 500, "{kind:?}");
+            let transcript = env.transcript();
+            let end: &[Option<i32>] = if status < 500 { &[] } else { &[Some(1)] };
+            assert_eq!(exits(&transcript), end, "{kind:?}");
+            let reported = |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/error"));
+            assert_eq!(count(&transcript, reported), 0, "{kind:?}");
+        }
+    }
+}
