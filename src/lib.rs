@@ -34,6 +34,8 @@
 //!
 //! - [`typed!`] takes a function over types that serde reads and writes, [`raw!`] one over bytes,
 //!   and [`init!`] builds the handler once, in the init phase.
+//! - [`Answer::stream`] and [`Answer::http_stream`] begin a response that the caller gets while the
+//!   handler writes it.
 //! - [`executable`] is the handler of the stock binary: it runs any program.
 //! - An error of a handler is reported on its invocation, with its sources. [`Error`] takes any
 //!   other by `?`, and [`ResultExt`] and [`ErrorType`] choose the name that callers see.
@@ -67,7 +69,7 @@ use crate::shared::os;
 
 pub use runtime::{
     Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, HandlerFn,
-    Init, InitFn, ResultExt, executable, handler_fn, private, run,
+    Init, InitFn, Prelude, ResponseStream, ResultExt, executable, handler_fn, private, run,
 };
 
 /// The part that a process plays.

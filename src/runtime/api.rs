@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::error::Error;
 use crate::shared::backoff::RUNTIME_CALLS;
+use crate::shared::base64;
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::HeadWriter;
+use crate::shared::http::{ChunkedWriter, HeadWriter};
 
 /// The ids that an answer goes back with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl<'a> Post<'a> {
             }
             Self::Error { error, .. } | Self::InitError(error) => head
                 .constant_field("Content-Type", "application/json")
-                .field("Lambda-Runtime-Function-Error-Type", &error.header_type())
+                .field(ERROR_TYPE, &error.header_type())
                 .field(
                     "Lambda-Runtime-Function-XRay-Error-Cause",
                     &error.xray_cause(),
@@ -79,6 +80,46 @@ impl<'a> Post<'a> {
         };
         head.end_with_length(body_bytes);
     }
+}
+
+/// Writes the head of a response that is streamed.
+///
+/// The form is in "Response streaming" of
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html>.
+pub(super) fn write_stream_head(
+    out: &mut Vec<u8>,
+    api: &Endpoint,
+    to: Ids<'_>,
+    content_type: &str,
+) {
+    let Ids {
+        request_id,
+        invocation_id,
+    } = to;
+    let path = [
+        &api.prefix,
+        VERSION,
+        "/invocation/",
+        request_id,
+        "/response",
+    ];
+    request(out, "POST", &path, api)
+        .optional_field("Lambda-Runtime-Invocation-Id", invocation_id)
+        .field("Content-Type", content_type.as_bytes())
+        .constant_field("Lambda-Runtime-Function-Response-Mode", "streaming")
+        .constant_field("Transfer-Encoding", "chunked")
+        .constant_field("Trailer", ERROR_TYPE)
+        .constant_field("Trailer", ERROR_BODY)
+        .end();
+}
+
+/// Completes a streamed response with the trailers that say that it failed midway.
+pub(super) fn end_with_error(response: &mut ChunkedWriter, error: &Error) {
+    let mut document = Vec::new();
+    error.write_short_document(&mut document);
+    let mut body = Vec::new();
+    base64::encode(&document, &mut body);
+    response.end(&[(ERROR_TYPE, &error.header_type()), (ERROR_BODY, &body)]);
 }
 
 /// The head of a request as far as all are the same.
@@ -177,6 +218,12 @@ pub(super) const fn after_post(outcome: Outcome, resent: bool, failures: u32) ->
         Outcome::Lost(None) => AfterPost::Resend,
     }
 }
+
+/// The type of an error, as a field or a trailer.
+const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
+
+/// The document of an error in base64, as a trailer.
+const ERROR_BODY: &str = "Lambda-Runtime-Function-Error-Body";
 
 const VERSION: &str = "/2018-06-01/runtime";
 

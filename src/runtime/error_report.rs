@@ -6,7 +6,9 @@ use super::error::Error;
 use super::log;
 use crate::shared::digits::decimal;
 use crate::shared::json::{self, Charset};
-use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, XRAY_CAUSE_BYTES_MAX};
+use crate::shared::limits::{
+    ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, TRAILER_DOCUMENT_BYTES_MAX, XRAY_CAUSE_BYTES_MAX,
+};
 use crate::shared::log_record::Level;
 use crate::shared::text::{self, push, push_decimal};
 
@@ -66,12 +68,30 @@ impl Error {
     /// The error document:
     /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-invokeerror>.
     pub(crate) fn write_document(&self, out: &mut Vec<u8>) {
+        self.write_parts(&self.whole_message(), &self.0.stack_trace, out);
+    }
+
+    /// The error document in at most [`TRAILER_DOCUMENT_BYTES_MAX`] bytes: without the stack trace
+    /// and with the start of the message, if need be.
+    pub(crate) fn write_short_document(&self, out: &mut Vec<u8>) {
+        let message = self.whole_message();
+        self.write_parts(&message, &self.0.stack_trace, out);
+        let mut length = message.len();
+        while TRAILER_DOCUMENT_BYTES_MAX < out.len() {
+            out.clear();
+            self.write_parts(cut(&message, length), &[], out);
+            // Escapes make a text longer by up to six times.
+            length -= length / 4;
+        }
+    }
+
+    fn write_parts(&self, message: &str, stack_trace: &[String], out: &mut Vec<u8>) {
         push(out, "{\"errorMessage\":");
-        json::write_str(&self.whole_message(), Charset::Utf8, out);
+        json::write_str(message, Charset::Utf8, out);
         push(out, ",\"errorType\":");
         json::write_str(self.kept_type(), Charset::Utf8, out);
         push(out, ",\"stackTrace\":[");
-        for (index, line) in self.0.stack_trace.iter().enumerate() {
+        for (index, line) in stack_trace.iter().enumerate() {
             if index != 0 {
                 out.push(b',');
             }
@@ -203,6 +223,31 @@ mod tests {
         assert_eq!(cause["exceptions"][0]["stack"][0]["path"], "a.rs");
         assert_eq!(cause["exceptions"][0]["stack"][0]["line"], 7);
         assert_eq!(cause["exceptions"][0]["stack"][1]["line"], 0);
+    }
+
+    #[test]
+    fn a_document_in_a_trailer_is_bounded_and_stays_json() {
+        let document = |error: &Error| {
+            let mut out = Vec::new();
+            error.write_short_document(&mut out);
+            assert!(out.len() <= TRAILER_DOCUMENT_BYTES_MAX);
+            serde_json::from_slice::<serde_json::Value>(&out).unwrap()
+        };
+        let short = Error::new("T", "m").with_stack_trace(["a.rs:7:9"]);
+        let expected = serde_json::json!({
+            "errorMessage": "m", "errorType": "T", "stackTrace": ["a.rs:7:9"],
+        });
+        assert_eq!(document(&short), expected);
+        for text in ["x", "é", "漢", "\"", "\u{1}"] {
+            let long = text.repeat(5_000);
+            let traced = Error::new("T", "m").with_stack_trace([long.as_str()]);
+            assert_eq!(document(&traced)["errorMessage"], "m");
+            let error = Error::new(long.clone(), long.clone()).with_stack_trace([long.as_str()]);
+            let document = document(&error);
+            let message = document["errorMessage"].as_str().unwrap();
+            assert!(long.starts_with(message), "{message}");
+            assert!(50 < message.len(), "{message}");
+        }
     }
 
     #[test]

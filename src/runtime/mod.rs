@@ -16,6 +16,7 @@ mod macros;
 mod panic;
 mod process_one;
 mod response;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -41,6 +42,7 @@ pub use self::executable::{Executable, ExecutableInit, executable};
 pub use self::handler::{Handler, HandlerFn, Init, InitFn, handler_fn};
 pub use self::macros::private;
 pub use self::response::{Answer, Answered};
+pub use self::stream::{Prelude, ResponseStream};
 
 pub(crate) use self::log::write_line;
 pub(crate) use self::wrapper::is_wrapped;

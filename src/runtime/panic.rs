@@ -43,10 +43,23 @@ pub(super) fn start_again(restarts: u32) -> ! {
     os::exit(1)
 }
 
-fn act(panic: &Panic<'_>) -> After {
+/// Installs another hook, once there is one at all. It calls [`act`] for what it does not know.
+pub(super) fn watch_also(act: fn(&Panic<'_>) -> After) {
+    if reexec::lock(&API).is_some() {
+        reexec::on_panic(act);
+    }
+}
+
+/// A panic as the error of what it broke.
+pub(super) fn error(panic: &Panic<'_>) -> Error {
     let (place, message) = (&panic.place, panic.message);
     let error = Error::new("Function.Panic", format!("panicked at {place}: {message}"));
-    let error = Arc::new(error.with_stack_trace([place.as_str()]));
+    error.with_stack_trace([place.as_str()])
+}
+
+/// Reports a panic and starts the program again.
+pub(super) fn act(panic: &Panic<'_>) -> After {
+    let error = Arc::new(error(panic));
     let broken = current::panicked(IN_LOOP.get(), &error);
     // The report goes out before the log line: whoever reads the log may be slow, or not there.
     match &broken {
@@ -98,4 +111,4 @@ thread_local! {
 pub(super) const RESTARTS: &str = "_BANTAM_RESTARTS";
 
 /// How long each step of the report may take.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const REPORT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -16,8 +16,8 @@ use crate::shared::log_record::Level;
 /// invocation can be forgotten.
 #[derive(Debug)]
 pub struct Answer<'a> {
-    client: &'a mut Client,
-    context: &'a Context<'a>,
+    pub(super) client: &'a mut Client,
+    pub(super) context: &'a Context<'a>,
 }
 
 /// Proof that an invocation was answered.

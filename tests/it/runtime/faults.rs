@@ -48,7 +48,7 @@ fn scenario(env: &Env) -> [bool; 3] {
 }
 
 /// The codes with which processes ended; `None` for the end by a signal.
-fn exits(entries: &[Entry]) -> Vec<Option<i32>> {
+pub(super) fn exits(entries: &[Entry]) -> Vec<Option<i32>> {
     let mut exits = Vec::new();
     for entry in entries {
         if let What::Exited { code, .. } = entry.what {
@@ -86,7 +86,7 @@ fn run(at: Step, kind: FaultKind) -> ([bool; 3], usize) {
 }
 
 /// Lost connections and mangled answers: the runtime mends all of them by itself.
-fn recoverable() -> Vec<FaultKind> {
+pub(super) fn recoverable() -> Vec<FaultKind> {
     let mut kinds = vec![
         FaultKind::ResetBefore,
         FaultKind::ResetAfter,

@@ -10,4 +10,5 @@ mod panics;
 mod persistent;
 mod start;
 mod steady;
+mod streams;
 mod workers;
