@@ -31,8 +31,11 @@ pub(super) enum Post<'a> {
     },
     /// The error of an invocation.
     Error { to: Ids<'a>, error: &'a Error },
-    /// The error of the initialisation.
-    InitError(&'a Error),
+    /// The error of a phase without an invocation, in the call that ends it.
+    PhaseError {
+        call: &'static str,
+        error: &'a Error,
+    },
 }
 
 /// Writes the request for the next event, which is the same every time.
@@ -41,12 +44,30 @@ pub(super) fn write_next(out: &mut Vec<u8>, api: &Endpoint) {
     request(out, "GET", &path, api).end();
 }
 
+/// Writes the request that waits for the restore from a snapshot.
+pub(super) fn write_restore_next(out: &mut Vec<u8>, api: &Endpoint) {
+    let path = [&api.prefix, VERSION, "/restore/next"];
+    request(out, "GET", &path, api).end();
+}
+
 impl<'a> Post<'a> {
+    /// The error of the initialisation.
+    pub(super) const fn init_error(error: &'a Error) -> Self {
+        let call = "/init/error";
+        Self::PhaseError { call, error }
+    }
+
+    /// The error of what comes after a restore.
+    pub(super) const fn restore_error(error: &'a Error) -> Self {
+        let call = "/restore/error";
+        Self::PhaseError { call, error }
+    }
+
     /// The body: that of a response as it is, that of an error written into `document`.
     pub(super) fn body(&self, document: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
             Self::Response { body, .. } => body,
-            Self::Error { error, .. } | Self::InitError(error) => {
+            Self::Error { error, .. } | Self::PhaseError { error, .. } => {
                 error.write_document(document);
                 document
             }
@@ -62,7 +83,7 @@ impl<'a> Post<'a> {
         let (path, invocation_id) = match self {
             Self::Response { to, .. } => path(to, "/response"),
             Self::Error { to, .. } => path(to, "/error"),
-            Self::InitError(_) => ([&api.prefix, VERSION, "/init/error", "", ""], None),
+            Self::PhaseError { call, .. } => ([&api.prefix, VERSION, *call, "", ""], None),
         };
         let head = request(out, "POST", &path, api)
             .optional_field("Lambda-Runtime-Invocation-Id", invocation_id);
@@ -70,7 +91,7 @@ impl<'a> Post<'a> {
             Self::Response { content_type, .. } => {
                 head.constant_field("Content-Type", content_type)
             }
-            Self::Error { error, .. } | Self::InitError(error) => head
+            Self::Error { error, .. } | Self::PhaseError { error, .. } => head
                 .constant_field("Content-Type", "application/json")
                 .field(ERROR_TYPE, &error.header_type())
                 .field(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::api::Ids;
+use super::zone;
 use crate::shared::env::Function;
 use crate::shared::http::Head;
 use crate::shared::os;
@@ -202,6 +203,18 @@ impl<'a> Context<'a> {
     #[must_use]
     pub const fn tenant_id(&self) -> Option<&'a str> {
         self.tenant_id
+    }
+
+    /// The id of the availability zone that the environment is in, such as `use1-az1`.
+    ///
+    /// It is read from the [metadata endpoint][1] the first time that it is asked for, and again
+    /// after a restore, and is the same for every invocation. `None` if the platform has no such
+    /// endpoint, or none that answers within 500 ms.
+    ///
+    /// [1]: https://docs.aws.amazon.com/lambda/latest/dg/configuration-metadata-endpoint.html
+    #[must_use]
+    pub fn availability_zone(&self) -> Option<String> {
+        zone::availability_zone()
     }
 
     /// The name of the function, where the environment says it.

@@ -14,7 +14,6 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::api::Ids;
-use super::context::Context;
 use super::error::Error;
 use super::workers::seat::Seat;
 use crate::shared::os::reexec;
@@ -98,11 +97,15 @@ pub(super) fn idle() {
 }
 
 /// The handler runs. Returns the panic that has doomed the process, if one has: then it must not.
-pub(super) fn invoking(context: &Context<'_>) -> Option<Arc<Error>> {
+pub(super) fn invoking(
+    ids: Ids<'_>,
+    tenant_id: Option<&str>,
+    deadline_ms: Option<u64>,
+) -> Option<Arc<Error>> {
     let mut current = enter(Phase::Invoking);
-    current.set(context);
+    current.set(ids, tenant_id);
     if let Some(seat) = current.seat {
-        seat.invokes(context);
+        seat.invokes(ids, deadline_ms);
     }
     current.doomed.take()
 }
@@ -157,12 +160,12 @@ impl Current {
         }
     }
 
-    fn set(&mut self, context: &Context<'_>) {
+    fn set(&mut self, ids: Ids<'_>, tenant_id: Option<&str>) {
         let Ids {
             request_id,
             invocation_id,
-        } = context.ids();
-        let ids = [Some(request_id), invocation_id, context.tenant_id()];
+        } = ids;
+        let ids = [Some(request_id), invocation_id, tenant_id];
         let slots = [
             &mut self.request_id,
             &mut self.invocation_id,
@@ -280,7 +283,11 @@ mod tests {
     #[test]
     fn an_id_that_the_next_invocation_has_not_is_forgotten() {
         let mut current = at(Phase::Idle);
-        current.set(&Context::for_test("id-2"));
+        let ids = Ids {
+            request_id: "id-2",
+            invocation_id: None,
+        };
+        current.set(ids, None);
         let ids = [current.request_id, current.invocation_id, current.tenant_id];
         assert_eq!(ids, ["id-2", "", ""]);
     }

@@ -11,6 +11,7 @@ mod error;
 mod error_report;
 mod executable;
 mod handler;
+mod hooks;
 mod log;
 mod macros;
 mod panic;
@@ -26,6 +27,7 @@ mod workers;
 #[path = "workers/absent.rs"]
 mod workers;
 mod wrapper;
+mod zone;
 
 use self::api::Post;
 use self::client::{Client, Connection, Received, Stop};
@@ -40,6 +42,7 @@ pub use self::context::Context;
 pub use self::error::{Error, ErrorType, ResultExt};
 pub use self::executable::{Executable, ExecutableInit, executable};
 pub use self::handler::{Handler, HandlerFn, Init, InitFn, handler_fn};
+pub use self::hooks::{OnShutdown, SnapStart, on_shutdown, snap_start};
 pub use self::macros::private;
 pub use self::response::{Answer, Answered};
 pub use self::stream::{Prelude, ResponseStream};
@@ -131,7 +134,7 @@ fn init_failed(client: &mut Client, error: &Error) -> Stop {
     if panic::reports_init_error() {
         // The answer changes nothing: a runtime that could not initialise exits.
         // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
-        let _answer = client.post(Post::InitError(error));
+        let _answer = client.post(Post::init_error(error));
     }
     Stop {
         code: 1,
@@ -168,7 +171,7 @@ fn invocations(
         // Before the handler counts as running: from then on a panic of another thread may read the
         // environment.
         trace.set(context.trace_id().filter(|_| has_trace_variable));
-        let doomed = current::invoking(&context);
+        let doomed = current::invoking(context.ids(), context.tenant_id(), context.deadline_ms());
         let answer = Answer::new(client, &context);
         if let Some(panic) = doomed {
             doomed_by(&panic, restarts, answer);

@@ -63,7 +63,7 @@ pub(super) fn act(panic: &Panic<'_>) -> After {
     let broken = current::panicked(IN_LOOP.get(), &error);
     // The report goes out before the log line: whoever reads the log may be slow, or not there.
     match &broken {
-        Broken::Init if reports_init_error() => report(Post::InitError(&error)),
+        Broken::Init if reports_init_error() => report(Post::init_error(&error)),
         Broken::Invocation {
             request_id,
             invocation_id,

@@ -90,7 +90,7 @@ impl Pool {
                 Ok(Start::Made(duration))
             }
             Err(failure) => {
-                if env.has_failed() {
+                if !self.is_attached() {
                     self.bury(&env);
                 }
                 Ok(Start::Failed(env, failure))
@@ -111,6 +111,11 @@ impl Pool {
                 pool.bury(&env);
             }
         }));
+    }
+
+    fn bury(&self, env: &Arc<Env>) {
+        self.forget(env);
+        env.gone();
     }
 
     fn idle(&self) -> Vec<Arc<Env>> {

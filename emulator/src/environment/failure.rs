@@ -34,8 +34,6 @@ pub(crate) enum Failure {
     Extension { error_type: String, message: String },
     /// The limit was reached.
     Timeout,
-    /// The restore took too long.
-    RestoreTimeout,
     /// The event was given to a `next` whose connection had ended.
     LostPoll,
     /// The environment is being ended.
@@ -57,7 +55,6 @@ impl Error for Failure {
             | Self::Launch(_)
             | Self::Extension { .. }
             | Self::Timeout
-            | Self::RestoreTimeout
             | Self::LostPoll
             | Self::Shutdown => None,
         }
@@ -74,7 +71,6 @@ impl Failure {
             Self::Launch(_) => "Extension.LaunchError".to_owned(),
             Self::Extension { error_type, .. } => error_type.clone(),
             Self::Timeout => "Sandbox.Timedout".to_owned(),
-            Self::RestoreTimeout => "Runtime.RestoreHookUserTimeout".to_owned(),
             Self::LostPoll => "Runtime.Unknown".to_owned(),
             Self::Shutdown => "Client.ExecutionEnvironmentShutDown".to_owned(),
         }
@@ -83,7 +79,7 @@ impl Failure {
     /// `Status` in `REPORT` and `INIT_REPORT`.
     pub(crate) fn status(&self) -> &'static str {
         match self {
-            Self::Timeout | Self::RestoreTimeout => "timeout",
+            Self::Timeout => "timeout",
             Self::Spawn(_)
             | Self::Reported(_)
             | Self::Exit(_)
@@ -97,7 +93,7 @@ impl Failure {
     /// `shutdownReason` for the extensions.
     pub(crate) fn shutdown_reason(&self) -> &'static str {
         match self {
-            Self::Timeout | Self::RestoreTimeout => "timeout",
+            Self::Timeout => "timeout",
             Self::Shutdown => "spindown",
             Self::Spawn(_)
             | Self::Reported(_)
@@ -116,7 +112,6 @@ impl Failure {
             Self::Exit(exit) => exit.message(),
             Self::Launch(message) | Self::Extension { message, .. } => message.clone(),
             Self::Timeout => "init timed out".to_owned(),
-            Self::RestoreTimeout => "restore timed out".to_owned(),
             Self::LostPoll => {
                 "the event was given to a `next` whose connection had ended".to_owned()
             }
@@ -134,7 +129,6 @@ impl Failure {
             | Self::Exit(_)
             | Self::Launch(_)
             | Self::Extension { .. }
-            | Self::RestoreTimeout
             | Self::LostPoll
             | Self::Shutdown => {
                 format!("RequestId: {request_id} Error: {}", self.message())

@@ -18,5 +18,4 @@ mod lifecycle;
 mod managed;
 mod metadata;
 mod rie;
-mod snapstart;
 mod support;

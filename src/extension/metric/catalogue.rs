@@ -47,7 +47,7 @@ macro_rules! catalogue {
         $(pub(in crate::extension) static $name: Metric = $metric;)*
 
         #[cfg(test)]
-        pub(in crate::extension) static ALL: &[&Metric] = &[$(&$name),*];
+        static ALL: &[&Metric] = &[$(&$name),*];
     };
 }
 

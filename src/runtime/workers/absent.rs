@@ -17,7 +17,7 @@ pub(super) const fn take_part(_: &Env) -> Part {
 }
 
 pub(super) mod seat {
-    use crate::runtime::context::Context;
+    use crate::runtime::api::Ids;
 
     /// The place of a worker. There are no workers.
     #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(super) mod seat {
             match self {}
         }
 
-        pub(in crate::runtime) const fn invokes(self, _: &Context<'_>) {
+        pub(in crate::runtime) const fn invokes(self, _: Ids<'_>, _: Option<u64>) {
             match self {}
         }
 

@@ -7,7 +7,7 @@ use rustix::process::{getpid, getppid};
 
 use super::board::{Board, WORKERS_MAX};
 use super::process;
-use crate::runtime::context::Context;
+use crate::runtime::api::Ids;
 use crate::shared::digits::decimal;
 use crate::shared::env::Lookup;
 use crate::shared::os;
@@ -54,10 +54,8 @@ impl Seat {
     }
 
     /// The handler is about to run.
-    pub(in crate::runtime) fn invokes(self, context: &Context<'_>) {
-        self.board
-            .slot(self.mark.index)
-            .invokes(context.ids(), context.deadline_ms());
+    pub(in crate::runtime) fn invokes(self, ids: Ids<'_>, deadline_ms: Option<u64>) {
+        self.board.slot(self.mark.index).invokes(ids, deadline_ms);
     }
 
     /// An answer is about to be sent. False if the supervisor answers, because the deadline has

@@ -5,6 +5,7 @@ mod errors;
 mod events;
 mod executable;
 mod faults;
+mod hooks;
 mod mistakes;
 mod panics;
 mod persistent;

@@ -1,0 +1,204 @@
+//! SIGTERM before the environment ends.
+//!
+//! The platform sends it only where an extension is registered, so the function registers as one,
+//! an internal one: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>.
+//! Such an extension has to ask for an event before the init phase can end, and gets none, because
+//! it asks for none. So that request is sent and its answer is never read.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rustix::io::{Errno, FdFlags, fcntl_setfd, read};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::call::call;
+use crate::runtime::error::Error;
+use crate::runtime::handler::Init;
+use crate::runtime::{current, log, panic};
+use crate::shared::endpoint::Endpoint;
+use crate::shared::env::Env;
+use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
+use crate::shared::log_record::Level;
+use crate::shared::os;
+use crate::shared::os::blocking;
+
+/// Runs `hook` when the platform is about to end the execution environment, and ends the process.
+///
+/// The platform then sends SIGTERM and kills the process 300 to 500 ms later, whether or not the
+/// hook has ended. The hook runs on a thread of its own. Mostly no invocation runs at that time,
+/// but after a timeout the handler may.
+///
+/// This takes one call of the Extensions API in the init phase, by which the function counts as one
+/// of the ten extensions that there may be.
+///
+/// ```no_run
+/// # fn order(_: &[u8], _: &bantam::Context<'_>) -> Result<Vec<u8>, bantam::Error> { Ok(vec![]) }
+/// fn main() {
+///     let flush = || eprintln!("the environment ends");
+///     bantam::main(bantam::on_shutdown(bantam::raw!(order), flush))
+/// }
+/// ```
+///
+/// On Managed Instances it runs in every worker, if an extension is registered by somebody else.
+#[must_use = "hand it to `bantam::main`"]
+pub fn on_shutdown<I, F>(init: I, hook: F) -> OnShutdown<I, F>
+where
+    I: Init,
+    F: FnOnce() + Send + 'static,
+{
+    OnShutdown { init, hook }
+}
+
+/// An init step with a hook; [`on_shutdown`] makes it.
+#[must_use = "hand it to `bantam::main`"]
+pub struct OnShutdown<I, F> {
+    init: I,
+    hook: F,
+}
+
+impl<I: Init, F: FnOnce() + Send + 'static> Init for OnShutdown<I, F> {
+    type Handler = I::Handler;
+
+    fn init(self, env: &Env) -> Result<I::Handler, Error> {
+        // Before the user's own initialisation: it may be cut off, and it may take a snapshot.
+        let signal = listen().and_then(|signal| {
+            let hook = self.hook;
+            start_thread(Box::new(move || {
+                // One byte comes, when the signal does.
+                while read(&signal, &mut [0; 1]) == Err(Errno::INTR) {}
+                hook();
+            }))
+        });
+        signal.map_err(|error| Error::new("Runtime.ShutdownHook", os::error_text(error)))?;
+        // A program that was started again is registered. One worker of several must not be: should
+        // it end, so would the environment.
+        if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
+            register(&env.api);
+        }
+        self.init.init(env)
+    }
+}
+
+impl<I, F> fmt::Debug for OnShutdown<I, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnShutdown").finish_non_exhaustive()
+    }
+}
+
+/// Makes SIGTERM a byte in a pipe, and returns the end to read it from. A handler of a signal may
+/// do hardly more, and unlike a blocked signal it does not concern the processes that this one
+/// starts.
+#[expect(
+    unsafe_code,
+    reason = "the standard library does not change the meaning of a signal"
+)]
+fn listen() -> Result<OwnedFd, Errno> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    // It stays open as long as the process lives.
+    SIGNALLED.store(writer.into_raw_fd(), Ordering::Release);
+    let tell = tell as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: `tell` is a function that takes the signal. It makes one system call and leaves
+    // `errno` as it was, which a signal handler may do.
+    unsafe { libc::signal(libc::SIGTERM, tell) };
+    Ok(reader)
+}
+
+#[expect(unsafe_code, reason = "the standard library's write is no call of C")]
+extern "C" fn tell(_: libc::c_int) {
+    let pipe = SIGNALLED.load(Ordering::Acquire);
+    // SAFETY: `write` reads one byte of a constant. `errno` is a variable of this thread.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(pipe, b"!".as_ptr().cast(), 1);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// Runs `work` on a thread of its own, and then ends the process.
+#[expect(
+    unsafe_code,
+    reason = "the standard library's thread is 20 KB, most of it for what joins and names one"
+)]
+fn start_thread(work: Work) -> Result<(), Errno> {
+    let argument = Box::into_raw(Box::new(work)).cast();
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: `run` takes a pointer that `Box::into_raw` made of this type, and is called once with
+    // it. The work may go to another thread. Nobody joins the thread, whose id is not read.
+    let error = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, argument) };
+    if error == 0 {
+        return Ok(());
+    }
+    // Without a thread the work is lost with the process, which cannot start.
+    Err(Errno::from_raw_os_error(error))
+}
+
+#[expect(unsafe_code, reason = "see `start_thread`")]
+extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: see `start_thread`.
+    let work: Box<Work> = unsafe { Box::from_raw(work.cast()) };
+    work();
+    os::exit(0)
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
+
+/// Registers as an internal extension. Where that fails the hook still runs if another extension is
+/// registered, so it is a warning.
+fn register(api: &Endpoint) {
+    if let Err(reason) = try_register(api) {
+        log::line(Level::Warn, &[NOT_REGISTERED, &reason].concat());
+    }
+}
+
+fn try_register(api: &Endpoint) -> Result<(), String> {
+    let mut head = Vec::new();
+    let path = [&*api.prefix, VERSION, "/register"];
+    HeadWriter::request(&mut head, "POST", &path, &api.authority)
+        .constant_field("Lambda-Extension-Name", NAME)
+        .constant_field("Content-Type", "application/json")
+        .end_with_length(NO_EVENTS.len());
+    let response = call(api, &head, NO_EVENTS, Some(TIMEOUT)).map_err(|error| error.to_string())?;
+    let status = response.status().unwrap_or_default();
+    let id = response.head().field("Lambda-Extension-Identifier");
+    let Some(id) = id.filter(|_| status == 200) else {
+        let body = String::from_utf8_lossy(response.body().trim_ascii());
+        return Err(format!("the API answered {status} {body}"));
+    };
+    let path = [&*api.prefix, VERSION, "/event/next"];
+    HeadWriter::request(&mut head, "GET", &path, &api.authority)
+        .field("Lambda-Extension-Identifier", id)
+        .end();
+    ask(api, &head).map_err(os::error_text)
+}
+
+/// Sends the request whose answer is never read.
+fn ask(api: &Endpoint, head: &[u8]) -> Result<(), Errno> {
+    let stream = blocking::connect(api.address, Some(TIMEOUT))?;
+    let mut response = Reader::new(Expect::Response, Limits::of_body(0));
+    let mut exchange = Exchange::new(Outgoing::new(head, b""), &mut response);
+    blocking::send(stream.as_fd(), &mut exchange)?;
+    // The connection stays open as long as the process lives, also when it starts again: to the
+    // platform an extension that closes it may have crashed.
+    fcntl_setfd(&stream, FdFlags::empty())?;
+    let _stays_open = stream.into_raw_fd();
+    Ok(())
+}
+
+const VERSION: &str = "/2020-01-01/extension";
+
+/// It differs from the names of extensions in `/opt/extensions`.
+const NAME: &str = "bantam-on-shutdown";
+
+const NO_EVENTS: &[u8] = br#"{"events":[]}"#;
+
+/// How long each step of a call may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+const NOT_REGISTERED: &str = "the hook for the shutdown runs only if an extension is there, \
+    because the function cannot register as one: ";

@@ -1,0 +1,145 @@
+//! SnapStart: hooks before the snapshot of the environment is taken, and after it is restored.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html>
+
+use std::fmt;
+
+use super::call::call;
+use crate::runtime::api::{self, Post};
+use crate::runtime::client::{Client, Connection};
+use crate::runtime::error::Error;
+use crate::runtime::handler::Init;
+use crate::runtime::{log, panic, zone};
+use crate::shared::endpoint::Endpoint;
+use crate::shared::env::Env;
+use crate::shared::log_record::Level;
+use crate::shared::os;
+
+/// Takes part in SnapStart: the snapshot is taken after the initialisation, and hooks may run
+/// before and after it.
+///
+/// Where SnapStart is not on this does nothing. Where it is, a container image needs this or the
+/// label `com.amazonaws.lambda.feature.snapstart="Allow"`, without which no version can be
+/// published.
+///
+/// What differs between environments has to be made after the restore: connections, random seeds,
+/// credentials, the time. The runtime itself keeps none of these.
+///
+/// ```no_run
+/// # fn order(_: &[u8], _: &bantam::Context<'_>) -> Result<Vec<u8>, bantam::Error> { Ok(vec![]) }
+/// # fn close() -> Result<(), std::io::Error> { Ok(()) }
+/// # fn connect() -> Result<(), std::io::Error> { Ok(()) }
+/// fn main() {
+///     let hooks = bantam::snap_start(bantam::raw!(order)).before(close).after(connect);
+///     bantam::main(hooks)
+/// }
+/// ```
+#[must_use = "hand it to `bantam::main`"]
+pub fn snap_start<I: Init>(init: I) -> SnapStart<I> {
+    SnapStart {
+        init,
+        before: Vec::new(),
+        after: Vec::new(),
+    }
+}
+
+/// An init step that takes part in SnapStart; [`snap_start`] makes it.
+#[must_use = "hand it to `bantam::main`"]
+pub struct SnapStart<I> {
+    init: I,
+    before: Vec<Hook>,
+    after: Vec<Hook>,
+}
+
+type Hook = Box<dyn FnOnce() -> Result<(), Error>>;
+
+impl<I: Init> SnapStart<I> {
+    /// Runs `hook` before the snapshot is taken, and before the hooks that were added before it. An
+    /// error is an init error, and no version is published.
+    pub fn before<E: Into<Error>>(
+        mut self,
+        hook: impl FnOnce() -> Result<(), E> + 'static,
+    ) -> Self {
+        self.before.push(Box::new(|| hook().map_err(Into::into)));
+        self
+    }
+
+    /// Runs `hook` after the environment is restored, and after the hooks that were added before
+    /// it. An error ends the environment, and the invocation that waits for it fails. All have ten
+    /// seconds together, the restore included.
+    pub fn after<E: Into<Error>>(mut self, hook: impl FnOnce() -> Result<(), E> + 'static) -> Self {
+        self.after.push(Box::new(|| hook().map_err(Into::into)));
+        self
+    }
+}
+
+impl<I: Init> Init for SnapStart<I> {
+    type Handler = I::Handler;
+
+    fn init(self, env: &Env) -> Result<I::Handler, Error> {
+        let handler = self.init.init(env)?;
+        if is_on() {
+            around_snapshot(&env.api, self.before, self.after)?;
+        }
+        Ok(handler)
+    }
+}
+
+impl<I> fmt::Debug for SnapStart<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapStart").finish_non_exhaustive()
+    }
+}
+
+/// Whether a snapshot is to be taken of this process. One that was started again after a panic has
+/// been restored.
+fn is_on() -> bool {
+    let initialization = os::variable("AWS_LAMBDA_INITIALIZATION_TYPE");
+    initialization.is_some_and(|value| value == "snap-start")
+        && os::variable(panic::RESTARTS).is_none()
+}
+
+fn around_snapshot(api: &Endpoint, before: Vec<Hook>, after: Vec<Hook>) -> Result<(), Error> {
+    for hook in before.into_iter().rev() {
+        hook()?;
+    }
+    wait_for_restore(api)?;
+    for hook in after {
+        if let Err(error) = hook() {
+            restore_failed(api, &error);
+        }
+    }
+    Ok(())
+}
+
+/// Lets the snapshot be taken, and returns in an environment that was restored from it.
+fn wait_for_restore(api: &Endpoint) -> Result<(), Error> {
+    let mut head = Vec::new();
+    api::write_restore_next(&mut head, api);
+    // Without a timeout: nobody knows when the environment is restored.
+    let failed = |reason: String| {
+        let message = ["waiting for the restore: ", &reason].concat();
+        Error::new("Runtime.RestoreNext", message)
+    };
+    let response = call(api, &head, b"", None).map_err(|error| failed(error.to_string()))?;
+    match response.status() {
+        Some(200..=299) => {
+            zone::forget();
+            Ok(())
+        }
+        status => {
+            let body = String::from_utf8_lossy(response.body().trim_ascii());
+            let status = status.unwrap_or_default();
+            Err(failed(format!("the API answered {status} {body}")))
+        }
+    }
+}
+
+/// Reports that the environment cannot be used, and ends the process.
+fn restore_failed(api: &Endpoint, error: &Error) -> ! {
+    error.log(Level::Error);
+    let connection = Connection::new(api.address, None);
+    let _answer = Client::new(api, Box::new(connection)).post(Post::restore_error(error));
+    log::line(Level::Fatal, "a hook after the restore failed");
+    os::exit(1)
+}

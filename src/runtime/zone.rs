@@ -1,0 +1,165 @@
+//! The availability zone, from the metadata endpoint.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-metadata-endpoint.html>
+//! A restore may be in another zone than the snapshot, so [`forget`] is called then.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::os::fd::AsFd as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{RecvFlags, recv};
+use serde::Deserialize;
+
+use super::log;
+use crate::shared::endpoint::{Endpoint, EndpointError};
+use crate::shared::env::Lookup;
+use crate::shared::http::{Exchange, Expect, HeadWriter, HttpError, Limits, Outgoing, Reader};
+use crate::shared::limits::ANSWER_BYTES_MAX;
+use crate::shared::log_record::Level;
+use crate::shared::os::clock::monotonic;
+use crate::shared::os::{self, blocking, reexec};
+
+/// The answer, of which other members are ignored.
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(rename = "AvailabilityZoneID", borrow)]
+    zone: Cow<'a, str>,
+}
+
+/// Why the zone is not known.
+#[derive(Debug)]
+enum ZoneError {
+    /// The platform names no endpoint, or no token for it.
+    NoEndpoint,
+    Endpoint(EndpointError),
+    Io(Errno),
+    Http(HttpError),
+    Status(u16),
+    Json(serde_json::Error),
+}
+
+/// What is known.
+#[derive(Debug)]
+struct Known {
+    zone: Option<String>,
+    /// Attempts to read it that failed.
+    failures: u8,
+}
+
+/// The id of the zone, which is read the first time that somebody asks for it.
+pub(super) fn availability_zone() -> Option<String> {
+    let mut known = reexec::lock(&KNOWN);
+    if known.zone.is_none() && known.failures < FAILURES_MAX {
+        match read(&os::variable) {
+            Ok(zone) => known.zone = Some(zone),
+            Err(error) => {
+                known.failures += 1;
+                log::line(Level::Debug, &error.to_string());
+            }
+        }
+    }
+    known.zone.clone()
+}
+
+/// Makes the next question read the zone again.
+pub(super) fn forget() {
+    *reexec::lock(&KNOWN) = UNKNOWN;
+}
+
+fn read(lookup: Lookup<'_>) -> Result<String, ZoneError> {
+    let text = |name| {
+        lookup(name)?
+            .into_string()
+            .ok()
+            .filter(|text| !text.is_empty())
+    };
+    let (Some(address), Some(token)) = (text(API), text(TOKEN)) else {
+        return Err(ZoneError::NoEndpoint);
+    };
+    let endpoint = Endpoint::parse(&address, &os::resolve::address).map_err(ZoneError::Endpoint)?;
+    let mut head = Vec::new();
+    let path = [&*endpoint.prefix, PATH];
+    HeadWriter::request(&mut head, "GET", &path, &endpoint.authority)
+        .field("Authorization", &[b"Bearer ", token.as_bytes()].concat())
+        .end();
+    let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
+    get(&endpoint, &head, &mut response)?;
+    match response.status() {
+        Some(200) => {
+            let metadata: Metadata<'_> =
+                serde_json::from_slice(response.body()).map_err(ZoneError::Json)?;
+            Ok(metadata.zone.into_owned())
+        }
+        status => Err(ZoneError::Status(status.unwrap_or_default())),
+    }
+}
+
+/// One exchange, all of which takes no longer than [`TIMEOUT`].
+fn get(endpoint: &Endpoint, head: &[u8], response: &mut Reader) -> Result<(), ZoneError> {
+    let end = monotonic() + TIMEOUT;
+    let stream = blocking::connect(endpoint.address, Some(TIMEOUT)).map_err(ZoneError::Io)?;
+    let mut exchange = Exchange::new(Outgoing::new(head, b""), response);
+    // A request of this size fits the buffer of the socket.
+    blocking::send(stream.as_fd(), &mut exchange).map_err(ZoneError::Io)?;
+    while !exchange.is_done() {
+        let left = end.saturating_duration_since(monotonic());
+        if left.is_zero() {
+            return Err(ZoneError::Io(Errno::TIMEDOUT));
+        }
+        set_socket_timeout(&stream, Timeout::Recv, Some(left)).map_err(ZoneError::Io)?;
+        let space = exchange.space().map_err(ZoneError::Http)?;
+        match recv(&stream, space, RecvFlags::empty()) {
+            Ok((count, _)) => exchange.read(count).map_err(ZoneError::Http)?,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(ZoneError::Io(error)),
+        }
+    }
+    Ok(())
+}
+
+/// The token is in none of these.
+impl fmt::Display for ZoneError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the availability zone is not known: ")?;
+        match self {
+            Self::NoEndpoint => write!(f, "{API} or {TOKEN} is not set"),
+            Self::Endpoint(error) => write!(f, "{API}: {error}"),
+            Self::Io(error) => f.write_str(&os::error_text(*error)),
+            Self::Http(error) => error.fmt(f),
+            Self::Status(status) => write!(f, "the metadata endpoint answered {status}"),
+            Self::Json(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ZoneError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Endpoint(error) => Some(error),
+            Self::Http(error) => Some(error),
+            Self::Json(error) => Some(error),
+            Self::NoEndpoint | Self::Io(_) | Self::Status(_) => None,
+        }
+    }
+}
+
+static KNOWN: Mutex<Known> = Mutex::new(UNKNOWN);
+
+const UNKNOWN: Known = Known {
+    zone: None,
+    failures: 0,
+};
+
+const API: &str = "AWS_LAMBDA_METADATA_API";
+const TOKEN: &str = "AWS_LAMBDA_METADATA_TOKEN";
+const PATH: &str = "/2026-01-15/metadata/execution-environment";
+
+/// How long a handler that asks is held up.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Attempts that may fail, so that an endpoint that is gone does not hold up every invocation.
+const FAILURES_MAX: u8 = 3;
