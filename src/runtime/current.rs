@@ -91,8 +91,9 @@ pub(super) fn idle() {
     let mut current = enter(Phase::Idle);
     current.request_id.clear();
     current.tenant_id.clear();
-    if let Some(seat) = current.seat {
-        seat.polls();
+    if current.seat.is_some_and(|seat| !seat.polls()) {
+        drop(current);
+        reexec::wait();
     }
 }
 

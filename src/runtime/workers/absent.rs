@@ -24,7 +24,7 @@ pub(super) mod seat {
     pub(in crate::runtime) enum Seat {}
 
     impl Seat {
-        pub(in crate::runtime) const fn polls(self) {
+        pub(in crate::runtime) const fn polls(self) -> bool {
             match self {}
         }
 

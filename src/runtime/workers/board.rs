@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  Init ──► Polling ──► Invoking ──► Answering ──► Polling
-//!    └► InitFailed          └► Overdue (written by the supervisor)
+//!    └► InitFailed          └─────────────┴► Overdue (written by the supervisor)
 //! ```
 
 use std::mem::size_of;
@@ -142,10 +142,13 @@ impl Board {
         self.slots.get(..workers).unwrap_or(&self.slots)
     }
 
-    /// A worker asks for an event.
-    pub(super) fn polls(&self, index: usize) {
+    /// A worker is about to ask for an event. False if it must not, because the supervisor is about
+    /// to kill it: the platform would keep its place in the queue.
+    pub(super) fn polls(&self, index: usize) -> bool {
         self.polled.store(1, Ordering::Relaxed);
-        self.slot(index).enter(Phase::Polling);
+        let slot = self.slot(index);
+        let state = slot.state.load(Ordering::Acquire);
+        Phase::of(state) != Phase::Overdue && slot.moves(state, Phase::Polling)
     }
 
     /// Whether a worker has asked for an event.
@@ -194,15 +197,22 @@ impl Slot {
 
     /// An answer is about to be sent. False if the supervisor answers.
     pub(super) fn answers(&self) -> bool {
-        self.moves(self.state.load(Ordering::Acquire), Phase::Answering)
+        let state = self.state.load(Ordering::Acquire);
+        Phase::of(state) == Phase::Invoking && self.moves(state, Phase::Answering)
     }
 
-    /// Stops the worker from answering, if the deadline of its invocation has passed. True if this
-    /// call did.
+    /// Whether the deadline of the invocation has passed. From then on the supervisor answers and
+    /// not the worker, and this is true for no other call. An answer that is being sent has a
+    /// little longer.
     pub(super) fn stops_at(&self, EpochMs(now): EpochMs) -> bool {
         let state = self.state.load(Ordering::Acquire);
         let deadline_ms = self.deadline_ms.load(Ordering::Relaxed);
-        // The deadline may be that of the next invocation already. The count has changed then.
+        let now = match Phase::of(state) {
+            Phase::Invoking => now,
+            Phase::Answering => now.saturating_sub(ANSWER_GRACE_MS),
+            Phase::Init | Phase::InitFailed | Phase::Polling | Phase::Overdue => return false,
+        };
+        // The deadline may be that of the next invocation already. The state has changed then.
         (1..=now).contains(&deadline_ms) && self.moves(state, Phase::Overdue)
     }
 
@@ -230,15 +240,14 @@ impl Slot {
         self.state.store(count | phase as u64, Ordering::Release);
     }
 
-    /// Moves from `Invoking` to `to`, unless the state is another than this by now.
+    /// Moves to another phase, unless the state is another than this by now.
     fn moves(&self, state: u64, to: Phase) -> bool {
         let moved = (state & !PHASE) | to as u64;
         let (on_success, on_failure) = (Ordering::AcqRel, Ordering::Relaxed);
-        Phase::of(state) == Phase::Invoking
-            && self
-                .state
-                .compare_exchange(state, moved, on_success, on_failure)
-                .is_ok()
+        let exchanged = self
+            .state
+            .compare_exchange(state, moved, on_success, on_failure);
+        exchanged.is_ok()
     }
 }
 
@@ -283,6 +292,10 @@ impl Phase {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(super) const WORKERS_MAX: usize = 1_000;
 
+/// How long after the deadline an answer may still be sent, such as a streamed one that the caller
+/// reads slowly.
+const ANSWER_GRACE_MS: u64 = 1_000;
+
 /// The bits of a state that are its phase.
 const PHASE: u64 = 0xFF;
 
@@ -313,7 +326,7 @@ mod tests {
         };
         assert_eq!(board.slot(1).ids(), Some(ids));
         assert!(!board.has_polled());
-        same.polls(1);
+        assert!(same.polls(1));
         assert!(board.has_polled());
     }
 
@@ -331,6 +344,9 @@ mod tests {
         slot.invokes(IDS, Some(9));
         assert!(slot.answers());
         assert!(!slot.stops_at(EpochMs(9)));
+        assert!(!slot.stops_at(EpochMs(8 + ANSWER_GRACE_MS)));
+        assert!(slot.stops_at(EpochMs(9 + ANSWER_GRACE_MS)));
+        assert!(!board.polls(0), "it is about to be killed");
 
         slot.invokes(IDS, None);
         assert!(!slot.stops_at(EpochMs(u64::MAX)), "no deadline is known");
@@ -374,7 +390,7 @@ mod tests {
 
         board.slot(1).starts();
         assert_eq!(board.init_has_failed(), None);
-        board.polls(1);
+        assert!(board.polls(1));
         assert_eq!(board.init_has_failed(), Some(false));
     }
 }

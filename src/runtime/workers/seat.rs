@@ -48,9 +48,11 @@ impl Seat {
         Ok(Some(Self { board, mark }))
     }
 
-    /// The loop waits for an event.
-    pub(in crate::runtime) fn polls(self) {
-        self.board.polls(self.mark.index);
+    /// The loop is about to ask for an event. False if the supervisor is about to kill this
+    /// process.
+    #[must_use]
+    pub(in crate::runtime) fn polls(self) -> bool {
+        self.board.polls(self.mark.index)
     }
 
     /// The handler is about to run.
