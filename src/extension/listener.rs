@@ -306,7 +306,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::net::SocketAddr;
 
     use super::*;
@@ -485,6 +485,79 @@ mod tests {
             let mut exchange = Exchange::awaiting(&mut answer);
             driver::receive(&stream, &mut exchange).await.unwrap();
             assert_eq!(answer.head().field("allow"), Some(&b"POST"[..]));
+        });
+    }
+
+    /// A peer that always has a request ready, and reads every answer.
+    struct Flood {
+        stream: TcpStream,
+        requests: Vec<u8>,
+        sent: usize,
+        answers: usize,
+    }
+
+    impl Flood {
+        fn open(address: SocketAddr, request: &str) -> Self {
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            Self {
+                stream,
+                requests: request.repeat(100_000 / request.len() + 1).into_bytes(),
+                sent: 0,
+                answers: 0,
+            }
+        }
+
+        fn go_on(&mut self) {
+            while let Ok(count) = self.stream.write(&self.requests[self.sent..]) {
+                self.sent = (self.sent + count) % self.requests.len();
+            }
+            let mut answers = [0; 4_096];
+            let count = self.stream.read(&mut answers).unwrap_or(0);
+            self.answers += memchr::memmem::find_iter(&answers[..count], "HTTP/1.1 ").count();
+        }
+    }
+
+    /// An event is looked at after one turn of one task. So a flood holds it up for as long as one
+    /// request takes, or one part of a batch.
+    #[test]
+    fn a_flood_has_one_request_or_one_part_of_a_batch_a_turn() {
+        let post = |body: &str| {
+            let length = body.len();
+            format!("POST /5eed HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}")
+        };
+        let records = vec![r#"{"type":"platform.new"}"#; 1_000].join(",");
+        let requests = [
+            "GET /5eed HTTP/1.1\r\n\r\n",
+            &post("[0]"),
+            &post(&format!("[{records}]")),
+        ];
+        serve(async |address, figures| {
+            let mut floods = requests.map(|request| Flood::open(address, request));
+            let mut turns = 0;
+            while floods.iter().any(|flood| flood.answers < 100) {
+                floods.iter_mut().for_each(Flood::go_on);
+                future::yield_now().await;
+                turns += 1;
+                match &figures.take()[..] {
+                    [] => {}
+                    [("malformed_records", batches)] => assert!(*batches <= 1.0, "{batches}"),
+                    [("unknown_records", records)] => assert!(*records <= 50.0, "{records}"),
+                    other => panic!("{other:?} in one turn"),
+                }
+                // The socket may hold answers back, so there may be several in one turn.
+                assert!(floods[0].answers <= turns, "in {turns} turns");
+            }
+            // SHUTDOWN waits until the deliveries that came by then are counted: twenty parts, and
+            // between two of them a turn of each other task.
+            let mut counted = std::pin::pin!(figures.deliveries_counted());
+            let mut turns = 0;
+            while future::poll_once(counted.as_mut()).await.is_none() {
+                floods.iter_mut().for_each(Flood::go_on);
+                future::yield_now().await;
+                turns += 1;
+            }
+            assert!(turns <= 100, "{turns} turns until deliveries are counted");
         });
     }
 

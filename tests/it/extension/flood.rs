@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use emulator::What;
 use rustix::process::{Pid, Signal, kill_process};
@@ -268,7 +267,8 @@ fn flood(address: SocketAddr, request: &[u8]) -> JoinHandle<()> {
 
 /// Requests that never end on three connections: small ones sent ahead of their answers, ones with
 /// another method, and batches of many records. Events, SHUTDOWN and SIGTERM are answered beside
-/// them. The bounds are for machines that are busy; on one that is not, an event takes under 1 ms.
+/// them. A unit test of the listener counts the requests for which an event waits, and
+/// `cargo compare -- ingest` measures how long that is.
 #[test]
 fn of_requests_that_never_end_holds_up_no_event_and_no_end() {
     let large = format!("[{}]", vec![r#"{"type":"platform.new"}"#; 2_000].join(","));
@@ -284,16 +284,10 @@ fn of_requests_that_never_end_holds_up_no_event_and_no_end() {
             format!("{}{large}", head(&path, large.len())),
         ];
         let floods = floods.map(|request| flood(address, request.as_bytes()));
-        let mut took = Vec::new();
         // An invocation begins when every extension has asked for the next event.
         for _ in 0..9 {
-            let started = Instant::now();
             assert_eq!(env.respond(ECHO), 1);
-            took.push(started.elapsed());
         }
-        took.sort();
-        let median = took[took.len() / 2];
-        assert!(median < Duration::from_millis(500), "{took:?}");
         if ends_by_signal {
             let pid = env.environments()[0].extensions[0].pid.unwrap();
             let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
