@@ -1,8 +1,7 @@
 //! The process of a handler with its three pipes, driven from one thread and never beyond a
 //! deadline.
 
-use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use rustix::process::{
     pidfd_open, wait, waitid,
 };
 
-use super::spawn::{SpawnError, spawn, wait_for};
+use super::spawn::{Command, SpawnError, spawn, wait_for};
 use super::stderr::{Stderr, log_line};
 use crate::shared::os::reexec::Change;
 
@@ -47,6 +46,17 @@ pub(super) enum Until {
     Line,
 }
 
+/// Why waiting for another descriptor ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waited {
+    /// The descriptor is ready.
+    Ready,
+    /// The process exited.
+    Exited(ExitStatus),
+    /// The time ran out.
+    TimedOut,
+}
+
 /// Why waiting ended.
 #[derive(Debug)]
 pub(super) enum Driven {
@@ -68,8 +78,11 @@ impl Child {
     /// # Errors
     ///
     /// Those of [`spawn`].
-    pub(super) fn start(path: &CStr, changes: &[Change<'_>]) -> Result<Box<Self>, SpawnError> {
-        let spawned = spawn(path, changes)?;
+    pub(super) fn start(
+        command: &Command,
+        changes: &[Change<'_>],
+    ) -> Result<Box<Self>, SpawnError> {
+        let spawned = spawn(command, changes)?;
         for pipe in &spawned.pipes {
             rustix::io::ioctl_fionbio(pipe, true).ok();
         }
@@ -125,8 +138,9 @@ impl Child {
             if is_silent || until == Until::Exit && input.is_empty() {
                 self.input = None;
             }
-            let Some([writable, readable, errors_readable, exited]) =
-                self.poll(!input.is_empty(), end)?
+            let writer = self.input.as_ref().filter(|_| !input.is_empty());
+            let writer = writer.map(|pipe| (pipe.as_fd(), PollFlags::OUT));
+            let Some([writable, readable, errors_readable, exited]) = self.poll(writer, end)?
             else {
                 return Ok(if is_closed {
                     Driven::Closed
@@ -145,6 +159,38 @@ impl Child {
                 self.read_errors(ERRORS_READ_BYTES_MAX);
             }
         }
+    }
+
+    /// Waits until another descriptor is ready, and puts what the process writes to its standard
+    /// error into the log meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll` and `waitpid`.
+    pub(super) fn wait(
+        &mut self,
+        other: Option<(BorrowedFd<'_>, PollFlags)>,
+        end: Option<Instant>,
+    ) -> Result<Waited, Errno> {
+        loop {
+            let Some([ready, _, errors_readable, exited]) = self.poll(other, end)? else {
+                return Ok(Waited::TimedOut);
+            };
+            if errors_readable || exited {
+                self.read_errors(ERRORS_READ_BYTES_MAX);
+            }
+            if exited {
+                return self.collect().map(Waited::Exited);
+            }
+            if ready {
+                return Ok(Waited::Ready);
+            }
+        }
+    }
+
+    /// Puts what the process has written to its standard error into the log.
+    pub(super) fn log_what_came(&mut self) {
+        self.read_errors(PIPE_BYTES_MAX);
     }
 
     /// True if there is output beside white space that nobody has taken.
@@ -237,25 +283,24 @@ impl Child {
         }
     }
 
-    fn has_exited(&self) -> bool {
+    /// True if the process has ended.
+    pub(super) fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.status.is_some() || !matches!(waitid(WaitId::Pid(self.id), options), Ok(None))
     }
 
-    /// Waits until the process takes input, has output, has errors or has exited, and says which of
-    /// the four. `None` when the time runs out.
-    fn poll(&self, has_input: bool, end: Option<Instant>) -> Result<Option<[bool; 4]>, Errno> {
-        let input = self.input.as_ref().filter(|_| has_input);
-        let sources = [
-            (input, PollFlags::OUT),
-            (self.output.as_ref(), PollFlags::IN),
-            (self.errors.as_ref(), PollFlags::IN),
-            (self.exit.as_ref(), PollFlags::IN),
-        ];
-        let present = sources
-            .iter()
-            .filter_map(|(fd, flags)| Some(((*fd)?, *flags)));
-        let mut fds: Vec<_> = present.map(|(fd, flags)| PollFd::new(fd, flags)).collect();
+    /// Waits until another descriptor is ready, or the process has output, has errors or has
+    /// exited, and says which of the four. `None` when the time runs out.
+    fn poll(
+        &self,
+        other: Option<(BorrowedFd<'_>, PollFlags)>,
+        end: Option<Instant>,
+    ) -> Result<Option<[bool; 4]>, Errno> {
+        let [output, errors, exit] = [&self.output, &self.errors, &self.exit]
+            .map(|pipe| Some((pipe.as_ref()?.as_fd(), PollFlags::IN)));
+        let sources = [other, output, errors, exit];
+        let present = sources.iter().flatten();
+        let mut fds: Vec<_> = present.map(|(fd, flags)| PollFd::new(fd, *flags)).collect();
         loop {
             let left = end.map(|end| end.saturating_duration_since(now()));
             if left == Some(Duration::ZERO) {
@@ -275,7 +320,7 @@ impl Child {
             }
         }
         let mut events = fds.iter().map(|fd| !fd.revents().is_empty());
-        let mut ready = sources.map(|(fd, _)| fd.is_some() && events.next() == Some(true));
+        let mut ready = sources.map(|source| source.is_some() && events.next() == Some(true));
         if self.exit.is_none() {
             ready[3] = self.has_exited();
         }
@@ -342,7 +387,7 @@ pub(super) fn kill_at(remaining: Option<Duration>, now: Instant) -> Option<Insta
 const KILL_MARGIN: Duration = Duration::from_millis(100);
 
 /// How long a process that has closed its output may take to exit.
-const EXIT_GRACE: Duration = Duration::from_millis(200);
+pub(super) const EXIT_GRACE: Duration = Duration::from_millis(200);
 
 /// How often to look for the exit of a process where `poll` cannot wait for it.
 const EXIT_CHECK: Duration = Duration::from_millis(5);
@@ -363,10 +408,20 @@ const PIPE_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
+
     use super::*;
 
+    fn start(path: &CStr) -> Result<Box<Child>, SpawnError> {
+        let command = Command {
+            path: path.to_owned(),
+            ..Command::default()
+        };
+        Child::start(&command, &[])
+    }
+
     fn cat() -> Box<Child> {
-        Child::start(c"/bin/cat", &[]).unwrap()
+        start(c"/bin/cat").unwrap()
     }
 
     /// Far enough away for any machine.
@@ -449,7 +504,7 @@ mod tests {
     #[test]
     fn input_that_was_not_read_is_counted() {
         // It writes lines for ever and reads nothing.
-        let mut child = Child::start(c"/usr/bin/yes", &[]).unwrap();
+        let mut child = start(c"/usr/bin/yes").unwrap();
         let mut input = &b"event\n"[..];
         let driven = child.drive(&mut input, Until::Line, late(), 1 << 20);
         assert!(matches!(driven, Ok(Driven::Line)), "{driven:?}");

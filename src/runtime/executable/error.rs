@@ -27,7 +27,7 @@ pub(super) enum ExecutableError {
         handler: String,
         looked_for: Vec<(String, Fault)>,
     },
-    /// `BANTAM_HANDLER_MODE` has another value than the two it may have.
+    /// `BANTAM_HANDLER_MODE` has another value than it may have.
     Mode(String),
     /// The file cannot be executed.
     NotStartable(String, Fault),
@@ -118,7 +118,7 @@ impl fmt::Display for ExecutableError {
             } => not_found(f, handler, looked_for),
             Self::Mode(mode) => write!(
                 f,
-                "BANTAM_HANDLER_MODE is {mode:?}, expected per-invocation or persistent"
+                "BANTAM_HANDLER_MODE is {mode:?}, expected per-invocation, persistent or http"
             ),
             Self::NotStartable(path, fault) => {
                 write!(f, "cannot start {path}: {fault}")

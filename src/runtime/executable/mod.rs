@@ -1,11 +1,12 @@
 //! Any executable as the handler. `_HANDLER` names it.
 //!
-//! It is started for each event, or once for all of them. Both forms are described in
-//! `docs/executable-handlers.md`.
+//! It is started for each event, or once for all of them, as `docs/executable-handlers.md` says; or
+//! it is a server, as `docs/http-servers.md` says.
 
 mod check;
 mod child;
 mod error;
+mod http;
 mod per_invocation;
 mod persistent;
 mod program;
@@ -13,6 +14,7 @@ mod spawn;
 mod stderr;
 
 use self::error::ExecutableError;
+use self::http::Server;
 use self::per_invocation::PerInvocation;
 use self::persistent::Persistent;
 use self::program::Program;
@@ -42,6 +44,7 @@ pub struct Executable(Mode);
 enum Mode {
     PerInvocation(PerInvocation),
     Persistent(Persistent),
+    Server(Box<Server>),
 }
 
 impl Init for ExecutableInit {
@@ -52,6 +55,7 @@ impl Init for ExecutableInit {
         let mode = match env.handler_mode.as_deref() {
             None | Some("per-invocation") => Mode::PerInvocation(PerInvocation::new(program)),
             Some("persistent") => Mode::Persistent(Persistent::start(program)?),
+            Some("http") => Mode::Server(Box::new(Server::start(program)?)),
             Some(other) => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
         Ok(Executable(mode))
@@ -65,6 +69,7 @@ impl Handler for Executable {
                 program.run(event, context).map_err(|error| error.report())
             }
             Mode::Persistent(process) => process.call(event, context),
+            Mode::Server(server) => return server.handle(event, context, answer),
         };
         match outcome {
             Ok(body) => answer.json_text(&body),

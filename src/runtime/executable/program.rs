@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::check::{diagnose, executable_file, is_this_program};
 use super::child::Child;
 use super::error::{ExecutableError, SET_HANDLER};
+use super::spawn::Command;
 use crate::runtime::panic;
 use crate::shared::env::{self, Env};
 use crate::shared::os;
@@ -14,7 +15,7 @@ use crate::shared::os::reexec::Change;
 
 /// The file of a handler.
 #[derive(Debug)]
-pub(super) struct Program(CString);
+pub(super) struct Program(Command);
 
 impl Program {
     /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a
@@ -30,7 +31,12 @@ impl Program {
                 Ok(file) if is_this_program(&file) => {
                     return Err(ExecutableError::Runtime(text(&path)));
                 }
-                Ok(_) => return Ok(Self(path)),
+                Ok(_) => {
+                    return Ok(Self(Command {
+                        path,
+                        ..Command::default()
+                    }));
+                }
                 Err(fault) => looked_for.push((text(&path), fault)),
             }
         }
@@ -40,6 +46,12 @@ impl Program {
         })
     }
 
+    /// The same as a server: all that it writes is for the log.
+    pub(super) fn into_server(mut self) -> Self {
+        self.0.merges_output = true;
+        self
+    }
+
     /// Starts a process with these changes of the environment.
     pub(super) fn start(&self, changes: &[Change<'_>]) -> Result<Box<Child>, ExecutableError> {
         let api = os::variable(env::API).unwrap_or_default();
@@ -47,7 +59,7 @@ impl Program {
         let own = [(CHILD_OF, Some(&*api)), (panic::RESTARTS, None)];
         Child::start(&self.0, &[changes, &own].concat()).map_err(|error| {
             let known = self.not_startable();
-            known.unwrap_or_else(|| ExecutableError::NotStarted(text(&self.0), error))
+            known.unwrap_or_else(|| ExecutableError::NotStarted(text(&self.0.path), error))
         })
     }
 
@@ -64,8 +76,8 @@ impl Program {
     /// Says what is wrong with the file, if anything is.
     fn not_startable(&self) -> Option<ExecutableError> {
         let path = os::variable("PATH").unwrap_or_default();
-        let fault = diagnose(&self.0, &folders(&path).collect::<Vec<_>>())?;
-        Some(ExecutableError::NotStartable(text(&self.0), fault))
+        let fault = diagnose(&self.0.path, &folders(&path).collect::<Vec<_>>())?;
+        Some(ExecutableError::NotStartable(text(&self.0.path), fault))
     }
 }
 

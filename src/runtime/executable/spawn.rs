@@ -3,7 +3,7 @@
 //! `std::process::Command` does not say which call failed, and is 26 KB of a static binary: it
 //! keeps variables in two trees, and can change users and groups.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -17,13 +17,23 @@ use rustix::process::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::shared::os;
-use crate::shared::os::reexec::{Change, environment};
+use crate::shared::os::reexec::{Change, Strings, environment};
 
 /// A process, and the other ends of its standard input, output and error.
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) id: Pid,
     pub(super) pipes: [OwnedFd; 3],
+}
+
+/// What to start, and how.
+#[derive(Debug, Default)]
+pub(super) struct Command {
+    pub(super) path: CString,
+    /// The arguments behind the name of the program.
+    pub(super) arguments: Strings,
+    /// Standard output goes where standard error goes.
+    pub(super) merges_output: bool,
 }
 
 /// Why a program was not started: the system call that failed, and its error.
@@ -33,8 +43,8 @@ pub(super) struct SpawnError {
     pub(super) error: Errno,
 }
 
-/// Starts a program without arguments, in a process group of its own, with pipes for its standard
-/// input, output and error. It gets the environment of this process with these changes.
+/// Starts a program in a process group of its own, with pipes for its standard input, output and
+/// error. It gets the environment of this process with these changes.
 ///
 /// In the new process no signal is blocked, and SIGPIPE has its default meaning. The kernel ends it
 /// when this thread ends, so that a handler does not outlive a runtime that is killed.
@@ -46,7 +56,7 @@ pub(super) struct SpawnError {
     unsafe_code,
     reason = "the standard library makes a process only through `Command`, and changes no signal"
 )]
-pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, SpawnError> {
+pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned, SpawnError> {
     let pipe = || {
         let pipe = pipe_with(PipeFlags::CLOEXEC);
         pipe.map_err(|error| SpawnError {
@@ -61,6 +71,8 @@ pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, Spaw
     let (failure, child_failure) = pipe()?;
     let variables = environment(changes);
     let variables = variables.pointers();
+    let mut arguments = vec![command.path.as_ptr()];
+    arguments.extend(command.arguments.pointers());
     let parent = getpid();
     // Whoever started this process may have ignored SIGCHLD, which outlasts `execve`. While it is
     // ignored the kernel throws away how a child ended.
@@ -72,8 +84,13 @@ pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, Spaw
     // nothing, take no lock, do not panic and do not return.
     let id = match unsafe { libc::fork() } {
         0 => {
-            let pipes = [&child_input, &child_output, &child_errors];
-            let (call, error) = execute(path, &variables, pipes, parent);
+            let output = if command.merges_output {
+                &child_errors
+            } else {
+                &child_output
+            };
+            let pipes = [&child_input, output, &child_errors];
+            let (call, error) = execute(&command.path, &arguments, &variables, pipes, parent);
             let [low, high, ..] = error.raw_os_error().to_le_bytes();
             write(&child_failure, &[call, low, high]).ok();
             os::exit(127)
@@ -100,6 +117,7 @@ pub(super) fn spawn(path: &CStr, changes: &[Change<'_>]) -> Result<Spawned, Spaw
 /// that failed, and its error.
 fn execute(
     path: &CStr,
+    arguments: &[*const c_char],
     variables: &[*const c_char],
     [input, output, errors]: [&OwnedFd; 3],
     parent: Pid,
@@ -119,19 +137,18 @@ fn execute(
     if getppid() != Some(parent) {
         return (2, Errno::SRCH);
     }
-    (3, execve(path, variables))
+    (3, execve(path, arguments, variables))
 }
 
-/// Executes the program without arguments, with the signals as a fresh process has them.
+/// Executes the program, with the signals as a fresh process has them.
 #[expect(
     unsafe_code,
     reason = "the standard library executes a program only through `Command`"
 )]
-fn execve(path: &CStr, variables: &[*const c_char]) -> Errno {
-    let arguments = [path.as_ptr(), ptr::null()];
+fn execve(path: &CStr, arguments: &[*const c_char], variables: &[*const c_char]) -> Errno {
     // SAFETY: a set of signals is plain data, for which zeroes are a value; `sigemptyset` writes
     // the whole set, and `pthread_sigmask` reads it. `signal` installs no handler. `execve` takes a
-    // string that ends with NUL and two arrays of such strings that end with null: `variables` is
+    // string that ends with NUL and two arrays of such strings that end with null: both are
     // made by `Strings::pointers`, and all live until it returns.
     unsafe {
         let mut no_signals = std::mem::zeroed();
@@ -182,6 +199,33 @@ const CALLS: [&str; 4] = ["dup2", "setpgid", "getppid", "execve"];
 mod tests {
     use super::*;
 
+    fn command(path: &CStr) -> Command {
+        Command {
+            path: path.to_owned(),
+            ..Command::default()
+        }
+    }
+
+    fn read_all(pipe: OwnedFd) -> String {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::fs::File::from(pipe), &mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_program_gets_its_arguments_and_one_pipe_for_all_that_it_writes() {
+        let mut command = command(c"/bin/sh");
+        command.merges_output = true;
+        for argument in ["-c", "echo $0; echo \"$1\" >&2", "a", "b c"] {
+            command.arguments.push(&[argument.as_bytes()]);
+        }
+        let Spawned { id, pipes } = spawn(&command, &[]).unwrap();
+        let [_input, output, errors] = pipes;
+        assert_eq!(read_all(errors), "a\nb c\n");
+        assert_eq!(read_all(output), "");
+        assert!(wait_for(id).unwrap().success());
+    }
+
     #[test]
     fn a_program_that_cannot_be_executed_is_an_error_with_the_call() {
         let table = [
@@ -191,18 +235,18 @@ mod tests {
         ];
         for (path, error) in table {
             let call = "execve";
-            assert_eq!(spawn(path, &[]).unwrap_err(), SpawnError { call, error });
+            let failed = spawn(&command(path), &[]).unwrap_err();
+            assert_eq!(failed, SpawnError { call, error });
         }
     }
 
     #[test]
     fn a_program_gets_the_changed_environment_and_its_pipes() {
         let changes = [("_BANTAM_TEST", Some("here")), ("PATH", None)];
-        let Spawned { id, pipes } = spawn(c"/usr/bin/env", &changes).unwrap();
-        let mut text = String::new();
+        let Spawned { id, pipes } = spawn(&command(c"/usr/bin/env"), &changes).unwrap();
         let [input, output, _errors] = pipes;
         drop(input);
-        std::io::Read::read_to_string(&mut std::fs::File::from(output), &mut text).unwrap();
+        let text = read_all(output);
         assert!(
             text.lines().any(|line| line == "_BANTAM_TEST=here"),
             "{text}"

@@ -118,6 +118,12 @@ impl<'a> Exchange<'a> {
         self.is_done
     }
 
+    /// True once the head of the response is complete, which is all of the response to HEAD.
+    #[must_use]
+    pub(crate) fn has_head(&self) -> bool {
+        !self.response.head().is_empty()
+    }
+
     /// Whether the peer cannot know of the request, so that it may be sent again. Otherwise, and
     /// without a status, nobody knows whether the peer has acted on it.
     #[must_use]

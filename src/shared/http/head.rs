@@ -41,6 +41,14 @@ impl<'a> Head<'a> {
         status_line(self.start_line).ok().map(|line| line.status)
     }
 
+    /// The reason phrase of a response, which may be empty.
+    #[must_use]
+    pub(crate) fn reason(&self) -> &'a [u8] {
+        let code = split_at_space(self.start_line).map(|(_version, rest)| rest);
+        let reason = code.and_then(split_at_space);
+        reason.map_or(b"", |(_code, reason)| reason)
+    }
+
     /// The method of a request; empty for a response.
     #[must_use]
     pub(crate) fn method(&self) -> &'a [u8] {

@@ -6,6 +6,7 @@ mod events;
 mod executable;
 mod faults;
 mod hooks;
+mod http_server;
 mod mistakes;
 mod panics;
 mod persistent;

@@ -288,6 +288,6 @@ fn an_unknown_mode_is_an_init_error() {
         document["errorMessage"]
             .as_str()
             .unwrap()
-            .contains("per-invocation or persistent")
+            .contains("per-invocation, persistent or http")
     );
 }

@@ -1,0 +1,148 @@
+//! A connection to the server. While it waits, the log of the server is written and its end is
+//! noticed.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::{Errno, ioctl_fionbio, writev};
+use rustix::net::sockopt::{set_tcp_nodelay, socket_error};
+use rustix::net::{RecvFlags, recv};
+
+use super::super::child::{Child, Waited, now};
+use super::error::Cause;
+use crate::shared::http::Exchange;
+use crate::shared::os;
+use crate::shared::os::blocking;
+
+/// A connection that is kept for the next request.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: OwnedFd,
+    idle_since: Instant,
+}
+
+impl Connection {
+    /// Connects before `end`.
+    pub(super) fn open(
+        server: &mut Child,
+        address: SocketAddr,
+        end: Option<Instant>,
+    ) -> Result<Self, Cause> {
+        let stream = blocking::socket(address).map_err(Cause::Connect)?;
+        ioctl_fionbio(&stream, true).map_err(Cause::Connect)?;
+        match rustix::net::connect(&stream, &address) {
+            // With a full queue of connections even this machine takes its time.
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                wait(server, &stream, PollFlags::OUT, end)?;
+                socket_error(&stream).flatten().map_err(Cause::Connect)?;
+            }
+            outcome => outcome.map_err(Cause::Connect)?,
+        }
+        // The end of a large request must not wait for an acknowledgement.
+        set_tcp_nodelay(&stream, true).map_err(Cause::Connect)?;
+        let idle_since = now();
+        Ok(Self { stream, idle_since })
+    }
+
+    /// True if the server is not known to have closed the connection, and has sent nothing that was
+    /// not asked for. A server closes what is idle for longer than it likes, so a request could
+    /// meet that.
+    pub(super) fn is_usable(&self, idle_max: Duration) -> bool {
+        let mut stream = [PollFd::new(&self.stream, PollFlags::IN)];
+        let is_silent = os::poll(&mut stream, Some(Duration::ZERO)) == Ok(0);
+        is_silent && now().saturating_duration_since(self.idle_since) < idle_max
+    }
+
+    /// Writes the request and reads the response, before `end`. The response to HEAD ends with its
+    /// head, whatever that says of a body. After [`Cause::TimedOut`] it can go on.
+    pub(super) fn carry(
+        &mut self,
+        server: &mut Child,
+        exchange: &mut Exchange<'_>,
+        is_head: bool,
+        end: Option<Instant>,
+    ) -> Result<(), Cause> {
+        let mut exited = None;
+        loop {
+            self.write(exchange)?;
+            self.read(exchange, is_head)?;
+            if is_complete(exchange, is_head) {
+                self.idle_since = now();
+                return Ok(());
+            }
+            // All that it wrote before it ended has been read by now.
+            if let Some(status) = exited {
+                return Err(Cause::Exited(status));
+            }
+            let direction = match exchange.pending() {
+                Some(_) => PollFlags::IN | PollFlags::OUT,
+                None => PollFlags::IN,
+            };
+            match wait(server, &self.stream, direction, end) {
+                Err(Cause::Exited(status)) => exited = Some(status),
+                outcome => outcome?,
+            }
+        }
+    }
+
+    /// Writes what the stream takes.
+    fn write(&self, exchange: &mut Exchange<'_>) -> Result<(), Cause> {
+        while let Some([head, body]) = exchange.pending() {
+            match writev(&self.stream, &[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(count) => exchange.wrote(count),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) if exchange.is_unsent() => return Err(Cause::Io(error)),
+                // A server that refuses a request answers before it has read all of it.
+                Err(_) => exchange.write_failed(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is.
+    fn read(&self, exchange: &mut Exchange<'_>, is_head: bool) -> Result<(), Cause> {
+        while !is_complete(exchange, is_head) {
+            let space = exchange.space().map_err(Cause::Http)?;
+            let outcome = match recv(&self.stream, space, RecvFlags::empty()) {
+                Ok((count, _)) => exchange.read(count),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(Cause::Io(error)),
+            };
+            // The length in the head of a response to HEAD may be over the limit.
+            outcome
+                .or_else(|error| {
+                    if is_head && exchange.has_head() {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
+                })
+                .map_err(Cause::Http)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_complete(exchange: &Exchange<'_>, is_head: bool) -> bool {
+    exchange.is_done() || is_head && exchange.has_head()
+}
+
+/// Waits for the stream.
+fn wait(
+    server: &mut Child,
+    stream: &OwnedFd,
+    direction: PollFlags,
+    end: Option<Instant>,
+) -> Result<(), Cause> {
+    match server.wait(Some((stream.as_fd(), direction)), end) {
+        Ok(Waited::Ready) => Ok(()),
+        Ok(Waited::Exited(status)) => Err(Cause::Exited(status)),
+        Ok(Waited::TimedOut) => Err(Cause::TimedOut),
+        Err(error) => Err(Cause::Process(error)),
+    }
+}

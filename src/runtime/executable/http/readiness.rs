@@ -1,0 +1,117 @@
+//! Waits until the server is ready: it listens, or answers a check.
+
+use std::time::{Duration, Instant};
+
+use super::super::child::{Child, Waited, now};
+use super::connection::Connection;
+use super::error::{Cause, ServerError, tried};
+use super::settings::Readiness;
+use crate::runtime::log;
+use crate::shared::http::{Exchange, HeadWriter, Outgoing, Reader};
+use crate::shared::log_record::Level;
+
+/// The checks of one server.
+struct Checks<'a> {
+    readiness: &'a Readiness,
+    start: Instant,
+    end: Option<Instant>,
+    /// When to warn that it takes long.
+    warn_at: Instant,
+}
+
+/// Checks the server until it is ready, or until `end`. It warns meanwhile: the platform ends the
+/// init phase without a word about the reason.
+pub(super) fn wait(
+    readiness: &Readiness,
+    server: &mut Child,
+    response: &mut Reader,
+    end: Option<Instant>,
+) -> Result<(), ServerError> {
+    let start = now();
+    let mut checks = Checks {
+        readiness,
+        start,
+        end,
+        warn_at: start + WARNING_PERIOD,
+    };
+    let mut head = Vec::new();
+    let path = readiness.path.as_deref().unwrap_or_default();
+    HeadWriter::request(&mut head, "GET", &[path], &readiness.server.authority).end();
+    let cause = loop {
+        let cause = match checks.check(server, &head, response) {
+            Ok(()) => return Ok(()),
+            Err(cause) => cause,
+        };
+        if cause.is_last() {
+            break cause;
+        }
+        checks.warn(cause);
+        match server.wait(None, Some(now() + CHECK_PERIOD)) {
+            Ok(Waited::Exited(status)) => break Cause::Exited(status),
+            Err(error) => break Cause::Process(error),
+            Ok(_) if checks.is_over() => break cause,
+            Ok(_) => {}
+        }
+    };
+    Err(ServerError {
+        tried: checks.tried(),
+        after: now().saturating_duration_since(start),
+        cause,
+        was_ready: false,
+        log: server.errors_tail(),
+    })
+}
+
+impl Checks<'_> {
+    fn check(
+        &mut self,
+        server: &mut Child,
+        head: &[u8],
+        response: &mut Reader,
+    ) -> Result<(), Cause> {
+        let mut connection = Connection::open(server, self.readiness.server.address, self.end)?;
+        if self.readiness.path.is_none() {
+            return Ok(());
+        }
+        let mut exchange = Exchange::new(Outgoing::new(head, b""), response);
+        loop {
+            let soon = self.end.map_or(self.warn_at, |end| end.min(self.warn_at));
+            match connection.carry(server, &mut exchange, false, Some(soon)) {
+                // The first response of a large application may take seconds.
+                Err(cause @ Cause::TimedOut) if !self.is_over() => self.warn(cause),
+                outcome => break outcome?,
+            }
+        }
+        let status = exchange.status().unwrap_or_default();
+        let is_healthy = self.readiness.healthy.hold(status);
+        is_healthy.then_some(()).ok_or(Cause::Unhealthy(status))
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| end <= now())
+    }
+
+    fn tried(&self) -> String {
+        let server = &self.readiness.server;
+        match &self.readiness.path {
+            Some(path) => tried("GET", &server.authority, path),
+            None => ["connecting to ", &server.authority].concat(),
+        }
+    }
+
+    fn warn(&mut self, cause: Cause) {
+        if self.warn_at <= now() {
+            self.warn_at += WARNING_PERIOD;
+            let tried = self.tried();
+            let ms = now().saturating_duration_since(self.start).as_millis();
+            let message = format!("the server is not ready: {tried} failed after {ms} ms: {cause}");
+            log::line(Level::Warn, &message);
+        }
+    }
+}
+
+/// The pause between two checks.
+const CHECK_PERIOD: Duration = Duration::from_millis(10);
+
+/// How often to warn. It is below the shortest timeout that functions have by default, 3 s.
+const WARNING_PERIOD: Duration = Duration::from_secs(2);

@@ -1,0 +1,221 @@
+//! The response of the server, as whoever sent the event reads it.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+use super::base64;
+use super::event::Origin;
+use super::request::{is, is_hop_by_hop};
+use crate::shared::http::Head;
+use crate::shared::json::{Charset, write_member, write_str};
+use crate::shared::text::{push, push_decimal};
+
+/// A response of the server.
+#[derive(Debug)]
+pub(super) struct Response<'a> {
+    status: u16,
+    reason: Cow<'a, str>,
+    /// The fields that are not about the connection.
+    fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    body: &'a [u8],
+}
+
+impl<'a> Response<'a> {
+    /// Takes apart what the server sent.
+    #[inline(never)]
+    pub(super) fn new(status: u16, head: Head<'a>, body: &'a [u8]) -> Self {
+        let fields = head.fields().map(|(name, value)| (text(name), text(value)));
+        let mut fields: Vec<_> = fields.collect();
+        let connection = fields.iter().filter(|(name, _)| is(name, "connection"));
+        let connection: Vec<String> = connection.map(|(_, value)| value.to_string()).collect();
+        let connection: Vec<&str> = connection.iter().map(|value| &**value).collect();
+        fields.retain(|(name, _)| !is_hop_by_hop(name, &connection));
+        Self {
+            status,
+            reason: text(head.reason()),
+            fields,
+            body,
+        }
+    }
+
+    /// The document that answers the event. To an event that was not an HTTP request it is the
+    /// body, or `null` if that is not JSON.
+    #[inline(never)]
+    pub(super) fn document(&self, origin: Option<Origin>) -> Vec<u8> {
+        let Some(origin) = origin else {
+            let is_json = serde_json::from_slice::<IgnoredAny>(self.body).is_ok();
+            return if is_json {
+                self.body.to_vec()
+            } else {
+                b"null".to_vec()
+            };
+        };
+        let (body, is_base64) = match self.text() {
+            Some(text) => (Cow::Borrowed(text), false),
+            None => (Cow::Owned(base64::encode(self.body)), true),
+        };
+        let mut out = Vec::with_capacity(body.len() + DOCUMENT_BYTES);
+        push(&mut out, "{\"statusCode\":");
+        push_decimal(&mut out, u64::from(self.status));
+        push(&mut out, if is_base64 { IS_BASE64 } else { IS_TEXT });
+        if origin == Origin::LoadBalancer {
+            let mut description = Vec::new();
+            push_decimal(&mut description, u64::from(self.status));
+            push(&mut description, " ");
+            push(&mut description, &self.reason);
+            let description = str::from_utf8(&description).unwrap_or_default();
+            write_member("statusDescription", Some(description), &mut out);
+        }
+        if origin != Origin::RestApi {
+            self.write_headers(origin != Origin::HttpApi, &mut out);
+        }
+        // A load balancer reads one of the two, which its target group says.
+        if matches!(origin, Origin::RestApi | Origin::LoadBalancer) {
+            push(&mut out, ",\"multiValueHeaders\":{");
+            for (name, values) in self.names() {
+                write_name(name, &mut out);
+                write_list(&values, &mut out);
+            }
+            push(&mut out, "}");
+        }
+        if origin == Origin::HttpApi {
+            let cookies = self.names().find(|(name, _)| is(name, SET_COOKIE));
+            push(&mut out, ",\"cookies\":");
+            write_list(
+                &cookies.map(|(_, values)| values).unwrap_or_default(),
+                &mut out,
+            );
+        }
+        push(&mut out, ",\"body\":");
+        // It may be megabytes long, for which this is the faster way.
+        out.extend(serde_json::to_vec(&body).unwrap_or_default());
+        push(&mut out, "}");
+        out
+    }
+
+    /// Writes the headers as one value for each name.
+    fn write_headers(&self, with_cookies: bool, out: &mut Vec<u8>) {
+        push(out, ",\"headers\":{");
+        for (name, values) in self.names() {
+            if !is(name, SET_COOKIE) {
+                write_name(name, out);
+                write_str(&values.join(", "), Charset::Utf8, out);
+            } else if with_cookies {
+                // A comma may be part of a cookie. Names that differ in case are one name to HTTP,
+                // and several to JSON.
+                for (at, value) in values.iter().enumerate() {
+                    write_name(&in_case(name, at), out);
+                    write_str(value, Charset::Utf8, out);
+                }
+            }
+        }
+        push(out, "}");
+    }
+
+    /// Each name once, with its values.
+    fn names(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.fields
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (name, _))| {
+                let mut before = self.fields.iter().take(at);
+                if before.any(|(other, _)| is(name, other)) {
+                    return None;
+                }
+                let values = self.fields.iter().filter(|(other, _)| is(name, other));
+                Some((&**name, values.map(|(_, value)| &**value).collect()))
+            })
+    }
+
+    /// The first value of a field.
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.fields.iter();
+        let field = fields.find(|(other, _)| is(name, other));
+        field.map(|(_, value)| &**value)
+    }
+
+    /// The body, if it is to be sent as text.
+    fn text(&self) -> Option<&str> {
+        let text = str::from_utf8(self.body).ok()?;
+        let is_text = text.is_empty()
+            || self.field("content-encoding").is_none()
+                && (self.field("content-type").is_none_or(is_text_type)
+                    || self.field("x-lambda-http-content-encoding") == Some("text"));
+        is_text.then_some(text)
+    }
+}
+
+/// True for the types whose bodies are text.
+fn is_text_type(content_type: &str) -> bool {
+    let content_type = content_type.to_ascii_lowercase();
+    let (kind, _parameters) = content_type.split_once(';').unwrap_or((&content_type, ""));
+    TEXT_PREFIXES
+        .iter()
+        .any(|prefix| content_type.starts_with(prefix))
+        || TEXT_SUFFIXES
+            .iter()
+            .any(|suffix| kind.trim_end().ends_with(suffix))
+}
+
+/// A part of a head as text. Bytes that are not UTF-8 are Latin-1, as of old.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_latin_1) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
+    }
+}
+
+/// Writes the name of a member, with a comma in front of it if it is not the first.
+fn write_name(name: &str, out: &mut Vec<u8>) {
+    if !out.ends_with(b"{") {
+        push(out, ",");
+    }
+    write_str(name, Charset::Utf8, out);
+    push(out, ":");
+}
+
+fn write_list(values: &[&str], out: &mut Vec<u8>) {
+    push(out, "[");
+    for (at, value) in values.iter().enumerate() {
+        push(out, if at == 0 { "" } else { "," });
+        write_str(value, Charset::Utf8, out);
+    }
+    push(out, "]");
+}
+
+/// The name with letters in another case, another one for each number up to 511.
+fn in_case(name: &str, mut number: usize) -> String {
+    let flip = |c: char| {
+        let is_flipped = c.is_ascii_alphabetic() && number & 1 == 1;
+        number >>= usize::from(c.is_ascii_alphabetic());
+        if is_flipped {
+            char::from(c as u8 ^ 0x20)
+        } else {
+            c
+        }
+    };
+    name.chars().map(flip).collect()
+}
+
+const IS_TEXT: &str = ",\"isBase64Encoded\":false";
+const IS_BASE64: &str = ",\"isBase64Encoded\":true";
+
+/// Bytes of a document beside its body, as most are.
+const DOCUMENT_BYTES: usize = 1_024;
+
+const SET_COOKIE: &str = "set-cookie";
+
+/// How the types begin whose bodies are text. These are the ones of AWS Lambda Web Adapter.
+const TEXT_PREFIXES: [&str; 5] = [
+    "text",
+    "application/json",
+    "application/javascript",
+    "application/xml",
+    "application/yaml",
+];
+
+/// How they end, without parameters.
+const TEXT_SUFFIXES: [&str; 3] = ["+xml", "+yaml", "+json"];

@@ -1,0 +1,356 @@
+//! The stock binary with a web server as its handler.
+
+use std::process;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use emulator::{Config, Invoke};
+use serde_json::{Value, json};
+
+use crate::support::{Env, example_path, start, stock};
+
+/// The server of the tests, which starts like this, at an address of its own: every address of
+/// 127.0.0.0/8 is this machine.
+fn server(how: &str) -> Config {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let mut config = stock(example_path("http_server").to_str().unwrap());
+    let id = process::id().to_be_bytes();
+    let host = format!(
+        "127.{}.{}.{}",
+        id[2],
+        id[3],
+        NEXT.fetch_add(1, Ordering::SeqCst)
+    );
+    for (name, value) in [
+        ("BANTAM_HANDLER_MODE", "http"),
+        ("AWS_LWA_HOST", &host),
+        ("SERVER", how),
+    ] {
+        set(&mut config, name, value);
+    }
+    config
+}
+
+fn set(config: &mut Config, name: &str, value: &str) {
+    config.env.push((name.to_owned(), value.to_owned()));
+}
+
+/// An event of a function URL.
+fn event(method: &str, target: &str) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let http = json!({"method": method});
+    let event = json!({
+        "rawPath": path, "rawQueryString": query, "requestContext": {"http": http},
+    });
+    event.to_string()
+}
+
+fn get(env: &Env, target: &str) -> Value {
+    env.respond(&event("GET", target))
+}
+
+/// The error of a request: its type and its message, without the log of the server behind it.
+fn fail(env: &Env, target: &str) -> (String, String) {
+    let (recorded, document) = env.fail(&event("GET", target));
+    let message = document["errorMessage"].as_str().unwrap();
+    (recorded, message.to_owned())
+}
+
+#[test]
+fn events_are_requests_and_responses_are_answers() {
+    let env = start(server(""));
+    let rest = include_str!("../../fixtures/http/rest.json");
+    let response = env.respond(rest);
+    assert_eq!(response["statusCode"], 404, "{response}");
+    let url = include_str!("../../fixtures/http/function-url.json");
+    let response = env.respond(url);
+    assert_eq!(response["statusCode"], 200, "{response}");
+    assert_eq!(response["headers"]["Content-Type"], "application/json");
+    let seen: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    assert_eq!(seen["method"], "GET");
+    assert_eq!(seen["headers"]["host"], "id.lambda-url.eu-west-2.on.aws");
+    assert_eq!(seen["headers"]["cookie"], "test=hi");
+    let context = seen["headers"]["x-amzn-request-context"].as_str().unwrap();
+    let context: Value = serde_json::from_str(context).unwrap();
+    let sent: Value = serde_json::from_str(url).unwrap();
+    assert_eq!(context, sent["requestContext"]);
+}
+
+#[test]
+fn the_server_learns_the_context_of_the_invocation() {
+    let env = start(server(""));
+    let invoke = Invoke {
+        client_context: Some(r#"{"client":{"app_title":"\u00e9"}}"#.to_owned()),
+        cognito_identity: Some(
+            r#"{"cognitoIdentityId":"i","cognitoIdentityPoolId":"p"}"#.to_owned(),
+        ),
+        tenant_id: Some("t".to_owned()),
+        trace_id: Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
+        ..Invoke::new(r#"{"an":"event"}"#)
+    };
+    let outcome = env.invoke_with(invoke).unwrap();
+    let seen: Value = serde_json::from_slice(&outcome.body).unwrap();
+    assert_eq!(
+        (&seen["method"], &seen["target"], &seen["body"]),
+        (
+            &json!("POST"),
+            &json!("/events"),
+            &json!(r#"{"an":"event"}"#)
+        )
+    );
+    let headers = &seen["headers"];
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(headers["x-amzn-request-context"], "null");
+    assert_eq!(headers["x-amz-tenant-id"], "t");
+    assert_eq!(
+        headers["x-amzn-trace-id"],
+        "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700"
+    );
+    let context = headers["x-amzn-lambda-context"].as_str().unwrap();
+    let mut context: Value = serde_json::from_str(context).unwrap();
+    assert!(context["deadline"].as_u64().unwrap() > 1_700_000_000_000);
+    context["deadline"] = json!(0);
+    context["env_config"]["log_stream"] = json!("");
+    let expected = json!({
+        "request_id": outcome.request_id,
+        "deadline": 0,
+        "invoked_function_arn": "arn:aws:lambda:us-east-1:123456789012:function:function",
+        "xray_trace_id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
+        "client_context": {"client": {"app_title": "\u{e9}"}},
+        "identity": {"identityId": "i", "identityPoolId": "p"},
+        "tenant_id": "t",
+        "env_config": {
+            "function_name": "function", "memory": 128, "version": "$LATEST",
+            "log_stream": "", "log_group": "/aws/lambda/function",
+        },
+    });
+    assert_eq!(context, expected);
+}
+
+#[test]
+fn one_connection_serves_many_requests_and_is_opened_again_when_it_was_closed() {
+    let env = start(server(""));
+    // The check was the first of both.
+    for requests in 2..10 {
+        let counts = get(&env, "/counts")["body"].clone();
+        let counts: [u32; 3] = serde_json::from_str(counts.as_str().unwrap()).unwrap();
+        assert_eq!(counts[..2], [2, requests]);
+    }
+    for closing in ["/close-after", "/close-quietly", "/until-close", "/cut"] {
+        let _answered = env.invoke(event("GET", closing)).unwrap();
+    }
+    let counts = get(&env, "/counts")["body"].clone();
+    let counts: [u32; 3] = serde_json::from_str(counts.as_str().unwrap()).unwrap();
+    assert_eq!(counts[..2], [6, 14]);
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn every_kind_of_response_is_read() {
+    let env = start(server(""));
+    let table = [
+        ("GET", "/chunked", 200, "abcdefg", false),
+        ("GET", "/no-content", 204, "", false),
+        ("GET", "/not-modified", 304, "", false),
+        ("GET", "/until-close", 200, "all of it", false),
+        ("GET", "/close-after", 200, "bye", false),
+        ("GET", "/binary", 200, "iVBORwD/", true),
+        ("GET", "/status?503", 503, "no\"t good", false),
+        ("GET", "/sleep?300", 200, "late", false),
+        ("GET", "/nowhere", 404, "not here", false),
+        ("GET", "/talk", 200, "said", false),
+        // Its length is that of the response to GET, and over the limit.
+        ("HEAD", "/large?7000000", 200, "", false),
+        ("HEAD", "/large?5", 200, "", false),
+    ];
+    for (method, target, status, body, is_base64) in table {
+        let response = env.respond(&event(method, target));
+        assert_eq!(response["statusCode"], status, "{target}");
+        assert_eq!(response["body"], body, "{target}");
+        assert_eq!(response["isBase64Encoded"], is_base64, "{target}");
+    }
+    let cookies = get(&env, "/cookies")["cookies"].clone();
+    assert_eq!(cookies, json!(["a=1", "b=2; Path=/"]));
+    let chunked = get(&env, "/chunked")["headers"].clone();
+    assert_eq!(chunked, json!({}));
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn the_log_has_all_that_the_server_writes() {
+    let env = start(server(""));
+    assert_eq!(get(&env, "/talk")["body"], "said");
+    let log = env.function_log();
+    assert!(log.contains("to standard output\n"), "{log}");
+    assert!(log.contains("to standard error\n"), "{log}");
+    assert!(log.contains("line 00000 x") && log.contains("line 02999 x"));
+}
+
+#[test]
+fn a_request_that_goes_wrong_fails_its_invocation_alone() {
+    let mut config = server("");
+    config.timeout = Duration::from_secs(2);
+    let host = config.env.iter().find(|(name, _)| name == "AWS_LWA_HOST");
+    let address = format!("{}:8080", host.unwrap().1);
+    let env = start(config);
+    let table = [
+        (
+            "/cut",
+            "Function.ConnectionLost",
+            " ms: connection closed before a message",
+        ),
+        (
+            "/half",
+            "Function.ConnectionLost",
+            "connection closed inside a message, after 44 bytes",
+        ),
+        (
+            "/garbage",
+            "Function.ProtocolError",
+            " ms: malformed status line",
+        ),
+        (
+            "/large?7000000",
+            "Function.ResponseSizeTooLarge",
+            "7000000 bytes of body, limit 6291556",
+        ),
+        // The document around it is too large.
+        (
+            "/large?6291556",
+            "Function.ResponseSizeTooLarge",
+            "limit 6291556",
+        ),
+        (
+            "/die",
+            "Function.ExitStatus",
+            "the server ended with exit status: 7",
+        ),
+        (
+            "/hang",
+            "Function.Timeout",
+            "; the server was killed shortly before the deadline",
+        ),
+    ];
+    for (target, error_type, expected) in table {
+        let (recorded, message) = fail(&env, target);
+        assert_eq!(recorded, error_type, "{target}: {message}");
+        assert!(message.contains(expected), "{target}: {message}");
+        if target != "/large?6291556" {
+            let tried = format!("GET http://{address}{target} failed after ");
+            assert!(message.starts_with(&tried), "{message}");
+        }
+        assert_eq!(get(&env, "/nowhere")["statusCode"], 404, "after {target}");
+    }
+    let (_, message) = fail(&env, "/die");
+    assert!(message.ends_with("out of luck"), "{message}");
+    assert_eq!(env.spawned(), 1, "the runtime itself never ended");
+}
+
+#[test]
+fn a_response_counts_though_the_server_ends_after_it() {
+    let env = start(server(""));
+    let process = |env: &Env| {
+        let counts = get(env, "/counts")["body"].clone();
+        serde_json::from_str::<Value>(counts.as_str().unwrap()).unwrap()[2].clone()
+    };
+    let before = process(&env);
+    assert_eq!(get(&env, "/die-after")["body"], "last words");
+    assert_ne!(process(&env), before);
+}
+
+#[test]
+fn statuses_may_be_errors() {
+    let mut config = server("");
+    set(&mut config, "AWS_LWA_ERROR_STATUS_CODES", "500,502-504");
+    let env = start(config);
+    let (recorded, message) = fail(&env, "/status?503");
+    assert_eq!(recorded, "Function.HttpStatus");
+    assert_eq!(message, r#"{"statusCode":503,"body":"no\"t good"}"#);
+    assert_eq!(get(&env, "/status?501")["statusCode"], 501);
+}
+
+#[test]
+fn a_server_that_is_slow_is_waited_for() {
+    let env = start(server("slow=2300"));
+    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    let log = env.function_log();
+    assert!(
+        log.contains("the server is not ready: GET http://127."),
+        "{log}"
+    );
+    assert!(
+        log.contains(" ms: no connection: Connection refused (os error 111)"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_server_that_is_not_ready_in_time_is_an_init_error_that_says_why() {
+    let table = [
+        ("never", "http", "no connection: Connection refused"),
+        ("never", "tcp", "no connection: Connection refused"),
+        ("closes", "http", "connection closed before a message"),
+        ("silent", "http", "no response"),
+        (
+            "unhealthy",
+            "http",
+            "status 503, which is not a healthy one",
+        ),
+    ];
+    for (how, protocol, expected) in table {
+        let mut config = server(how);
+        set(&mut config, "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS", "1");
+        set(&mut config, "AWS_LWA_READINESS_CHECK_PROTOCOL", protocol);
+        let env = start(config);
+        let (recorded, document) = env.fail("{}");
+        assert_eq!(recorded, "Function.ServerNotReady", "{how}");
+        let message = document["errorMessage"].as_str().unwrap();
+        assert!(
+            message.starts_with("the server is not ready: "),
+            "{message}"
+        );
+        assert!(message.contains(expected), "{message}");
+        assert!(message.contains(" failed after 1"), "{message}");
+    }
+}
+
+#[test]
+fn a_server_that_ends_before_it_is_ready_is_an_init_error_with_its_words() {
+    let env = start(server("exit"));
+    let (recorded, document) = env.fail("{}");
+    assert_eq!(recorded, "Function.ExitStatus");
+    let message = document["errorMessage"].as_str().unwrap();
+    assert!(
+        message.contains(" ms: the server ended with exit status: 3: "),
+        "{message}"
+    );
+    assert!(message.ends_with("cannot reach the database"), "{message}");
+}
+
+#[test]
+fn a_server_that_listens_is_ready_by_tcp_whatever_it_answers() {
+    let mut config = server("unhealthy");
+    set(&mut config, "AWS_LWA_READINESS_CHECK_PROTOCOL", "tcp");
+    let env = start(config);
+    assert_eq!(get(&env, "/")["statusCode"], 503);
+}
+
+#[test]
+fn the_first_event_waits_for_a_server_that_was_not_ready_in_the_init_phase() {
+    let mut config = server("slow=11000");
+    config.timeout = Duration::from_secs(20);
+    set(&mut config, "AWS_LWA_ASYNC_INIT", "true");
+    let env = start(config);
+    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn a_setting_that_means_nothing_is_an_init_error() {
+    let mut config = server("");
+    set(&mut config, "AWS_LWA_PORT", "eighty");
+    let (recorded, document) = start(config).fail("{}");
+    assert_eq!(recorded, "Runtime.InvalidSetting");
+    let expected = "AWS_LWA_PORT is \"eighty\", expected a port from 1 to 65535";
+    assert_eq!(document["errorMessage"], expected);
+}
