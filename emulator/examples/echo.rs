@@ -13,10 +13,10 @@
 //! phase fail: `error`, `exit`, `hang`, and each of them with `_once` to fail only while the file
 //! named by `ECHO_MARK` is missing; with `metadata` it reads the metadata endpoint. An HTTP request
 //! with the header `X-Echo: http` is answered by its body, which is taken for a response of a
-//! function URL. With `ECHO_INTERNAL` it registers an
-//! internal extension of that name, with `ECHO_RESTORE` (`wait`, `exit`, `hang`) it takes part in a
-//! restore. On Managed Instances it has as many workers as `AWS_LAMBDA_MAX_CONCURRENCY` says, each
-//! a thread.
+//! function URL. With `ECHO_INTERNAL` it registers an internal extension of that name, with
+//! `ECHO_RESTORE` (`wait`, `exit`, `hang`, `restore/error`, `init/error`, `keep` for the old
+//! connection) it takes part in a restore. On Managed Instances it has as many workers as
+//! `AWS_LAMBDA_MAX_CONCURRENCY` says, each a thread.
 
 #![expect(
     clippy::exit,
@@ -45,8 +45,8 @@ fn main() -> Result<(), Failure> {
     if let Ok(name) = env::var("ECHO_INTERNAL") {
         register(&mut api, &name)?;
     }
-    if env::var("ECHO_RESTORE").is_ok() {
-        restore(&mut api)?;
+    if let Ok(how) = env::var("ECHO_RESTORE") {
+        restore(&mut api, &how)?;
     }
     let workers = env::var("AWS_LAMBDA_MAX_CONCURRENCY").map_or(Ok(1), |text| text.parse())?;
     for _ in 1..workers {
@@ -98,12 +98,25 @@ fn register(api: &mut Api, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the restore and does after it what `ECHO_RESTORE` says.
-fn restore(api: &mut Api) -> Result<(), Failure> {
-    api.exchange("GET", "runtime/restore/next", &[], b"")?;
-    match env::var("ECHO_RESTORE")?.as_str() {
+/// Waits for the restore and does after it what is asked for.
+fn restore(api: &mut Api, how: &str) -> Result<(), Failure> {
+    let restored = api.exchange("GET", "runtime/restore/next", &[], b"")?;
+    if restored.status != 200 {
+        return Err(format!("restore/next was answered with {}", restored.status).into());
+    }
+    if how != "keep" {
+        // No connection outlives a restore.
+        *api = Api::connect()?;
+    }
+    match how {
         "exit" => process::exit(4),
         "hang" => thread::sleep(Duration::from_secs(600)),
+        "restore/error" | "init/error" => {
+            let body = br#"{"errorMessage":"no luck","errorType":"Function.NoLuck"}"#;
+            let headers = [("Lambda-Runtime-Function-Error-Type", "Function.NoLuck")];
+            api.exchange("POST", &format!("runtime/{how}"), &headers, body)?;
+            process::exit(1);
+        }
         _ => {}
     }
     Ok(())

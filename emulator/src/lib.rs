@@ -30,8 +30,8 @@
 //!
 //! The function's memory size is passed to the process and printed in `REPORT`; it is not enforced.
 //! On Managed Instances an environment is made for the first invocation, and environments are not
-//! added when those that exist are busy. A restore does not close the connections a process has
-//! outside the Runtime API, as one from a real snapshot would.
+//! added when those that exist are busy. A restore resets the idle connections to the endpoints of
+//! the environment; connections to elsewhere live on, which they would not in a real snapshot.
 //! `Max Memory Used` is read every 10 ms: a child that lives no longer may be missed. A process
 //! that leaves its session (setsid(2)) is neither frozen nor ended with the environment.
 //!

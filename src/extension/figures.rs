@@ -124,8 +124,7 @@ impl Figures {
     /// Exports everything that is known, and gives the receivers this time to take it.
     pub(super) async fn finish(&self, limit: Duration) {
         let end = self.clock.monotonic() + limit;
-        // Before the last batch, so that it tells what was lost of the others.
-        self.deliver.finish_lines(limit / 4).await;
+        self.deliver.settle(limit / 4).await;
         self.export_now();
         let left = end.saturating_duration_since(self.clock.monotonic());
         self.deliver.finish(left).await;

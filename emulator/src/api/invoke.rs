@@ -34,7 +34,10 @@ pub(crate) async fn serve(
         Err(refused) => Err(refused),
     };
     match result {
-        Ok(outcome) => render(&outcome, &pool.shared().config.function_version, wants_tail),
+        Ok(outcome) => match restore_error(&outcome) {
+            Some(error) => render_error(&error, &request_id),
+            None => render(&outcome, &pool.shared().config.function_version, wants_tail),
+        },
         Err(error) => render_error(&error, &request_id),
     }
 }
@@ -118,6 +121,23 @@ fn client_context(headers: &HeaderMap) -> Result<Option<String>, EmulatorError> 
             "Client context must be a valid Base64-encoded JSON object.",
         )),
     }
+}
+
+/// The exceptions of a restore that did not work (Lambda API reference, Invoke).
+fn restore_error(outcome: &Outcome) -> Option<EmulatorError> {
+    let (error_type, message) = match outcome.status {
+        400 => (
+            "SnapStartException",
+            "The afterRestore() runtime hook encountered an error. For more information, check the \
+             Amazon CloudWatch logs.",
+        ),
+        408 => (
+            "SnapStartTimeoutException",
+            "Lambda couldn't restore the snapshot within the timeout limit.",
+        ),
+        _ => return None,
+    };
+    Some(refused(outcome.status, error_type, message))
 }
 
 fn render(outcome: &Outcome, version: &str, wants_tail: bool) -> Response<Payload> {

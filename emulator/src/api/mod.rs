@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::api::runtime::Connection;
-use crate::environment::Env;
+use crate::environment::{Env, Open};
 use crate::fault::stream::{Control, FaultStream};
 use crate::fault::{Drawn, FaultKind};
 use crate::http::port::Port;
@@ -49,35 +49,31 @@ async fn accept_all(env: Arc<Env>, port: Arc<Port>) {
         env.record(What::Connected {
             connection: drawn.number,
         });
-        let task = tokio::spawn(connection(
-            Arc::clone(&env),
-            Arc::clone(&port),
-            stream,
-            drawn,
-        ));
+        let connection = Connection {
+            env: Arc::clone(&env),
+            port: Arc::clone(&port),
+            control: Control::default(),
+            number: drawn.number,
+        };
+        let control = connection.control.clone();
+        let number = drawn.number;
+        let task = tokio::spawn(serve_connection(connection, stream, drawn));
         let mut inner = env.lock();
-        inner
-            .connections
-            .retain(|connection| !connection.is_finished());
-        inner.connections.push(task.abort_handle());
+        inner.connections.retain(|open| !open.task.is_finished());
+        inner.connections.push(Open {
+            task: task.abort_handle(),
+            control,
+            number,
+        });
     }
 }
 
-async fn connection(env: Arc<Env>, port: Arc<Port>, stream: TcpStream, drawn: Drawn) {
-    let number = drawn.number;
-    if apply(&env, &port, &stream, drawn).await {
+async fn serve_connection(connection: Connection, stream: TcpStream, drawn: Drawn) {
+    let Connection { env, number, .. } = &connection;
+    if apply(env, &connection.port, &stream, drawn).await {
         let _unset = stream.set_nodelay(true);
-        let control = Control::default();
-        let io = TokioIo::new(FaultStream::new(stream, control.clone()));
-        let service = service_fn(|request| {
-            let connection = Connection {
-                env: Arc::clone(&env),
-                port: Arc::clone(&port),
-                control: control.clone(),
-                number,
-            };
-            runtime::serve(connection, request)
-        });
+        let io = TokioIo::new(FaultStream::new(stream, connection.control.clone()));
+        let service = service_fn(|request| runtime::serve(connection.clone(), request));
         // A connection that breaks is part of what is emulated; the transcript shows its end.
         let _broken = http1::Builder::new()
             .title_case_headers(true)
@@ -85,7 +81,9 @@ async fn connection(env: Arc<Env>, port: Arc<Port>, stream: TcpStream, drawn: Dr
             .serve_connection(io, service)
             .await;
     }
-    env.record(What::Disconnected { connection: number });
+    env.record(What::Disconnected {
+        connection: *number,
+    });
 }
 
 /// Applies the faults of a connection; false if it is not to be served.

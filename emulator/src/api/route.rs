@@ -42,10 +42,10 @@ impl Route {
             Self::ExtensionNext => Endpoint::ExtensionNext,
             Self::Subscribe => Endpoint::Subscribe,
             Self::Metadata => Endpoint::Metadata,
-            Self::RestoreNext
-            | Self::RestoreError
-            | Self::Credentials
-            | Self::ExtensionError(_)
+            Self::RestoreNext => Endpoint::RestoreNext,
+            Self::RestoreError => Endpoint::RestoreError,
+            Self::Credentials => Endpoint::Credentials,
+            Self::ExtensionError(_)
             | Self::Logs
             | Self::Ping
             | Self::WrongMethod

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -36,6 +36,7 @@ use crate::record::transcript::What;
 use crate::time::rfc3339;
 
 /// The connection of a request.
+#[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) env: Arc<Env>,
     /// Where it was accepted.
@@ -55,6 +56,10 @@ pub(crate) async fn serve(
         control,
         number: connection,
     } = connection;
+    let Some(_served) = control.serve() else {
+        control.reset();
+        return Err(Reset);
+    };
     control.arm(ByteFault::None);
     let (parts, body) = request.into_parts();
     let route = if Arc::ptr_eq(&port, &env.port) {
@@ -85,6 +90,7 @@ pub(crate) async fn serve(
         exchange.record_request(&collected);
         return early.map(|response| exchange.answered(response));
     }
+    let is_restore = route == Route::RestoreNext;
     let processed = exchange.process(route, body);
     let response = match patience(&drawn) {
         None => processed.await?,
@@ -96,6 +102,10 @@ pub(crate) async fn serve(
             }
         },
     };
+    if is_restore && response.status() == StatusCode::OK {
+        // It was opened before the snapshot.
+        control.doom();
+    }
     exchange.after(&drawn, &control).await?;
     Ok(exchange.answered(response))
 }
@@ -282,12 +292,10 @@ impl Exchange {
         if !self.env.takes_snapshots() {
             return not_found();
         }
-        let mut inner = self.env.lock();
-        if let Err(refusal) = inner.machine.restore_error() {
+        let error = self.reported(collected);
+        if let Err(refusal) = self.env.lock().report_restore_error(error) {
             return refuse(refusal);
         }
-        inner.restore_error = Some(self.reported(collected));
-        drop(inner);
         self.env.notify();
         Verdict::Accepted.render()
     }
@@ -302,7 +310,8 @@ impl Exchange {
         let body = json!({
             "AccessKeyId": ACCESS_KEY_ID,
             "SecretAccessKey": SECRET_ACCESS_KEY,
-            "Token": SESSION_TOKEN,
+            // Others after a restore than before.
+            "Token": format!("{SESSION_TOKEN}-{}", self.env.lock().restores),
             "Expiration": expiration,
         });
         json_response(200, body.to_string())

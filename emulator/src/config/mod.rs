@@ -95,6 +95,8 @@ pub struct Config {
     /// How long a snapshot is kept frozen at least before it is restored. Processes see the wall
     /// clock jump by as much.
     pub restore_gap: Duration,
+    /// The limit of a restore, with the runtime's hooks after it.
+    pub restore_timeout: Duration,
     /// How many environments may exist at once.
     pub concurrency_max: usize,
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations an environment of Managed Instances runs
@@ -154,6 +156,8 @@ impl Config {
             timeout: Duration::from_secs(3),
             init_timeout: Duration::from_secs(10),
             restore_gap: Duration::from_millis(50),
+            // "10 seconds" (docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html).
+            restore_timeout: Duration::from_secs(10),
             concurrency_max: 10,
             max_concurrency: 8,
             poll_wait: Duration::from_secs(1),

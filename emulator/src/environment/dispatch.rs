@@ -90,7 +90,7 @@ impl Pool {
                 Ok(Start::Made(duration))
             }
             Err(failure) => {
-                if !self.is_attached() {
+                if env.has_failed() {
                     self.bury(&env);
                 }
                 Ok(Start::Failed(env, failure))
@@ -111,11 +111,6 @@ impl Pool {
                 pool.bury(&env);
             }
         }));
-    }
-
-    fn bury(&self, env: &Arc<Env>) {
-        self.forget(env);
-        env.gone();
     }
 
     fn idle(&self) -> Vec<Arc<Env>> {

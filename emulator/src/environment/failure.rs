@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Extension { error_type: String, message: String },
     /// The limit was reached.
     Timeout,
+    /// The restore took too long.
+    RestoreTimeout,
     /// The event was given to a `next` whose connection had ended.
     LostPoll,
     /// The environment is being ended.
@@ -55,6 +57,7 @@ impl Error for Failure {
             | Self::Launch(_)
             | Self::Extension { .. }
             | Self::Timeout
+            | Self::RestoreTimeout
             | Self::LostPoll
             | Self::Shutdown => None,
         }
@@ -71,6 +74,7 @@ impl Failure {
             Self::Launch(_) => "Extension.LaunchError".to_owned(),
             Self::Extension { error_type, .. } => error_type.clone(),
             Self::Timeout => "Sandbox.Timedout".to_owned(),
+            Self::RestoreTimeout => "Runtime.RestoreHookUserTimeout".to_owned(),
             Self::LostPoll => "Runtime.Unknown".to_owned(),
             Self::Shutdown => "Client.ExecutionEnvironmentShutDown".to_owned(),
         }
@@ -79,7 +83,7 @@ impl Failure {
     /// `Status` in `REPORT` and `INIT_REPORT`.
     pub(crate) fn status(&self) -> &'static str {
         match self {
-            Self::Timeout => "timeout",
+            Self::Timeout | Self::RestoreTimeout => "timeout",
             Self::Spawn(_)
             | Self::Reported(_)
             | Self::Exit(_)
@@ -93,7 +97,7 @@ impl Failure {
     /// `shutdownReason` for the extensions.
     pub(crate) fn shutdown_reason(&self) -> &'static str {
         match self {
-            Self::Timeout => "timeout",
+            Self::Timeout | Self::RestoreTimeout => "timeout",
             Self::Shutdown => "spindown",
             Self::Spawn(_)
             | Self::Reported(_)
@@ -112,6 +116,7 @@ impl Failure {
             Self::Exit(exit) => exit.message(),
             Self::Launch(message) | Self::Extension { message, .. } => message.clone(),
             Self::Timeout => "init timed out".to_owned(),
+            Self::RestoreTimeout => "restore timed out".to_owned(),
             Self::LostPoll => {
                 "the event was given to a `next` whose connection had ended".to_owned()
             }
@@ -129,6 +134,7 @@ impl Failure {
             | Self::Exit(_)
             | Self::Launch(_)
             | Self::Extension { .. }
+            | Self::RestoreTimeout
             | Self::LostPoll
             | Self::Shutdown => {
                 format!("RequestId: {request_id} Error: {}", self.message())

@@ -55,7 +55,13 @@ impl Env {
         early: Option<oneshot::Sender<Outcome>>,
     ) -> Outcome {
         self.lock().tail.take();
-        let (mut before, prepared) = self.before().await;
+        let mut before = match self.before().await {
+            Ok(before) => before,
+            Err(unusable) => {
+                self.end_for_good(&unusable.failure).await;
+                return self.not_run(job, unusable);
+            }
+        };
         self.lock().tail.take();
         self.record(What::InvokeStart {
             request_id: job.request_id.clone(),
@@ -66,10 +72,7 @@ impl Env {
         ));
         let started_at = Instant::now();
         let deadline = started_at + self.shared.config.timeout;
-        let ready = match prepared {
-            Ok(()) => self.ready(deadline).await,
-            Err(failure) => Err(failure),
-        };
+        let ready = self.ready(deadline).await;
         self.publish_start(job);
         let end = match ready {
             Ok(done) => {
@@ -89,7 +92,7 @@ impl Env {
     }
 
     /// The init phase of a new environment, the restore of a snapshot.
-    async fn before(self: &Arc<Self>) -> (Before, Result<(), Failure>) {
+    async fn before(self: &Arc<Self>) -> Result<Before, Unusable> {
         let mut before = Before::default();
         let (waits, fresh) = {
             let inner = self.lock();
@@ -98,37 +101,55 @@ impl Env {
         };
         before.cold = !waits;
         if !waits && fresh {
-            let init = self.first_init().await;
-            before.init = init.map(|init| init.duration);
-            if init.is_some() && self.takes_snapshots() {
+            let limit = Instant::now() + self.init_limit();
+            match self.init(Phase::Init, limit).await {
+                Ok(init) => before.init = Some(init.duration),
+                // A version whose snapshot cannot be taken is not published.
+                Err(failure) if self.takes_snapshots() => {
+                    return Err(Unusable::new(before, failure, 200));
+                }
+                Err(failure) => {
+                    // The invocation repeats it.
+                    self.reset(&failure).await;
+                    self.telemetry.reset();
+                }
+            }
+            if self.takes_snapshots() {
                 self.snapshot().await;
             }
         }
         // Taken even where it is not shown: it is reported once.
         let unreported = self.lock().unreported_init.take();
         before.reported_init = unreported.filter(|_| !self.takes_snapshots());
-        let mut result = Ok(());
         if self.lock().snapshot_at.is_some() {
             match self.restore().await {
                 Ok(restore) => before.restore = Some(restore),
-                Err(failure) => result = Err(failure),
+                Err(failure) => {
+                    let is_late = matches!(failure, Failure::RestoreTimeout);
+                    let status = if is_late { 408 } else { 400 };
+                    return Err(Unusable::new(before, failure, status));
+                }
             }
         }
-        (before, result)
+        Ok(before)
     }
 
-    /// The init phase of a new environment. If it fails the invocation repeats it.
-    async fn first_init(self: &Arc<Self>) -> Option<Init> {
-        match self
-            .init(Phase::Init, Instant::now() + self.init_limit())
-            .await
-        {
-            Ok(init) => Some(init),
-            Err(failure) => {
-                self.reset(&failure).await;
-                self.telemetry.reset();
-                None
-            }
+    /// The outcome of an invocation whose environment could not be made or restored.
+    pub(super) fn not_run(&self, job: &Job, unusable: Unusable) -> Outcome {
+        let end = End {
+            answer: None,
+            failure: Some(unusable.failure),
+            sent_at: Instant::now(),
+            next_at: None,
+            extensions_at: None,
+        };
+        let error = end.function_error(job, self.shared.config.timeout);
+        let timing = end.timing(unusable.before);
+        let tail = self.lock().tail.take();
+        let outcome = end.outcome(job, error, timing, tail, self.id);
+        Outcome {
+            status: unusable.status,
+            ..outcome
         }
     }
 
@@ -344,6 +365,25 @@ impl Env {
         // generation.
         self.publish_report(job, end.times(), figures, failed());
         self.telemetry.reset();
+    }
+}
+
+/// An environment that could not be made or restored for an invocation.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    before: Before,
+    failure: Failure,
+    /// The status of the Invoke API.
+    status: u16,
+}
+
+impl Unusable {
+    pub(super) fn new(before: Before, failure: Failure, status: u16) -> Self {
+        Self {
+            before,
+            failure,
+            status,
+        }
     }
 }
 

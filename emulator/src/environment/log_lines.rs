@@ -43,14 +43,14 @@ pub(crate) fn extension_line(extension: &ExtensionInfo) -> String {
 }
 
 /// `RESTORE_REPORT`.
-pub(crate) fn restore_report(duration: Duration, error_type: Option<&str>) -> String {
+pub(crate) fn restore_report(duration: Duration, failure: Option<&Failure>) -> String {
     let mut fields = vec![format!(
         "RESTORE_REPORT Restore Duration: {} ms",
         ms(duration)
     )];
-    if let Some(error_type) = error_type {
-        fields.push("Status: error".to_owned());
-        fields.push(format!("Error Type: {error_type}"));
+    if let Some(failure) = failure {
+        fields.push(format!("Status: {}", failure.status()));
+        fields.push(format!("Error Type: {}", failure.error_type()));
     }
     fields.join("\t")
 }
@@ -113,6 +113,7 @@ pub(crate) fn failure_lines(
         | Failure::Exit(_)
         | Failure::Launch(_)
         | Failure::Extension { .. }
+        | Failure::RestoreTimeout
         | Failure::LostPoll
         | Failure::Shutdown => {
             vec![

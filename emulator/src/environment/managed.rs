@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::environment::failure::{Failure, Phase};
-use crate::environment::invoke::{Before, End};
+use crate::environment::invoke::{Before, End, Unusable};
 use crate::environment::job::Job;
 use crate::environment::log_lines::Figures;
 use crate::environment::router::{Ended, NotTaken};
@@ -103,16 +103,7 @@ impl Env {
 
     /// The outcome of an invocation whose environment did not come up.
     pub(crate) fn without_init(&self, job: &Job, failure: Failure) -> Outcome {
-        let end = End {
-            answer: None,
-            failure: Some(failure),
-            sent_at: Instant::now(),
-            next_at: None,
-            extensions_at: None,
-        };
-        let error = end.function_error(job, self.shared.config.timeout);
-        let timing = end.timing(Before::cold(None));
-        end.outcome(job, error, timing, String::new(), self.id)
+        self.not_run(job, Unusable::new(Before::cold(None), failure, 200))
     }
 
     fn report_managed(&self, job: &Job, end: End, init: Option<Duration>) -> Outcome {
@@ -161,7 +152,7 @@ impl Env {
         self.let_connections_run().await;
         self.lock().abort_invocations();
         self.end_for_good(&failure).await;
-        true
+        self.has_failed()
     }
 
     /// Whether invocations may be given.
@@ -170,13 +161,24 @@ impl Env {
         inner.initialised == Initialised::Done && !inner.closed
     }
 
+    /// Whether the environment has ended, and not because the emulator stops.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lock().failed
+    }
+
     /// Ends the environment, which takes no invocation and starts no process any more. In attach
     /// mode another runtime may attach.
-    async fn end_for_good(&self, failure: &Failure) {
+    pub(super) async fn end_for_good(&self, failure: &Failure) {
         if self.is_attached() {
-            return self.reset(failure).await;
+            self.reset(failure).await;
+            self.telemetry.reset();
+            return;
         }
-        self.lock().closed = true;
+        {
+            let mut inner = self.lock();
+            inner.failed = !inner.closed;
+            inner.closed = true;
+        }
         self.end(failure.shutdown_reason()).await;
     }
 }

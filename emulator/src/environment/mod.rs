@@ -43,7 +43,7 @@ use crate::environment::job::{Answer, Event};
 use crate::environment::machine::{AnswerKind, Current, Machine, Refusal};
 use crate::environment::router::Router;
 use crate::environment::variables::Endpoints;
-use crate::fault;
+use crate::fault::{self, stream::Control};
 use crate::http::port::Port;
 use crate::lock::lock;
 use crate::process::exit::Exit;
@@ -89,6 +89,14 @@ pub(crate) struct Ports {
     pub(crate) metadata: Option<Arc<Port>>,
 }
 
+/// An open connection of a process.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) task: AbortHandle,
+    pub(crate) control: Control,
+    pub(crate) number: usize,
+}
+
 /// The state of an environment.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -97,8 +105,10 @@ pub(crate) struct Inner {
     pub(crate) router: Option<Router>,
     pub(crate) process: Option<Process>,
     pub(crate) frozen: bool,
-    /// Whether the emulator stops, and no process is to be started any more.
+    /// Whether no process is to be started any more.
     pub(crate) closed: bool,
+    /// Whether that is so for another reason than that the emulator stops.
+    pub(crate) failed: bool,
     pub(crate) initialised: Initialised,
     /// An init phase that no `REPORT` has shown yet.
     pub(crate) unreported_init: Option<Duration>,
@@ -127,8 +137,8 @@ pub(crate) struct Inner {
     pub(crate) init_error: Option<FunctionError>,
     /// How the process ended.
     pub(crate) exit: Option<Exit>,
-    /// The open connections of the runtime, to be closed when the process is killed.
-    pub(crate) connections: Vec<AbortHandle>,
+    /// The open connections of the processes, to be closed when they are killed.
+    pub(crate) connections: Vec<Open>,
     /// The largest that was seen.
     pub(crate) peak_memory_kb: u64,
     /// The log of the current invocation.
@@ -162,6 +172,7 @@ impl Env {
             process: None,
             frozen: false,
             closed: false,
+            failed: false,
             initialised: Initialised::Never,
             unreported_init: None,
             extensions: Registry::new(managed),
@@ -406,14 +417,25 @@ impl Inner {
         }
     }
 
-    /// `POST /runtime/init/error`. On Managed Instances one worker may report it while others are
-    /// ready; the first report counts.
+    /// `POST /runtime/init/error`. During a restore it is a restore error, as in
+    /// aws-lambda-runtime-interface-emulator. On Managed Instances one worker may report it while
+    /// others are ready; the first report counts.
     pub(crate) fn report_init_error(&mut self, error: FunctionError) -> Result<(), Refusal> {
+        if self.machine.state() == State::Restoring {
+            return self.report_restore_error(error);
+        }
         let is_later = self.router.is_some() && self.machine.state() == State::Ready;
         if !is_later || self.init_error.is_some() {
             self.machine.init_error()?;
         }
         self.init_error = Some(error);
+        Ok(())
+    }
+
+    /// `POST /runtime/restore/error`.
+    pub(crate) fn report_restore_error(&mut self, error: FunctionError) -> Result<(), Refusal> {
+        self.machine.restore_error()?;
+        self.restore_error = Some(error);
         Ok(())
     }
 
@@ -473,8 +495,8 @@ impl Inner {
         self.init_error = None;
         self.exit = None;
         self.machine.stop();
-        for connection in self.connections.drain(..) {
-            connection.abort();
+        for open in self.connections.drain(..) {
+            open.task.abort();
         }
     }
 }

@@ -226,7 +226,11 @@ impl Pool {
         early: Option<oneshot::Sender<Outcome>>,
     ) -> Outcome {
         let outcome = env.invoke(job, early).await;
-        self.release(env);
+        if env.has_failed() {
+            self.bury(&env);
+        } else {
+            self.release(env);
+        }
         outcome
     }
 
@@ -318,6 +322,12 @@ impl Pool {
         self.shared.freed.notify_one();
     }
 
+    /// The environment has ended.
+    pub(super) fn bury(&self, env: &Arc<Env>) {
+        self.forget(env);
+        env.gone();
+    }
+
     fn job(&self, mut invoke: Invoke) -> Job {
         let config = &self.shared.config;
         let arn = match &invoke.qualifier {
@@ -373,6 +383,7 @@ fn prepare_error(failure: Failure, shared: &Shared) -> EmulatorError {
         | Failure::Launch(_)
         | Failure::Extension { .. }
         | Failure::Timeout
+        | Failure::RestoreTimeout
         | Failure::LostPoll
         | Failure::Shutdown => EmulatorError::Init {
             error_type: failure.error_type(),

@@ -259,13 +259,13 @@ fn span(name: &'static str, from: Instant, to: Instant) -> Span {
 pub(crate) fn status(failure: Option<&Failure>) -> Status {
     match failure {
         None => Status::Success,
-        Some(Failure::Timeout) => Status::Timeout,
+        Some(Failure::Timeout | Failure::RestoreTimeout) => Status::Timeout,
         Some(_) => Status::Error,
     }
 }
 
 /// The error type; `None` for a timeout, which the status names.
 pub(crate) fn error_type(failure: Option<&Failure>) -> Option<String> {
-    let failure = failure.filter(|failure| !matches!(failure, Failure::Timeout));
+    let failure = failure.filter(|failure| status(Some(failure)) != Status::Timeout);
     failure.map(Failure::error_type)
 }

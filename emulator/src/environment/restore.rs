@@ -29,6 +29,7 @@ impl Env {
         self.publish_restore_start();
         let start = Instant::now();
         self.lock().restores += 1;
+        self.cut_idle_connections();
         self.thaw();
         let waits = {
             let mut inner = self.lock();
@@ -40,17 +41,40 @@ impl Env {
             waits
         };
         let result = if waits {
-            self.await_restored(start + RESTORE_LIMIT).await
+            // The answer goes out first.
+            self.let_connections_run().await;
+            self.cut_idle_connections();
+            let limit = start + self.shared.config.restore_timeout;
+            self.await_restored(limit).await
         } else {
             Ok(())
         };
         let duration = start.elapsed();
         let failure = result.as_ref().err();
         let error = failure.map(Failure::error_type);
-        self.log_text(&log_lines::restore_report(duration, error.as_deref()));
+        self.log_text(&log_lines::restore_report(duration, failure));
         self.publish_restore(failure, duration);
         self.record(What::RestoreDone { duration, error });
         result.map(|()| duration)
+    }
+
+    /// Resets the connections that no request waits on: "connections ... are not guaranteed" to
+    /// outlive a restore. A request that waits goes on, because its answer is the restore's or
+    /// comes after it.
+    fn cut_idle_connections(&self) {
+        let mut cut = Vec::new();
+        self.lock().connections.retain(|open| {
+            let is_kept = open.control.is_busy();
+            if !is_kept {
+                open.control.reset();
+                open.task.abort();
+                cut.push(open.number);
+            }
+            is_kept
+        });
+        for connection in cut {
+            self.record(What::Disconnected { connection });
+        }
     }
 
     /// A runtime that waited for the restore runs its hooks and asks for an event.
@@ -61,10 +85,6 @@ impl Env {
             let error = error.map(|error| Err(Failure::Reported(error)));
             ready.or(error).or_else(|| inner.ended().map(Err))
         });
-        restored.await.unwrap_or(Err(Failure::Timeout))
+        restored.await.unwrap_or(Err(Failure::RestoreTimeout))
     }
 }
-
-/// "10 seconds" for the after-restore hooks
-/// (docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html).
-const RESTORE_LIMIT: Duration = Duration::from_secs(10);

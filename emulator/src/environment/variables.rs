@@ -38,11 +38,6 @@ pub(crate) fn runtime_variables(
             "AWS_LAMBDA_INITIALIZATION_TYPE",
             config.initialization.name().to_owned(),
         ),
-        (
-            "AWS_LAMBDA_LOG_GROUP_NAME",
-            format!("/aws/lambda/{}", config.function_name),
-        ),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", stream.to_owned()),
         ("LAMBDA_TASK_ROOT", task_root.to_string()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
         ("TZ", ":UTC".to_owned()),
@@ -52,6 +47,13 @@ pub(crate) fn runtime_variables(
     ];
     variables.extend(endpoint_variables(endpoints));
     variables.extend(credentials(config, endpoints.runtime_api));
+    if config.initialization != Initialization::SnapStart {
+        // A snapshot is restored with other streams
+        // (docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html).
+        let group = format!("/aws/lambda/{}", config.function_name);
+        variables.push(("AWS_LAMBDA_LOG_GROUP_NAME", group));
+        variables.push(("AWS_LAMBDA_LOG_STREAM_NAME", stream.to_owned()));
+    }
     if config.initialization == Initialization::ManagedInstances {
         let concurrency = config.max_concurrency.to_string();
         variables.push(("AWS_LAMBDA_MAX_CONCURRENCY", concurrency));

@@ -49,6 +49,12 @@ pub enum Step {
     Subscribe(usize),
     /// The nth request to the metadata endpoint.
     Metadata(usize),
+    /// The nth `GET /runtime/restore/next`.
+    RestoreNext(usize),
+    /// The nth `POST /runtime/restore/error`.
+    RestoreError(usize),
+    /// The nth `GET` of the credentials, which a function under `SnapStart` fetches.
+    Credentials(usize),
 }
 
 /// The kind of a fault. "Processed" means that the state machine has taken the request, so a second
@@ -111,6 +117,9 @@ struct Inner {
     extension_nexts: usize,
     subscribes: usize,
     metadata: usize,
+    restore_nexts: usize,
+    restore_errors: usize,
+    credentials: usize,
     /// Connections still to be reset because of a [`FaultKind::Refuse`].
     refuse: usize,
 }
@@ -126,6 +135,9 @@ pub(crate) enum Endpoint {
     ExtensionNext,
     Subscribe,
     Metadata,
+    RestoreNext,
+    RestoreError,
+    Credentials,
     Other,
 }
 
@@ -187,6 +199,15 @@ impl Registry {
             ))),
             Endpoint::Subscribe => Some(Step::Subscribe(post_increment(&mut inner.subscribes))),
             Endpoint::Metadata => Some(Step::Metadata(post_increment(&mut inner.metadata))),
+            Endpoint::RestoreNext => {
+                Some(Step::RestoreNext(post_increment(&mut inner.restore_nexts)))
+            }
+            Endpoint::RestoreError => Some(Step::RestoreError(post_increment(
+                &mut inner.restore_errors,
+            ))),
+            Endpoint::Credentials => {
+                Some(Step::Credentials(post_increment(&mut inner.credentials)))
+            }
             Endpoint::Other => None,
         };
         if let Some(at) = at {

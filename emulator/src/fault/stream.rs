@@ -39,6 +39,26 @@ pub(crate) enum ByteFault {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Control {
     inner: Arc<Mutex<Armed>>,
+    usage: Arc<Mutex<Usage>>,
+}
+
+/// What a restore has to know of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    /// A request is being served.
+    busy: bool,
+    /// It takes no further request.
+    doomed: bool,
+}
+
+/// A request that is being served on a connection.
+#[derive(Debug)]
+pub(crate) struct Served(Control);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        lock(&self.0.usage).busy = false;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +83,23 @@ impl Control {
     /// The connection is to end with RST when it is dropped.
     pub(crate) fn reset(&self) {
         lock(&self.inner).reset = true;
+    }
+
+    /// A request has come; `None` if the connection takes no more.
+    pub(crate) fn serve(&self) -> Option<Served> {
+        let mut usage = lock(&self.usage);
+        usage.busy = true;
+        (!usage.doomed).then(|| Served(self.clone()))
+    }
+
+    /// Whether a request is being served.
+    pub(crate) fn is_busy(&self) -> bool {
+        lock(&self.usage).busy
+    }
+
+    /// The connection is to be reset at its next request.
+    pub(crate) fn doom(&self) {
+        lock(&self.usage).doomed = true;
     }
 }
 

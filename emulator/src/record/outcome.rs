@@ -11,7 +11,8 @@ use crate::telemetry::Deliveries;
 /// The result of one invocation.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The HTTP status of the Invoke API: 200, 202 for an event, 204 for a dry run.
+    /// The HTTP status of the Invoke API: 200, 202 for an event, 204 for a dry run; 400 and 408 for
+    /// a restore that failed or took too long.
     pub status: u16,
     /// The caller's response: the function's, or the error's JSON.
     pub body: Vec<u8>,

@@ -363,6 +363,7 @@ fn a_restore_releases_the_runtime_that_waits_for_it() {
             let invoked = scope.spawn(|| emulator.invoke("{}").unwrap());
             let restored = client.response().unwrap();
             assert_eq!((restored.status, restored.body.as_slice()), (200, &b""[..]));
+            client.reconnect();
             if fails {
                 let kind = (
                     "Lambda-Runtime-Function-Error-Type",

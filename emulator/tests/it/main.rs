@@ -18,4 +18,5 @@ mod lifecycle;
 mod managed;
 mod metadata;
 mod rie;
+mod snapstart;
 mod support;

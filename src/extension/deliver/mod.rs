@@ -114,8 +114,19 @@ impl Deliver {
         }
     }
 
+    /// Gives the receivers this time to take what they are being given, before the last batch, so
+    /// that it tells what was lost of the others.
+    pub(super) async fn settle(&self, limit: Duration) {
+        let sent = async {
+            if let Some(sender) = &self.otlp {
+                sender.settle(limit).await;
+            }
+        };
+        future::zip(self.finish_lines(limit), sent).await;
+    }
+
     /// Gives standard output this time to take the lines that wait. The others are lost then.
-    pub(super) async fn finish_lines(&self, limit: Duration) {
+    async fn finish_lines(&self, limit: Duration) {
         if let Some((_, stdout)) = &self.emf {
             self.clock.within(limit, stdout.written()).await;
             stdout.lose_all();

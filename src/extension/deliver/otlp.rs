@@ -137,21 +137,24 @@ impl Sender {
         self.changed.until(is_idle).await;
     }
 
-    /// Sends everything within this time. What is not sent then is lost.
-    pub(in crate::extension) async fn finish(&self, limit: Duration) {
+    /// Gives the task this time to send what it is sending, and ends it: SHUTDOWN came.
+    pub(in crate::extension) async fn settle(&self, limit: Duration) {
         self.task.set(TaskState {
             is_over: true,
             ..self.task.get()
         });
-        let rest = async {
-            // The connection of the task may be from before a freeze, and dead.
-            self.clock.within(limit / 4, self.idle()).await;
-            self.stop();
-            self.outbox.borrow_mut().put_back();
-            self.outbox.borrow_mut().hurry(limit / 2, self.clock.now());
-            self.send_all(Some(limit)).await;
-        };
-        self.clock.within(limit, rest).await;
+        // The connection of the task may be from before a freeze, and dead.
+        self.clock.within(limit, self.idle()).await;
+        self.stop();
+        self.outbox.borrow_mut().put_back();
+    }
+
+    /// Sends everything within this time. What is not sent then is lost.
+    pub(in crate::extension) async fn finish(&self, limit: Duration) {
+        let now = self.clock.now();
+        self.outbox.borrow_mut().hurry(limit / 2, now);
+        let sent = self.send_all(Some(limit));
+        self.clock.within(limit, sent).await;
         self.outbox.borrow_mut().lose_all();
     }
 

@@ -47,7 +47,7 @@ macro_rules! catalogue {
         $(pub(in crate::extension) static $name: Metric = $metric;)*
 
         #[cfg(test)]
-        static ALL: &[&Metric] = &[$(&$name),*];
+        pub(in crate::extension) static ALL: &[&Metric] = &[$(&$name),*];
     };
 }
 

@@ -5,6 +5,7 @@
 //! test plays [`steps`](platform::Step) and reads what the receivers got. Time passes only when
 //! every task waits, so hours take microseconds, and each run of the same steps is the same.
 
+mod lives;
 mod platform;
 mod records;
 mod scenarios;
@@ -38,7 +39,7 @@ pub(super) struct World {
 }
 
 /// What the OTLP receiver does with a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     /// Whether it takes the body, whatever it answers.
     takes: bool,
