@@ -15,8 +15,9 @@
 //! with the header `X-Echo: http` is answered by its body, which is taken for a response of a
 //! function URL. With `ECHO_INTERNAL` it registers an internal extension of that name, with
 //! `ECHO_RESTORE` (`wait`, `exit`, `hang`, `restore/error`, `init/error`, `keep` for the old
-//! connection) it takes part in a restore. On Managed Instances it has as many workers as
-//! `AWS_LAMBDA_MAX_CONCURRENCY` says, each a thread.
+//! connection) it takes part in a restore, with `ECHO_TERM` it takes that many milliseconds to end
+//! after SIGTERM. On Managed Instances it has as many workers as `AWS_LAMBDA_MAX_CONCURRENCY` says,
+//! each a thread.
 
 #![expect(
     clippy::exit,
@@ -33,12 +34,17 @@ use std::time::Duration;
 use std::{env, fs, process, thread};
 
 use serde_json::{Value, json};
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
 
 type Failure = Box<dyn Error>;
 
 fn main() -> Result<(), Failure> {
     if let Ok(mb) = env::var("ECHO_ALLOCATE") {
         return allocate(mb.parse()?);
+    }
+    if let Ok(ms) = env::var("ECHO_TERM") {
+        end_slowly(Duration::from_millis(ms.parse()?))?;
     }
     let mut api = Api::connect()?;
     fail_init(&mut api)?;
@@ -69,6 +75,19 @@ fn work(api: &mut Api) -> Result<(), Failure> {
         }
         run(api, &event)?;
     }
+}
+
+/// Ends at SIGTERM, after a while and with the code 0.
+fn end_slowly(after: Duration) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM])?;
+    thread::spawn(move || {
+        signals.wait();
+        println!("terminated");
+        thread::sleep(after);
+        println!("ends");
+        process::exit(0);
+    });
+    Ok(())
 }
 
 /// Takes memory, uses it, and lives on long enough to be seen.

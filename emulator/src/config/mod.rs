@@ -97,6 +97,10 @@ pub struct Config {
     pub restore_gap: Duration,
     /// The limit of a restore, with the runtime's hooks after it.
     pub restore_timeout: Duration,
+    /// How long the runtime may take after SIGTERM, beside an external extension. With internal
+    /// extensions alone it has the 500 ms of the whole shutdown, on Managed Instances 600 ms, and
+    /// without an extension it is killed at once.
+    pub runtime_shutdown: Duration,
     /// How many environments may exist at once.
     pub concurrency_max: usize,
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations an environment of Managed Instances runs
@@ -158,6 +162,10 @@ impl Config {
             restore_gap: Duration::from_millis(50),
             // "10 seconds" (docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html).
             restore_timeout: Duration::from_secs(10),
+            // "Up to 300 ms"
+            // (docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html). In
+            // aws-lambda-runtime-interface-emulator it is 30 % of the whole, 600 ms.
+            runtime_shutdown: Duration::from_millis(300),
             concurrency_max: 10,
             max_concurrency: 8,
             poll_wait: Duration::from_secs(1),

@@ -86,20 +86,22 @@ impl Env {
     async fn wind_down(&self, reason: &'static str) {
         let start = Instant::now();
         let start_time = SystemTime::now();
-        let budget = {
+        let has_external = {
             let mut inner = self.lock();
             inner.extensions.shut_down();
             inner.machine.stop();
-            if inner.extensions.all().iter().any(|e| e.external) {
-                BUDGET
-            } else {
-                BUDGET_INTERNAL
-            }
+            inner.extensions.all().iter().any(|e| e.external)
+        };
+        let (budget, runtime_budget) = if self.is_managed() {
+            (BUDGET, RUNTIME_BUDGET_MANAGED)
+        } else if has_external {
+            (BUDGET, self.shared.config.runtime_shutdown)
+        } else {
+            (BUDGET_INTERNAL, BUDGET_INTERNAL)
         };
         self.record(What::ShutdownStart { reason, budget });
         self.thaw();
-        self.terminate_runtime(start + RUNTIME_BUDGET.min(budget))
-            .await;
+        self.terminate_runtime(start + runtime_budget).await;
         let config = &self.shared.config;
         // On Managed Instances telemetry is delivered before the extensions get `SHUTDOWN`.
         if self.is_managed() || config.telemetry.flush_at_shutdown {
@@ -223,9 +225,8 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// "500 ms: a function with a registered internal extension". All of it is the runtime's, because
 /// such an extension lives in the runtime's process.
 const BUDGET_INTERNAL: Duration = Duration::from_millis(500);
-/// The runtime's share, 30 % of the budget (`runtimeDeadlineShare` in
-/// aws-lambda-runtime-interface-emulator; the documentation's 300 ms are never less).
-const RUNTIME_BUDGET: Duration = Duration::from_millis(600);
+/// `defaultRuntimeShutdownTimeout` of aws-lambda-runtime-interface-emulator.
+const RUNTIME_BUDGET_MANAGED: Duration = Duration::from_millis(600);
 /// How long the last telemetry may take, as on Managed Instances.
 const TELEMETRY_BUDGET: Duration = Duration::from_secs(1);
 /// How long the end of a killed process is waited for.

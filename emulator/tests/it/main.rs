@@ -18,5 +18,6 @@ mod lifecycle;
 mod managed;
 mod metadata;
 mod rie;
+mod sigterm;
 mod snapstart;
 mod support;
