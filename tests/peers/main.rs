@@ -230,6 +230,54 @@ fn rie_extension_ends_with_0_and_comes_back_after_a_timeout_and_a_crash() {
     assert_eq!(peer.stop(), "0\n0\n0\n");
 }
 
+/// RIE says `ReleaseFail` where Lambda says `failure`.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_extension_knows_of_a_crash_and_of_a_failed_init_before_it() {
+    let extension = programs::path("bantam");
+    let mut peer = RieWithExtension::start_with(extension, Function::example("faulty"));
+    assert_eq!(peer.invoke(br#"{"do":"echo","value":1}"#).text(), "1");
+    peer.until_logged(r#""cold_start_kind":"on_demand""#);
+    let reply = peer.invoke(br#"{"do":"exit","code":3}"#);
+    assert_eq!(reply.json()["errorType"], "Runtime.ExitError");
+    assert_eq!(peer.invoke(br#"{"do":"echo","value":2}"#).text(), "2");
+    peer.until_logged(r#""cold_start_kind":"reset_after_crash""#);
+    let log = peer.log();
+    assert!(log.contains(r#""shutdown_reason":"releasefail""#));
+    assert_eq!(log.matches(r#""cold_starts":1"#).count(), 2);
+
+    let failing = Function::example("faulty").variable("FAULTY_INIT", "error");
+    let mut peer = RieWithExtension::start_with(extension, failing);
+    assert_eq!(peer.invoke(b"{}").status, 502);
+    // The second extension is refused, because the name is taken.
+    peer.until_logged(r#""shutdown_reason":"spindown""#);
+    assert_eq!(peer.log().matches(r#""init_failures":1"#).count(), 1);
+    assert_eq!(peer.log().matches(r#""cold_starts":1"#).count(), 0);
+}
+
+/// The extension executes itself again, and the function goes on beside it.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_function_is_not_hurt_by_a_panic_of_the_extension() {
+    let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let pipe = named_pipe(folder.path());
+    let function = Function::example("faulty").variable("PIPE", pipe.to_str().unwrap());
+    let mut peer = RieWithExtension::start_with(programs::path("faulty_extension"), function);
+    for count in 1..=3 {
+        assert_eq!(peer.invoke(br#"{"do":"process"}"#).json()["count"], count);
+        fs::write(&pipe, "now").unwrap();
+        peer.until_logged_times("as asked: Ok([110, 111, 119]); starting anew", count);
+        // So says each program once it watches for panics.
+        peer.until_logged_times("no telemetry is delivered here", count + 1);
+    }
+    assert_eq!(peer.invoke(br#"{"do":"process"}"#).json()["count"], 4);
+    assert_eq!(peer.inits(), 1);
+    assert_eq!(peer.log().matches(r#""cold_starts":1"#).count(), 1);
+    peer.stop();
+    let log = peer.log();
+    assert!(log.contains(r#""extension_restarts":3"#), "{log}");
+}
+
 #[test]
 #[ignore = "needs .ci/peers"]
 fn cargo_lambda_context_has_no_deadline_and_a_client_context_in_base64() {

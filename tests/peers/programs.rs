@@ -72,4 +72,11 @@ fn build() -> HashMap<String, PathBuf> {
 
 static PROGRAMS: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(build);
 
-const EXAMPLES: [&str; 5] = ["apigw", "sqs_batch", "raw", "persistent", "faulty"];
+const EXAMPLES: [&str; 6] = [
+    "apigw",
+    "sqs_batch",
+    "raw",
+    "persistent",
+    "faulty",
+    "faulty_extension",
+];

@@ -59,13 +59,7 @@ impl Peer for RieWithExtension {
     const ERROR_STATUS: u16 = Rie::ERROR_STATUS;
 
     fn start(function: Function) -> Self {
-        let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let opt = folder.path().join("opt");
-        install_extension(folder.path(), &opt);
-        // RIE looks for extensions in /opt/extensions.
-        let mut command = with_folders(&[(&opt, "/opt")]);
-        command.arg(programs::peer("aws-lambda-rie"));
-        Self(Rie::start_by(command, function, folder))
+        Self::start_by(function, install_with_exits)
     }
 
     fn invoke(&mut self, event: &[u8]) -> Response {
@@ -82,9 +76,30 @@ impl Peer for RieWithExtension {
 }
 
 impl RieWithExtension {
+    /// Starts RIE with this program as the extension, and nothing that keeps its exit codes. RIE
+    /// is its parent then, as the platform is, by which a process finds the note of the one before
+    /// it.
+    pub(crate) fn start_with(extension: &Path, function: Function) -> Self {
+        Self::start_by(function, |_, opt| {
+            let extensions = opt.join("extensions");
+            fs::create_dir_all(&extensions).unwrap();
+            symlink(extension, extensions.join("bantam")).unwrap();
+        })
+    }
+
+    fn start_by(function: Function, install: impl FnOnce(&Path, &Path)) -> Self {
+        let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let opt = folder.path().join("opt");
+        install(folder.path(), &opt);
+        // RIE looks for extensions in /opt/extensions.
+        let mut command = with_folders(&[(&opt, "/opt")]);
+        command.arg(programs::peer("aws-lambda-rie"));
+        Self(Rie::start_by(command, function, folder))
+    }
+
     /// Ends RIE, and with it the extension: the codes that the extension exited with in its life,
     /// one a start. One that was killed, as RIE does 2 s after SHUTDOWN, leaves none.
-    pub(crate) fn stop(mut self) -> String {
+    pub(crate) fn stop(&mut self) -> String {
         self.0.child.stop();
         fs::read_to_string(self.0.folder.path().join(EXITS)).unwrap_or_default()
     }
@@ -106,7 +121,7 @@ impl DerefMut for RieWithExtension {
 
 /// Puts the extension into `opt`, as a layer does. RIE does not say with which code an extension
 /// exited, so the file there is a script that takes it down.
-fn install_extension(folder: &Path, opt: &Path) {
+fn install_with_exits(folder: &Path, opt: &Path) {
     let [real, shown] = [folder, opt].map(|parent| parent.join("extensions"));
     fs::create_dir_all(&real).unwrap();
     fs::create_dir_all(&shown).unwrap();
@@ -161,11 +176,16 @@ impl Rie {
         last.split(' ').next().unwrap().to_owned()
     }
 
-    /// Waits until the function has logged `text`. RIE passes its log on, and says nothing else
-    /// then, so this looks again and again; the pause between is a wait for the exit of RIE.
+    /// Waits until the function or the extension has logged `text`.
     pub(crate) fn until_logged(&mut self, text: &str) {
+        self.until_logged_times(text, 1);
+    }
+
+    /// Waits until `text` has been logged so many times. RIE passes the log on, and says nothing
+    /// else then, so this looks again and again; the pause between is a wait for the exit of RIE.
+    pub(crate) fn until_logged_times(&mut self, text: &str, times: usize) {
         for _ in 0..LOOKS_MAX {
-            if self.child.stdout().contains(text) {
+            if times <= self.child.stdout().matches(text).count() {
                 return;
             }
             assert_eq!(self.child.exited_within(LOOK_PAUSE), None);
