@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use bantam::Context;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use bantam::{BatchFailures, Context, Error};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -16,32 +16,22 @@ struct Order<'a> {
     count: u32,
 }
 
-fn batch(event: SqsEvent, _: &Context<'_>) -> Result<SqsBatchResponse, bantam::Error> {
-    let mut response = SqsBatchResponse::default();
-    for message in event.records {
-        let order = message
-            .body
-            .as_deref()
-            .map(serde_json::from_str::<Order<'_>>);
-        match order {
-            Some(Ok(order)) if order.count > 0 => log::info!("{} x {}", order.count, order.item),
-            Some(Ok(order)) => fail(&mut response, message.message_id.clone(), &order.item),
-            Some(Err(error)) => fail(
-                &mut response,
-                message.message_id.clone(),
-                &error.to_string(),
-            ),
-            None => fail(&mut response, message.message_id, "the message is empty"),
-        }
-    }
-    Ok(response)
+fn batch(event: SqsEvent, _: &Context<'_>) -> Result<BatchFailures, Error> {
+    Ok(BatchFailures::of_each(&event.records, id, order))
 }
 
-fn fail(response: &mut SqsBatchResponse, message_id: Option<String>, why: &str) {
-    log::warn!("message {message_id:?}: {why}");
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = message_id.unwrap_or_default();
-    response.batch_item_failures.push(failure);
+fn id(message: &SqsMessage) -> &str {
+    message.message_id.as_deref().unwrap_or_default()
+}
+
+fn order(message: &SqsMessage) -> Result<(), Error> {
+    let body = message.body.as_deref().ok_or("the message is empty")?;
+    let order: Order<'_> = serde_json::from_str(body)?;
+    if order.count == 0 {
+        return Err(Error::new("NoOrder", format!("0 x {}", order.item)));
+    }
+    log::info!("{} x {}", order.count, order.item);
+    Ok(())
 }
 
 fn main() {

@@ -39,6 +39,7 @@
 //! - [`executable`] is the handler of the stock binary: it runs any program.
 //! - An error of a handler is reported on its invocation, with its sources. [`Error`] takes any
 //!   other by `?`, and [`ResultExt`] and [`ErrorType`] choose the name that callers see.
+//! - [`BatchFailures`] names the records of a batch that failed.
 //! - [`on_shutdown`] runs a hook before the environment ends, and [`snap_start`] around a snapshot.
 //! - A handler is not async: it runs a future to its end on the user's executor, with `block_on`.
 //!   The examples `async_tokio` and `async_smol` show how.
@@ -69,9 +70,9 @@ use std::ffi::OsStr;
 use crate::shared::os;
 
 pub use runtime::{
-    Answer, Answered, Context, Error, ErrorType, Executable, ExecutableInit, Handler, HandlerFn,
-    Init, InitFn, OnShutdown, Prelude, ResponseStream, ResultExt, SnapStart, executable,
-    handler_fn, on_shutdown, private, run, snap_start,
+    Answer, Answered, BatchFailures, Context, Error, ErrorType, Executable, ExecutableInit,
+    Handler, HandlerFn, Init, InitFn, OnShutdown, Prelude, ResponseStream, ResultExt, SnapStart,
+    executable, handler_fn, on_shutdown, private, run, snap_start,
 };
 
 /// The part that a process plays.

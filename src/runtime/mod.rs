@@ -4,6 +4,7 @@
 //! It may use `shared`, sockets, the clock and the process; it never imports `extension`.
 
 mod api;
+mod batch;
 mod client;
 mod context;
 mod current;
@@ -38,6 +39,7 @@ use crate::shared::env::{Env, Function};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 
+pub use self::batch::BatchFailures;
 pub use self::context::Context;
 pub use self::error::{Error, ErrorType, ResultExt};
 pub use self::executable::{Executable, ExecutableInit, executable};

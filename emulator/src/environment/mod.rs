@@ -424,14 +424,8 @@ impl Inner {
         if self.machine.state() == State::Restoring {
             return self.report_restore_error(error);
         }
-        if self.router.is_some() && self.machine.state() == State::Ready {
-            if self.init_error.is_some() {
-                return Err(Refusal::InvalidStateTransition {
-                    from: State::InitError,
-                    to: "InitError",
-                });
-            }
-        } else {
+        let is_later = self.router.is_some() && self.machine.state() == State::Ready;
+        if !is_later || self.init_error.is_some() {
             self.machine.init_error()?;
         }
         self.init_error = Some(error);

@@ -45,6 +45,27 @@ fn sqs_example_reports_the_messages_that_failed() {
 }
 
 #[test]
+fn durable_example_returns_the_input_of_the_execution() {
+    let env = start(function("durable"));
+    let input = "{\"caf\u{e9}\": [1, 2]}";
+    let execution = json!({
+        "DurableExecutionArn": "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/n/i",
+        "CheckpointToken": "token",
+        "InitialExecutionState": {
+            "Operations": [{
+                "Id": "i",
+                "Type": "EXECUTION",
+                "Status": "STARTED",
+                "ExecutionDetails": {"InputPayload": input},
+            }],
+        },
+    });
+    let outcome = env.respond(&execution.to_string());
+    assert_eq!(outcome, json!({"Status": "SUCCEEDED", "Result": input}));
+    assert_eq!(env.fail(r#"{"Records":[]}"#).0, "Runtime.UnmarshalError");
+}
+
+#[test]
 fn async_examples_wait_for_all_they_have_started() {
     for example in ["async_tokio", "async_smol"] {
         let env = start(function(example));

@@ -1,0 +1,102 @@
+//! The response in the form that its event asks for.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{HeaderMap, SET_COOKIE};
+use http::response::Parts;
+use serde::Serialize;
+
+use crate::event::Source;
+
+/// A response as JSON. Members that a source does not know are left out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Reply {
+    status_code: u16,
+    /// Of a load balancer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_description: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    multi_value_headers: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cookies: Vec<String>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(source: Source, head: &Parts, body: &[u8]) -> Self {
+        let (body, is_base64_encoded) = match str::from_utf8(body) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (BASE64_STANDARD.encode(body), true),
+        };
+        let status = head.status;
+        let mut reply = Self {
+            status_code: status.as_u16(),
+            status_description: None,
+            headers: BTreeMap::new(),
+            multi_value_headers: BTreeMap::new(),
+            cookies: Vec::new(),
+            body,
+            is_base64_encoded,
+        };
+        match source {
+            Source::Rest => reply.multi_value_headers = several(&head.headers),
+            Source::Http => {
+                reply.headers = joined(&head.headers);
+                if reply.headers.remove(SET_COOKIE.as_str()).is_some() {
+                    let cookies = head.headers.get_all(SET_COOKIE).iter();
+                    reply.cookies = cookies.map(text).collect();
+                }
+            }
+            Source::Balancer { multi_value } => {
+                if multi_value {
+                    reply.multi_value_headers = several(&head.headers);
+                } else {
+                    reply.headers = joined(&head.headers);
+                }
+                let reason = status.canonical_reason().unwrap_or("Unknown");
+                reply.status_description = Some(format!("{} {reason}", status.as_u16()));
+            }
+            Source::Lattice => reply.headers = joined(&head.headers),
+        }
+        reply
+    }
+}
+
+/// Each header with all its values.
+fn several(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        fields
+            .entry(name.to_string())
+            .or_default()
+            .push(text(value));
+    }
+    fields
+}
+
+/// Each header with its values in one, which is the same by
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.3>, and the last `Set-Cookie`.
+fn joined(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut fields: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let field = fields.entry(name.to_string()).or_default();
+        if name == SET_COOKIE {
+            field.clear();
+        } else if !field.is_empty() {
+            field.push_str(", ");
+        }
+        field.push_str(&text(value));
+    }
+    fields
+}
+
+/// A value, with a mark in the place of each byte that is not text.
+pub(crate) fn text(value: &http::HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}

@@ -1,0 +1,304 @@
+//! Events with the requests that they are, and responses with their JSON.
+
+use aws_lambda_events::event::alb::AlbTargetGroupResponse;
+use aws_lambda_events::event::apigw::{
+    ApiGatewayProxyRequestContext, ApiGatewayProxyResponse, ApiGatewayV2httpRequestContext,
+    ApiGatewayV2httpResponse,
+};
+use bantam::Context;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use serde_json::{Value, json};
+
+use crate::event::{EventError, Source};
+use crate::reply::Reply;
+use crate::request::{self, Invocation, RequestContext};
+
+fn read(event: &Value) -> Result<(Request<Bytes>, Source), EventError> {
+    let context = Context::for_test("id-1");
+    request::read(event.to_string().as_bytes(), &context)
+}
+
+fn rest(changes: Value) -> Value {
+    changed(
+        json!({
+            "resource": "/{proxy+}",
+            "path": "/a b/ü",
+            "httpMethod": "GET",
+            "headers": {"Host": "example.com", "X-One": "2"},
+            "multiValueHeaders": {"Host": ["example.com"], "X-One": ["1", "2"]},
+            "queryStringParameters": {"name": "me & you"},
+            "multiValueQueryStringParameters": {"name": ["me", "me & you"], "empty": [""]},
+            "pathParameters": {"proxy": "a b"},
+            "stageVariables": null,
+            "requestContext": {"requestId": "r", "stage": "prod", "httpMethod": "GET"},
+            "body": null,
+            "isBase64Encoded": false,
+        }),
+        changes,
+    )
+}
+
+fn http(changes: Value) -> Value {
+    changed(
+        json!({
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": "/a%20b",
+            "rawQueryString": "name=me%20%26%20you&empty",
+            "cookies": ["a=1", "b=2"],
+            "headers": {"host": "example.com", "x-one": "1,2"},
+            "queryStringParameters": {"name": "me & you"},
+            "requestContext": {
+                "http": {"method": "POST", "path": "/a b", "protocol": "HTTP/1.1"},
+                "stage": "$default",
+            },
+            "body": "aGVsbG8=",
+            "isBase64Encoded": true,
+        }),
+        changes,
+    )
+}
+
+fn balancer(changes: Value) -> Value {
+    changed(
+        json!({
+            "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:t"}},
+            "httpMethod": "PUT",
+            "path": "/lambda",
+            "queryStringParameters": {"name": "me%20%26%20you"},
+            "headers": {"accept": "text/html"},
+            "body": "text",
+            "isBase64Encoded": false,
+        }),
+        changes,
+    )
+}
+
+fn lattice(changes: Value) -> Value {
+    changed(
+        json!({
+            "version": "2.0",
+            "path": "/a?name=me",
+            "method": "DELETE",
+            "headers": {"x-one": ["1", "2"]},
+            "queryStringParameters": {"name": ["me", "you"]},
+            "body": "",
+            "isBase64Encoded": false,
+            "requestContext": {
+                "serviceNetworkArn": "arn:aws:vpc-lattice:n",
+                "serviceArn": "arn:aws:vpc-lattice:s",
+            },
+        }),
+        changes,
+    )
+}
+
+fn changed(mut event: Value, changes: Value) -> Value {
+    let Value::Object(changes) = changes else {
+        return event;
+    };
+    for (name, value) in changes {
+        event[name] = value;
+    }
+    event
+}
+
+#[test]
+fn every_source_is_told_with_method_and_target() {
+    let multi = json!({"multiValueHeaders": {}});
+    let table = [
+        (
+            rest(json!({})),
+            Source::Rest,
+            "GET /a%20b/%C3%BC?empty=&name=me&name=me%20%26%20you",
+        ),
+        (
+            rest(json!({"multiValueQueryStringParameters": null})),
+            Source::Rest,
+            "GET /a%20b/%C3%BC?name=me%20%26%20you",
+        ),
+        (
+            // An HTTP API with the format 1.0.
+            rest(json!({"version": "1.0", "path": "/", "multiValueQueryStringParameters": {}})),
+            Source::Rest,
+            "GET /",
+        ),
+        (
+            http(json!({})),
+            Source::Http,
+            "POST /a%20b?name=me%20%26%20you&empty",
+        ),
+        (
+            http(json!({"rawQueryString": ""})),
+            Source::Http,
+            "POST /a%20b",
+        ),
+        (
+            balancer(json!({})),
+            Source::Balancer { multi_value: false },
+            "PUT /lambda?name=me%20%26%20you",
+        ),
+        (
+            balancer(multi),
+            Source::Balancer { multi_value: true },
+            "PUT /lambda?name=me%20%26%20you",
+        ),
+        (
+            lattice(json!({})),
+            Source::Lattice,
+            "DELETE /a?name=me&name=you",
+        ),
+    ];
+    for (event, source, line) in table {
+        let (request, read) = read(&event).unwrap();
+        assert_eq!(read, source, "{event}");
+        assert_eq!(format!("{} {}", request.method(), request.uri()), line);
+    }
+}
+
+#[test]
+fn headers_have_all_their_values() {
+    let all = |event: &Value, name| {
+        let (request, _) = read(event).unwrap();
+        let values = request.headers().get_all(name).into_iter();
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(all(&rest(json!({})), "x-one"), ["1", "2"]);
+    assert_eq!(
+        all(&rest(json!({"multiValueHeaders": null})), "x-one"),
+        ["2"]
+    );
+    assert_eq!(all(&http(json!({})), "x-one"), ["1,2"]);
+    assert_eq!(all(&http(json!({})), "cookie"), ["a=1; b=2"]);
+    assert_eq!(
+        all(&http(json!({"cookies": null})), "cookie"),
+        Vec::<String>::new()
+    );
+    assert_eq!(all(&balancer(json!({})), "accept"), ["text/html"]);
+    assert_eq!(all(&lattice(json!({})), "x-one"), ["1", "2"]);
+}
+
+#[test]
+fn a_body_is_decoded_where_the_event_says_so() {
+    let body = |event: &Value| read(event).unwrap().0.into_body();
+    assert_eq!(body(&http(json!({}))), "hello");
+    assert_eq!(body(&http(json!({"isBase64Encoded": false}))), "aGVsbG8=");
+    assert_eq!(body(&rest(json!({}))), "");
+    assert_eq!(body(&balancer(json!({}))), "text");
+    let error = read(&http(json!({"body": "%"}))).unwrap_err();
+    assert!(matches!(error, EventError::Base64(_)), "{error}");
+}
+
+#[test]
+fn the_extensions_hold_what_else_the_event_says() {
+    let (request, _) = read(&rest(json!({}))).unwrap();
+    let invocation: &Invocation = request.extensions().get().unwrap();
+    assert_eq!(invocation.request_id, "id-1");
+    assert!(invocation.deadline.unwrap() > std::time::SystemTime::UNIX_EPOCH);
+    let context: &RequestContext = request.extensions().get().unwrap();
+    assert_eq!(context.path_parameters["proxy"], "a b");
+    assert!(context.stage_variables.is_empty());
+    let typed: ApiGatewayProxyRequestContext = context.parse().unwrap();
+    assert_eq!(typed.stage.as_deref(), Some("prod"));
+
+    let (request, _) = read(&http(json!({}))).unwrap();
+    let context: &RequestContext = request.extensions().get().unwrap();
+    let typed: ApiGatewayV2httpRequestContext = context.parse().unwrap();
+    assert_eq!(typed.http.method, "POST");
+}
+
+#[test]
+fn what_is_no_request_is_an_error_that_says_why() {
+    let table = [
+        (
+            json!({"Records": []}),
+            "the event is no HTTP request of API Gateway",
+        ),
+        (json!([]), "the event is no HTTP request: "),
+        (
+            http(json!({"headers": {"bad name": "1"}})),
+            "the event has no HTTP request: ",
+        ),
+        (
+            rest(json!({"httpMethod": "NOT OK"})),
+            "the event has no HTTP request: ",
+        ),
+        (
+            rest(json!({"isBase64Encoded": "no"})),
+            "the event is no HTTP request: ",
+        ),
+    ];
+    for (event, expected) in table {
+        let error = read(&event).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{event}: {error}");
+    }
+}
+
+fn reply(source: Source, body: &[u8]) -> Value {
+    let response = Response::builder()
+        .status(201)
+        .header("content-type", "text/plain")
+        .header("x-one", "1")
+        .header("x-one", HeaderValue::from_bytes(b"\xFF").unwrap())
+        .header("set-cookie", "a=1")
+        .header("set-cookie", "b=2");
+    let (head, ()) = response.body(()).unwrap().into_parts();
+    serde_json::to_value(Reply::new(source, &head, body)).unwrap()
+}
+
+#[test]
+fn a_response_has_the_form_of_its_source() {
+    let several = json!({
+        "content-type": ["text/plain"],
+        "set-cookie": ["a=1", "b=2"],
+        "x-one": ["1", "\u{FFFD}"],
+    });
+    let expected = json!({
+        "statusCode": 201,
+        "multiValueHeaders": several,
+        "body": "é",
+        "isBase64Encoded": false,
+    });
+    let rest = reply(Source::Rest, "é".as_bytes());
+    assert_eq!(rest, expected);
+    let typed: ApiGatewayProxyResponse = serde_json::from_value(rest).unwrap();
+    assert_eq!(typed.status_code, 201);
+
+    let one = json!({"content-type": "text/plain", "x-one": "1, \u{FFFD}"});
+    let http = reply(Source::Http, b"");
+    assert_eq!(http["headers"], one);
+    assert_eq!(http["cookies"], json!(["a=1", "b=2"]));
+    let typed: ApiGatewayV2httpResponse = serde_json::from_value(http).unwrap();
+    assert_eq!(typed.cookies, ["a=1", "b=2"]);
+
+    let balancer = reply(Source::Balancer { multi_value: true }, b"");
+    assert_eq!(balancer["statusDescription"], "201 Created");
+    assert_eq!(balancer["multiValueHeaders"], several);
+    assert_eq!(balancer.get("headers"), None);
+    let single = reply(Source::Balancer { multi_value: false }, b"");
+    assert_eq!(single["headers"]["set-cookie"], "b=2");
+    assert_eq!(single.get("multiValueHeaders"), None);
+    let typed: AlbTargetGroupResponse = serde_json::from_value(single).unwrap();
+    assert_eq!(typed.status_description.as_deref(), Some("201 Created"));
+
+    let lattice = reply(Source::Lattice, b"");
+    assert_eq!(lattice["headers"]["x-one"], "1, \u{FFFD}");
+}
+
+#[test]
+fn a_body_that_is_no_text_goes_out_in_base64() {
+    let binary = reply(Source::Http, b"\xFF\x00");
+    assert_eq!(
+        (&binary["body"], &binary["isBase64Encoded"]),
+        (&json!("/wA="), &json!(true))
+    );
+    // A NUL is text.
+    let text = reply(Source::Http, b"\x00");
+    assert_eq!(
+        (&text["body"], &text["isBase64Encoded"]),
+        (&json!("\u{0}"), &json!(false))
+    );
+}

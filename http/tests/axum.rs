@@ -1,0 +1,113 @@
+//! The router of the example, as a function in the emulator.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use emulator::{Config, Emulator, Outcome};
+use serde_json::{Value, json};
+
+/// The example. `cargo test` builds it, but not when it is told to run one test target only.
+fn example() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(["build", "--quiet", "--example", "axum", "--target-dir"]);
+    assert!(
+        command.arg(target).status().unwrap().success(),
+        "{command:?}"
+    );
+    target.join("debug/examples/axum")
+}
+
+fn start(streamed: bool) -> Emulator {
+    let mut config = Config::new(example());
+    if streamed {
+        config.args.push("streamed".to_owned());
+    }
+    Emulator::start(config).unwrap()
+}
+
+fn invoke(emulator: &Emulator, method: &str, target: &str, body: &str) -> Outcome {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let event = json!({
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": query,
+        "cookies": ["c=3", "d=4"],
+        "headers": {"host": "example.com"},
+        "requestContext": {"http": {"method": method}},
+        "body": body,
+        "isBase64Encoded": false,
+    });
+    emulator.invoke(event.to_string()).unwrap()
+}
+
+fn reply(outcome: &Outcome) -> Value {
+    assert_eq!(outcome.function_error, None);
+    serde_json::from_slice(&outcome.body).unwrap()
+}
+
+#[test]
+fn a_router_answers_events() {
+    let emulator = start(false);
+    let greeting = reply(&invoke(&emulator, "GET", "/greet/a%20b", ""));
+    assert_eq!(
+        (&greeting["statusCode"], &greeting["body"]),
+        (&json!(200), &json!("hello a b\n"))
+    );
+    let created = reply(&invoke(&emulator, "GET", "/cookies", ""));
+    assert_eq!(created["statusCode"], 201);
+    assert_eq!(created["cookies"], json!(["a=1", "b=2; HttpOnly"]));
+    assert_eq!(created["body"], "c=3; d=4");
+    let echo = reply(&invoke(&emulator, "POST", "/echo", "text"));
+    assert_eq!(echo["body"], "text");
+    assert_eq!(
+        reply(&invoke(&emulator, "GET", "/none", ""))["statusCode"],
+        404
+    );
+    assert_eq!(
+        reply(&invoke(&emulator, "GET", "/echo", ""))["statusCode"],
+        405
+    );
+    let outcome = invoke(&emulator, "GET", "/invocation", "");
+    let body = reply(&outcome)["body"].clone();
+    let body = body.as_str().unwrap();
+    assert!(body.contains(&outcome.request_id), "{body}");
+    assert!(body.contains(r#""http":{"method":"GET"}"#), "{body}");
+    let events = reply(&invoke(&emulator, "GET", "/count?from=3", ""));
+    assert_eq!(
+        events["body"],
+        "data: 3\n\ndata: 4\n\ndata: 5\n\ndata: 6\n\ndata: 7\n\n"
+    );
+}
+
+#[test]
+fn what_is_no_request_is_an_error_and_the_next_is_served() {
+    let emulator = start(false);
+    let outcome = emulator.invoke(r#"{"Records":[]}"#).unwrap();
+    let error = outcome.function_error.unwrap();
+    assert_eq!(error.error_type, "Runtime.UnmarshalError");
+    reply(&invoke(&emulator, "GET", "/greet/you", ""));
+}
+
+#[test]
+fn a_body_is_streamed() {
+    let emulator = start(true);
+    let outcome = invoke(&emulator, "GET", "/count?from=1", "");
+    assert_eq!(outcome.function_error, None);
+    assert!(outcome.streamed);
+    let content_type = "application/vnd.awslambda.http-integration-response";
+    assert_eq!(outcome.content_type.as_deref(), Some(content_type));
+    let at = outcome
+        .body
+        .windows(8)
+        .position(|bytes| bytes == [0; 8])
+        .unwrap();
+    let (prelude, body) = outcome.body.split_at(at);
+    let prelude: Value = serde_json::from_slice(prelude).unwrap();
+    assert_eq!(prelude["statusCode"], 200);
+    assert_eq!(prelude["headers"]["content-type"], "text/event-stream");
+    let events = "data: 1\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\ndata: 5\n\n";
+    assert_eq!(&body[8..], events.as_bytes());
+}
