@@ -10,12 +10,40 @@
 //! [`Config::extensions`] are started before the runtime and live as long as the environment: they
 //! register, get `INVOKE` and `SHUTDOWN`, may subscribe to telemetry, and take the environment with
 //! them when they end. An invocation is over when they have asked for the next event too.
-//! [`Emulator::stop`] goes through the shutdown phase.
+//! [`Emulator::stop`] goes through the shutdown phase: SIGTERM to the runtime, the `SHUTDOWN` event
+//! to the extensions, SIGKILL to all that are not gone in time. Without an extension, external or
+//! registered by the runtime itself, there is no SIGTERM. [`Config::runtime_shutdown`] is the
+//! runtime's share of the time.
+//!
+//! # Managed Instances
+//!
+//! With [`Initialization::ManagedInstances`] one environment runs up to [`Config::max_concurrency`]
+//! invocations at once. Each `next` waits in one queue, and an invocation takes the oldest; one
+//! whose connection has ended stays in the queue and fails the invocation that takes it. An
+//! invocation that finds no room is throttled (429). The function timeout ends the caller's wait
+//! alone, and a late answer is refused with 410. The end of the runtime's process or of an
+//! extension ends the environment for good. [`What::Polled`] and [`Environment::polls`] show the
+//! queue.
+//!
+//! # `SnapStart`
+//!
+//! With [`Initialization::SnapStart`] the init ends in a snapshot, for which the processes are
+//! stopped, and the first invocation restores it. A runtime that waits in `restore/next` runs its
+//! hooks within [`Config::restore_timeout`]; one that asked for an event is restored without.
+//! The restore resets idle connections, moves the environment to another availability zone and
+//! changes the credentials. If it fails, the environment is gone and the Invoke API answers with
+//! `SnapStartException` or `SnapStartTimeoutException`.
+//!
+//! # Metadata endpoint
+//!
+//! It serves one of [`Config::availability_zones`] at the address and with the token that the
+//! processes find in `AWS_LAMBDA_METADATA_API` and `AWS_LAMBDA_METADATA_TOKEN`.
 //!
 //! # Records
 //!
-//! Every Runtime API exchange and every step of the lifecycle is kept in a transcript, and
-//! faults (lost connections, cut, split, late and wrong answers) can be planted at exact places.
+//! Every exchange and every step of the lifecycle is kept in a transcript, and faults (lost
+//! connections, cut, split, late and wrong answers) can be planted at exact places: each [`Step`]
+//! is an endpoint.
 //!
 //! # Attach mode
 //!

@@ -49,6 +49,34 @@ fn run_starts_extensions_and_shuts_them_down() {
 }
 
 #[test]
+fn run_serves_managed_instances_in_a_zone() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = folder.path().join("event.json");
+    fs::write(&event, r#"{"do":"metadata"}"#).unwrap();
+    let args = [
+        "run",
+        "--initialization",
+        "managed-instances",
+        "--max-concurrency",
+        "2",
+        "--availability-zone",
+        "euw3-az2",
+        "--event",
+        event.to_str().unwrap(),
+        "--event",
+        "-",
+    ];
+    let output = emulator(&args, r#"{"do":"env"}"#);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let mut responses = output.stdout.split(|byte| *byte == b'\n');
+    let mut response = || serde_json::from_slice::<Value>(responses.next().unwrap()).unwrap();
+    assert_eq!(response()["AvailabilityZoneID"], "euw3-az2");
+    let variables = response();
+    assert_eq!(variables["AWS_LAMBDA_MAX_CONCURRENCY"], "2");
+    assert_eq!(variables["AWS_LAMBDA_LOG_FORMAT"], "JSON");
+}
+
+#[test]
 fn coldstart_shows_what_an_extension_adds_and_takes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.json");
