@@ -106,7 +106,7 @@ mod telemetry;
 mod time;
 
 pub use config::telemetry::{SchemaVersion, TelemetryOptions};
-pub use config::{Config, Initialization, Invoke, InvokeKind, LogFormat};
+pub use config::{Config, Initialization, Invoke, InvokeKind, LogFormat, UrlInvokeMode};
 pub use error::EmulatorError as Error;
 pub use fault::{Fault, FaultKind, Step};
 pub use handle::Emulator;

@@ -29,7 +29,7 @@ mod tests {
         let table: [(&[u8], &str); 9] = [
             (b"", ""),
             (b"f", "Zg=="),
-            (b"fo", "Zm8="),
+            (b"\x66\x6f", "Zm8="),
             (b"foo", "Zm9v"),
             (b"foob", "Zm9vYg=="),
             (b"fooba", "Zm9vYmE="),

@@ -146,30 +146,40 @@ impl Client {
     ///
     /// The connection ended first, or the bytes on it are no response.
     pub fn response(&mut self) -> io::Result<Response> {
-        let head = read_head(&mut self.stream)?.ok_or(ErrorKind::UnexpectedEof)?;
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut parsed = httparse::Response::new(&mut fields);
-        parsed.parse(&head).map_err(io::Error::other)?;
-        let status = parsed.code.ok_or(ErrorKind::InvalidData)?;
-        let headers = owned(parsed.headers);
-        let mut body = Vec::new();
-        if !matches!(status, 204 | 304) {
-            match framing(&headers)? {
-                Framing::Sized(length) => body = read_sized(&mut self.stream, length)?,
+        let mut response = self.head()?;
+        if !matches!(response.status, 204 | 304) {
+            let body = &mut response.body;
+            match framing(&response.headers)? {
+                Framing::Sized(length) => *body = read_sized(&mut self.stream, length)?,
                 Framing::Chunked => {
                     while let Some(chunk) = self.chunk()? {
                         body.extend(chunk);
                     }
                 }
                 Framing::UntilClose => {
-                    self.stream.read_to_end(&mut body)?;
+                    self.stream.read_to_end(body)?;
                 }
             }
         }
+        Ok(response)
+    }
+
+    /// The head of the next response, as a response without a body: that is still to be read.
+    ///
+    /// # Errors
+    ///
+    /// The connection ended first, or the bytes on it are no head.
+    pub fn head(&mut self) -> io::Result<Response> {
+        let head = read_head(&mut self.stream)?.ok_or(ErrorKind::UnexpectedEof)?;
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut parsed = httparse::Response::new(&mut fields);
+        parsed.parse(&head).map_err(io::Error::other)?;
+        let status = parsed.code.ok_or(ErrorKind::InvalidData)?;
+        let headers = owned(parsed.headers);
         Ok(Response {
             status,
             headers,
-            body,
+            body: Vec::new(),
         })
     }
 

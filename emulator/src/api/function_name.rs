@@ -9,11 +9,36 @@ pub(crate) struct FunctionName {
     pub(crate) qualifier: Option<String>,
 }
 
-/// The function in `/2015-03-31/functions/{FunctionName}/invocations?Qualifier={Qualifier}`.
-pub(crate) fn target(path: &str, query: Option<&str>) -> Option<FunctionName> {
-    let name = path
-        .strip_prefix("/2015-03-31/functions/")?
-        .strip_suffix("/invocations")?;
+/// An operation on a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// `/2015-03-31/functions/{FunctionName}/invocations`
+    Invoke,
+    /// `/2021-11-15/functions/{FunctionName}/response-streaming-invocations`
+    InvokeWithResponseStream,
+}
+
+impl Operation {
+    /// The operation of a path, and the name in it.
+    pub(crate) fn of(path: &str) -> Option<(Self, &str)> {
+        [
+            (Self::Invoke, "/2015-03-31", "/invocations"),
+            (
+                Self::InvokeWithResponseStream,
+                "/2021-11-15",
+                "/response-streaming-invocations",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(operation, version, end)| {
+            let path = path.strip_prefix(version)?.strip_prefix("/functions/")?;
+            Some((operation, path.strip_suffix(end)?))
+        })
+    }
+}
+
+/// The function that a name in a path and `?Qualifier={Qualifier}` mean.
+pub(crate) fn target(name: &str, query: Option<&str>) -> Option<FunctionName> {
     let mut target = parse(&percent_decode_str(name).decode_utf8().ok()?)?;
     let asked = query.unwrap_or_default().split('&').find_map(|pair| {
         let value = pair.strip_prefix("Qualifier=")?;
@@ -81,12 +106,34 @@ mod tests {
             ("", None, None),
         ];
         for (name, query, expected) in table {
-            let got = target(&format!("/2015-03-31/functions/{name}/invocations"), query);
+            let got = target(name, query);
             let got = got
                 .as_ref()
                 .map(|t| (t.name.as_str(), t.qualifier.as_deref()));
             assert_eq!(got, expected, "{name} {query:?}");
         }
-        assert_eq!(target("/2015-03-31/functions/f", None), None);
+    }
+
+    #[test]
+    fn a_path_names_an_operation_and_a_function() {
+        let table = [
+            (
+                "/2015-03-31/functions/f/invocations",
+                Some((Operation::Invoke, "f")),
+            ),
+            (
+                "/2021-11-15/functions/f%3Alive/response-streaming-invocations",
+                Some((Operation::InvokeWithResponseStream, "f%3Alive")),
+            ),
+            ("/2015-03-31/functions/f", None),
+            ("/2021-11-15/functions/f/invocations", None),
+            (
+                "/2015-03-31/functions/f/response-streaming-invocations",
+                None,
+            ),
+        ];
+        for (path, expected) in table {
+            assert_eq!(Operation::of(path), expected, "{path}");
+        }
     }
 }

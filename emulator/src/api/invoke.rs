@@ -10,10 +10,11 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use serde::de::IgnoredAny;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::function_name::{FunctionName, target};
+use crate::api::body::{render_error, restore_error};
+use crate::api::function_name::{Operation, target};
+use crate::api::streaming;
 use crate::config::{Invoke, InvokeKind};
 use crate::environment::pool::Pool;
 use crate::error::EmulatorError;
@@ -28,15 +29,19 @@ pub(crate) async fn serve(
 ) -> Response<Payload> {
     let request_id = Uuid::new_v4().to_string();
     let wants_tail = header(&parts.headers, "x-amz-log-type").as_deref() == Some("Tail");
-    let target = target(parts.uri.path(), parts.uri.query());
-    let result = match invocation(&pool, target, parts, collected, &request_id) {
+    let version = pool.shared().config.function_version.clone();
+    let operation = Operation::of(parts.uri.path());
+    let result = match invocation(&pool, operation, parts, collected, &request_id) {
+        Ok(invoke) if invoke.streaming => {
+            return streaming::serve(&pool, invoke, version, wants_tail).await;
+        }
         Ok(invoke) => pool.invoke_detached(invoke).await,
         Err(refused) => Err(refused),
     };
     match result {
         Ok(outcome) => match restore_error(&outcome) {
             Some(error) => render_error(&error, &request_id),
-            None => render(&outcome, &pool.shared().config.function_version, wants_tail),
+            None => render(&outcome, &version, wants_tail),
         },
         Err(error) => render_error(&error, &request_id),
     }
@@ -45,13 +50,15 @@ pub(crate) async fn serve(
 /// The invocation that a request asks for.
 fn invocation(
     pool: &Pool,
-    target: Option<FunctionName>,
+    operation: Option<(Operation, &str)>,
     parts: &Parts,
     collected: &Collected,
     request_id: &str,
 ) -> Result<Invoke, EmulatorError> {
     let config = &pool.shared().config;
-    let Some(target) = target else {
+    let target =
+        operation.and_then(|(operation, name)| Some((operation, target(name, parts.uri.query())?)));
+    let Some((operation, target)) = target else {
         return Err(refused(
             404,
             "UnknownOperationException",
@@ -62,7 +69,7 @@ fn invocation(
         return Err(refused(
             405,
             "MethodNotAllowedException",
-            "Invoke is a POST",
+            "an invocation is a POST",
         ));
     }
     if target.name != config.function_name {
@@ -72,6 +79,11 @@ fn invocation(
         return Err(refused(404, "ResourceNotFoundException", &message));
     }
     let kind = kind(&parts.headers)?;
+    let streaming = operation == Operation::InvokeWithResponseStream;
+    if streaming && kind == InvokeKind::Event {
+        let message = "a streamed invocation cannot be an event";
+        return Err(refused(400, "InvalidParameterValueException", message));
+    }
     if collected.length <= PAYLOAD_BYTES_MAX && !collected.data.is_empty() {
         serde_json::from_slice::<IgnoredAny>(&collected.data).map_err(|error| {
             let message = format!("Could not parse request body into json: {error}");
@@ -89,6 +101,7 @@ fn invocation(
         qualifier: target.qualifier,
         // The tail of the log is complete at the end of the invocation only.
         return_early: header(&parts.headers, "x-amz-log-type").as_deref() != Some("Tail"),
+        streaming,
     })
 }
 
@@ -123,23 +136,6 @@ fn client_context(headers: &HeaderMap) -> Result<Option<String>, EmulatorError> 
     }
 }
 
-/// The exceptions of a restore that did not work (Lambda API reference, Invoke).
-fn restore_error(outcome: &Outcome) -> Option<EmulatorError> {
-    let (error_type, message) = match outcome.status {
-        400 => (
-            "SnapStartException",
-            "The afterRestore() runtime hook encountered an error. For more information, check the \
-             Amazon CloudWatch logs.",
-        ),
-        408 => (
-            "SnapStartTimeoutException",
-            "Lambda couldn't restore the snapshot within the timeout limit.",
-        ),
-        _ => return None,
-    };
-    Some(refused(outcome.status, error_type, message))
-}
-
 fn render(outcome: &Outcome, version: &str, wants_tail: bool) -> Response<Payload> {
     let mut headers = vec![
         ("x-amzn-requestid", outcome.request_id.as_str()),
@@ -160,30 +156,6 @@ fn render(outcome: &Outcome, version: &str, wants_tail: bool) -> Response<Payloa
         headers,
         Payload::sized(outcome.body.clone()),
     )
-}
-
-/// The SDKs take the exception's name from the header, its message from the body.
-fn render_error(error: &EmulatorError, request_id: &str) -> Response<Payload> {
-    let (status, error_type, message) = if let EmulatorError::Refused {
-        status,
-        error_type,
-        message,
-    } = error
-    {
-        (*status, error_type.as_str(), message.clone())
-    } else {
-        (500, "ServiceException", error.to_string())
-    };
-    let mut body = json!({ "Type": "User", "message": message });
-    if status == 429 {
-        body["Reason"] = json!("ReservedFunctionConcurrentInvocationLimitExceeded");
-    }
-    let headers = [
-        ("x-amzn-requestid", request_id),
-        ("x-amzn-errortype", error_type),
-        (CONTENT_TYPE.as_str(), "application/json"),
-    ];
-    response(status, headers, Payload::sized(body.to_string()))
 }
 
 fn refused(status: u16, error_type: &str, message: &str) -> EmulatorError {

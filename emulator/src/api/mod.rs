@@ -1,8 +1,9 @@
 //! The HTTP side of the emulator, in hyper.
 //!
 //! `route`, `runtime`, `extensions`, `telemetry` and `metadata` are what the processes of an
-//! environment call, on two ports of its own that are served here; `invoke` and `function_url` are
-//! what its callers call, on the port that `callers` serves.
+//! environment call, on two ports of its own that are served here. Its callers call `invoke` (with
+//! `streaming`) and `function_url` (with `url_reply` and `url_stream`), on the port that `callers`
+//! serves.
 
 mod body;
 pub(crate) mod callers;
@@ -14,7 +15,10 @@ mod metadata;
 mod reported;
 mod route;
 mod runtime;
+mod streaming;
 mod telemetry;
+mod url_reply;
+mod url_stream;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,7 +19,7 @@ use crate::api::reported::{cropped_cause, platform_error, recorded, split_cause,
 use crate::api::route::{Route, metadata_route, route};
 use crate::api::{extensions, metadata, telemetry};
 use crate::environment::Env;
-use crate::environment::job::{Answer, Event};
+use crate::environment::job::{Answer, Event, Part, Sink};
 use crate::environment::machine::{AnswerKind, Current, Next, Refusal};
 use crate::environment::router::Router;
 use crate::environment::variables::{
@@ -29,7 +29,8 @@ use crate::fault::stream::{ByteFault, Control};
 use crate::fault::{Drawn, Fault, FaultKind};
 use crate::http::port::Port;
 use crate::http::{
-    Collected, PAYLOAD_BYTES_MAX, Payload, collect, header, header_list, json_response, response,
+    Collected, PAYLOAD_BYTES_MAX, Payload, Reading, collect, header, header_list, json_response,
+    response,
 };
 use crate::record::outcome::FunctionError;
 use crate::record::transcript::What;
@@ -387,12 +388,29 @@ impl Exchange {
         let began_at = Instant::now();
         let nonce = header(&self.parts.headers, "lambda-runtime-invocation-id");
         let begun = self.env.lock().begin_answer(kind, id, nonce.as_deref());
-        let limit = if self.mode().is_some() {
+        let sink = match &begun {
+            Ok(current) if kind == AnswerKind::Response => self.env.lock().sink(current),
+            Ok(_) | Err(_) => None,
+        };
+        let mode = self.mode();
+        let streamed = mode.as_deref() == Some("streaming");
+        let limit = if streamed && sink.is_some() {
             STREAMED_BYTES_MAX
         } else {
             PAYLOAD_BYTES_MAX
         };
-        let collected = collect(body, limit).await;
+        let collected = match sink {
+            // A response with an odd mode is refused.
+            Some(sink) if streamed || mode.is_none() => {
+                let content_type = header(&self.parts.headers, CONTENT_TYPE.as_str());
+                let head = Part::Head {
+                    content_type,
+                    streamed,
+                };
+                hand_on(body, limit, head, &sink).await
+            }
+            Some(_) | None => collect(body, limit).await,
+        };
         self.record_request(&collected);
         let (verdict, error) = match kind {
             AnswerKind::Response => self.judge_response(&collected, limit),
@@ -420,6 +438,7 @@ impl Exchange {
             headers: header_list(&self.parts.headers),
             content_type: header(&self.parts.headers, CONTENT_TYPE.as_str()),
             streamed: self.mode().is_some(),
+            length: collected.length,
             body: collected.data,
             error,
         };
@@ -453,7 +472,7 @@ impl Exchange {
                 collected.length
             );
             let error = platform_error("Function.ResponseSizeTooLarge", &message);
-            return (Verdict::TooLarge, Some(error));
+            return (Verdict::TooLarge { limit }, Some(error));
         }
         (Verdict::Accepted, trailer_error(&collected.trailers))
     }
@@ -525,7 +544,7 @@ enum Verdict {
     Accepted,
     InvalidMode,
     Truncated,
-    TooLarge,
+    TooLarge { limit: usize },
 }
 
 impl Verdict {
@@ -542,10 +561,10 @@ impl Verdict {
                 "TruncatedHTTPRequest",
                 "HTTP request detected as truncated",
             ),
-            Self::TooLarge => error_response(
+            Self::TooLarge { limit } => error_response(
                 413,
                 "RequestEntityTooLarge",
-                &format!("Exceeded maximum allowed payload size ({PAYLOAD_BYTES_MAX} bytes)."),
+                &format!("Exceeded maximum allowed payload size ({limit} bytes)."),
             ),
         }
     }
@@ -574,6 +593,23 @@ fn refuse(refusal: Refusal) -> Response<Payload> {
     error_response(refusal.status(), refusal.error_type(), &refusal.to_string())
 }
 
+/// Hands a response on as it comes, up to the limit, and reads it to its end. A caller who hangs up
+/// does not end it: the function goes on. The data that is kept is for the transcript.
+async fn hand_on(body: Incoming, limit: usize, head: Part, sink: &Sink) -> Collected {
+    let mut is_taken = sink.send(head).await.is_ok();
+    let mut reading = Reading::new(body, RECORDED_BYTES_MAX);
+    loop {
+        let room = limit.saturating_sub(reading.length());
+        let Some(mut piece) = reading.piece().await else {
+            return reading.collected();
+        };
+        piece.truncate(room);
+        if is_taken && !piece.is_empty() {
+            is_taken = sink.send(Part::Data(piece)).await.is_ok();
+        }
+    }
+}
+
 /// Six hours, as the credentials of a function.
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(6 * 3_600);
 /// The part of a body that the transcript keeps.
@@ -597,6 +633,7 @@ mod tests {
             deadline_ms: 0,
             headers: vec![("Lambda-Runtime-Aws-Request-Id", "id".into())],
             payload: Bytes::from(vec![b'0'; n]),
+            sink: None,
         };
         let exact = |n| hyper::body::Body::size_hint(render(&event(n), 2_048).body()).exact();
         assert_eq!(exact(2_048), Some(2_048));

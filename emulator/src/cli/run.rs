@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use emulator::interrupt::Interrupt;
-use emulator::{Config, Emulator, LogFormat};
+use emulator::{Config, Emulator, LogFormat, UrlInvokeMode};
 
 use super::function::{FunctionArgs, at_least_one, read_event};
 
@@ -37,6 +37,15 @@ pub(crate) struct Args {
     /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write; always json on Managed Instances
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
+    /// How the function as a web server gives its responses: the invoke mode of a function URL
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        default_value = "buffered",
+        ignore_case = true
+    )]
+    invoke_mode: InvokeMode,
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
@@ -50,6 +59,14 @@ pub(crate) struct Args {
 enum Format {
     Json,
     Text,
+}
+
+/// An invoke mode on the command line, in the words of AWS and in any case.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum InvokeMode {
+    Buffered,
+    ResponseStream,
 }
 
 /// Runs the command.
@@ -70,6 +87,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         log_format: match args.log_format {
             Format::Json => LogFormat::Json,
             Format::Text => LogFormat::Text,
+        },
+        url_invoke_mode: match args.invoke_mode {
+            InvokeMode::Buffered => UrlInvokeMode::Buffered,
+            InvokeMode::ResponseStream => UrlInvokeMode::ResponseStream,
         },
         echo_log: true,
         record_bytes_max: RECORD_BYTES_MAX,

@@ -49,6 +49,17 @@ impl Initialization {
     }
 }
 
+/// How a function URL gives the response: its invoke mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UrlInvokeMode {
+    /// `BUFFERED`: when it is complete.
+    #[default]
+    Buffered,
+    /// `RESPONSE_STREAM`: while the function sends it. A response that the function does not stream
+    /// is the body as it is.
+    ResponseStream,
+}
+
 /// The function and the environment it is given.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -115,6 +126,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The log level, passed on when the format is [`LogFormat::Json`].
     pub log_level: Option<String>,
+    /// How the function as a web server gives its responses.
+    pub url_invoke_mode: UrlInvokeMode,
     /// Where the Invoke API listens. Runtime APIs listen on the same address, any free port.
     pub listen: SocketAddr,
     /// Faults planted from the start.
@@ -172,6 +185,7 @@ impl Config {
             freeze: true,
             log_format: LogFormat::Text,
             log_level: None,
+            url_invoke_mode: UrlInvokeMode::Buffered,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             faults: Vec::new(),
             echo_log: false,
@@ -226,6 +240,10 @@ pub struct Invoke {
     /// extensions to wait for. The environment stays busy until they are ready; what is not known
     /// yet is missing in the [`Outcome`](crate::Outcome).
     pub return_early: bool,
+    /// The caller takes the response as a stream, as by `InvokeWithResponseStream`: a runtime that
+    /// streams may send 200 MB, elsewhere 6 MB. The body of the [`Outcome`](crate::Outcome) is what
+    /// was sent, also if the function failed after that.
+    pub streaming: bool,
 }
 
 impl Invoke {

@@ -279,6 +279,7 @@ impl Env {
             deadline_ms,
             headers,
             payload: job.payload.clone(),
+            sink: job.sink.clone(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use crate::config::Invoke;
 use crate::environment::machine::Current;
@@ -16,6 +17,24 @@ pub(crate) struct Job {
     pub(crate) arn: String,
     pub(crate) payload: Bytes,
     pub(crate) invoke: Invoke,
+    /// Where the response goes while the runtime sends it, if the caller takes it as a stream.
+    pub(crate) sink: Option<Sink>,
+}
+
+/// Takes the parts of a response. It holds one, so a caller who reads slowly holds the runtime
+/// back.
+pub(crate) type Sink = mpsc::Sender<Part>;
+
+/// A part of a response that its caller takes as a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The response has begun.
+    Head {
+        content_type: Option<String>,
+        /// Whether the runtime streams it.
+        streamed: bool,
+    },
+    Data(Bytes),
 }
 
 /// An event as `next` renders it.
@@ -26,6 +45,8 @@ pub(crate) struct Event {
     /// The `Lambda-Runtime-*` headers.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) payload: Bytes,
+    /// The job's.
+    pub(crate) sink: Option<Sink>,
 }
 
 /// The runtime's answer to an invocation.
@@ -38,6 +59,9 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) content_type: Option<String>,
     pub(crate) streamed: bool,
+    /// Empty if it has gone to the caller as a stream.
     pub(crate) body: Bytes,
+    /// The length of what the runtime sent.
+    pub(crate) length: usize,
     pub(crate) error: Option<FunctionError>,
 }

@@ -39,7 +39,7 @@ use crate::config::telemetry::SchemaVersion;
 use crate::config::{Config, Initialization, LogFormat};
 use crate::environment::extensions::Registry;
 use crate::environment::failure::Failure;
-use crate::environment::job::{Answer, Event};
+use crate::environment::job::{Answer, Event, Sink};
 use crate::environment::machine::{AnswerKind, Current, Machine, Refusal};
 use crate::environment::router::Router;
 use crate::environment::variables::Endpoints;
@@ -397,6 +397,20 @@ impl Inner {
         match &mut self.router {
             Some(router) => router.begin_answer(kind, request_id, nonce),
             None => self.machine.begin_answer(kind, request_id, nonce),
+        }
+    }
+
+    /// Where the response of an invocation goes while it is read, if its caller takes it so.
+    pub(crate) fn sink(&self, answered: &Current) -> Option<Sink> {
+        match &self.router {
+            Some(router) => router.sink(answered),
+            None => {
+                let event = self.event.as_ref();
+                event
+                    .filter(|event| event.current == *answered)?
+                    .sink
+                    .clone()
+            }
         }
     }
 

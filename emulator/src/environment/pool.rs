@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::config::{Initialization, Invoke, InvokeKind};
 use crate::environment::failure::Failure;
-use crate::environment::job::Job;
+use crate::environment::job::{Job, Part, Sink};
 use crate::environment::{Env, Ports, Shared};
 use crate::error::EmulatorError;
 use crate::http::PAYLOAD_BYTES_MAX;
@@ -34,6 +34,14 @@ pub(crate) struct Pool {
     pub(super) inner: Mutex<Inner>,
     /// Held while an environment of Managed Instances is made.
     pub(super) starting: tokio::sync::Mutex<()>,
+}
+
+/// An invocation whose response is taken as a stream.
+#[derive(Debug)]
+pub(crate) struct Streaming {
+    /// What the runtime sends. It is complete when the outcome is there.
+    pub(crate) parts: mpsc::Receiver<Part>,
+    pub(crate) outcome: JoinHandle<Result<Outcome, EmulatorError>>,
 }
 
 /// How the environments end.
@@ -129,6 +137,34 @@ impl Pool {
 
     /// Runs an invocation of any kind.
     pub(crate) async fn invoke(self: Arc<Self>, invoke: Invoke) -> Result<Outcome, EmulatorError> {
+        if !invoke.streaming {
+            return self.run_to(invoke, None).await;
+        }
+        let mut streaming = self.invoke_streaming(invoke);
+        let mut body = Vec::new();
+        let outcome = loop {
+            match streaming.next().await {
+                Ok(Part::Data(data)) => body.extend_from_slice(&data),
+                Ok(Part::Head { .. }) => {}
+                Err(outcome) => break outcome?,
+            }
+        };
+        Ok(Outcome { body, ..outcome })
+    }
+
+    /// Runs an invocation on a task of its own and hands its response on as it comes.
+    pub(crate) fn invoke_streaming(self: &Arc<Self>, invoke: Invoke) -> Streaming {
+        let (sink, parts) = mpsc::channel(1);
+        let outcome = tokio::spawn(Arc::clone(self).run_to(invoke, Some(sink)));
+        Streaming { parts, outcome }
+    }
+
+    /// Runs an invocation of any kind, whose response goes to the sink if there is one.
+    async fn run_to(
+        self: Arc<Self>,
+        invoke: Invoke,
+        sink: Option<Sink>,
+    ) -> Result<Outcome, EmulatorError> {
         let limit = match invoke.kind {
             InvokeKind::Event => EVENT_BYTES_MAX,
             InvokeKind::RequestResponse | InvokeKind::DryRun => PAYLOAD_BYTES_MAX,
@@ -137,7 +173,7 @@ impl Pool {
             return Err(too_large(limit));
         }
         let kind = invoke.kind;
-        let job = self.job(invoke);
+        let job = self.job(invoke, sink);
         match kind {
             InvokeKind::DryRun => Ok(empty_outcome(204, &job)),
             InvokeKind::RequestResponse if self.is_managed() => self.invoke_managed(&job).await,
@@ -328,7 +364,7 @@ impl Pool {
         env.gone();
     }
 
-    fn job(&self, mut invoke: Invoke) -> Job {
+    fn job(&self, mut invoke: Invoke, sink: Option<Sink>) -> Job {
         let config = &self.shared.config;
         let arn = match &invoke.qualifier {
             Some(qualifier) => format!("{}:{qualifier}", config.arn()),
@@ -349,6 +385,7 @@ impl Pool {
             arn,
             payload,
             invoke,
+            sink,
         }
     }
 
@@ -358,6 +395,20 @@ impl Pool {
 
     pub(super) fn is_attached(&self) -> bool {
         self.shared.config.program.as_os_str().is_empty()
+    }
+}
+
+impl Streaming {
+    /// The next part, or the outcome behind the last one.
+    pub(crate) async fn next(&mut self) -> Result<Part, Result<Outcome, EmulatorError>> {
+        tokio::select! {
+            biased;
+            Some(part) = self.parts.recv() => Ok(part),
+            outcome = &mut self.outcome => {
+                let outcome = outcome.unwrap_or(Err(EmulatorError::Stopped));
+                Err(outcome)
+            }
+        }
     }
 }
 

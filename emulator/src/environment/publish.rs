@@ -136,7 +136,7 @@ impl Env {
         // "Usually no metrics" after a timeout.
         let metrics = (status != Status::Timeout).then(|| RuntimeDoneMetrics {
             duration: end_at.saturating_duration_since(times.sent_at),
-            produced_bytes: answer.and_then(|answer| u64::try_from(answer.body.len()).ok()),
+            produced_bytes: answer.and_then(|answer| u64::try_from(answer.length).ok()),
         });
         self.publish(Event::RuntimeDone(RuntimeDone {
             request_id: job.request_id.clone(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::environment::failure::Failure;
-use crate::environment::job::{Answer, Event};
+use crate::environment::job::{Answer, Event, Sink};
 use crate::environment::machine::{AnswerKind, Current, Refusal};
 
 /// How an invocation ended before its timeout.
@@ -36,6 +36,7 @@ struct Running {
     current: Current,
     /// The answer whose body is being read.
     answering: Option<AnswerKind>,
+    sink: Option<Sink>,
     ended: oneshot::Sender<Ended>,
 }
 
@@ -88,6 +89,7 @@ impl Router {
             let running = Running {
                 current: event.current.clone(),
                 answering: None,
+                sink: event.sink.clone(),
                 ended,
             };
             self.running.insert(id.clone(), running);
@@ -116,6 +118,11 @@ impl Router {
             }
             (Some(_), _) => Err(Refusal::InvalidRequestId),
         }
+    }
+
+    /// Where the response of an invocation goes while it is read, if its caller takes it so.
+    pub(crate) fn sink(&self, answered: &Current) -> Option<Sink> {
+        self.running.get(&answered.request_id)?.sink.clone()
     }
 
     /// The answer was read to its end.
@@ -209,6 +216,7 @@ mod tests {
             deadline_ms: 0,
             headers: Vec::new(),
             payload: Bytes::new(),
+            sink: None,
         })
     }
 
@@ -220,6 +228,7 @@ mod tests {
             content_type: None,
             streamed: false,
             body: Bytes::from_static(body.as_bytes()),
+            length: body.len(),
             error: None,
         }
     }

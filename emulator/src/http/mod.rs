@@ -2,7 +2,8 @@
 
 pub(crate) mod port;
 
-use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,17 +13,30 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use tokio::sync::mpsc;
 
-/// A body that is sent in one piece, with `Content-Length` or as one chunk.
+/// A body that is sent in one piece, with `Content-Length` or as one chunk, or as it comes.
 #[derive(Debug)]
-pub(crate) struct Payload {
-    data: Option<Bytes>,
-    sized: bool,
+pub(crate) enum Payload {
+    Whole { data: Option<Bytes>, sized: bool },
+    Streamed(mpsc::Receiver<Result<Bytes, CutOff>>),
 }
+
+/// A body ends before its end: the connection is closed without the last chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CutOff;
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the response is cut off")
+    }
+}
+
+impl Error for CutOff {}
 
 impl Payload {
     pub(crate) fn sized(data: impl Into<Bytes>) -> Self {
-        Self {
+        Self::Whole {
             data: Some(data.into()).filter(|data| !data.is_empty()),
             sized: true,
         }
@@ -30,7 +44,7 @@ impl Payload {
 
     /// One chunk and no `Content-Length` (RFC 9112 section 7.1).
     pub(crate) fn one_chunk(data: Bytes) -> Self {
-        Self {
+        Self::Whole {
             data: Some(data).filter(|data| !data.is_empty()),
             sized: false,
         }
@@ -39,26 +53,32 @@ impl Payload {
 
 impl Body for Payload {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match &mut *self {
+            Self::Whole { data, .. } => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
+            Self::Streamed(parts) => parts
+                .poll_recv(cx)
+                .map(|part| part.map(|part| part.map(Frame::data))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none()
+        matches!(self, Self::Whole { data: None, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.data {
-            Some(data) if self.sized => {
-                SizeHint::with_exact(u64::try_from(data.len()).unwrap_or(u64::MAX))
-            }
-            Some(_) => SizeHint::new(),
-            None => SizeHint::with_exact(0),
+        match self {
+            Self::Whole {
+                data: Some(data),
+                sized: true,
+            } => SizeHint::with_exact(u64::try_from(data.len()).unwrap_or(u64::MAX)),
+            Self::Whole { data: None, .. } => SizeHint::with_exact(0),
+            Self::Whole { .. } | Self::Streamed(_) => SizeHint::new(),
         }
     }
 }
@@ -143,29 +163,68 @@ pub(crate) struct Collected {
 
 /// Reads a body to its end, whatever its length, so that the connection stays in step; keeps at
 /// most `limit` bytes.
-pub(crate) async fn collect(mut body: Incoming, limit: usize) -> Collected {
-    let mut data = BytesMut::new();
-    let mut collected = Collected::default();
-    while let Some(frame) = body.frame().await {
-        match frame.map(Frame::into_data) {
-            Ok(Ok(chunk)) => {
-                collected.length += chunk.len();
-                let room = limit.saturating_sub(data.len()).min(chunk.len());
-                data.extend_from_slice(chunk.get(..room).unwrap_or_default());
-            }
-            Ok(Err(frame)) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    collected.trailers = trailers;
-                }
-            }
-            Err(_) => {
-                collected.truncated = true;
-                break;
-            }
+pub(crate) async fn collect(body: Incoming, limit: usize) -> Collected {
+    let mut reading = Reading::new(body, limit);
+    while reading.piece().await.is_some() {}
+    reading.collected()
+}
+
+/// A body that is being read.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    body: Incoming,
+    limit: usize,
+    data: BytesMut,
+    collected: Collected,
+}
+
+impl Reading {
+    pub(crate) fn new(body: Incoming, limit: usize) -> Self {
+        Self {
+            body,
+            limit,
+            data: BytesMut::new(),
+            collected: Collected::default(),
         }
     }
-    collected.data = data.freeze();
-    collected
+
+    /// How many bytes have come.
+    pub(crate) fn length(&self) -> usize {
+        self.collected.length
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn piece(&mut self) -> Option<Bytes> {
+        while let Some(frame) = self.body.frame().await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(piece)) => {
+                    self.collected.length += piece.len();
+                    let room = self.limit.saturating_sub(self.data.len()).min(piece.len());
+                    self.data
+                        .extend_from_slice(piece.get(..room).unwrap_or_default());
+                    return Some(piece);
+                }
+                Ok(Err(frame)) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        self.collected.trailers = trailers;
+                    }
+                }
+                Err(_) => {
+                    self.collected.truncated = true;
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// The body, which was read to its end.
+    pub(crate) fn collected(self) -> Collected {
+        Collected {
+            data: self.data.freeze(),
+            ..self.collected
+        }
+    }
 }
 
 /// The most the platform takes and gives: 6 MB and 100 bytes, the enforced value of "6 MB each

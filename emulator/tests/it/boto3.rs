@@ -63,4 +63,37 @@ raises(client.exceptions.ResourceNotFoundException, FunctionName="other")
 raises(client.exceptions.InvalidRequestContentException, FunctionName="function", Payload=b"{")
 raises(client.exceptions.RequestTooLargeException, FunctionName="function",
        Payload=b"1" * 6291557)
+
+def streamed(event, **request):
+    answer = client.invoke_with_response_stream(FunctionName="function", Payload=event, **request)
+    assert answer["StatusCode"] == 200, answer
+    assert answer["ExecutedVersion"] == "$LATEST"
+    assert answer["ResponseStreamContentType"] == "application/vnd.amazon.eventstream"
+    *parts, last = answer["EventStream"]
+    return b"".join(part["PayloadChunk"]["Payload"] for part in parts), last["InvokeComplete"]
+
+payload, complete = streamed(b'{"do": "stream"}', LogType="Tail")
+assert json.loads(payload) == "one two", payload
+assert "ErrorCode" not in complete
+assert "START RequestId" in base64.b64decode(complete["LogResult"]).decode()
+
+payload, complete = streamed(b'{"do": "stream_error"}')
+assert payload == b'"one two"', payload
+assert complete["ErrorCode"] == "Unhandled"
+assert json.loads(complete["ErrorDetails"])["errorType"] == "Function.Midway"
+
+# The runtime streams no response to this one, and fails before the first byte of the next.
+assert streamed(b'{"a": 1}') == (b'{"a": 1}', {})
+payload, complete = streamed(b'{"do": "error"}')
+assert (payload, complete["ErrorCode"]) == (b"", "Unhandled")
+
+# A streamed response to an invocation that takes it whole.
+answer = client.invoke(FunctionName="function", Payload=b'{"do": "stream"}')
+assert json.load(answer["Payload"]) == "one two"
+
+try:
+    client.invoke_with_response_stream(FunctionName="other")
+    raise SystemExit("another function was invoked")
+except client.exceptions.ResourceNotFoundException:
+    pass
 "#;

@@ -20,4 +20,5 @@ mod metadata;
 mod rie;
 mod sigterm;
 mod snapstart;
+mod streaming;
 mod support;

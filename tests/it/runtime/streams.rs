@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emulator::{Entry, Fault, FaultKind, Outcome, Step, What};
+use emulator::{Entry, Fault, FaultKind, Invoke, Outcome, Step, What};
 use serde_json::{Value, json};
 use testkit::pipe::named_pipe;
 
@@ -18,6 +18,15 @@ fn streaming() -> Env {
 fn stream(texts: &[&str], end: &Value) -> String {
     // The order of members decides which handler it is for.
     format!(r#"{{"stream":{},"end":{end}}}"#, json!(texts))
+}
+
+/// Invokes as a caller who takes the response as a stream.
+fn take(env: &Env, event: String) -> Outcome {
+    let invoke = Invoke {
+        streaming: true,
+        ..Invoke::new(event)
+    };
+    env.invoke_with(invoke).unwrap()
 }
 
 fn connections(entries: &[Entry]) -> usize {
@@ -67,7 +76,10 @@ fn a_failure_midway_is_told_in_the_trailers() {
     ];
     for (end, error_type, message) in table {
         for texts in [&["one", "two"][..], &[]] {
-            let outcome = env.invoke(stream(texts, &json!(end))).unwrap();
+            let outcome = take(&env, stream(texts, &json!(end)));
+            if end != "panic-while-writing" {
+                assert_eq!(outcome.body, texts.concat().as_bytes(), "{end}");
+            }
             let (found, document) = failure(&outcome);
             assert_eq!(found, error_type, "{end}");
             let found = document["errorMessage"].as_str().unwrap();
@@ -127,23 +139,43 @@ fn a_stream_that_is_not_finished_is_a_failure() {
 fn the_limit_holds_to_the_byte_and_memory_is_flat() {
     let env = streaming();
     let text = "x".repeat(256 * 1024);
-    let event = |times: usize, rest: &str| {
+    let invoke = |times: usize, rest: &str| {
         let stream = json!([text]);
-        format!(r#"{{"stream":{stream},"times":{times},"rest":"{rest}","end":"finish"}}"#)
+        let event =
+            format!(r#"{{"stream":{stream},"times":{times},"rest":"{rest}","end":"finish"}}"#);
+        take(&env, event)
     };
-    env.respond(r#"{"do":"echo","value":7}"#);
-    env.invoke(event(1, "")).unwrap();
+    invoke(1, "");
     let before = env.environments()[0].peak_memory_kb().unwrap();
-    let outcome = env.invoke(event(800, "")).unwrap();
+    let outcome = invoke(800, "");
     assert_eq!(outcome.function_error, None);
     assert_eq!(outcome.body.len(), 200 * 1024 * 1024);
     let after = env.environments()[0].peak_memory_kb().unwrap();
     assert!(after <= before + 512, "from {before} to {after} KiB");
-    let outcome = env.invoke(event(800, "y")).unwrap();
+    let outcome = invoke(800, "y");
+    assert_eq!(outcome.body.len(), 200 * 1024 * 1024);
     let (error_type, document) = failure(&outcome);
     assert_eq!(error_type, "Function.ResponseSizeTooLarge");
     let message = "a streamed response of more than 209715200 bytes";
     assert_eq!(document["errorMessage"], message);
+}
+
+#[test]
+fn a_buffered_invocation_takes_a_stream_up_to_its_own_limit() {
+    let env = streaming();
+    let text = "x".repeat(1024 * 1024);
+    let event = |times: usize| {
+        let stream = json!([text]);
+        format!(r#"{{"stream":{stream},"times":{times},"end":"finish"}}"#)
+    };
+    let outcome = env.invoke(event(6)).unwrap();
+    assert_eq!(outcome.function_error, None);
+    assert_eq!(outcome.body.len(), 6 * 1024 * 1024);
+    let outcome = env.invoke(event(7)).unwrap();
+    assert_eq!(failure(&outcome).0, "Function.ResponseSizeTooLarge");
+    env.wait_for_log("streaming the response: the API answered 413 ");
+    assert_eq!(env.respond(r#"{"do":"echo","value":7}"#), 7);
+    assert_eq!(env.spawned(), 1);
 }
 
 /// Two invocations, the first of which is streamed; whether both were served, and how many
