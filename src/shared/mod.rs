@@ -1,5 +1,5 @@
 //! The core that both roles use: HTTP/1.1 as a state machine, the environment variables, times,
-//! back-off, limits, and the text of log lines.
+//! back-off, limits, names of settings, and the text of log lines.
 //!
 //! `os` asks the system; nothing else here touches a clock, a file, a socket or the process
 //! environment: bytes, time and variables come in as arguments. `tests/no_std` proves it: it
@@ -21,5 +21,6 @@ pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod log_record;
 pub(crate) mod os;
+pub(crate) mod settings;
 pub(crate) mod text;
 pub(crate) mod time;

@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn settings_are_documented() {
         let page = include_str!("../../../docs/extension.md");
-        for setting in reader::SETTINGS {
+        for setting in crate::shared::settings::SETTINGS {
             let is_ours = setting != "BANTAM_HANDLER_MODE";
             let row = format!("\n| `{setting}` |");
             assert_eq!(page.contains(&row), is_ours, "{setting}");

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::shared::settings::unknown;
+
 /// The environment variables, read once.
 #[derive(Clone, Debug, Default)]
 pub(in crate::extension) struct Variables(Vec<(String, String)>);
@@ -72,19 +74,8 @@ impl<'a> Reader<'a> {
 
     /// Warns of each variable that has our prefix and is not a setting.
     pub(super) fn warn_of_unknown(&mut self) {
-        for (name, _) in &self.variables.0 {
-            if name.starts_with("BANTAM_") && !SETTINGS.contains(&name.as_str()) {
-                let mut settings = SETTINGS.iter();
-                let first = settings.next().map_or("", |setting| setting);
-                let nearest = settings.fold(first, |nearest, setting| {
-                    let is_nearer = distance(name, setting) < distance(name, nearest);
-                    if is_nearer { setting } else { nearest }
-                });
-                self.warnings.push(format!(
-                    "{name} is not a setting and changes nothing: did you mean {nearest}?"
-                ));
-            }
-        }
+        let names = self.variables.0.iter().map(|(name, _)| name);
+        self.warnings.extend(names.filter_map(|name| unknown(name)));
     }
 }
 
@@ -100,38 +91,6 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     entries.filter(|entry| !entry.is_empty())
 }
 
-/// The number of bytes to insert, remove or replace that makes one name the other:
-/// <https://en.wikipedia.org/wiki/Levenshtein_distance>.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, byte) in from.bytes().enumerate() {
-        let mut diagonal = index;
-        let mut left = index + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(to.bytes()) {
-            let replaced = diagonal + usize::from(byte != other);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = index + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-/// The variables with our prefix. The last is one of the runtime.
-pub(super) const SETTINGS: [&str; 8] = [
-    "BANTAM_EXPORTERS",
-    "BANTAM_INTERVAL_MS",
-    "BANTAM_TELEMETRY_PORT",
-    "BANTAM_EMF_NAMESPACE",
-    "BANTAM_EMF_DIMENSIONS",
-    "BANTAM_NDJSON_FILE",
-    "BANTAM_DOGSTATSD",
-    "BANTAM_HANDLER_MODE",
-];
-
 /// Bytes of a value in a warning.
 const SHOWN_BYTES_MAX: usize = 200;
 
@@ -146,45 +105,5 @@ mod tests {
         let variables = Variables::of(pairs.into_iter());
         let found = ["A", "B", "C", "D"].map(|name| variables.get(name));
         assert_eq!(found, [Some("x"), None, None, None]);
-    }
-
-    #[test]
-    fn an_unknown_variable_is_told_with_the_nearest_setting() {
-        let table = [
-            ("BANTAM_EXPORTER", Some("BANTAM_EXPORTERS")),
-            ("BANTAM_HANDLERMODE", Some("BANTAM_HANDLER_MODE")),
-            ("BANTAM_EMF_DIMENSION", Some("BANTAM_EMF_DIMENSIONS")),
-            ("BANTAM_NDJSON", Some("BANTAM_NDJSON_FILE")),
-            ("BANTAM_PORT", Some("BANTAM_EXPORTERS")),
-            ("BANTAM_", Some("BANTAM_EXPORTERS")),
-            ("_BANTAM_RESUME", None),
-            ("bantam_exporter", None),
-        ];
-        let known = SETTINGS.map(|name| (name, None));
-        for (name, nearest) in table.into_iter().chain(known) {
-            let variables = Variables::of([(name.into(), "x".into())].into_iter());
-            let mut reader = Reader::new(&variables);
-            reader.warn_of_unknown();
-            let expected = nearest.map(|nearest| {
-                format!("{name} is not a setting and changes nothing: did you mean {nearest}?")
-            });
-            assert_eq!(reader.warnings, Vec::from_iter(expected), "{name}");
-        }
-    }
-
-    #[test]
-    fn distances_are_counts_of_changes() {
-        let table = [
-            ("", "", 0),
-            ("a", "", 1),
-            ("", "ab", 2),
-            ("kitten", "sitting", 3),
-            ("flaw", "lawn", 2),
-            ("same", "same", 0),
-        ];
-        for (from, to, expected) in table {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-            assert_eq!(distance(to, from), expected, "{to} {from}");
-        }
     }
 }

@@ -21,8 +21,11 @@ use self::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Handler, Init};
+use crate::runtime::log;
 use crate::runtime::response::{Answer, Answered};
 use crate::shared::env::Env;
+use crate::shared::log_record::Level;
+use crate::shared::settings;
 
 pub(super) use self::program::refusal;
 
@@ -51,6 +54,7 @@ impl Init for ExecutableInit {
     type Handler = Executable;
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
+        report_unknown_settings();
         let program = Program::find(env).map_err(|error| error.report())?;
         let mode = match env.handler_mode.as_deref() {
             None | Some("per-invocation") => Mode::PerInvocation(PerInvocation::new(program)),
@@ -59,6 +63,15 @@ impl Init for ExecutableInit {
             Some(other) => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
         Ok(Executable(mode))
+    }
+}
+
+/// A misspelt setting would otherwise change nothing, and say nothing where there is no extension.
+fn report_unknown_settings() {
+    for (name, _) in std::env::vars_os() {
+        if let Some(warning) = name.to_str().and_then(settings::unknown) {
+            log::line(Level::Warn, &warning);
+        }
     }
 }
 

@@ -68,6 +68,21 @@ fn the_context_is_in_its_environment() {
 }
 
 #[test]
+fn a_misspelt_setting_is_reported() {
+    let mut config = stock("handler.sh");
+    config
+        .env
+        .push(("BANTAM_HANDLERMODE".to_owned(), "persistent".to_owned()));
+    let env = start(config);
+    assert_eq!(env.respond(r#"{"do":"echo"}"#), json!({"do": "echo"}));
+    let log = env.stop().log;
+    let expected = "BANTAM_HANDLERMODE is not a setting and changes nothing: did you mean \
+                    BANTAM_HANDLER_MODE?";
+    let lines = log.iter().filter(|line| line.text.contains(expected));
+    assert_eq!(lines.count(), 1, "{log:?}");
+}
+
+#[test]
 fn a_failure_has_the_end_of_its_standard_error() {
     let env = start(stock("handler.sh"));
     let table = [
