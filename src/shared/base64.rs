@@ -17,6 +17,38 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The bytes of `text`; `None` if it is not base64.
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (groups, rest) = text.as_chunks::<4>();
+    let last = groups.len().checked_sub(1);
+    for (at, group) in groups.iter().enumerate() {
+        let digits = match group {
+            [_, _, b'=', b'='] if Some(at) == last => 2,
+            [_, _, _, b'='] if Some(at) == last => 3,
+            _ => 4,
+        };
+        let mut bits = 0;
+        for (at, byte) in group.iter().enumerate() {
+            bits = bits << 6 | if at < digits { value(*byte)? } else { 0 };
+        }
+        let [_, decoded @ ..] = u32::to_be_bytes(bits);
+        bytes.extend_from_slice(decoded.get(..digits - 1).unwrap_or_default());
+    }
+    rest.is_empty().then_some(bytes)
+}
+
+fn value(digit: u8) -> Option<u32> {
+    Some(match digit {
+        b'A'..=b'Z' => u32::from(digit - b'A'),
+        b'a'..=b'z' => u32::from(digit - b'a') + 26,
+        b'0'..=b'9' => u32::from(digit - b'0') + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
+}
+
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]
@@ -41,6 +73,26 @@ mod tests {
             let mut out = Vec::new();
             encode(bytes, &mut out);
             assert_eq!(out, text.as_bytes(), "{bytes:?}");
+            assert_eq!(decode(&out).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn every_byte_comes_back() {
+        let bytes: Vec<u8> = (0..=u8::MAX).collect();
+        for start in 0..bytes.len() {
+            let mut text = Vec::new();
+            encode(&bytes[start..], &mut text);
+            assert_eq!(decode(&text).unwrap(), bytes[start..]);
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for text in [
+            "Z", "Zg", "Zg=", "Zm9v\n", "Zg==Zg==", "Z===", "====", "Zm-_", "Zm9=v",
+        ] {
+            assert_eq!(decode(text.as_bytes()), None, "{text:?}");
         }
     }
 }

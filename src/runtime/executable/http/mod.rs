@@ -8,7 +8,6 @@
 //! - `connection` moves the bytes, and keeps an eye on the process of the server; `readiness` asks
 //!   it whether it is ready.
 
-mod base64;
 mod connection;
 mod error;
 mod event;

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::base64;
 use super::event::{self, HttpEvent, Origin, Query, is_token};
 use super::settings::Settings;
 use crate::runtime::context::Context;
+use crate::shared::base64;
 use crate::shared::http::HeadWriter;
 use crate::shared::json::{Charset, Object, write_member, write_str};
 use crate::shared::text::{push, push_decimal, same};

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::base64;
 use super::event::Origin;
 use super::request::{is, is_hop_by_hop};
+use crate::shared::base64;
 use crate::shared::http::Head;
 use crate::shared::json::{Charset, write_member, write_str};
 use crate::shared::text::{push, push_decimal};
@@ -53,7 +53,14 @@ impl<'a> Response<'a> {
         };
         let (body, is_base64) = match self.text() {
             Some(text) => (Cow::Borrowed(text), false),
-            None => (Cow::Owned(base64::encode(self.body)), true),
+            None => {
+                let mut text = Vec::new();
+                base64::encode(self.body, &mut text);
+                (
+                    Cow::Owned(String::from_utf8(text).unwrap_or_default()),
+                    true,
+                )
+            }
         };
         let mut out = Vec::with_capacity(body.len() + DOCUMENT_BYTES);
         push(&mut out, "{\"statusCode\":");
