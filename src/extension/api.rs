@@ -316,7 +316,7 @@ mod tests {
     fn answer(bytes: &str) -> Reader {
         let limits = Limits {
             head_bytes_max: 4_096,
-            body_bytes_max: 4_096,
+            ..Limits::of_body(4_096)
         };
         let mut reader = Reader::new(Expect::Response, limits);
         let space = reader.space().unwrap();

@@ -1,6 +1,7 @@
 //! The process of a handler with its three pipes, driven from one thread and never beyond a
 //! deadline.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group,
@@ -16,6 +18,7 @@ use rustix::process::{
 
 use super::spawn::{Command, SpawnError, spawn, wait_for};
 use super::stderr::{Stderr, log_line};
+use crate::shared::digits::decimal;
 use crate::shared::os::reexec::Change;
 
 /// A child process that leads a process group of its own, so that it can be ended with all that it
@@ -351,6 +354,25 @@ pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
     }
 }
 
+/// Ends the processes that this one started before it executed itself again. It forgot them then,
+/// and a server among them holds its port.
+pub(super) fn end_forgotten() {
+    let mut children = [0; 1_024];
+    let file = rustix::fs::open(CHILDREN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let length = file.and_then(|file| rustix::io::read(file, &mut children));
+    let children = children.get(..length.unwrap_or(0)).unwrap_or_default();
+    for id in children.split(|byte| *byte == b' ') {
+        let id = decimal(id).and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id.and_then(Pid::from_raw) {
+            kill_process_group(id, Signal::KILL).ok();
+            wait_for(id).ok();
+        }
+    }
+}
+
+/// Where Linux lists them, <https://man7.org/linux/man-pages/man5/proc_tid_children.5.html>.
+const CHILDREN: &CStr = c"/proc/thread-self/children";
+
 /// The time by the clock that deadlines of processes are set by.
 #[expect(
     clippy::disallowed_methods,
@@ -408,8 +430,6 @@ const PIPE_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::CStr;
-
     use super::*;
 
     fn start(path: &CStr) -> Result<Box<Child>, SpawnError> {
@@ -499,6 +519,17 @@ mod tests {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let collected = waitid(WaitId::Pid(id), options);
         assert!(matches!(collected, Err(Errno::CHILD)), "{collected:?}");
+    }
+
+    #[test]
+    fn what_an_earlier_execution_has_started_is_ended() {
+        // The list is that of the thread, which no other test shares.
+        let children = [cat(), cat()];
+        end_forgotten();
+        for child in &children {
+            let collected = waitid(WaitId::Pid(child.id), WaitIdOptions::EXITED);
+            assert!(matches!(collected, Err(Errno::CHILD)), "{collected:?}");
+        }
     }
 
     #[test]

@@ -118,10 +118,15 @@ impl<'a> Exchange<'a> {
         self.is_done
     }
 
-    /// True once the head of the response is complete, which is all of the response to HEAD.
+    /// The response, as far as it has arrived.
     #[must_use]
-    pub(crate) fn has_head(&self) -> bool {
-        !self.response.head().is_empty()
+    pub(crate) const fn response(&self) -> &Reader {
+        self.response
+    }
+
+    /// Forgets the part of the body that has arrived.
+    pub(crate) fn forget_body(&mut self) {
+        self.response.forget_body();
     }
 
     /// Whether the peer cannot know of the request, so that it may be sent again. Otherwise, and

@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) head_bytes_max: usize,
     /// Bytes of a body after its transfer coding is taken off.
     pub(crate) body_bytes_max: usize,
+    /// Bytes that there is room for at once, however many the peer announces.
+    pub(crate) room_bytes_max: usize,
 }
 
 impl Limits {
@@ -37,6 +39,17 @@ impl Limits {
         Self {
             head_bytes_max: HEAD_BYTES_MAX,
             body_bytes_max,
+            room_bytes_max: body_bytes_max,
+        }
+    }
+
+    /// The limit that every head has, and none for the body, of which this much is there at once:
+    /// [`Reader::forget_body`] makes room for the rest.
+    pub(crate) const fn of_stream(room_bytes_max: usize) -> Self {
+        Self {
+            head_bytes_max: HEAD_BYTES_MAX,
+            body_bytes_max: usize::MAX / 2,
+            room_bytes_max,
         }
     }
 }
@@ -153,10 +166,11 @@ impl Reader {
     /// [`HttpError::NoMemory`], after which the message is lost.
     pub(crate) fn space(&mut self) -> Result<&mut [u8], HttpError> {
         self.close_gap();
+        let left = usize_of(self.left).min(self.limits.room_bytes_max);
         let wanted = match self.state {
-            State::Length => usize_of(self.left),
+            State::Length => left,
             // With room for the line end after the data and the last chunk behind it.
-            State::ChunkData => usize_of(self.left).saturating_add(CHUNK_LINE_BYTES_MAX),
+            State::ChunkData => left.saturating_add(CHUNK_LINE_BYTES_MAX),
             State::Head
             | State::UntilClose
             | State::ChunkSize
@@ -266,6 +280,17 @@ impl Reader {
     #[must_use]
     pub(crate) fn body(&self) -> &[u8] {
         self.part(self.body_start, self.body_end)
+    }
+
+    /// Forgets the part of the body that has arrived, so that the next one takes its place.
+    pub(crate) fn forget_body(&mut self) {
+        let count = self.body_end - self.body_start;
+        self.move_down(self.body_end, self.filled, self.body_start);
+        self.body_end -= count;
+        self.section -= count;
+        self.line -= count;
+        self.at -= count;
+        self.filled -= count;
     }
 
     /// The status of the response, known as soon as its status line has been read.

@@ -11,7 +11,7 @@ use crate::shared::limits::{
 
 const LIMITS: Limits = Limits {
     head_bytes_max: 512,
-    body_bytes_max: 64,
+    ..Limits::of_body(64)
 };
 
 #[derive(Debug, PartialEq, Eq)]
@@ -569,7 +569,7 @@ fn an_error_stays() {
 fn a_large_body_takes_one_growth_and_is_given_back() {
     let limits = Limits {
         head_bytes_max: 512,
-        body_bytes_max: 10_000_000,
+        ..Limits::of_body(10_000_000)
     };
     let mut reader = Reader::new(Expect::Response, limits);
     let body = vec![b'x'; 6_000_000];
@@ -600,10 +600,49 @@ fn a_large_body_takes_one_growth_and_is_given_back() {
 }
 
 #[test]
+fn a_body_that_is_forgotten_as_it_comes_takes_the_room_of_a_part() {
+    let data: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
+    let mut chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in data.chunks(7_777) {
+        chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunked.extend_from_slice(chunk);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    chunked.extend_from_slice(b"0\r\nx: y\r\n\r\n");
+    let length = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", data.len());
+    let length = [length.as_bytes(), &data].concat();
+    let until_close = [b"HTTP/1.0 200 OK\r\n\r\n", &*data].concat();
+    for message in [chunked, length, until_close] {
+        for step in [1, 2, 500, 64_000] {
+            let mut reader = Reader::new(Expect::Response, Limits::of_stream(10_000));
+            let (mut body, mut rest) = (Vec::new(), &*message);
+            let mut progress = Progress::Partial;
+            while progress == Progress::Partial {
+                let space = reader.space().unwrap();
+                let count = space.len().min(step).min(rest.len());
+                space[..count].copy_from_slice(&rest[..count]);
+                rest = &rest[count..];
+                progress = match count {
+                    0 => reader.eof().unwrap(),
+                    _ => reader.filled(count).unwrap(),
+                };
+                body.extend_from_slice(reader.body());
+                reader.forget_body();
+            }
+            assert!(body == data, "{step} at a time: {} bytes", body.len());
+            assert!(rest.is_empty());
+            assert!(reader.capacity() < 40_000, "{}", reader.capacity());
+            assert_eq!(reader.head().field("x"), None);
+            assert_eq!(reader.status(), Some(200));
+        }
+    }
+}
+
+#[test]
 fn many_small_chunks_take_no_more_room_than_their_data() {
     let limits = Limits {
         head_bytes_max: 512,
-        body_bytes_max: 100_000,
+        ..Limits::of_body(100_000)
     };
     let mut reader = Reader::new(Expect::Response, limits);
     let mut message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();

@@ -4,7 +4,7 @@ use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use emulator::{Config, Invoke};
+use emulator::{Config, Invoke, What};
 use serde_json::{Value, json};
 
 use crate::support::{Env, example_path, start, stock};
@@ -289,7 +289,7 @@ fn a_server_that_is_not_ready_in_time_is_an_init_error_that_says_why() {
     let table = [
         ("never", "http", "no connection: Connection refused"),
         ("never", "tcp", "no connection: Connection refused"),
-        ("closes", "http", "connection closed before a message"),
+        ("closes", "http", " ms: connection "),
         ("silent", "http", "no response"),
         (
             "unhealthy",
@@ -353,4 +353,110 @@ fn a_setting_that_means_nothing_is_an_init_error() {
     assert_eq!(recorded, "Runtime.InvalidSetting");
     let expected = "AWS_LWA_PORT is \"eighty\", expected a port from 1 to 65535";
     assert_eq!(document["errorMessage"], expected);
+}
+
+fn streaming() -> Config {
+    let mut config = server("");
+    set(&mut config, "AWS_LWA_INVOKE_MODE", "response_stream");
+    config
+}
+
+/// A streamed response: the prelude, and the body.
+fn stream(env: &Env, method: &str, target: &str) -> (Value, Vec<u8>) {
+    let outcome = env.invoke(event(method, target)).unwrap();
+    assert_eq!(outcome.function_error, None, "{target}");
+    assert!(outcome.streamed);
+    let end = outcome.body.windows(8).position(|bytes| bytes == [0; 8]);
+    let (prelude, body) = outcome.body.split_at(end.unwrap());
+    (serde_json::from_slice(prelude).unwrap(), body[8..].to_vec())
+}
+
+#[test]
+fn responses_are_streamed_with_a_prelude() {
+    let env = start(streaming());
+    let (prelude, body) = stream(&env, "GET", "/cookies");
+    let expected = json!({
+        "statusCode": 200, "headers": {"Content-Length": "0"}, "cookies": ["a=1", "b=2; Path=/"],
+    });
+    assert_eq!((prelude, body), (expected, vec![]));
+    let table: [(&str, &str, u16, &[u8]); 8] = [
+        ("GET", "/chunked", 200, b"abcdefg"),
+        ("GET", "/binary", 200, b"\x89PNG\0\xff"),
+        ("GET", "/no-content", 204, b""),
+        ("GET", "/not-modified", 304, b""),
+        ("GET", "/until-close", 200, b"all of it"),
+        ("GET", "/nowhere", 404, b"not here"),
+        ("HEAD", "/large?7000000", 200, b""),
+        ("GET", "/large?3000000", 200, &[b'x'; 3_000_000]),
+    ];
+    for (method, target, status, expected) in table {
+        let (prelude, body) = stream(&env, method, target);
+        assert_eq!(prelude["statusCode"], status, "{target}");
+        assert!(body == expected, "{target}: {} bytes", body.len());
+    }
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn what_is_no_http_request_is_streamed_as_it_is() {
+    let env = start(streaming());
+    let outcome = env.invoke(r#"{"an":"event"}"#).unwrap();
+    assert!(outcome.streamed);
+    let seen: Value = serde_json::from_slice(&outcome.body).unwrap();
+    assert_eq!(seen["target"], "/events");
+}
+
+#[test]
+fn a_stream_that_goes_wrong_midway_is_an_error() {
+    let mut config = streaming();
+    config.timeout = Duration::from_secs(2);
+    set(&mut config, "AWS_LWA_ERROR_STATUS_CODES", "503");
+    let env = start(config);
+    let table = [
+        (
+            "/cut",
+            "Function.ConnectionLost",
+            "connection closed before a message",
+        ),
+        (
+            "/half",
+            "Function.ConnectionLost",
+            "connection closed inside a message",
+        ),
+        ("/die-midway", "Function.ExitStatus", "exit status: 7: "),
+        (
+            "/hang",
+            "Function.Timeout",
+            "killed shortly before the deadline",
+        ),
+        (
+            "/status?503",
+            "Function.HttpStatus",
+            r#"{"statusCode":503,"body":"no\"t good"}"#,
+        ),
+    ];
+    for (target, error_type, expected) in table {
+        let (recorded, message) = fail(&env, target);
+        assert_eq!(recorded, error_type, "{target}: {message}");
+        assert!(message.contains(expected), "{target}: {message}");
+        let (prelude, _) = stream(&env, "GET", "/nowhere");
+        assert_eq!(prelude["statusCode"], 404, "after {target}");
+    }
+}
+
+#[test]
+fn a_large_stream_takes_little_memory() {
+    let env = start(streaming());
+    let (_, body) = stream(&env, "GET", "/large?5");
+    assert_eq!(body, b"xxxxx");
+    let pid = env.transcript().iter().find_map(|entry| match entry.what {
+        What::Spawned { pid, .. } => Some(pid),
+        _ => None,
+    });
+    let pid = pid.unwrap();
+    let before = testkit::process::status(pid).vmhwm.unwrap();
+    let (_, body) = stream(&env, "GET", "/large?6000000");
+    assert_eq!(body.len(), 6_000_000);
+    let after = testkit::process::status(pid).vmhwm.unwrap();
+    assert!(after < before + 1_024, "{before} kB, {after} kB after it");
 }

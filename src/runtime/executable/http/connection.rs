@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::super::child::{Child, Waited, now};
 use super::error::Cause;
-use crate::shared::http::Exchange;
+use crate::shared::http::{Exchange, Reader};
 use crate::shared::os;
 use crate::shared::os::blocking;
 
@@ -56,20 +56,20 @@ impl Connection {
         is_silent && now().saturating_duration_since(self.idle_since) < idle_max
     }
 
-    /// Writes the request and reads the response, before `end`. The response to HEAD ends with its
-    /// head, whatever that says of a body. After [`Cause::TimedOut`] it can go on.
+    /// Writes the request and reads the response, until that is complete or enough, and before
+    /// `end`. After that, and after [`Cause::TimedOut`], it can go on.
     pub(super) fn carry(
         &mut self,
         server: &mut Child,
         exchange: &mut Exchange<'_>,
-        is_head: bool,
+        is_enough: IsEnough<'_>,
         end: Option<Instant>,
     ) -> Result<(), Cause> {
         let mut exited = None;
         loop {
             self.write(exchange)?;
-            self.read(exchange, is_head)?;
-            if is_complete(exchange, is_head) {
+            self.read(exchange, is_enough)?;
+            if exchange.is_done() || is_enough(exchange.response()) {
                 self.idle_since = now();
                 return Ok(());
             }
@@ -104,8 +104,8 @@ impl Connection {
     }
 
     /// Reads what there is.
-    fn read(&self, exchange: &mut Exchange<'_>, is_head: bool) -> Result<(), Cause> {
-        while !is_complete(exchange, is_head) {
+    fn read(&self, exchange: &mut Exchange<'_>, is_enough: IsEnough<'_>) -> Result<(), Cause> {
+        while !exchange.is_done() && !is_enough(exchange.response()) {
             let space = exchange.space().map_err(Cause::Http)?;
             let outcome = match recv(&self.stream, space, RecvFlags::empty()) {
                 Ok((count, _)) => exchange.read(count),
@@ -114,23 +114,18 @@ impl Connection {
                 Err(error) => return Err(Cause::Io(error)),
             };
             // The length in the head of a response to HEAD may be over the limit.
-            outcome
-                .or_else(|error| {
-                    if is_head && exchange.has_head() {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    }
-                })
-                .map_err(Cause::Http)?;
+            if let Err(error) = outcome
+                && !is_enough(exchange.response())
+            {
+                return Err(Cause::Http(error));
+            }
         }
         Ok(())
     }
 }
 
-fn is_complete(exchange: &Exchange<'_>, is_head: bool) -> bool {
-    exchange.is_done() || is_head && exchange.has_head()
-}
+/// Says of a response, as far as it has arrived, that no more is needed for now.
+pub(super) type IsEnough<'a> = &'a dyn Fn(&Reader) -> bool;
 
 /// Waits for the stream.
 fn wait(

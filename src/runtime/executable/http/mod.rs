@@ -18,6 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use self::connection::Connection;
@@ -30,10 +31,11 @@ use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::response::{Answer, Answered};
-use crate::runtime::{log, trace};
+use crate::runtime::stream::ResponseStream;
+use crate::runtime::{log, panic, trace};
 use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
 use crate::shared::json::{Charset, write_str};
-use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 use crate::shared::text::{push, push_decimal};
@@ -56,14 +58,22 @@ impl Server {
     pub(super) fn start(program: Program) -> Result<Self, Error> {
         let settings = Settings::read(&os::variable, &os::resolve::address);
         let settings = settings.map_err(|error| Error::new(INVALID_SETTING, error.to_string()))?;
+        let limits = if settings.is_streamed {
+            Limits::of_stream(STREAM_BUFFER_BYTES)
+        } else {
+            Limits::of_body(PAYLOAD_BYTES_MAX)
+        };
         let mut server = Self {
             program: program.into_server(),
             settings,
             process: None,
             is_ready: false,
             connection: None,
-            response: Reader::new(Expect::Response, Limits::of_body(PAYLOAD_BYTES_MAX)),
+            response: Reader::new(Expect::Response, limits),
         };
+        if os::variable(panic::RESTARTS).is_some() {
+            child::end_forgotten();
+        }
         let mut process = server.start_process()?;
         let Readiness {
             timeout, is_async, ..
@@ -86,21 +96,10 @@ impl Server {
         context: &Context<'_>,
         answer: Answer<'_>,
     ) -> Answered {
-        let answered = match self.call(event, context) {
-            Ok(document) => answer.json_text(&document),
-            Err(error) => answer.error(error),
-        };
-        // A server logs a request when its response is out.
-        if let Some(process) = &mut self.process {
-            process.log_what_came();
-        }
-        answered
-    }
-
-    fn call(&mut self, event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
         let end = kill_at(context.remaining(), now());
-        let request = Request::new(event, context, &self.settings)
-            .ok_or_else(|| Error::new("Runtime.UnmarshalError", NOT_BASE64))?;
+        let Some(request) = Request::new(event, context, &self.settings) else {
+            return answer.error(Error::new("Runtime.UnmarshalError", NOT_BASE64));
+        };
         child::collect_orphans(self.process.as_deref_mut());
         // It ended between events, so nothing of this event has reached it.
         if self
@@ -110,43 +109,129 @@ impl Server {
         {
             self.process = None;
         }
-        let mut process = match self.process.take() {
-            Some(process) => process,
-            None => self.start_process()?,
+        let (mut process, connection) = match self.connect(end) {
+            Ok(connected) => connected,
+            Err(error) => return answer.error(error),
         };
-        let mut outcome = self.respond(&mut process, &request, end);
-        if let Err(error) = &outcome
-            && error.was_ready
-            && matches!(error.cause, Cause::Connect(_))
-        {
-            // It has stopped listening. Nothing of this event has reached it, either.
-            drop(process);
-            process = self.start_process()?;
-            outcome = self.respond(&mut process, &request, end);
+        let (answered, is_lost) = self.respond(&mut process, connection, &request, answer, end);
+        // A server logs a request when its response is out.
+        process.log_what_came();
+        self.process = Some(process).filter(|_| !is_lost);
+        answered
+    }
+
+    /// The server and a connection to it. The server is started if it does not run, or does not
+    /// listen any more.
+    fn connect(&mut self, end: Option<Instant>) -> Result<(Box<Child>, Connection), Error> {
+        let mut running = self.process.take();
+        loop {
+            let is_fresh = running.is_none();
+            let mut process = match running.take() {
+                Some(process) => process,
+                None => self.start_process()?,
+            };
+            if !self.is_ready
+                && let Err(error) = self.wait_until_ready(&mut process, end)
+            {
+                // It may be ready for the next event.
+                self.process = Some(process).filter(|_| error.is_late());
+                return Err(error.report());
+            }
+            let (start, idle_max) = (now(), self.settings.idle_max);
+            let kept = self.connection.take();
+            if let Some(kept) = kept.filter(|connection| connection.is_usable(idle_max)) {
+                return Ok((process, kept));
+            }
+            match Connection::open(&mut process, self.settings.server.address, end) {
+                Ok(connection) => return Ok((process, connection)),
+                Err(cause) if is_fresh || cause.is_last() => {
+                    let tried = ["connecting to ", &self.settings.server.authority].concat();
+                    return Err(failed(&mut process, tried, start, cause).report());
+                }
+                Err(_) => {}
+            }
         }
-        match outcome {
-            Err(error) if error.is_fatal() => return Err(error.report()),
-            _ => self.process = Some(process),
+    }
+
+    /// Sends the request and answers with the response. True if the server is of no more use.
+    fn respond(
+        &mut self,
+        process: &mut Child,
+        mut connection: Connection,
+        request: &Request<'_>,
+        answer: Answer<'_>,
+        end: Option<Instant>,
+    ) -> (Answered, bool) {
+        let start = now();
+        let settings = &self.settings;
+        let is_head = request.is_head();
+        let is_enough =
+            |response: &Reader| (is_head || settings.is_streamed) && !response.head().is_empty();
+        let outgoing = Outgoing::new(&request.head, &request.body);
+        let mut exchange = Exchange::new(outgoing, &mut self.response);
+        let mut outcome = connection.carry(process, &mut exchange, &is_enough, end);
+        if matches!(outcome, Err(Cause::Io(_))) && exchange.is_unsent() {
+            // The server closed it in this moment.
+            outcome = match Connection::open(process, settings.server.address, end) {
+                Ok(fresh) => {
+                    connection = fresh;
+                    connection.carry(process, &mut exchange, &is_enough, end)
+                }
+                Err(cause) => Err(cause),
+            };
         }
-        outcome.map_err(|error| error.report())?;
-        let status = self.response.status().unwrap_or_default();
-        let body = self.response.body();
-        if self.settings.error_statuses.hold(status) {
-            return Err(Error::new(
-                "Function.HttpStatus",
-                status_error(status, body),
-            ));
+        let status = exchange.status().unwrap_or_default();
+        let is_error = settings.error_statuses.hold(status);
+        let reply = if outcome.is_err() || !settings.is_streamed {
+            Err(answer)
+        } else if is_error {
+            let is_enough = |response: &Reader| ERROR_MESSAGE_BYTES_MAX <= response.body().len();
+            outcome = connection.carry(process, &mut exchange, &is_enough, end);
+            Err(answer)
+        } else {
+            let response = Response::new(status, exchange.response().head(), b"");
+            let mut stream = match request.origin {
+                Some(_) => answer.http_stream(&response.prelude()),
+                None => answer.stream(response.content_type()),
+            };
+            if !is_head {
+                outcome = copy(process, &mut connection, &mut exchange, &mut stream, end);
+            }
+            Ok(stream)
+        };
+        if outcome.is_ok() && exchange.close_reason().is_none() {
+            self.connection = Some(connection);
         }
+        let error = outcome.err().map(|cause| {
+            let tried = tried(&request.method, &settings.server.authority, &request.target);
+            failed(process, tried, start, cause)
+        });
+        let is_lost = error.as_ref().is_some_and(ServerError::is_fatal);
+        let answered = match (reply, error) {
+            (Ok(stream), None) => stream.finish(),
+            (Ok(stream), Some(error)) => stream.error(error.report()),
+            (Err(answer), Some(error)) => answer.error(error.report()),
+            (Err(answer), None) if is_error => {
+                let message = status_error(status, self.response.body());
+                answer.error(Error::new("Function.HttpStatus", message))
+            }
+            (Err(answer), None) => answer.json_text(&self.document(request, status)),
+        };
+        (answered, is_lost)
+    }
+
+    /// The document that answers the event.
+    fn document(&self, request: &Request<'_>, status: u16) -> Vec<u8> {
         if request.origin.is_none() && 500 <= status {
             let message = format!(
-                "the server answered {status} to an event that is not an HTTP request, which counts \
-                 as a success: AWS_LWA_ERROR_STATUS_CODES makes it an error"
+                "the server answered {status} to an event that is not an HTTP request, which \
+                 counts as a success: AWS_LWA_ERROR_STATUS_CODES makes it an error"
             );
             log::line(Level::Warn, &message);
         }
+        let body = self.response.body();
         let body = if request.is_head() { b"" } else { body };
-        let response = Response::new(status, self.response.head(), body);
-        Ok(response.document(request.origin))
+        Response::new(status, self.response.head(), body).document(request.origin)
     }
 
     /// Starts a process, which is not ready.
@@ -168,67 +253,45 @@ impl Server {
         self.is_ready = true;
         Ok(())
     }
+}
 
-    /// Reads the response to a request.
-    fn respond(
-        &mut self,
-        process: &mut Child,
-        request: &Request<'_>,
-        end: Option<Instant>,
-    ) -> Result<(), ServerError> {
-        if !self.is_ready {
-            self.wait_until_ready(process, end)?;
-        }
-        let start = now();
-        let Err(mut cause) = self.exchange(process, request, end) else {
+/// Hands the body on as it comes.
+fn copy(
+    process: &mut Child,
+    connection: &mut Connection,
+    exchange: &mut Exchange<'_>,
+    stream: &mut ResponseStream<'_>,
+    end: Option<Instant>,
+) -> Result<(), Cause> {
+    loop {
+        let body = exchange.response().body();
+        if stream.write_all(body).is_err() || stream.flush().is_err() {
+            // Nobody reads on. The stream knows why.
             return Ok(());
-        };
-        // Most often the server is about to end, and its status says more.
-        if cause.is_loss()
-            && let Ok(Waited::Exited(status)) = process.wait(None, Some(now() + EXIT_GRACE))
-        {
-            cause = Cause::Exited(status);
         }
-        let server = &self.settings.server;
-        Err(ServerError {
-            tried: tried(&request.method, &server.authority, &request.target),
-            after: now().saturating_duration_since(start),
-            cause,
-            was_ready: true,
-            log: process.errors_tail(),
-        })
+        exchange.forget_body();
+        if exchange.is_done() {
+            return Ok(());
+        }
+        let is_enough = |response: &Reader| !response.body().is_empty();
+        connection.carry(process, exchange, &is_enough, end)?;
     }
+}
 
-    fn exchange(
-        &mut self,
-        process: &mut Child,
-        request: &Request<'_>,
-        end: Option<Instant>,
-    ) -> Result<(), Cause> {
-        let idle_max = self.settings.idle_max;
-        let mut kept = self
-            .connection
-            .take()
-            .filter(|connection| connection.is_usable(idle_max));
-        loop {
-            let was_kept = kept.is_some();
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => Connection::open(process, self.settings.server.address, end)?,
-            };
-            let outgoing = Outgoing::new(&request.head, &request.body);
-            let mut exchange = Exchange::new(outgoing, &mut self.response);
-            match connection.carry(process, &mut exchange, request.is_head(), end) {
-                // The server closed it in this moment.
-                Err(Cause::Io(_)) if was_kept && exchange.is_unsent() => {}
-                outcome => {
-                    if outcome.is_ok() && exchange.close_reason().is_none() {
-                        self.connection = Some(connection);
-                    }
-                    return outcome;
-                }
-            }
-        }
+/// The error of a request to a server that was ready.
+fn failed(process: &mut Child, tried: String, start: Instant, mut cause: Cause) -> ServerError {
+    // Most often the server is about to end, and its status says more.
+    if cause.is_loss()
+        && let Ok(Waited::Exited(status)) = process.wait(None, Some(now() + EXIT_GRACE))
+    {
+        cause = Cause::Exited(status);
+    }
+    ServerError {
+        tried,
+        after: now().saturating_duration_since(start),
+        cause,
+        was_ready: true,
+        log: process.errors_tail(),
     }
 }
 

@@ -76,7 +76,7 @@ impl Checks<'_> {
         let mut exchange = Exchange::new(Outgoing::new(head, b""), response);
         loop {
             let soon = self.end.map_or(self.warn_at, |end| end.min(self.warn_at));
-            match connection.carry(server, &mut exchange, false, Some(soon)) {
+            match connection.carry(server, &mut exchange, &|_| false, Some(soon)) {
                 // The first response of a large application may take seconds.
                 Err(cause @ Cause::TimedOut) if !self.is_over() => self.warn(cause),
                 outcome => break outcome?,

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::event::Origin;
+use super::event::{Origin, Pair};
 use super::request::{is, is_hop_by_hop};
+use crate::runtime::stream::Prelude;
 use crate::shared::base64;
 use crate::shared::http::Head;
 use crate::shared::json::{Charset, write_member, write_str};
@@ -17,7 +18,7 @@ pub(super) struct Response<'a> {
     status: u16,
     reason: Cow<'a, str>,
     /// The fields that are not about the connection.
-    fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    fields: Vec<Pair<'a>>,
     body: &'a [u8],
 }
 
@@ -39,6 +40,19 @@ impl<'a> Response<'a> {
         }
     }
 
+    /// What goes in front of the body when that is streamed.
+    pub(super) fn prelude(&self) -> Prelude {
+        let prelude = Prelude::new(self.status);
+        let add = |prelude: Prelude, (name, value): &Pair<'_>| prelude.header(name, value);
+        self.fields.iter().fold(prelude, add)
+    }
+
+    /// The type of the body.
+    pub(super) fn content_type(&self) -> &str {
+        self.field("content-type")
+            .unwrap_or("application/octet-stream")
+    }
+
     /// The document that answers the event. To an event that was not an HTTP request it is the
     /// body, or `null` if that is not JSON.
     #[inline(never)]
@@ -54,7 +68,7 @@ impl<'a> Response<'a> {
         let (body, is_base64) = match self.text() {
             Some(text) => (Cow::Borrowed(text), false),
             None => {
-                let mut text = Vec::new();
+                let mut text = Vec::with_capacity(self.body.len().div_ceil(3) * 4);
                 base64::encode(self.body, &mut text);
                 (
                     Cow::Owned(String::from_utf8(text).unwrap_or_default()),

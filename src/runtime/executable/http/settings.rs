@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) pass_through_path: String,
     /// The header that is sent as `authorization`.
     pub(super) authorization_source: Option<String>,
+    /// The caller gets the response while the server makes it.
+    pub(super) is_streamed: bool,
     /// Statuses that are errors of the invocation.
     pub(super) error_statuses: Statuses,
     /// How long a connection may have been idle when it is used again. Node.js closes it after 5 s.
@@ -92,8 +94,9 @@ impl Variables<'_> {
         let pass_through_path = self.or(&["AWS_LWA_PASS_THROUGH_PATH"], "/events");
         let source = self.find(&["AWS_LWA_AUTHORIZATION_SOURCE"]);
         let invoke_mode = self.or(&["AWS_LWA_INVOKE_MODE"], "buffered");
-        if !same(invoke_mode.value.as_bytes(), b"buffered") {
-            self.refuse(&invoke_mode, "buffered");
+        let is_streamed = same(invoke_mode.value.as_bytes(), b"response_stream");
+        if !is_streamed && !same(invoke_mode.value.as_bytes(), b"buffered") {
+            self.refuse(&invoke_mode, "buffered or response_stream");
         }
         let error_statuses = self.or(&["AWS_LWA_ERROR_STATUS_CODES"], "");
         let idle_max = self.or(&["AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS"], "4");
@@ -104,6 +107,7 @@ impl Variables<'_> {
             base_path: rooted(base_path.value.trim_end_matches('/')),
             pass_through_path: rooted(&pass_through_path.value),
             authorization_source: source.map(|name| name.value),
+            is_streamed,
             error_statuses: self.statuses(&error_statuses),
             idle_max: self.seconds(&idle_max),
             log_stream: self.or(&["AWS_LAMBDA_LOG_STREAM_NAME"], "").value,
