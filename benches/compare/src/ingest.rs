@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
@@ -126,6 +128,72 @@ pub(crate) fn instructions_per_record(subject: &Subject, records: usize) -> Outc
         )
     })?;
     Ok(instructions / f64::from(u32::try_from(records)?))
+}
+
+/// Milliseconds from an INVOKE event to the request for the next one, while three connections
+/// always have a request ready: empty batches, another method, and batches of many records.
+pub(crate) fn flooded(subject: &Subject, times: usize) -> Outcome<Figure> {
+    let mut receiver = Receiver::start(subject)?;
+    let requests = [
+        events::delivery(b"[]"),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        events::delivery(&events::telemetry(RECORDS, 0, 0)),
+    ];
+    let floods = requests
+        .iter()
+        .map(|request| Flood::start(&receiver.started, request))
+        .collect::<Outcome<Vec<_>>>()?;
+    let mut samples = Vec::new();
+    for number in 0..times {
+        // Each has to be served before an event is beside it.
+        for flood in &floods {
+            flood.answered.recv_timeout(PATIENCE)?;
+        }
+        let from = Instant::now();
+        receiver.invoke(number)?;
+        samples.push(from.elapsed().as_secs_f64() * 1e3);
+    }
+    drop(floods);
+    Ok(Figure::of(samples))
+}
+
+/// Threads that send a request over and over and read the answers, until it is dropped.
+#[derive(Debug)]
+struct Flood {
+    stream: TcpStream,
+    /// Holds an item if there were answers since the last one was taken.
+    answered: mpsc::Receiver<()>,
+    threads: [Option<JoinHandle<()>>; 2],
+}
+
+impl Flood {
+    fn start(started: &Started, request: &[u8]) -> Outcome<Self> {
+        let stream = connect(started)?;
+        let (mut to, mut from) = (stream.try_clone()?, stream.try_clone()?);
+        let bytes = request.repeat(100_000 / request.len() + 1);
+        let (answers, answered) = mpsc::sync_channel(1);
+        let writing = thread::spawn(move || while to.write_all(&bytes).is_ok() {});
+        let reading = thread::spawn(move || {
+            let mut buffer = [0; 4_096];
+            while from.read(&mut buffer).is_ok_and(|count| count != 0) {
+                answers.try_send(()).ok();
+            }
+        });
+        Ok(Self {
+            stream,
+            answered,
+            threads: [Some(writing), Some(reading)],
+        })
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stream.shutdown(Shutdown::Both).ok();
+        for thread in self.threads.iter_mut().filter_map(Option::take) {
+            thread.join().ok();
+        }
+    }
 }
 
 /// All subjects in turn, and `serde_json` on the same bytes.

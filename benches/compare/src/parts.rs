@@ -85,8 +85,10 @@ impl Part {
                 warm(workshop, effort, Kind::Typed, results)
             }
             Self::Ingest => {
-                let _pinned = OneProcessor::take()?;
-                ingest(workshop, effort, results)
+                let pinned = OneProcessor::take()?;
+                ingest(workshop, effort, results)?;
+                drop(pinned);
+                flood(workshop, results)
             }
             Self::Growth => {
                 let _pinned = OneProcessor::take()?;
@@ -437,6 +439,15 @@ fn ingest(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome
     let bar = Bar::at_most(20_000.0, what, per_record.unwrap_or(f64::NAN));
     results.bars.push(bar.gate());
     results.tables.push(table);
+    Ok(())
+}
+
+/// The senders have the other processors.
+fn flood(workshop: &Workshop, results: &mut Results) -> Outcome<()> {
+    eprintln!("Flood ...");
+    let ms = ingest::flooded(&Subject::new(EXTENSION, extension(workshop)?), 100)?;
+    let what = "ms from an INVOKE event to the next request, beside three floods";
+    results.bars.push(Bar::at_most(10.0, what, ms.median));
     Ok(())
 }
 
