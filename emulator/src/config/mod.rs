@@ -117,6 +117,9 @@ pub struct Config {
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations an environment of Managed Instances runs
     /// at once.
     pub max_concurrency: usize,
+    /// How many `next` calls wait in the queue of an environment of Managed Instances; a further
+    /// one is answered with 500.
+    pub polls_max: usize,
     /// How long an invocation on Managed Instances waits for a `next` where fewer than
     /// [`Config::max_concurrency`] run, before it is throttled: a worker may be about to ask.
     pub poll_wait: Duration,
@@ -181,6 +184,8 @@ impl Config {
             runtime_shutdown: Duration::from_millis(300),
             concurrency_max: 10,
             max_concurrency: 8,
+            // `MaxIdleRuntimesQueueSize` of aws-lambda-runtime-interface-emulator.
+            polls_max: 10_000,
             poll_wait: Duration::from_secs(1),
             freeze: true,
             log_format: LogFormat::Text,
@@ -195,6 +200,24 @@ impl Config {
         }
     }
 
+    /// The limit of an init phase.
+    pub(crate) fn init_limit(&self) -> Duration {
+        if self.program.as_os_str().is_empty() {
+            // A runtime attaches when its user starts it.
+            return self.wait_max;
+        }
+        match self.initialization {
+            Initialization::OnDemand => self.init_timeout,
+            // "130 seconds or the configured function timeout ..., whichever is higher".
+            Initialization::ProvisionedConcurrency
+            | Initialization::SnapStart
+            | Initialization::ManagedInstances => {
+                let limit = self.timeout.max(self.init_timeout * 13);
+                limit.min(INIT_LIMIT_MAX.max(self.init_timeout))
+            }
+        }
+    }
+
     /// The function's ARN without a qualifier.
     #[must_use]
     pub fn arn(&self) -> String {
@@ -204,6 +227,9 @@ impl Config {
         )
     }
 }
+
+/// "Up to 15 minutes" (docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html).
+const INIT_LIMIT_MAX: Duration = Duration::from_secs(900);
 
 /// How an invocation is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

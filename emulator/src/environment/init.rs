@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::Initialization;
 use crate::environment::failure::{Failure, Phase};
 use crate::environment::launch::name_of;
 use crate::environment::log_lines;
@@ -48,7 +47,9 @@ impl Env {
     /// A cold start outside any invocation.
     pub(crate) async fn prepare(self: &Arc<Self>) -> Result<Started, Failure> {
         let spawn_at = Instant::now();
-        let result = self.init(Phase::Init, spawn_at + self.init_limit()).await;
+        let result = self
+            .init(Phase::Init, spawn_at + self.shared.config.init_limit())
+            .await;
         let init = match result {
             Ok(init) => init,
             Err(failure) => {
@@ -242,23 +243,6 @@ impl Env {
     fn exec_at(&self) -> Option<Instant> {
         self.lock().process.as_ref().map(|process| process.exec_at)
     }
-
-    pub(crate) fn init_limit(&self) -> Duration {
-        let config = &self.shared.config;
-        if self.is_attached() {
-            return config.wait_max;
-        }
-        match config.initialization {
-            Initialization::OnDemand => config.init_timeout,
-            // "130 seconds or the configured function timeout ..., whichever is higher".
-            Initialization::ProvisionedConcurrency
-            | Initialization::SnapStart
-            | Initialization::ManagedInstances => {
-                let limit = config.timeout.max(config.init_timeout * 13);
-                limit.min(INIT_LIMIT_MAX.max(config.init_timeout))
-            }
-        }
-    }
 }
 
 fn reported(inner: &Inner) -> Option<Result<Instant, Failure>> {
@@ -268,7 +252,5 @@ fn reported(inner: &Inner) -> Option<Result<Instant, Failure>> {
         .map(|error| Err(Failure::Reported(error)))
 }
 
-/// "Up to 15 minutes".
-const INIT_LIMIT_MAX: Duration = Duration::from_secs(900);
 /// How long a runtime that reported an init error may take to exit.
 const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);

@@ -101,7 +101,7 @@ impl Env {
         };
         before.cold = !waits;
         if !waits && fresh {
-            let limit = Instant::now() + self.init_limit();
+            let limit = Instant::now() + self.shared.config.init_limit();
             match self.init(Phase::Init, limit).await {
                 Ok(init) => before.init = Some(init.duration),
                 // A version whose snapshot cannot be taken is not published.

@@ -32,7 +32,7 @@ pub(crate) struct Given {
 impl Env {
     /// The init of the environment, which is not repeated.
     pub(crate) async fn init_managed(self: &Arc<Self>) -> Result<Duration, Failure> {
-        let limit = Instant::now() + self.init_limit();
+        let limit = Instant::now() + self.shared.config.init_limit();
         match self.init(Phase::Init, limit).await {
             Ok(init) => Ok(init.duration),
             Err(failure) => {

@@ -168,7 +168,7 @@ impl Env {
         let telemetry = Telemetry::new(options, config.log_format);
         let inner = Inner {
             machine: Machine::new(),
-            router: managed.then(Router::default),
+            router: managed.then(|| Router::new(config.polls_max)),
             process: None,
             frozen: false,
             closed: false,

@@ -19,8 +19,9 @@ use crate::environment::machine::{AnswerKind, Current, Refusal};
 pub(crate) type Ended = Result<Answer, Failure>;
 
 /// The polls and the invocations of one environment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Router {
+    polls_max: usize,
     /// The `next` calls that wait for an event, oldest first.
     polls: VecDeque<oneshot::Sender<Arc<Event>>>,
     /// The invocations in flight, by request id.
@@ -56,9 +57,18 @@ pub(crate) enum NotTaken {
 }
 
 impl Router {
+    pub(crate) fn new(polls_max: usize) -> Self {
+        Self {
+            polls_max,
+            polls: VecDeque::new(),
+            running: HashMap::new(),
+            late: VecDeque::new(),
+        }
+    }
+
     /// `GET /runtime/invocation/next`: where the event will come.
     pub(crate) fn poll(&mut self) -> Result<oneshot::Receiver<Arc<Event>>, TooManyPolls> {
-        if self.polls.len() >= POLLS_MAX {
+        if self.polls.len() >= self.polls_max {
             return Err(TooManyPolls);
         }
         let (sender, receiver) = oneshot::channel();
@@ -166,7 +176,7 @@ impl Router {
     /// Fails every invocation in flight and every poll.
     pub(crate) fn clear(&mut self) {
         self.abort(|| Failure::Shutdown);
-        *self = Self::default();
+        *self = Self::new(self.polls_max);
     }
 
     /// The polls in the queue, whatever became of their connections.
@@ -194,8 +204,6 @@ impl Router {
     }
 }
 
-/// `MaxIdleRuntimesQueueSize` of aws-lambda-runtime-interface-emulator.
-const POLLS_MAX: usize = 10_000;
 /// `timeoutCacheSize` of aws-lambda-runtime-interface-emulator.
 const LATE_MAX: usize = 1_000;
 
@@ -235,7 +243,7 @@ mod tests {
 
     /// A router whose invocations of these ids are in flight.
     fn running(ids: &[&str]) -> (Router, Vec<oneshot::Receiver<Ended>>) {
-        let mut router = Router::default();
+        let mut router = Router::new(3);
         let mut ends = Vec::new();
         for id in ids {
             let mut poll = router.poll().unwrap();
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn events_go_to_the_polls_in_their_order() {
-        let mut router = Router::default();
+        let mut router = Router::new(3);
         let mut first = router.poll().unwrap();
         let mut second = router.poll().unwrap();
         let _ends = [
@@ -278,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_lost_poll_keeps_its_place_and_costs_one_invocation() {
-        let mut router = Router::default();
+        let mut router = Router::new(3);
         drop(router.poll().unwrap());
         let mut living = router.poll().unwrap();
         assert_eq!(router.polls(), 2);
@@ -295,8 +303,8 @@ mod tests {
 
     #[test]
     fn the_queue_has_a_limit() {
-        let mut router = Router::default();
-        let polls: Vec<_> = (0..POLLS_MAX).map(|_| router.poll().unwrap()).collect();
+        let mut router = Router::new(3);
+        let polls: Vec<_> = (0..3).map(|_| router.poll().unwrap()).collect();
         assert_eq!(router.poll().unwrap_err(), TooManyPolls);
         drop(polls);
         assert_eq!(router.poll().unwrap_err(), TooManyPolls, "none was taken");
@@ -371,7 +379,7 @@ mod tests {
 
     #[test]
     fn the_late_ones_that_are_known_are_the_last() {
-        let mut router = Router::default();
+        let mut router = Router::new(3);
         for n in 0..=LATE_MAX {
             let _poll = router.poll().unwrap();
             let id = n.to_string();

@@ -220,6 +220,27 @@ fn a_fault_can_lose_a_poll_that_waits() {
 }
 
 #[test]
+fn the_queue_of_polls_has_an_end() {
+    let mut config = managed(idler(), 2);
+    config.polls_max = 2;
+    let (emulator, mut clients) = workers::<3>(config);
+    poll(&mut clients[1]);
+    wait_for_polls(&emulator, 2);
+    let refused = clients[2].next();
+    let answer = (refused.status, refused.error_type());
+    assert_eq!(answer, (500, "InternalServerError".to_owned()));
+    let (outcomes, ()) = while_invoked(&emulator, &["{}"], || {
+        let event = clients[0].response().unwrap();
+        clients[0].report(&event.request_id(), "response", &[], b"{}");
+        poll(&mut clients[2]);
+    });
+    assert_eq!(outcomes[0].function_error, None);
+    let polled = |what: &What| matches!(what, What::Polled { .. });
+    let has_room = |entries: &[_]| count(entries, polled) == 3;
+    emulator.wait_until("room", has_room).unwrap();
+}
+
+#[test]
 fn the_timeout_ends_the_wait_of_the_caller_alone() {
     let mut config = managed(idler(), 1);
     config.timeout = Duration::from_millis(200);
