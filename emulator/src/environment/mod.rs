@@ -438,8 +438,14 @@ impl Inner {
         if self.machine.state() == State::Restoring {
             return self.report_restore_error(error);
         }
-        let is_later = self.router.is_some() && self.machine.state() == State::Ready;
-        if !is_later || self.init_error.is_some() {
+        if self.router.is_some() && self.machine.state() == State::Ready {
+            if self.init_error.is_some() {
+                return Err(Refusal::InvalidStateTransition {
+                    from: State::InitError,
+                    to: "InitError",
+                });
+            }
+        } else {
             self.machine.init_error()?;
         }
         self.init_error = Some(error);
