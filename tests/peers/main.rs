@@ -4,7 +4,8 @@
 //! `.ci/peers` installs them; then `cargo test --test peers -- --ignored`.
 //! The same cases run under both, and once more under RIE with the extension beside the function.
 //! A case that only one of them can show is a test of its own.
-//! Other programs read what the extension exports.
+//! Other programs read what the extension exports, and AWS Lambda Web Adapter runs the web server
+//! that the stock binary runs.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@ mod peer;
 mod programs;
 mod rie;
 mod rotel;
+mod web_adapter;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

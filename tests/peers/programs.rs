@@ -72,11 +72,12 @@ fn build() -> HashMap<String, PathBuf> {
 
 static PROGRAMS: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(build);
 
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "apigw",
     "sqs_batch",
     "raw",
     "persistent",
     "faulty",
     "faulty_extension",
+    "http_server",
 ];
