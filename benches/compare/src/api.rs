@@ -146,6 +146,11 @@ impl Api {
         Ok(())
     }
 
+    /// Takes the response of an invocation.
+    pub(crate) fn accept(&mut self, response: &Request) -> Outcome<()> {
+        self.answer(response, &[ACCEPTED])
+    }
+
     /// The connection that can be read, or `None` for one that can be accepted.
     fn wait(&self) -> Outcome<Option<usize>> {
         let (mut open, mut waited) = (Vec::new(), Vec::new());
@@ -271,6 +276,13 @@ impl Framed {
     }
 }
 
+impl Framed {
+    /// Answers a `next` with the event.
+    pub(crate) fn send(&self, api: &mut Api, next: &Request, event: &[u8]) -> Outcome<()> {
+        api.answer(next, &[&self.head, event, self.tail])
+    }
+}
+
 /// One invocation: the event goes out, the response comes in and is taken. Returns the `next` that
 /// follows, and the bytes of the response.
 pub(crate) fn invoke(
@@ -279,10 +291,10 @@ pub(crate) fn invoke(
     framed: &Framed,
     event: &[u8],
 ) -> Outcome<(Request, usize)> {
-    api.answer(next, &[&framed.head, event, framed.tail])?;
+    framed.send(api, next, event)?;
     let response = api.expect(Call::Response)?;
     let bytes = api.body(&response).len();
-    api.answer(&response, &[ACCEPTED])?;
+    api.accept(&response)?;
     Ok((api.expect(Call::Next)?, bytes))
 }
 

@@ -21,6 +21,7 @@ mod summary;
 mod table;
 mod tools;
 mod warm;
+mod workers;
 
 use std::env;
 use std::error::Error;
@@ -217,7 +218,7 @@ const NEEDED: &str = "On Debian: apt-get install gcc musl-tools procps strace va
 const USAGE: &str = "\
 Usage: cargo compare [-- [PART ...] [--short] [--check] [--bless] [--publish]]
 
-  PART       start, warm, ingest or growth [default: all]
+  PART       start, warm, ingest, growth or workers [default: all]
   --short    fewer samples, and only what the verdicts need
   --check    fail where a count differs from benches/baseline.tsv or misses its bar
   --bless    write the counts to benches/baseline.tsv

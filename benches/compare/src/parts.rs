@@ -11,6 +11,7 @@ use crate::programs::{Profile, Workshop, run};
 use crate::start::{self, Goal};
 use crate::table::{Bar, Table};
 use crate::warm::{self, Kind, SIZES, Size};
+use crate::workers;
 
 /// A part that can be run by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) enum Part {
     Warm,
     Ingest,
     Growth,
+    Workers,
 }
 
 /// How many samples are taken.
@@ -56,7 +58,13 @@ impl Results {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 4] = [Self::Start, Self::Warm, Self::Ingest, Self::Growth];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Start,
+        Self::Warm,
+        Self::Ingest,
+        Self::Growth,
+        Self::Workers,
+    ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
@@ -64,6 +72,7 @@ impl Part {
             "warm" => Some(Self::Warm),
             "ingest" => Some(Self::Ingest),
             "growth" => Some(Self::Growth),
+            "workers" => Some(Self::Workers),
             _ => None,
         }
     }
@@ -94,8 +103,34 @@ impl Part {
                 let _pinned = OneProcessor::take()?;
                 growth(workshop, effort, results)
             }
+            Self::Workers => of_workers(workshop, effort, results),
         }
     }
+}
+
+/// Two processors share the work, as on Managed Instances: neither a program nor its server is kept
+/// on one.
+fn of_workers(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Managed Instances ...");
+    let mut subjects = vec![Subject::new(
+        "Bantam",
+        workshop.function_with("bench-concurrent", &["--features", "concurrent"])?,
+    )];
+    if effort == Effort::Full {
+        let path =
+            workshop.peer_with("concurrent", Profile::Speed, &["--features", "concurrent"])?;
+        subjects.push(Subject::new(
+            "lambda_runtime, concurrency-tokio, level 3",
+            path,
+        ));
+    }
+    let rounds = effort.starts() / 20;
+    for concurrency in workers::CONCURRENCY {
+        results
+            .tables
+            .push(workers::table(concurrency, &subjects, rounds)?);
+    }
+    Ok(())
 }
 
 /// Peers of a full run, which show where a difference comes from.

@@ -115,6 +115,16 @@ impl Process {
         self.usage()
     }
 
+    /// The proportional memory of the process and its children, in kB.
+    pub(crate) fn memory_of_all(&self) -> Outcome<f64> {
+        let process = self.proc()?;
+        let mut sum = 0;
+        for child in process.task_main_thread()?.children()? {
+            sum += memory(&procfs::process::Process::new(i32::try_from(child)?)?)?;
+        }
+        exact((sum + memory(&process)?) / 1_024)
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) fn ended(&mut self) -> Outcome<()> {
         self.child.wait()?;
@@ -153,6 +163,13 @@ impl Process {
     fn proc(&self) -> Outcome<procfs::process::Process> {
         Ok(procfs::process::Process::new(i32::try_from(self.id())?)?)
     }
+}
+
+/// The proportional memory of one process, in bytes.
+fn memory(process: &procfs::process::Process) -> Outcome<u64> {
+    let maps = process.smaps_rollup()?.memory_map_rollup;
+    let pss = |map: &procfs::process::MemoryMap| map.extension.map.get("Pss").copied();
+    Ok(maps.iter().filter_map(pss).sum())
 }
 
 impl Drop for Process {

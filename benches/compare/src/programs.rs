@@ -111,9 +111,15 @@ impl Workshop {
 
     /// A function on the library, built as the stock binary is, with the role of the runtime alone.
     pub(crate) fn function(&self, binary: &str) -> Outcome<PathBuf> {
+        self.function_with(binary, &[])
+    }
+
+    /// The same with further arguments for the build.
+    pub(crate) fn function_with(&self, binary: &str, args: &[&str]) -> Outcome<PathBuf> {
         let script = self.root.join("layer/build");
         run(Command::new(script)
             .args(["--package", "functions", "--bin", binary])
+            .args(args)
             .env("CARGO_TARGET_DIR", &self.target))?;
         self.named(binary, "bootstrap", &self.shipped().join(binary))
     }
@@ -137,6 +143,16 @@ impl Workshop {
 
     /// A program on `lambda_runtime` or `lambda-extension`.
     pub(crate) fn peer(&self, binary: &str, profile: Profile) -> Outcome<PathBuf> {
+        self.peer_with(binary, profile, &[])
+    }
+
+    /// The same with further arguments for the build.
+    pub(crate) fn peer_with(
+        &self,
+        binary: &str,
+        profile: Profile,
+        args: &[&str],
+    ) -> Outcome<PathBuf> {
         let target = self.target.join("bench-peers");
         let name = match profile {
             Profile::Release => "release",
@@ -145,6 +161,7 @@ impl Workshop {
         };
         run(cargo()
             .args(["build", "--locked", "--bin", binary, "--profile", name])
+            .args(args)
             .env("CARGO_TARGET_DIR", &target)
             .current_dir(self.root.join("benches/peers")))?;
         let role = if binary == "extension" {
