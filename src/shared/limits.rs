@@ -26,8 +26,9 @@ pub(crate) const PRELUDE_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of the error document in a trailer.
 ///
-/// The platform's server, of Go's `net/http`, reads a trailer section of at most 4,096 bytes. The
-/// document in base64, two names of 34 bytes, and a type of [`ERROR_TYPE_BYTES_MAX`] fit in.
+/// The platform's server, of Go's `net/http`, reads a trailer section of at most 4,096 bytes, and
+/// resets the connection at a longer one. The document in base64, two names of 34 bytes, and a type
+/// of [`ERROR_TYPE_BYTES_MAX`] fit in.
 pub(crate) const TRAILER_DOCUMENT_BYTES_MAX: usize = 2_560;
 
 /// Bytes of an HTTP head: start line, fields, and the empty line.

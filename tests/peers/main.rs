@@ -92,6 +92,51 @@ fn rie_context_is_what_it_was_started_with() {
     assert_eq!(context["clientContext"], json!(null));
 }
 
+/// It takes a streamed response whole, and does not tell the caller of the error behind it.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_takes_streamed_responses_and_their_trailers() {
+    let mut peer = Rie::start(Function::example("faulty"));
+    let before = peer.invoke(br#"{"do":"process"}"#).json();
+    for text in ["", "one"] {
+        let event = format!(r#"{{"stream":["{text}","two"],"end":"finish"}}"#);
+        assert_eq!(peer.invoke(event.as_bytes()).text(), format!("{text}two"));
+    }
+    // The trailers of the second are as long as they become, which its server must take.
+    for end in ["chosen", "long"] {
+        let event = format!(r#"{{"stream":["one"],"end":"{end}"}}"#);
+        assert_eq!(peer.invoke(event.as_bytes()).text(), "one");
+    }
+    check_process(&peer.invoke(br#"{"do":"process"}"#).json(), &before, 2);
+    let log = peer.log();
+    assert!(log.contains("OutOfMoney: no money"), "{log}");
+    assert!(!log.contains("the API answered"), "{log}");
+    let event = r#"{"stream":["one"],"end":"panic"}"#;
+    assert_eq!(peer.invoke(event.as_bytes()).text(), "one");
+    check_process(&peer.invoke(br#"{"do":"process"}"#).json(), &before, 1);
+    assert_eq!(peer.inits(), 1);
+}
+
+/// It takes every streamed response for one with a prelude.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn cargo_lambda_takes_streamed_http_responses() {
+    let mut peer = CargoLambda::start(Function::example("sse"));
+    let event = |path: &str| format!(r#"{{"rawPath":"{path}"}}"#);
+    let reply = peer.invoke(event("/events").as_bytes());
+    assert_eq!(reply.status, 200);
+    assert!(
+        reply.text().ends_with("event: done\ndata: lift-off\n\n"),
+        "{}",
+        reply.text()
+    );
+    assert!(
+        peer.invoke(event("/").as_bytes())
+            .text()
+            .contains("<!DOCTYPE html>")
+    );
+}
+
 #[test]
 #[ignore = "needs .ci/peers"]
 fn rie_hands_the_init_error_to_the_caller() {

@@ -72,7 +72,7 @@ fn build() -> HashMap<String, PathBuf> {
 
 static PROGRAMS: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(build);
 
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "apigw",
     "sqs_batch",
     "raw",
@@ -80,4 +80,5 @@ const EXAMPLES: [&str; 7] = [
     "faulty",
     "faulty_extension",
     "http_server",
+    "sse",
 ];

@@ -35,10 +35,12 @@ use crate::shared::limits::{
     ANSWER_BYTES_MAX, PRELUDE_BYTES_MAX, STREAM_BUFFER_BYTES, STREAM_BYTES_MAX,
 };
 use crate::shared::log_record::Level;
-use crate::shared::os::blocking::{self, ExchangeError};
+use crate::shared::os::blocking::{self, ExchangeError, Ready};
 use crate::shared::os::reexec::{self, After, Panic};
 
 pub use self::prelude::Prelude;
+
+use self::prelude::DELIMITER;
 
 /// A response that the caller gets while the handler writes it.
 ///
@@ -96,6 +98,8 @@ pub struct ResponseStream<'a> {
     state: State,
     /// Whether a byte of the message was written.
     is_begun: bool,
+    /// Whether the answer of the API is complete.
+    is_answered: bool,
     is_ended: bool,
     /// Bytes of the response so far.
     bytes: usize,
@@ -171,6 +175,7 @@ impl<'a> ResponseStream<'a> {
             context,
             state: State::Unsent(ChunkedWriter::new(head, STREAM_BUFFER_BYTES)),
             is_begun: false,
+            is_answered: false,
             is_ended: false,
             bytes: 0,
             refused: None,
@@ -179,10 +184,16 @@ impl<'a> ResponseStream<'a> {
 
     fn http(answer: Answer<'a>, prelude: &Prelude) -> Self {
         let mut stream = Self::new(answer, HTTP_CONTENT_TYPE);
-        let prelude = prelude.bytes();
-        stream.bytes = prelude.len();
+        let prelude = prelude.json();
+        stream.bytes = prelude.len() + DELIMITER.len();
         if stream.bytes <= PRELUDE_BYTES_MAX {
-            stream.message(|message| message.push(&prelude));
+            // Each is a chunk of its own, because `cargo lambda watch` tells them apart by that.
+            for part in [&prelude[..], DELIMITER] {
+                stream.message(|message| {
+                    message.push(part);
+                    message.seal();
+                });
+            }
         } else {
             let message = format!(
                 "status, headers and cookies of {} bytes, limit {PRELUDE_BYTES_MAX}",
@@ -257,7 +268,7 @@ impl<'a> ResponseStream<'a> {
                 self.client.pause(pause);
                 continue;
             }
-            let is_accepted = decision == AfterPost::Accepted && self.is_ended;
+            let is_accepted = decision == AfterPost::Accepted && self.is_ended && error.is_none();
             let reason = client::describe(STREAMING, error.as_ref(), &self.client.response);
             let mut over = Over { reason, stop: None };
             if let AfterPost::Exit(code) = decision {
@@ -311,26 +322,37 @@ impl<'a> ResponseStream<'a> {
         Ok(connection)
     }
 
-    /// Moves bytes both ways. An answer of the API ends that also if it comes early.
+    /// Moves bytes both ways. A refusal ends that also if it comes early; a tool may accept early
+    /// and read on.
     fn exchange(
         &mut self,
         connection: BorrowedFd<'_>,
         until: Until,
     ) -> Result<Until, ExchangeError> {
-        let mut exchange = Exchange::awaiting(&mut self.client.response);
         let mut write_error = None;
-        while !exchange.is_done() {
-            let is_pending = open(|open| !open.message.pending().is_empty());
-            if !is_pending && until == Until::Written {
-                return Ok(Until::Written);
+        loop {
+            let is_accepted = matches!(self.client.response.status(), Some(200..=299));
+            if self.is_answered && !is_accepted {
+                return Ok(Until::Answered);
             }
-            let wants_to_write = is_pending && write_error.is_none();
-            let ready = blocking::wait(connection, wants_to_write).map_err(ExchangeError::Io)?;
-            if ready.is_readable {
+            let is_pending = open(|open| !open.message.pending().is_empty());
+            if !is_pending && (until == Until::Written || self.is_answered) {
+                return Ok(until);
+            }
+            if let (true, Some(error)) = (self.is_answered, write_error) {
+                return Err(ExchangeError::Io(error));
+            }
+            let wants = Ready {
+                read: !self.is_answered,
+                write: is_pending && write_error.is_none(),
+            };
+            let ready = blocking::wait(connection, wants).map_err(ExchangeError::Io)?;
+            if ready.read {
+                let mut exchange = Exchange::awaiting(&mut self.client.response);
                 blocking::read_now(connection, &mut exchange)
                     .map_err(|error| write_error.map_or(error, ExchangeError::Io))?;
-            }
-            if ready.is_writable && !exchange.is_done() {
+                self.is_answered = exchange.is_done();
+            } else if ready.write {
                 let wrote = open(|open| {
                     let count = blocking::write_now(connection, open.message.pending())?;
                     open.message.wrote(count);
@@ -342,7 +364,6 @@ impl<'a> ResponseStream<'a> {
                 }
             }
         }
-        Ok(Until::Answered)
     }
 
     /// What is wrong, if no more can be written.
@@ -381,6 +402,11 @@ impl Write for ResponseStream<'_> {
         }
         self.bytes += data.len();
         Ok(data.len())
+    }
+
+    /// Writes a formatted text as one, so that the first `write!` is in one piece, too.
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        self.write_all(text.to_string().as_bytes())
     }
 
     fn flush(&mut self) -> io::Result<()> {

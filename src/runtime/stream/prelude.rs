@@ -56,8 +56,8 @@ impl Prelude {
         self
     }
 
-    /// The prelude and the eight NULs behind it. JSON has no NUL, so the first one is theirs.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    /// The prelude as it is sent.
+    pub(super) fn json(&self) -> Vec<u8> {
         let mut out = Vec::new();
         push(&mut out, "{\"statusCode\":");
         push_decimal(&mut out, u64::from(self.status));
@@ -74,7 +74,6 @@ impl Prelude {
             json::write_str(cookie, Charset::Utf8, &mut out);
         }
         push(&mut out, "]}");
-        out.extend_from_slice(DELIMITER);
         out
     }
 }
@@ -85,15 +84,15 @@ fn separate(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// What ends a prelude.
-const DELIMITER: &[u8] = &[0; 8];
+/// What ends a prelude. JSON has no NUL, so the first one is of these.
+pub(super) const DELIMITER: &[u8] = &[0; 8];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_prelude_is_json_and_eight_nuls() {
+    fn a_prelude_is_json() {
         let table = [
             (
                 Prelude::new(204),
@@ -115,7 +114,7 @@ mod tests {
             ),
         ];
         for (prelude, json) in table {
-            assert_eq!(prelude.bytes(), [json.as_bytes(), &[0; 8]].concat());
+            assert_eq!(String::from_utf8(prelude.json()).unwrap(), json);
         }
     }
 }

@@ -141,7 +141,9 @@ fn the_first_write_goes_out_at_once_and_later_ones_when_they_are_flushed() {
         },
         |answer| {
             let mut stream = answer.stream("text/plain");
-            stream.write_all(b"one").unwrap();
+            // A formatted text is one write.
+            let (on, e) = ("on", 'e');
+            write!(stream, "{on}{e}").unwrap();
             wait.recv().unwrap();
             stream.write_all(b"two").unwrap();
             stream.write_all(b"three").unwrap();
@@ -162,16 +164,11 @@ fn an_http_response_has_its_prelude_in_front() {
     let prelude = Prelude::new(201).header("A", "b").cookie("c=d");
     let json = r#"{"statusCode":201,"headers":{"A":"b"},"cookies":["c=d"]}"#;
     let nuls = "\0".repeat(8);
-    let table: [(&[&[u8]], String); 3] = [
-        (
-            &[b"body"],
-            format!("000044\r\n{json}{nuls}body\r\n0\r\n\r\n"),
-        ),
-        (&[], format!("000040\r\n{json}{nuls}\r\n0\r\n\r\n")),
-        (
-            &[b"a", b"b"],
-            format!("000041\r\n{json}{nuls}a\r\n000001\r\nb\r\n0\r\n\r\n"),
-        ),
+    let prelude_chunks = format!("000038\r\n{json}\r\n000008\r\n{nuls}\r\n");
+    let table: [(&[&[u8]], &str); 3] = [
+        (&[b"body"], "000004\r\nbody\r\n0\r\n\r\n"),
+        (&[], "0\r\n\r\n"),
+        (&[b"a", b"b"], "000001\r\na\r\n000001\r\nb\r\n0\r\n\r\n"),
     ];
     for (writes, expected) in table {
         let (stop, request) = serve(accepting, |answer| {
@@ -182,6 +179,7 @@ fn an_http_response_has_its_prelude_in_front() {
             Some(stream.finish())
         });
         assert!(stop.is_none());
+        let expected = format!("{prelude_chunks}{expected}");
         assert_eq!(body(&request, HTTP_CONTENT_TYPE), expected);
     }
 }
@@ -319,10 +317,10 @@ fn an_error_before_the_first_byte_is_an_ordinary_one() {
 
 #[test]
 fn a_prelude_over_the_limit_is_an_error_and_one_at_the_limit_is_none() {
-    let fixed = Prelude::new(200).header("A", "").bytes().len();
+    let fixed = Prelude::new(200).header("A", "").json().len() + 8;
     for (bytes, fits) in [(PRELUDE_BYTES_MAX, true), (PRELUDE_BYTES_MAX + 1, false)] {
         let prelude = Prelude::new(200).header("A", &"x".repeat(bytes - fixed));
-        assert_eq!(prelude.bytes().len(), bytes);
+        assert_eq!(prelude.json().len() + 8, bytes);
         let respond = |answer: Answer<'_>| {
             let mut stream = answer.http_stream(&prelude);
             let written = stream.write_all(b"x");
@@ -332,10 +330,9 @@ fn a_prelude_over_the_limit_is_an_error_and_one_at_the_limit_is_none() {
         if fits {
             let (_, request) = serve(accepting, respond);
             let body = body(&request, HTTP_CONTENT_TYPE);
-            assert_eq!(
-                body.find("\0\0\0\0\0\0\0\0x"),
-                Some("004001\r\n".len() + bytes - 8)
-            );
+            let (json, rest) = body.split_once("\r\n000008\r\n").unwrap();
+            assert_eq!(json.len(), "003ff8\r\n".len() + PRELUDE_BYTES_MAX - 8);
+            assert_eq!(rest, "\0\0\0\0\0\0\0\0\r\n000001\r\nx\r\n0\r\n\r\n");
         } else {
             let (_, request) = serve(reported, respond);
             let error = "status, headers and cookies of 16385 bytes, limit 16384";
@@ -395,15 +392,9 @@ fn until_it_fails(stream: &mut ResponseStream<'_>) -> io::Error {
 }
 
 #[test]
-fn an_early_answer_is_the_error_of_the_next_write() {
+fn an_early_refusal_is_the_error_of_the_next_write() {
     let document = r#"{"errorType":"Planted"}"#;
-    for (status, code) in [
-        (202, None),
-        (400, None),
-        (403, None),
-        (413, None),
-        (500, Some(1)),
-    ] {
+    for (status, code) in [(400, None), (403, None), (413, None), (500, Some(1))] {
         let length = document.len();
         let answer = format!("HTTP/1.1 {status} \r\nContent-Length: {length}\r\n\r\n{document}");
         for at in 0..answer.len() {
@@ -436,6 +427,58 @@ fn an_early_answer_is_the_error_of_the_next_write() {
             assert_eq!(stop.map(|stop| stop.code), code, "{status} split at {at}");
         }
     }
+}
+
+#[test]
+fn an_early_acceptance_ends_nothing() {
+    for at in 0..OK.len() {
+        let (early, late) = OK.split_at(at);
+        let (stop, request) = serve(
+            |api| {
+                let mut connection = api.accept();
+                let mut request = read_until(&mut connection, "\r\n\r\n");
+                connection.write_all(early.as_bytes()).unwrap();
+                request += &read_until(&mut connection, "five\r\n");
+                connection.write_all(late.as_bytes()).unwrap();
+                request += &read_until(&mut connection, LAST_CHUNK);
+                assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is closed");
+                request
+            },
+            |answer| {
+                let mut stream = answer.stream("a/b");
+                for _ in 0..10 {
+                    stream.write_all(b"five").unwrap();
+                    stream.flush().unwrap();
+                }
+                Some(stream.finish())
+            },
+        );
+        assert!(stop.is_none());
+        let chunks = "000004\r\nfive\r\n".repeat(10);
+        assert_eq!(
+            body(&request, "a/b"),
+            format!("{chunks}{LAST_CHUNK}"),
+            "{at}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_after_an_early_acceptance_is_an_error() {
+    let (stop, ()) = serve(
+        |api| {
+            let mut connection = api.accept();
+            read_until(&mut connection, "\r\n\r\n");
+            connection.write_all(OK.as_bytes()).unwrap();
+        },
+        |answer| {
+            let mut stream = answer.stream("a/b");
+            let error = until_it_fails(&mut stream).to_string();
+            assert!(error.starts_with("streaming the response: "), "{error}");
+            Some(stream.finish())
+        },
+    );
+    assert!(stop.is_none());
 }
 
 #[test]

@@ -126,22 +126,23 @@ pub(crate) fn receive(
     Ok(())
 }
 
-/// What can be done without waiting.
+/// A choice of reading and writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
-    /// There are bytes, or the end of the stream, or its error.
-    pub(crate) is_readable: bool,
-    pub(crate) is_writable: bool,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
 }
 
-/// Waits until something can be read or, if it `wants_to_write`, written.
+/// Waits until one of what it `wants` can be done. The end of the stream, and its error, can be
+/// read and written.
 ///
 /// # Errors
 ///
 /// Those of `poll`.
-pub(crate) fn wait(stream: BorrowedFd<'_>, wants_to_write: bool) -> Result<Ready, Errno> {
-    let mut flags = PollFlags::IN;
-    flags.set(PollFlags::OUT, wants_to_write);
+pub(crate) fn wait(stream: BorrowedFd<'_>, wants: Ready) -> Result<Ready, Errno> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, wants.read);
+    flags.set(PollFlags::OUT, wants.write);
     let mut fds = [PollFd::from_borrowed_fd(stream, flags)];
     while let Err(error) = os::poll(&mut fds, None) {
         if error != Errno::INTR {
@@ -149,9 +150,10 @@ pub(crate) fn wait(stream: BorrowedFd<'_>, wants_to_write: bool) -> Result<Ready
         }
     }
     let [ready] = fds.map(|fd| fd.revents());
+    let is = |flag| ready.intersects(flag | PollFlags::HUP | PollFlags::ERR);
     Ok(Ready {
-        is_readable: ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
-        is_writable: ready.contains(PollFlags::OUT),
+        read: wants.read && is(PollFlags::IN),
+        write: wants.write && is(PollFlags::OUT),
     })
 }
 

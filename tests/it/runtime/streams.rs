@@ -1,13 +1,16 @@
 //! Responses that go out while the handler makes them: how they end, and what breaks them.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use emulator::{Entry, Fault, FaultKind, Invoke, Outcome, Step, What};
+use emulator::{Entry, Fault, FaultKind, Invoke, Outcome, Step, UrlInvokeMode, What};
 use serde_json::{Value, json};
+use testkit::http::Client;
 use testkit::pipe::named_pipe;
 
 use super::faults::{exits, recoverable};
-use crate::support::{Env, answers, count, faulty, start};
+use crate::support::{Env, answers, count, faulty, function, start};
 
 fn streaming() -> Env {
     let mut config = faulty();
@@ -228,4 +231,100 @@ fn a_stream_that_is_refused_is_not_followed_by_an_error() {
             assert_eq!(count(&transcript, reported), 0, "{kind:?}");
         }
     }
+}
+
+/// Invokes the path of an example over HTTP, with the response streamed.
+fn served(example: &str) -> Env {
+    let mut config = function(example);
+    config.url_invoke_mode = UrlInvokeMode::ResponseStream;
+    start(config)
+}
+
+#[test]
+fn the_page_of_the_example_comes_with_its_type() {
+    let env = served("sse");
+    let response = Client::connect(env.invoke_addr()).get("/");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("Content-Type"), Some("text/html"));
+    assert!(response.text().starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn server_sent_events_reach_curl_one_by_one() {
+    let env = served("sse");
+    let mut curl = Command::new("curl")
+        .args(["--silent", "--show-error", "--include", "--no-buffer"])
+        .args(["--noproxy", "*", "--max-time", "20"])
+        .arg(format!("http://{}/events", env.invoke_addr()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().map(Result::unwrap);
+    assert_eq!(next().unwrap(), "HTTP/1.1 200 OK");
+    let has_type = std::iter::from_fn(|| next().filter(|line| !line.is_empty()))
+        .any(|field| field.eq_ignore_ascii_case("content-type: text/event-stream"));
+    assert!(has_type);
+    let answered = || {
+        count(&env.transcript(), |what| {
+            matches!(what, What::Accepted { .. })
+        })
+    };
+    let mut data = std::iter::from_fn(next).filter(|line| line.starts_with("data: "));
+    for expected in ["data: 3", "data: 2", "data: 1"] {
+        assert_eq!(data.next().unwrap(), expected);
+        assert_eq!(answered(), 0, "the function goes on");
+    }
+    assert_eq!(data.next().unwrap(), "data: lift-off");
+    assert_eq!(data.next(), None);
+    assert!(curl.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_sees_a_failure_midway() {
+    let env = streaming();
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+            "--data-binary",
+        ])
+        .arg(stream(&["one"], &json!("panic")))
+        .arg(format!(
+            "http://{}/2021-11-15/functions/function/response-streaming-invocations",
+            env.invoke_addr()
+        ))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let [one, complete] = ["PayloadChunk", "InvokeComplete"].map(|event| text.find(event).unwrap());
+    assert!(one < complete && text.contains("Function.Panic"), "{text}");
+}
+
+/// A caller who takes the head of the response and nothing more.
+#[test]
+fn a_panic_while_the_caller_stalls_is_a_failure_too() {
+    let env = streaming();
+    let mut caller = Client::connect(env.invoke_addr());
+    let path = "/2021-11-15/functions/function/response-streaming-invocations";
+    let event = stream(&["one"], &json!("panic-while-stalled"));
+    caller.send("POST", path, &[], event.as_bytes());
+    assert_eq!(caller.head().unwrap().status, 200);
+    env.wait_for_log("Function.Panic: panicked at");
+    let mut rest = Vec::new();
+    while let Some(chunk) = caller.chunk().unwrap() {
+        rest = chunk;
+    }
+    let end = String::from_utf8_lossy(&rest);
+    assert!(
+        end.contains("InvokeComplete") && end.contains("ErrorCode"),
+        "{end}"
+    );
+    assert_eq!(env.respond(r#"{"do":"echo","value":7}"#), 7);
 }
