@@ -25,7 +25,12 @@ pub(super) fn run(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Error
         return Ok(());
     };
     let name = wrapper.to_string_lossy().into_owned();
-    let error = os::error_text(execute(wrapper));
+    let error = match reexec::arguments() {
+        Ok(given) if is_wrapper(&given, wrapper.as_bytes()) => return Ok(()),
+        Ok(given) => execute(wrapper, &given),
+        Err(error) => error,
+    };
+    let error = os::error_text(error);
     let message = [
         WRAPPER,
         " is ",
@@ -42,11 +47,14 @@ pub(crate) fn is_wrapped(lookup: &dyn Fn(&str) -> Option<OsString>) -> bool {
     lookup(IS_WRAPPED).is_some()
 }
 
-fn execute(wrapper: OsString) -> Errno {
-    let given = match reexec::arguments() {
-        Ok(given) => given,
-        Err(error) => return error,
-    };
+/// True if this program, which was given these arguments, is the wrapper itself: a managed runtime
+/// starts it in its place, with its own command line as arguments.
+pub(super) fn is_wrapper(given: &Strings, wrapper: &[u8]) -> bool {
+    let program = given.iter().next().unwrap_or_default();
+    program.strip_suffix(b"\0") == Some(wrapper)
+}
+
+fn execute(wrapper: OsString, given: &Strings) -> Errno {
     let mut arguments = Strings::default();
     arguments.push(&[wrapper.as_bytes()]);
     let mut given = given.iter();
@@ -67,7 +75,7 @@ fn execute(wrapper: OsString) -> Errno {
     Image::new(&wrapper, arguments, &[(IS_WRAPPED, Some("1"))]).execute()
 }
 
-const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+pub(super) const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// Says, across executions, that the wrapper was executed.
 const IS_WRAPPED: &str = "_BANTAM_WRAPPED";

@@ -17,7 +17,7 @@ use self::error::ExecutableError;
 use self::http::Server;
 use self::per_invocation::PerInvocation;
 use self::persistent::Persistent;
-use self::program::Program;
+use self::program::{Program, replaces_a_runtime};
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Handler, Init};
@@ -55,12 +55,23 @@ impl Init for ExecutableInit {
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
         report_unknown_settings();
-        let program = Program::find(env).map_err(|error| error.report())?;
-        let mode = match env.handler_mode.as_deref() {
-            None | Some("per-invocation") => Mode::PerInvocation(PerInvocation::new(program)),
-            Some("persistent") => Mode::Persistent(Persistent::start(program)?),
-            Some("http") => Mode::Server(Box::new(Server::start(program)?)),
-            Some(other) => return Err(ExecutableError::Mode(other.to_owned()).report()),
+        // Nothing else is done with a wrapper, so its users need not say it.
+        let default = if replaces_a_runtime() {
+            "http"
+        } else {
+            "per-invocation"
+        };
+        let mode = env.handler_mode.as_deref().unwrap_or(default);
+        let program = match mode {
+            "http" => Program::find_server(env),
+            _ => Program::find(env),
+        };
+        let program = program.map_err(|error| error.report())?;
+        let mode = match mode {
+            "per-invocation" => Mode::PerInvocation(PerInvocation::new(program)),
+            "persistent" => Mode::Persistent(Persistent::start(program)?),
+            "http" => Mode::Server(Box::new(Server::start(program)?)),
+            other => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
         Ok(Executable(mode))
     }

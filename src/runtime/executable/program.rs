@@ -8,10 +8,10 @@ use super::check::{diagnose, executable_file, is_this_program};
 use super::child::Child;
 use super::error::{ExecutableError, SET_HANDLER};
 use super::spawn::Command;
-use crate::runtime::panic;
+use crate::runtime::{panic, wrapper};
 use crate::shared::env::{self, Env};
 use crate::shared::os;
-use crate::shared::os::reexec::Change;
+use crate::shared::os::reexec::{self, Change, Strings};
 
 /// The file of a handler.
 #[derive(Debug)]
@@ -22,34 +22,46 @@ impl Program {
     /// name without a slash.
     pub(super) fn find(env: &Env) -> Result<Self, ExecutableError> {
         let handler = env.handler.as_deref().ok_or(ExecutableError::NoHandler)?;
-        let root = env.task_root.as_deref().map_or(TASK_ROOT, OsStr::as_bytes);
         let others = env.path.as_deref().filter(|_| !handler.contains('/'));
-        let mut looked_for = Vec::new();
-        for folder in iter::once(root).chain(others.into_iter().flat_map(folders)) {
-            let path = in_folder(folder, handler);
-            match executable_file(&path) {
-                Ok(file) if is_this_program(&file) => {
-                    return Err(ExecutableError::Runtime(text(&path)));
-                }
-                Ok(_) => {
-                    return Ok(Self(Command {
-                        path,
-                        ..Command::default()
-                    }));
-                }
-                Err(fault) => looked_for.push((text(&path), fault)),
-            }
-        }
-        Err(ExecutableError::NotFound {
-            handler: handler.to_owned(),
-            looked_for,
-        })
+        let others = others.into_iter().flat_map(folders);
+        let path = search(handler, iter::once(task_root(env)).chain(others))?;
+        Ok(Self(Command {
+            path,
+            ..Command::default()
+        }))
     }
 
-    /// The same as a server: all that it writes is for the log.
-    pub(super) fn into_server(mut self) -> Self {
-        self.0.merges_output = true;
-        self
+    /// Finds the server to start, and how. It is a command line, if this program was given one as
+    /// arguments, as in a container: its first word is a path from the working directory, or a
+    /// name on `PATH`. Otherwise `_HANDLER` names it.
+    ///
+    /// The arguments of a wrapper are the command line of the runtime whose place it takes.
+    pub(super) fn find_server(env: &Env) -> Result<Self, ExecutableError> {
+        let given = reexec::arguments().unwrap_or_default();
+        let mut words = given.iter().skip(1);
+        let name = words.next().filter(|_| !replaces_a_runtime());
+        let mut server = match name.and_then(|name| CStr::from_bytes_with_nul(name).ok()) {
+            None => Self::find(env)?,
+            Some(name) => {
+                let name = text(name);
+                let from_here = OsStr::new("");
+                let path = env.path.as_deref().filter(|_| !name.contains('/'));
+                let first = folders(path.unwrap_or(from_here));
+                let path = search(&name, first.chain([task_root(env)]))?;
+                let mut arguments = Strings::default();
+                for word in words {
+                    arguments.push(&[word.strip_suffix(b"\0").unwrap_or(word)]);
+                }
+                Self(Command {
+                    path,
+                    arguments,
+                    ..Command::default()
+                })
+            }
+        };
+        // All that it writes is for the log.
+        server.0.merges_output = true;
+        Ok(server)
     }
 
     /// Starts a process with these changes of the environment.
@@ -79,6 +91,40 @@ impl Program {
         let fault = diagnose(&self.0.path, &folders(&path).collect::<Vec<_>>())?;
         Some(ExecutableError::NotStartable(text(&self.0.path), fault))
     }
+}
+
+/// The first of the folders' files with this name that can be executed.
+fn search<'a>(
+    name: &str,
+    folders: impl Iterator<Item = &'a [u8]>,
+) -> Result<CString, ExecutableError> {
+    let mut looked_for = Vec::new();
+    for folder in folders {
+        let path = in_folder(folder, name);
+        match executable_file(&path) {
+            Ok(file) if is_this_program(&file) => {
+                return Err(ExecutableError::Runtime(text(&path)));
+            }
+            Ok(_) => return Ok(path),
+            Err(fault) => looked_for.push((text(&path), fault)),
+        }
+    }
+    Err(ExecutableError::NotFound {
+        handler: name.to_owned(),
+        looked_for,
+    })
+}
+
+fn task_root(env: &Env) -> &[u8] {
+    env.task_root.as_deref().map_or(TASK_ROOT, OsStr::as_bytes)
+}
+
+/// True if a managed runtime has started this program in its place.
+pub(super) fn replaces_a_runtime() -> bool {
+    os::variable(wrapper::WRAPPER).is_some_and(|wrapper| {
+        let given = reexec::arguments().unwrap_or_default();
+        wrapper::is_wrapper(&given, wrapper.as_bytes())
+    })
 }
 
 /// The folders in the value of `PATH`.

@@ -460,3 +460,69 @@ fn a_large_stream_takes_little_memory() {
     let after = testkit::process::status(pid).vmhwm.unwrap();
     assert!(after < before + 1_024, "{before} kB, {after} kB after it");
 }
+
+#[test]
+fn in_a_container_the_command_line_is_the_server() {
+    let program = example_path("http_server");
+    let table: [&[&str]; 3] = [
+        &["sh", "-c", "exec \"$0\"", program.to_str().unwrap()],
+        &[program.to_str().unwrap(), "--ignored"],
+        // From the task root, where it is not below the working directory.
+        &["serve.sh", program.to_str().unwrap()],
+    ];
+    for command in table {
+        let mut config = server("");
+        config.handler = "unused".to_owned();
+        config.args = command.iter().map(|word| (*word).to_owned()).collect();
+        let env = start(config);
+        assert_eq!(get(&env, "/nowhere")["statusCode"], 404, "{command:?}");
+    }
+    let mut config = server("");
+    config.args = vec!["no-such-server".to_owned()];
+    let (recorded, document) = start(config).fail("{}");
+    assert_eq!(recorded, "Runtime.HandlerNotFound");
+    let message = document["errorMessage"].as_str().unwrap();
+    assert!(
+        message.contains("/usr/bin/no-such-server (not found)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn as_the_wrapper_of_a_managed_runtime_it_takes_its_place() {
+    let mut config = server("");
+    config.env.retain(|(name, _)| name != "BANTAM_HANDLER_MODE");
+    set(&mut config, "AWS_LAMBDA_EXEC_WRAPPER", "/opt/bootstrap");
+    config.argv0 = "/opt/bootstrap".to_owned();
+    config.args = vec![
+        "/var/lang/bin/node".to_owned(),
+        "/var/runtime/index.mjs".to_owned(),
+    ];
+    let env = start(config);
+    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+}
+
+#[test]
+fn a_server_of_http_1_0_in_another_language_is_one_like_any() {
+    let mut config = server("");
+    let host = config.env.iter().find(|(name, _)| name == "AWS_LWA_HOST");
+    let host = host.unwrap().1.clone();
+    let words = ["python3", "-m", "http.server", "8080", "--bind", &host];
+    config.args = words.map(str::to_owned).to_vec();
+    let env = start(config);
+    let response = get(&env, "/handler.sh");
+    assert_eq!(response["statusCode"], 200);
+    let script = include_str!("../../fixtures/handler.sh");
+    let content_type = response["headers"]["Content-type"].as_str().unwrap();
+    let body = response["body"].as_str().unwrap();
+    if response["isBase64Encoded"] == true {
+        assert!(!content_type.starts_with("text/"), "{content_type}");
+    } else {
+        assert_eq!(body, script);
+    }
+    assert_eq!(get(&env, "/no-such-file")["statusCode"], 404);
+    assert!(
+        env.function_log()
+            .contains("\"GET /handler.sh HTTP/1.1\" 200")
+    );
+}

@@ -64,7 +64,7 @@ impl Server {
             Limits::of_body(PAYLOAD_BYTES_MAX)
         };
         let mut server = Self {
-            program: program.into_server(),
+            program,
             settings,
             process: None,
             is_ready: false,
