@@ -115,6 +115,78 @@ fn invocations_run_at_once_and_are_answered_in_any_order() {
     assert_eq!(emulator.environments().len(), 1);
 }
 
+/// Begins a streamed response.
+fn begin(client: &mut Client, id: &str) {
+    let head = format!(
+        "POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nHost: x\r\n\
+         Transfer-Encoding: chunked\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n\r\n"
+    );
+    client.write(head.as_bytes()).unwrap();
+}
+
+/// Sends a chunk of one byte.
+fn write(client: &mut Client, byte: char) {
+    client.write(format!("1\r\n{byte}\r\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn streamed_responses_do_not_mix() {
+    let (emulator, mut clients) = workers::<2>(managed(idler(), 2));
+    poll(&mut clients[1]);
+    wait_for_polls(&emulator, 2);
+    let path = "/2021-11-15/functions/function/response-streaming-invocations";
+    let mut callers = [(); 2].map(|()| Client::connect(emulator.invoke_addr()));
+    let mut ids = Vec::new();
+    for (caller, client) in callers.iter_mut().zip(&mut clients) {
+        caller.send("POST", path, &[], b"{}");
+        let id = client.response().unwrap().request_id();
+        begin(client, &id);
+        ids.push(id);
+    }
+    for client in &mut clients {
+        write(client, 'a');
+    }
+    for (client, byte) in clients.iter_mut().zip(['b', 'c']) {
+        write(client, byte);
+        client.write(b"0\r\n\r\n").unwrap();
+        assert_eq!(client.response().unwrap().status, 202);
+    }
+    for (caller, byte) in callers.iter_mut().zip(['b', 'c']) {
+        // Each payload stands at the end of its event, before a checksum of four bytes.
+        let body = caller.response().unwrap().text();
+        let parts = body.matches("PayloadChunk").count();
+        assert!(parts == 2 && body.contains(byte), "{body:?}");
+        assert!(body.contains("InvokeComplete"));
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_streamed_response_that_takes_too_long_is_cut_off_for_the_caller_alone() {
+    let mut config = managed(idler(), 1);
+    config.timeout = Duration::from_millis(200);
+    let (emulator, mut clients) = workers::<1>(config);
+    let [client] = &mut clients;
+    let invoke = Invoke {
+        streaming: true,
+        ..Invoke::new("{}")
+    };
+    let outcome = thread::scope(|scope| {
+        let invoked = scope.spawn(|| emulator.invoke_with(invoke).unwrap());
+        let id = client.response().unwrap().request_id();
+        begin(client, &id);
+        write(client, '1');
+        invoked.join().unwrap()
+    });
+    let error_type = outcome.function_error.unwrap().error_type;
+    assert_eq!(error_type, "Sandbox.Timedout");
+    write(client, '2');
+    client.write(b"0\r\n\r\n").unwrap();
+    assert_eq!(client.response().unwrap().error_type(), "InvokeTimeout");
+    poll(client);
+    wait_for_polls(&emulator, 1);
+}
+
 #[test]
 fn an_invocation_that_finds_no_room_is_throttled() {
     let mut config = managed(idler(), 1);
@@ -395,6 +467,46 @@ fn a_runtime_sees_the_headers_and_variables_of_managed_instances() {
     let platform = log.iter().filter(|line| line.platform);
     for line in platform {
         assert!(line.text.starts_with("{\"time\":"), "{}", line.text);
+    }
+}
+
+#[test]
+fn after_any_fault_the_function_is_served_again() {
+    let kinds = [
+        FaultKind::Refuse { times: 1 },
+        FaultKind::Unreachable(Duration::from_millis(10)),
+        FaultKind::ResetBefore,
+        FaultKind::ResetAfter,
+        FaultKind::ResetWaiting(Duration::from_millis(1)),
+        FaultKind::CutAt(20),
+        FaultKind::CloseAt(20),
+        FaultKind::SplitAt(20),
+        FaultKind::ByteByByte,
+        FaultKind::Delay(Duration::from_millis(10)),
+        FaultKind::Garbage(b"no HTTP".to_vec()),
+        FaultKind::Status(500, "{}".into()),
+        FaultKind::EarlyStatus(500, "{}".into()),
+    ];
+    for kind in kinds {
+        for at in [Step::Next(0), Step::Next(1), Step::Response(0)] {
+            let mut config = managed(echo(), 2);
+            config.timeout = Duration::from_millis(500);
+            config.poll_wait = Duration::from_millis(100);
+            config.faults = vec![Fault::new(at, kind.clone())];
+            let emulator = Emulator::start(config).unwrap();
+            let mut served = 0;
+            for _ in 0..20 {
+                match emulator.invoke("{}") {
+                    Ok(outcome) if outcome.function_error.is_none() => served += 1,
+                    Ok(_) | Err(Error::Refused { status: 429, .. }) => {}
+                    Err(error) => panic!("{at:?} {kind:?}: {error}"),
+                }
+                if served == 3 {
+                    break;
+                }
+            }
+            assert_eq!(served, 3, "{at:?} {kind:?}");
+        }
     }
 }
 
