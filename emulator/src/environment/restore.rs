@@ -2,6 +2,7 @@
 //!
 //! docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
@@ -28,8 +29,12 @@ impl Env {
         self.log_text("RESTORE_START Runtime Version: provided:al2023");
         self.publish_restore_start();
         let start = Instant::now();
-        self.lock().restores += 1;
-        self.cut_idle_connections();
+        let old = {
+            let mut inner = self.lock();
+            inner.restores += 1;
+            inner.connections.iter().map(|open| open.number).collect()
+        };
+        self.cut_idle(&old);
         self.thaw();
         let waits = {
             let mut inner = self.lock();
@@ -41,9 +46,9 @@ impl Env {
             waits
         };
         let result = if waits {
-            // The answer goes out first.
+            // The answer goes out first. The runtime may have a new connection by then.
             self.let_connections_run().await;
-            self.cut_idle_connections();
+            self.cut_idle(&old);
             let limit = start + self.shared.config.restore_timeout;
             self.await_restored(limit).await
         } else {
@@ -58,13 +63,14 @@ impl Env {
         result.map(|()| duration)
     }
 
-    /// Resets the connections that no request waits on: "connections ... are not guaranteed" to
-    /// outlive a restore. A request that waits goes on, because its answer is the restore's or
-    /// comes after it.
-    fn cut_idle_connections(&self) {
+    /// Resets those of the old connections that no request waits on: the state of connections
+    /// "isn't guaranteed when Lambda resumes your function from a snapshot"
+    /// (docs.aws.amazon.com/lambda/latest/dg/snapstart.html). A request that waits goes on, because
+    /// its answer is the restore's or comes after it.
+    fn cut_idle(&self, old: &HashSet<usize>) {
         let mut cut = Vec::new();
         self.lock().connections.retain(|open| {
-            let is_kept = open.control.is_busy();
+            let is_kept = open.control.is_busy() || !old.contains(&open.number);
             if !is_kept {
                 open.control.reset();
                 open.task.abort();
