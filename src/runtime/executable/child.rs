@@ -5,12 +5,13 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group,
     pidfd_open, wait, waitid,
@@ -19,7 +20,8 @@ use rustix::process::{
 use super::spawn::{Command, SpawnError, spawn, wait_for};
 use super::stderr::{Stderr, log_line};
 use crate::shared::digits::decimal;
-use crate::shared::os::reexec::Change;
+use crate::shared::os;
+use crate::shared::os::reexec::{self, Change};
 
 /// A child process that leads a process group of its own, so that it can be ended with all that it
 /// started in the group.
@@ -164,6 +166,18 @@ impl Child {
         }
     }
 
+    /// Makes this the process that [`end_gently`] ends.
+    pub(super) fn ends_gently(&self) {
+        let errors = self
+            .errors
+            .as_ref()
+            .and_then(|pipe| fcntl_dupfd_cloexec(pipe, 0).ok());
+        *reexec::lock(&GENTLE) = Some(Gentle {
+            id: self.id,
+            errors,
+        });
+    }
+
     /// Waits until another descriptor is ready, and puts what the process writes to its standard
     /// error into the log meanwhile.
     ///
@@ -275,6 +289,7 @@ impl Child {
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
         kill_process_group(self.id, Signal::KILL).ok();
+        reexec::lock(&GENTLE).take_if(|gentle| gentle.id == self.id);
         match self.status {
             Some(status) => Ok(status),
             None => {
@@ -338,6 +353,34 @@ impl Drop for Child {
         }
         self.errors_tail();
     }
+}
+
+/// The process that is to end by itself when the environment does.
+struct Gentle {
+    id: Pid,
+    errors: Option<OwnedFd>,
+}
+
+static GENTLE: Mutex<Option<Gentle>> = Mutex::new(None);
+
+/// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
+/// the log. Returns when it has ended, which another thread collects, if any.
+pub(super) fn end_gently() {
+    let Some(Gentle { id, mut errors }) = reexec::lock(&GENTLE).take() else {
+        return;
+    };
+    kill_process_group(id, Signal::TERM).ok();
+    let mut stderr = Stderr::default();
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let mut has_exited = false;
+    while !has_exited {
+        os::sleep(EXIT_CHECK);
+        has_exited = !matches!(waitid(WaitId::Pid(id), options), Ok(None));
+        let mut bytes = Vec::new();
+        read_some(&mut errors, &mut bytes, PIPE_BYTES_MAX);
+        stderr.add(&bytes, &mut log_line);
+    }
+    stderr.finish(&mut log_line);
 }
 
 /// Collects the processes that this one inherited as process 1 of a container, which would stay as

@@ -70,7 +70,7 @@ impl Init for ExecutableInit {
         let mode = match mode {
             "per-invocation" => Mode::PerInvocation(PerInvocation::new(program)),
             "persistent" => Mode::Persistent(Persistent::start(program)?),
-            "http" => Mode::Server(Box::new(Server::start(program)?)),
+            "http" => Mode::Server(Box::new(Server::start(program, &env.api)?)),
             other => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
         Ok(Executable(mode))

@@ -10,3 +10,5 @@ mod snapshot;
 
 pub use self::shutdown::{OnShutdown, on_shutdown};
 pub use self::snapshot::{SnapStart, snap_start};
+
+pub(super) use self::shutdown::before_end;

@@ -65,22 +65,31 @@ impl<I: Init, F: FnOnce() + Send + 'static> Init for OnShutdown<I, F> {
 
     fn init(self, env: &Env) -> Result<I::Handler, Error> {
         // Before the user's own initialisation: it may be cut off, and it may take a snapshot.
-        let signal = listen().and_then(|signal| {
-            let hook = self.hook;
-            start_thread(Box::new(move || {
-                // One byte comes, when the signal does.
-                while read(&signal, &mut [0; 1]) == Err(Errno::INTR) {}
-                hook();
-            }))
-        });
-        signal.map_err(|error| Error::new("Runtime.ShutdownHook", os::error_text(error)))?;
-        // A program that was started again is registered. One worker of several must not be: should
-        // it end, so would the environment.
-        if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
-            register(&env.api);
-        }
+        before_end(&env.api, Box::new(self.hook))?;
         self.init.init(env)
     }
+}
+
+/// Runs `hook` when the platform sends SIGTERM, and then ends the process.
+///
+/// # Errors
+///
+/// That there is no pipe or no thread.
+pub(in crate::runtime) fn before_end(api: &Endpoint, hook: Work) -> Result<(), Error> {
+    let signal = listen().and_then(|signal| {
+        start_thread(Box::new(move || {
+            // One byte comes, when the signal does.
+            while read(&signal, &mut [0; 1]) == Err(Errno::INTR) {}
+            hook();
+        }))
+    });
+    signal.map_err(|error| Error::new("Runtime.ShutdownHook", os::error_text(error)))?;
+    // A program that was started again is registered. One worker of several must not be: should it
+    // end, so would the environment.
+    if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
+        register(api);
+    }
+    Ok(())
 }
 
 impl<I, F> fmt::Debug for OnShutdown<I, F> {
@@ -144,7 +153,7 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
     os::exit(0)
 }
 
-type Work = Box<dyn FnOnce() + Send>;
+pub(in crate::runtime) type Work = Box<dyn FnOnce() + Send>;
 
 static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
 

@@ -526,3 +526,15 @@ fn a_server_of_http_1_0_in_another_language_is_one_like_any() {
             .contains("\"GET /handler.sh HTTP/1.1\" 200")
     );
 }
+
+#[test]
+fn a_server_gets_time_to_end_when_the_environment_does() {
+    let mut config = server("");
+    let program = config.handler.clone();
+    config.args = vec!["graceful.sh".to_owned(), program];
+    let env = start(config);
+    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    let report = env.stop();
+    let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
+    assert!(lines.contains(&"closing the database"), "{lines:?}");
+}

@@ -30,9 +30,11 @@ use super::child::{self, Child, EXIT_GRACE, Waited, kill_at, now};
 use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
+use crate::runtime::hooks::before_end;
 use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::ResponseStream;
 use crate::runtime::{log, panic, trace};
+use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
 use crate::shared::json::{Charset, write_str};
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
@@ -55,7 +57,7 @@ impl Server {
     /// Starts the server and waits until it is ready. The init phase bounds the wait:
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
     #[inline(never)]
-    pub(super) fn start(program: Program) -> Result<Self, Error> {
+    pub(super) fn start(program: Program, api: &Endpoint) -> Result<Self, Error> {
         let settings = Settings::read(&os::variable, &os::resolve::address);
         let settings = settings.map_err(|error| Error::new(INVALID_SETTING, error.to_string()))?;
         let limits = if settings.is_streamed {
@@ -74,6 +76,7 @@ impl Server {
         if os::variable(panic::RESTARTS).is_some() {
             child::end_forgotten();
         }
+        before_end(api, Box::new(child::end_gently))?;
         let mut process = server.start_process()?;
         let Readiness {
             timeout, is_async, ..
@@ -241,7 +244,9 @@ impl Server {
         // The process outlives the invocation that it may be started in.
         let changes = [(trace::NAME, None), ("PORT", Some(&*self.settings.port))];
         let process = self.program.start(&changes);
-        process.map_err(|error| error.report())
+        let process = process.map_err(|error| error.report())?;
+        process.ends_gently();
+        Ok(process)
     }
 
     fn wait_until_ready(
