@@ -24,6 +24,10 @@ pub(super) mod seat {
     pub(in crate::runtime) enum Seat {}
 
     impl Seat {
+        pub(in crate::runtime) const fn index(self) -> usize {
+            match self {}
+        }
+
         pub(in crate::runtime) const fn polls(self) -> bool {
             match self {}
         }

@@ -48,6 +48,11 @@ impl Seat {
         Ok(Some(Self { board, mark }))
     }
 
+    /// The number of the worker, from 0.
+    pub(in crate::runtime) const fn index(self) -> usize {
+        self.mark.index
+    }
+
     /// The loop is about to ask for an event. False if the supervisor is about to kill this
     /// process.
     #[must_use]

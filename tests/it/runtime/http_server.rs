@@ -1,10 +1,11 @@
 //! The stock binary with a web server as its handler.
 
+use std::collections::BTreeSet;
 use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use emulator::{Config, Invoke, What};
+use emulator::{Config, Entry, Initialization, Invoke, What};
 use serde_json::{Value, json};
 
 use crate::support::{Env, example_path, start, stock};
@@ -537,4 +538,19 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
     let report = env.stop();
     let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
     assert!(lines.contains(&"closing the database"), "{lines:?}");
+}
+
+#[test]
+fn each_worker_of_managed_instances_has_a_server_at_a_port_of_its_own() {
+    let mut config = server("");
+    config.initialization = Initialization::ManagedInstances;
+    config.max_concurrency = 3;
+    set(&mut config, "PORT", "8090");
+    let env = start(config);
+    env.prepare().unwrap();
+    let all = |_: &[Entry]| env.environments()[0].polls == 3;
+    env.wait_until("a poll of each worker", all).unwrap();
+    let port = |_| get(&env, "/port")["body"].as_str().unwrap().to_owned();
+    let ports: BTreeSet<String> = (0..3).map(port).collect();
+    assert!(ports.iter().eq(["8090", "8091", "8092"]), "{ports:?}");
 }

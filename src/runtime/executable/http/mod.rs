@@ -18,6 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,9 @@ use crate::runtime::error::Error;
 use crate::runtime::hooks::before_end;
 use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::ResponseStream;
-use crate::runtime::{log, panic, trace};
+use crate::runtime::workers::seat::Seat;
+use crate::runtime::{current, log, panic, trace};
+use crate::shared::digits::decimal;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
 use crate::shared::json::{Charset, write_str};
@@ -58,7 +61,9 @@ impl Server {
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
     #[inline(never)]
     pub(super) fn start(program: Program, api: &Endpoint) -> Result<Self, Error> {
-        let settings = Settings::read(&os::variable, &os::resolve::address);
+        let worker = current::seat().map_or(0, Seat::index);
+        let lookup = |name: &str| of_worker(worker, name, os::variable(name));
+        let settings = Settings::read(&lookup, &os::resolve::address);
         let settings = settings.map_err(|error| Error::new(INVALID_SETTING, error.to_string()))?;
         let limits = if settings.is_streamed {
             Limits::of_stream(STREAM_BUFFER_BYTES)
@@ -300,6 +305,20 @@ fn failed(process: &mut Child, tried: String, start: Instant, mut cause: Cause) 
     }
 }
 
+/// The value of a variable for one worker of several: each has a server of its own, and so a port
+/// of its own, as many above the one that is set as its number says.
+fn of_worker(worker: usize, name: &str, value: Option<OsString>) -> Option<OsString> {
+    if worker == 0 || !name.ends_with(PORT) {
+        return value;
+    }
+    let value = value.filter(|value| !value.is_empty());
+    let value = value.or_else(|| (name == PORT).then(|| DEFAULT_PORT.into()))?;
+    match decimal(value.as_encoded_bytes()) {
+        Some(port) => Some((port + worker as u64).to_string().into()),
+        None => Some(value),
+    }
+}
+
 /// The message of an error by status, as AWS Lambda Web Adapter writes it.
 fn status_error(status: u16, body: &[u8]) -> String {
     let mut message = Vec::new();
@@ -310,6 +329,11 @@ fn status_error(status: u16, body: &[u8]) -> String {
     push(&mut message, "}");
     String::from_utf8(message).unwrap_or_default()
 }
+
+/// The variable of the port, with which the names of others end.
+const PORT: &str = "PORT";
+
+const DEFAULT_PORT: &str = "8080";
 
 const INVALID_SETTING: &str = "Runtime.InvalidSetting";
 
