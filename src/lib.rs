@@ -92,6 +92,7 @@ enum Role {
 ///   `extensions` print how to start the program, and `--version` prints its version.
 ///
 /// It ends the process. Text that `print!` holds back, because its line has no end, is lost then.
+/// [`run`] is the runtime under any name.
 pub fn main(init: impl Init) -> ! {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();

@@ -16,6 +16,18 @@ use crate::shared::time::{Deadline, EpochMs};
 /// It is borrowed from the receive buffer, like the event.
 /// A value that the platform left out or sent empty is `None`.
 /// The headers: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-next>.
+///
+/// ```
+/// use bantam::Context;
+///
+/// fn greet(name: String, context: &Context<'_>) -> Result<String, bantam::Error> {
+///     let function = context.function_name().unwrap_or("a function");
+///     Ok(format!("{name}, this is {function}, request {}", context.request_id()))
+/// }
+///
+/// let greeting = greet("Ada".to_owned(), &Context::for_test("4711"));
+/// assert_eq!(greeting.unwrap(), "Ada, this is a function, request 4711");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
     request_id: &'a str,

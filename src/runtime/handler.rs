@@ -8,7 +8,25 @@ use crate::shared::env::Env;
 /// Answers invocations.
 ///
 /// [`typed!`](crate::typed) and [`raw!`](crate::raw) make a handler from a function, and
-/// [`handler_fn`] makes one from a closure that answers by itself.
+/// [`handler_fn`] makes one from a closure that answers by itself. A type of one's own can be one,
+/// too:
+///
+/// ```no_run
+/// use bantam::{Answer, Answered, Context, Handler};
+///
+/// struct Counter(u64);
+///
+/// impl Handler for Counter {
+///     fn handle(&mut self, _: &[u8], _: &Context<'_>, answer: Answer<'_>) -> Answered {
+///         self.0 += 1;
+///         answer.json(&self.0)
+///     }
+/// }
+///
+/// fn main() {
+///     bantam::main(Counter(0))
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not a handler",
@@ -51,8 +69,11 @@ impl<F: FnMut(&[u8], &Context<'_>, Answer<'_>) -> Answered> Handler for HandlerF
     }
 }
 
-/// Makes a handler: a handler itself does, and so do [`init!`](crate::init) and
-/// [`executable`](crate::executable).
+/// Makes a handler. A handler makes itself; [`init!`](crate::init), the hooks and
+/// [`executable`](crate::executable) make theirs in the init phase.
+///
+/// It is not meant to be implemented elsewhere: an init step of one's own is a function for
+/// [`init!`](crate::init).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler and does not make one",
     label = "not a handler",

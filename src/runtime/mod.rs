@@ -54,9 +54,16 @@ pub(crate) use self::wrapper::is_wrapped;
 
 /// Runs the invocation loop until the Runtime API is gone, and ends the process.
 ///
-/// Use this in place of [`main`](crate::main()) where the name of the binary says nothing, as under
-/// `cargo lambda watch`.
+/// Use this in place of [`main`](crate::main()) where the name of the binary is not to decide: it
+/// is never the extension, and never prints how to start it.
 /// The process ends with 1 if the initialisation or the API failed.
+///
+/// ```no_run
+/// # fn order(_: &[u8], _: &bantam::Context<'_>) -> Result<Vec<u8>, bantam::Error> { Ok(vec![]) }
+/// fn main() {
+///     bantam::run(bantam::raw!(order))
+/// }
+/// ```
 pub fn run(init: impl Init) -> ! {
     // What is the same for every handler is compiled once, and not as part of users' crates.
     let init = move |env: &Env| init.init(env).map(|handler| Box::new(handler) as _);

@@ -13,14 +13,15 @@ use crate::shared::log_record::Level;
 /// The right to answer an invocation, once.
 ///
 /// A handler has to turn it into an [`Answered`], and every way to do that sends an answer, so no
-/// invocation can be forgotten.
+/// invocation can be forgotten. [`typed!`](crate::typed) and [`raw!`](crate::raw) do it for a
+/// function; [`handler_fn`](crate::handler_fn) has an example without them.
 #[derive(Debug)]
 pub struct Answer<'a> {
     pub(super) client: &'a mut Client,
     pub(super) context: &'a Context<'a>,
 }
 
-/// Proof that an invocation was answered.
+/// The proof that an invocation was answered, which a [`Handler`](crate::Handler) returns.
 #[derive(Debug)]
 pub struct Answered {
     /// Why the loop ends after this answer, if it does.

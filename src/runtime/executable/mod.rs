@@ -30,12 +30,22 @@ use crate::shared::settings;
 pub(super) use self::program::refusal;
 
 /// The handler of the stock binary: the executable that `_HANDLER` names.
+///
+/// Its errors are init errors and errors of invocations, as `docs/executable-handlers.md` lists
+/// them.
+///
+/// ```no_run
+/// fn main() {
+///     bantam::main(bantam::executable())
+/// }
+/// ```
 #[must_use]
 pub const fn executable() -> ExecutableInit {
     ExecutableInit(())
 }
 
-/// Finds and starts the executable; [`executable`] makes it.
+/// An init step that finds the executable and starts it if it is persistent; [`executable`] makes
+/// it.
 #[derive(Debug)]
 pub struct ExecutableInit(());
 
