@@ -37,11 +37,15 @@ pub(super) fn wait(
     let mut head = Vec::new();
     let path = readiness.path.as_deref().unwrap_or_default();
     HeadWriter::request(&mut head, "GET", &[path], &readiness.server.authority).end();
+    let mut earlier = None;
     let cause = loop {
         let cause = match checks.check(server, &head, response) {
             Ok(()) => return Ok(()),
+            // The end cut this check off. What the one before it found says more.
+            Err(Cause::TimedOut) => earlier.unwrap_or(Cause::TimedOut),
             Err(cause) => cause,
         };
+        earlier = Some(cause);
         if cause.is_last() {
             break cause;
         }
