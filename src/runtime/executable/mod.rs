@@ -35,9 +35,7 @@ pub(super) use self::program::refusal;
 /// them.
 ///
 /// ```no_run
-/// fn main() {
-///     bantam::main(bantam::executable())
-/// }
+/// bantam::main(bantam::executable())
 /// ```
 #[must_use]
 pub const fn executable() -> ExecutableInit {
