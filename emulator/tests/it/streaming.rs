@@ -8,7 +8,7 @@ use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use emulator::{Config, Emulator, Invoke, UrlInvokeMode, answers};
+use emulator::{Config, Emulator, Initialization, Invoke, UrlInvokeMode, answers};
 use serde_json::{Value, json};
 use testkit::http::Client;
 
@@ -399,6 +399,40 @@ fn two_hundred_megabytes_are_streamed_and_not_a_byte_more() {
         assert_eq!(error.as_deref(), expected);
         assert_eq!(answer, if over.is_empty() { 202 } else { 413 });
     }
+}
+
+#[test]
+fn invocations_at_once_are_streamed_each_to_its_caller() {
+    let mut config = Config::new("");
+    config.initialization = Initialization::ManagedInstances;
+    let mut first = ends(config);
+    let address = first.emulator.environments()[0].runtime_api;
+    let mut runtime = Client::connect(address);
+    let mut caller = Client::connect(first.emulator.invoke_addr());
+    // The first worker ends the init phase.
+    first
+        .runtime
+        .send("GET", "/2018-06-01/runtime/invocation/next", &[], b"");
+    first.caller.send("POST", PATH, &[], b"1");
+    let one = first.runtime.response().unwrap().request_id();
+    runtime.send("GET", "/2018-06-01/runtime/invocation/next", &[], b"");
+    caller.send("POST", PATH, &[], b"2");
+    let two = runtime.response().unwrap().request_id();
+    begin(&mut runtime, &two, "text/plain");
+    write(&mut runtime, "of two");
+    first.begin(&one, "text/plain");
+    first.write("of one");
+    first.caller.head().unwrap();
+    assert_eq!(first.payload(), "of one");
+    caller.head().unwrap();
+    std::mem::swap(&mut caller, &mut first.caller);
+    assert_eq!(first.payload(), "of two");
+    runtime.write(b"0\r\n\r\n").unwrap();
+    assert_eq!(runtime.response().unwrap().status, 202);
+    assert_eq!(first.complete(), json!({}));
+    std::mem::swap(&mut caller, &mut first.caller);
+    first.fail("{}");
+    assert_eq!(first.complete()["ErrorCode"], "Unhandled");
 }
 
 const WITH_PRELUDE: &str = "application/vnd.awslambda.http-integration-response";

@@ -195,7 +195,11 @@ fn with_fault(kind: FaultKind, end: &Value) -> (bool, Env) {
     );
     let is_served = match &outcome.function_error {
         None => end == "finish" && outcome.body == b"onetwo",
-        Some(error) => end != "finish" && error.error_type == "Function.OutOfMoney",
+        Some(error) => match end.as_str() {
+            Some("chosen") => error.error_type == "Function.OutOfMoney",
+            Some("panic" | "thread-panic") => error.error_type == "Function.Panic",
+            _ => false,
+        },
     };
     assert_eq!(env.respond(r#"{"do":"echo","value":7}"#), 7);
     (is_served, env)
@@ -203,7 +207,7 @@ fn with_fault(kind: FaultKind, end: &Value) -> (bool, Env) {
 
 #[test]
 fn a_stream_is_served_whatever_the_fault() {
-    for end in ["finish", "chosen"] {
+    for end in ["finish", "chosen", "panic", "thread-panic"] {
         for kind in recoverable() {
             // A stream is not sent again. If the API has not seen it, `next` gives its event again.
             let (is_served, env) = with_fault(kind.clone(), &json!(end));
