@@ -78,20 +78,7 @@ impl Api {
             let ready = self.wait()?;
             let at = Instant::now();
             let Some(index) = ready else {
-                let (stream, _) = self.listener.accept()?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                let connection = Some(Connection {
-                    stream,
-                    buffer: vec![0; 64 * 1024],
-                    filled: 0,
-                });
-                // A peer opens hundreds in the course of a run.
-                match self.connections.iter_mut().find(|slot| slot.is_none()) {
-                    Some(slot) => *slot = connection,
-                    None => self.connections.push(connection),
-                }
+                self.open()?;
                 continue;
             };
             let Some(slot) = self.connections.get_mut(index) else {
@@ -109,6 +96,56 @@ impl Api {
                 None => *slot = None,
             }
         }
+    }
+
+    /// Takes a connection.
+    fn open(&mut self) -> Outcome<()> {
+        let (stream, _) = self.listener.accept()?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let connection = Some(Connection {
+            stream,
+            buffer: vec![0; 64 * 1024],
+            filled: 0,
+        });
+        // A peer opens hundreds in the course of a run.
+        match self.connections.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = connection,
+            None => self.connections.push(connection),
+        }
+        Ok(())
+    }
+
+    /// Takes a streamed response, each piece as it comes, head and framing included. The data of it
+    /// has no line ends.
+    pub(crate) fn stream(&mut self, mut take: impl FnMut(&[u8])) -> Outcome<()> {
+        let index = loop {
+            match self.wait()? {
+                None => self.open()?,
+                Some(index) => {
+                    let slot = self
+                        .connections
+                        .get_mut(index)
+                        .ok_or("no such connection")?;
+                    let Some(connection) = slot.as_mut() else {
+                        continue;
+                    };
+                    if connection.read_streamed(&mut take)? {
+                        break index;
+                    }
+                    *slot = None;
+                }
+            }
+        };
+        let at = Instant::now();
+        let (call, body) = (Call::Response, (0, 0));
+        self.accept(&Request {
+            call,
+            at,
+            connection: index,
+            body,
+        })
     }
 
     /// Waits for a request and refuses any other call than this one.
@@ -202,6 +239,29 @@ impl Connection {
         Ok(Some((call, (head_end, end))))
     }
 
+    /// Reads a request in chunks to its end. False when the peer has closed.
+    fn read_streamed(&mut self, take: &mut impl FnMut(&[u8])) -> Outcome<bool> {
+        let mut end = Vec::new();
+        while !end.ends_with(b"\r\n0\r\n\r\n") {
+            self.filled = 0;
+            if self.fill()? == 0 {
+                return match end.is_empty() {
+                    true => Ok(false),
+                    false => Err("a stream was cut off".into()),
+                };
+            }
+            let piece = self.buffer.get(..self.filled).unwrap_or_default();
+            take(piece);
+            end.extend_from_slice(
+                piece
+                    .get(piece.len().saturating_sub(7)..)
+                    .unwrap_or_default(),
+            );
+            end.drain(..end.len().saturating_sub(7));
+        }
+        Ok(true)
+    }
+
     fn fill(&mut self) -> Outcome<usize> {
         if self.filled == self.buffer.len() {
             self.buffer.resize(self.filled * 2, 0);
@@ -226,7 +286,7 @@ fn call(head: &str) -> Call {
     }
 }
 
-/// The length of the body. Requests in chunks are refused: nothing here streams.
+/// The length of the body. Requests in chunks are refused: [`Api::stream`] takes those.
 fn length(head: &str) -> Outcome<usize> {
     let mut length = 0;
     for line in head.lines() {

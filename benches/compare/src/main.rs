@@ -17,6 +17,7 @@ mod parts;
 mod process;
 mod programs;
 mod start;
+mod streams;
 mod summary;
 mod table;
 mod tools;
@@ -218,7 +219,7 @@ const NEEDED: &str = "On Debian: apt-get install gcc musl-tools procps strace va
 const USAGE: &str = "\
 Usage: cargo compare [-- [PART ...] [--short] [--check] [--bless] [--publish]]
 
-  PART       start, warm, ingest, growth or workers [default: all]
+  PART       start, warm, ingest, growth, workers or streams [default: all]
   --short    fewer samples, and only what the verdicts need
   --check    fail where a count differs from benches/baseline.tsv or misses its bar
   --bless    write the counts to benches/baseline.tsv

@@ -9,6 +9,7 @@ use crate::ingest;
 use crate::process::{OneProcessor, Subject};
 use crate::programs::{Profile, Workshop, run};
 use crate::start::{self, Goal};
+use crate::streams;
 use crate::table::{Bar, Table};
 use crate::warm::{self, Kind, SIZES, Size};
 use crate::workers;
@@ -21,6 +22,7 @@ pub(crate) enum Part {
     Ingest,
     Growth,
     Workers,
+    Streams,
 }
 
 /// How many samples are taken.
@@ -58,12 +60,13 @@ impl Results {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Start,
         Self::Warm,
         Self::Ingest,
         Self::Growth,
         Self::Workers,
+        Self::Streams,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -73,6 +76,7 @@ impl Part {
             "ingest" => Some(Self::Ingest),
             "growth" => Some(Self::Growth),
             "workers" => Some(Self::Workers),
+            "streams" => Some(Self::Streams),
             _ => None,
         }
     }
@@ -104,6 +108,7 @@ impl Part {
                 growth(workshop, effort, results)
             }
             Self::Workers => of_workers(workshop, effort, results),
+            Self::Streams => of_streams(workshop, effort, results),
         }
     }
 }
@@ -130,6 +135,19 @@ fn of_workers(workshop: &Workshop, effort: Effort, results: &mut Results) -> Out
             .tables
             .push(workers::table(concurrency, &subjects, rounds)?);
     }
+    Ok(())
+}
+
+/// A handler and the reader of its response work at the same time, each on a processor.
+fn of_streams(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Streamed responses ...");
+    let mut subjects = vec![Subject::new("Bantam", workshop.function("bench-stream")?)];
+    if effort == Effort::Full {
+        let peer = workshop.peer("stream", Profile::Speed)?;
+        subjects.push(Subject::new(PEER_SPEED, peer));
+    }
+    let rounds = effort.starts() / 20;
+    results.tables.push(streams::table(&subjects, rounds)?);
     Ok(())
 }
 

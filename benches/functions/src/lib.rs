@@ -3,6 +3,7 @@
 //! Everything is owned, because `lambda_runtime` takes no type that borrows from the event.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -130,3 +131,23 @@ pub fn batch(event: &Batch) -> Response {
         body: format!("{count} requests, {sum}"),
     }
 }
+
+/// The beginning of a streamed response: the time of its writing, in ns since the epoch.
+#[must_use]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::allow_attributes,
+    reason = "the clock that two processes share; a peer has no such lint"
+)]
+pub fn mark() -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!("t={};", time.unwrap_or_default().as_nanos())
+}
+
+/// Pieces of so many bytes in all.
+pub fn pieces(bytes: usize) -> impl Iterator<Item = &'static [u8]> {
+    let whole = std::iter::repeat_n(&PIECE[..], bytes / PIECE.len());
+    whole.chain(PIECE.get(..bytes % PIECE.len()))
+}
+
+static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
