@@ -5,10 +5,12 @@ use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use emulator::{Config, Entry, Initialization, Invoke, What};
+use emulator::{Config, Entry, Initialization, Invoke, UrlInvokeMode, What};
 use serde_json::{Value, json};
+use testkit::http::Client;
+use testkit::pipe::named_pipe;
 
-use crate::support::{Env, example_path, start, stock};
+use crate::support::{Env, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, at an address of its own: every address of
 /// 127.0.0.0/8 is this machine.
@@ -553,4 +555,73 @@ fn each_worker_of_managed_instances_has_a_server_at_a_port_of_its_own() {
     let port = |_| get(&env, "/port")["body"].as_str().unwrap().to_owned();
     let ports: BTreeSet<String> = (0..3).map(port).collect();
     assert!(ports.iter().eq(["8090", "8091", "8092"]), "{ports:?}");
+}
+
+/// `examples/web_server.py`.
+fn example() -> Config {
+    let mut config = server("");
+    config.task_root = fixtures().join("../../examples");
+    config.handler = "web_server.py".to_owned();
+    config
+}
+
+#[test]
+fn the_example_serves_requests_and_events() {
+    let env = start(example());
+    assert_eq!(get(&env, "/?name=Lambda")["body"], "hello Lambda\n");
+    assert_eq!(
+        get(&env, "/count")["body"],
+        "data: 1\n\ndata: 2\n\ndata: 3\n\n"
+    );
+    let messages = env.respond(include_str!("../../fixtures/http/sqs.json"));
+    assert_eq!(messages, json!({"batchItemFailures": []}));
+    assert!(env.function_log().contains(" has 1 messages\n"));
+    let report = env.stop();
+    assert!(
+        report
+            .log
+            .iter()
+            .any(|line| line.text == "the environment ends")
+    );
+}
+
+#[test]
+fn a_function_url_gets_the_parts_of_a_stream_as_the_server_makes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut config = streaming();
+    config.url_invoke_mode = UrlInvokeMode::ResponseStream;
+    set(&mut config, "PIPE", pipe.to_str().unwrap());
+    let env = start(config);
+    let mut caller = Client::connect(env.invoke_addr());
+    caller.send("GET", "/events-stream?a=b%20c", &[], b"");
+    let head = caller.head().unwrap();
+    assert_eq!(head.status, 200);
+    assert_eq!(head.header("Content-Type"), Some("text/event-stream"));
+    assert_eq!(head.header("Set-Cookie"), Some("a=1"));
+    // The server makes the second part when the caller has the first.
+    assert_eq!(caller.chunk().unwrap().unwrap(), b"data: 1\n\n");
+    std::fs::write(&pipe, "on").unwrap();
+    assert_eq!(caller.chunk().unwrap().unwrap(), b"data: 2\n\n");
+    assert_eq!(caller.chunk().unwrap(), None);
+}
+
+#[test]
+fn a_function_url_is_the_server_itself() {
+    let env = start(server(""));
+    let mut caller = Client::connect(env.invoke_addr());
+    let cookies = caller.get("/cookies");
+    let cookies: Vec<&str> = cookies
+        .headers
+        .iter()
+        .filter_map(|(name, value)| name.eq_ignore_ascii_case("set-cookie").then_some(&**value))
+        .collect();
+    assert_eq!(cookies, ["a=1", "b=2; Path=/"]);
+    assert_eq!(caller.get("/binary").body, b"\x89PNG\0\xff");
+    let seen = caller
+        .post("/echo?a=b%20c&a=d", &[("X-Own", "1")], b"\0\xff")
+        .json();
+    assert_eq!(seen["target"], "/echo?a=b%20c&a=d");
+    assert_eq!(seen["headers"]["x-own"], "1");
+    assert_eq!(seen["headers"]["content-length"], "2");
 }
