@@ -8,13 +8,11 @@ pub(crate) mod start;
 
 pub(crate) use self::clock::now;
 
-use std::ffi::{CStr, OsString};
+use std::ffi::OsString;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
-
-use crate::shared::text::{push, push_decimal};
 
 /// The value of a variable of this process.
 #[expect(clippy::disallowed_methods, reason = "others ask here")]
@@ -68,36 +66,7 @@ pub(crate) fn last_error() -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-/// What an error number means, in the words that the standard library has for it.
-#[expect(
-    unsafe_code,
-    reason = "the standard library's text of one number comes with the names of all kinds of error"
-)]
+/// What an error number means.
 pub(crate) fn error_text(error: Errno) -> String {
-    let number = error.raw_os_error();
-    let mut text = [0; 128];
-    // SAFETY: it writes no more bytes than it is told there are, and ends them with NUL. Should it
-    // not know the number and write none, the NUL is that of the array.
-    let text = unsafe {
-        libc::strerror_r(number, text.as_mut_ptr(), text.len());
-        CStr::from_ptr(text.as_ptr())
-    };
-    let mut out = text.to_bytes().to_vec();
-    push(&mut out, " (os error ");
-    push_decimal(&mut out, u64::from(number.unsigned_abs()));
-    push(&mut out, ")");
-    String::from_utf8(out).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_read_as_those_of_the_standard_library() {
-        for error in [Errno::NOENT, Errno::NOEXEC, Errno::CONNREFUSED] {
-            let expected = std::io::Error::from(error).to_string();
-            assert_eq!(error_text(error), expected);
-        }
-    }
+    std::io::Error::from(error).to_string()
 }
