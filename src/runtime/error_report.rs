@@ -5,7 +5,7 @@ use rustix::process::getcwd;
 use super::error::Error;
 use super::log;
 use crate::shared::digits::decimal;
-use crate::shared::json::{self, Charset};
+use crate::shared::json;
 use crate::shared::limits::{
     ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, TRAILER_DOCUMENT_BYTES_MAX, XRAY_CAUSE_BYTES_MAX,
 };
@@ -87,15 +87,15 @@ impl Error {
 
     fn write_parts(&self, message: &str, stack_trace: &[String], out: &mut Vec<u8>) {
         push(out, "{\"errorMessage\":");
-        json::write_str(message, Charset::Utf8, out);
+        json::write_str(message, out);
         push(out, ",\"errorType\":");
-        json::write_str(self.kept_type(), Charset::Utf8, out);
+        json::write_str(self.kept_type(), out);
         push(out, ",\"stackTrace\":[");
         for (index, line) in stack_trace.iter().enumerate() {
             if index != 0 {
                 out.push(b',');
             }
-            json::write_str(line, Charset::Utf8, out);
+            json::write_str(line, out);
         }
         push(out, "]}");
     }
@@ -106,24 +106,21 @@ impl Error {
     #[must_use]
     pub(crate) fn xray_cause(&self) -> Vec<u8> {
         let directory = getcwd(Vec::new()).unwrap_or_default();
-        let mut out = Vec::new();
-        push(&mut out, "{\"working_directory\":");
-        json::write_str(&directory.to_string_lossy(), Charset::Ascii, &mut out);
-        push(&mut out, ",\"exceptions\":[{\"type\":");
-        write_cause(
-            self.kept_type(),
-            &self.0.message,
-            &self.0.stack_trace,
-            &mut out,
-        );
+        let mut json = Vec::new();
+        push(&mut json, "{\"working_directory\":");
+        json::write_str(&directory.to_string_lossy(), &mut json);
+        push(&mut json, ",\"exceptions\":[");
+        let message = &self.0.message;
+        write_cause(self.kept_type(), message, &self.0.stack_trace, &mut json);
+        let mut out = ascii(json);
         for source in &self.0.sources {
-            let end = out.len();
-            push(&mut out, ",{\"type\":");
-            write_cause("Error", source, &[], &mut out);
-            if out.len() > XRAY_CAUSE_BYTES_MAX {
-                out.truncate(end);
+            let mut json = vec![b','];
+            write_cause("Error", source, &[], &mut json);
+            let cause = ascii(json);
+            if XRAY_CAUSE_BYTES_MAX < out.len() + cause.len() {
                 break;
             }
+            out.extend_from_slice(&cause);
         }
         push(&mut out, "],\"paths\":[]}");
         out
@@ -135,14 +132,19 @@ impl Error {
     }
 }
 
-/// One error of the chain, from the value of its `type` to its end.
+fn ascii(json: Vec<u8>) -> Vec<u8> {
+    json::ascii(&String::from_utf8(json).unwrap_or_default())
+}
+
+/// One error of the chain.
 ///
 /// Stack frames of X-Ray have a path, a line and a label. Ours are lines of text, and the text of
 /// a place in source code is `path:line:column`.
 fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<u8>) {
-    json::write_str(error_type, Charset::Ascii, out);
+    push(out, "{\"type\":");
+    json::write_str(error_type, out);
     push(out, ",\"message\":");
-    json::write_str(cut(message, XRAY_TEXT_BYTES_MAX), Charset::Ascii, out);
+    json::write_str(cut(message, XRAY_TEXT_BYTES_MAX), out);
     push(out, ",\"stack\":[");
     for (index, text) in stack.iter().take(XRAY_STACK_LINES_MAX).enumerate() {
         if index != 0 {
@@ -151,7 +153,7 @@ fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<
         let (path, rest) = text::cut(text, b':').unwrap_or((text, ""));
         let (line, _column) = text::cut(rest, b':').unwrap_or((rest, ""));
         push(out, "{\"path\":");
-        json::write_str(cut(path, XRAY_TEXT_BYTES_MAX), Charset::Ascii, out);
+        json::write_str(cut(path, XRAY_TEXT_BYTES_MAX), out);
         push(out, ",\"line\":");
         push_decimal(out, decimal(line.as_bytes()).unwrap_or(0));
         push(out, ",\"label\":\"\"}");

@@ -1,6 +1,7 @@
 //! What `serde_json` does not give: strings in plain ASCII for header values, the path to the place
 //! where a document stopped fitting its type, and structs that are read from objects alone.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -9,15 +10,6 @@ use serde::de::{Deserializer, Visitor};
 
 use super::text::{push, push_decimal};
 
-/// Which characters a string is written with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Charset {
-    /// Non-ASCII characters as they are.
-    Utf8,
-    /// Non-ASCII characters as `\u` escapes, as a header value needs.
-    Ascii,
-}
-
 /// Appends a member with a text, and the comma in front of it, if there is a value.
 #[inline(never)]
 pub(crate) fn write_member(name: &str, value: Option<&str>, out: &mut Vec<u8>) {
@@ -25,35 +17,34 @@ pub(crate) fn write_member(name: &str, value: Option<&str>, out: &mut Vec<u8>) {
         push(out, ",\"");
         push(out, name);
         push(out, "\":");
-        write_str(value, Charset::Utf8, out);
+        write_str(value, out);
     }
 }
 
 /// Appends `text` to `out` as a JSON string, quotes included.
-///
-/// <https://www.rfc-editor.org/rfc/rfc8259#section-7>
-pub(crate) fn write_str(text: &str, charset: Charset, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for c in text.chars() {
+#[inline(never)]
+pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
+    // There is a string for every text.
+    push(out, &serde_json::to_string(text).unwrap_or_default());
+}
+
+/// A JSON text for a header value. Other characters than ASCII, which are all in strings, are
+/// escaped, and control characters, which are all between tokens, left out.
+#[must_use]
+pub(crate) fn ascii(json: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    for c in json.chars() {
         match c {
-            '"' => push(out, "\\\""),
-            '\\' => push(out, "\\\\"),
-            '\n' => push(out, "\\n"),
-            '\r' => push(out, "\\r"),
-            '\t' => push(out, "\\t"),
-            _ if c.is_ascii_control() || charset == Charset::Ascii && !c.is_ascii() => {
+            ' '..='~' => out.push(c as u8),
+            '\0'..' ' => {}
+            _ => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    push(out, "\\u");
-                    for shift in [12, 8, 4, 0] {
-                        let digit = (*unit >> shift & 0xF) as u8;
-                        out.push(digit + if digit < 10 { b'0' } else { b'a' - 10 });
-                    }
+                    push(&mut out, &format!("\\u{unit:04x}"));
                 }
             }
-            _ => push(out, c.encode_utf8(&mut [0; 4])),
         }
     }
-    out.push(b'"');
+    out
 }
 
 /// The path from the root of `document` to the value at, or just before, `line` and `column`
@@ -283,14 +274,20 @@ mod tests {
     }
 
     #[test]
-    fn strings_round_trip_in_both_charsets() {
+    fn strings_round_trip_in_all_characters_and_in_ascii() {
         for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\u{7f}\n\r\t", "é漢😀"] {
-            for charset in [Charset::Utf8, Charset::Ascii] {
-                let mut out = Vec::new();
-                write_str(text, charset, &mut out);
-                assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
-                assert!(charset == Charset::Utf8 || out.iter().all(|b| (0x20..0x7F).contains(b)));
+            let mut out = Vec::new();
+            write_str(text, &mut out);
+            let ascii = ascii(str::from_utf8(&out).unwrap());
+            assert!(ascii.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            for string in [out, ascii] {
+                assert_eq!(serde_json::from_slice::<String>(&string).unwrap(), text);
             }
         }
+    }
+
+    #[test]
+    fn ascii_is_one_line() {
+        assert_eq!(ascii("{\n\t\"a\": \"é\"\r\n}"), br#"{"a": "\u00e9"}"#);
     }
 }

@@ -124,12 +124,12 @@ pub(crate) fn write_field(
         }
         Format::Json => {
             fields.push(b',');
-            json::write_str(name, json::Charset::Utf8, fields);
+            json::write_str(name, fields);
             fields.push(b':');
             if is_plain {
                 push(fields, value);
             } else {
-                json::write_str(value, json::Charset::Utf8, fields);
+                json::write_str(value, fields);
             }
         }
     }
@@ -164,7 +164,7 @@ impl<'a> Record<'a> {
     }
 
     fn write_text(&self, out: &mut Vec<u8>) {
-        push(out, self.time.to_rfc3339().as_str());
+        push(out, &self.time.to_rfc3339());
         for part in [
             "\t",
             self.request_id.unwrap_or("-"),
@@ -188,7 +188,7 @@ impl<'a> Record<'a> {
 
     fn write_json(&self, out: &mut Vec<u8>) {
         push(out, "{\"timestamp\":\"");
-        push(out, self.time.to_rfc3339().as_str());
+        push(out, &self.time.to_rfc3339());
         push(out, "\",\"level\":\"");
         push(out, self.level.name());
         out.push(b'"');

@@ -1,5 +1,7 @@
 //! Points in time as the platform states them, and the calendar.
 
+use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
 
 use super::digits::decimal;
@@ -83,41 +85,12 @@ impl EpochMs {
     /// RFC 3339 in UTC with milliseconds, `2026-01-02T03:04:05.678Z`. A time after the year 9999 is
     /// written as the last millisecond of it.
     #[must_use]
-    pub(crate) fn to_rfc3339(self) -> Rfc3339 {
+    pub(crate) fn to_rfc3339(self) -> String {
         let Self(ms) = self.min(LAST);
-        let (days, ms) = (ms / DAY_MS, ms % DAY_MS);
-        let [year, month, day] = date(days);
-        let time = [ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60];
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |end: usize, mut value: u64| {
-            for digit in text.iter_mut().take(end).rev() {
-                if value == 0 {
-                    break;
-                }
-                *digit += (value % 10) as u8;
-                value /= 10;
-            }
-        };
-        put(4, year);
-        put(7, month);
-        put(10, day);
-        for (end, value) in [13, 16, 19].into_iter().zip(time) {
-            put(end, value);
-        }
-        put(23, ms % 1_000);
-        Rfc3339(text)
-    }
-}
-
-/// A point in time as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rfc3339([u8; 24]);
-
-impl Rfc3339 {
-    /// The text.
-    #[must_use]
-    pub(crate) fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        let [year, month, day] = date(ms / DAY_MS);
+        let (hour, minute) = (ms % DAY_MS / 3_600_000, ms / 60_000 % 60);
+        let (second, ms) = (ms / 1_000 % 60, ms % 1_000);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
 }
 
@@ -224,7 +197,7 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
-            assert_eq!(EpochMs(ms).to_rfc3339().as_str(), text);
+            assert_eq!(EpochMs(ms).to_rfc3339(), text);
             let parse = |text: &str| EpochMs::parse_rfc3339(text.as_bytes());
             assert_eq!(parse(text), Some(EpochMs(ms)), "{text}");
             for length in 0..text.len() {
@@ -233,7 +206,7 @@ mod tests {
             }
         }
         let text = "9999-12-31T23:59:59.999Z";
-        assert_eq!(EpochMs(u64::MAX).to_rfc3339().as_str(), text);
+        assert_eq!(EpochMs(u64::MAX).to_rfc3339(), text);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use super::json::{comma, key, member, number, numbers};
 use super::{next, series};
 use crate::extension::metric::{Batch, Metric, Point, Resource, Unit};
-use crate::shared::json::{Charset, write_str};
+use crate::shared::json::write_str;
 use crate::shared::text::{push, push_decimal};
 use crate::shared::time::EpochMs;
 
@@ -206,7 +206,7 @@ fn write_sets(sets: &[Vec<&'static str>], names: &[&str], out: &mut Vec<u8>) {
         push(out, "[");
         for name in set {
             comma(out);
-            write_str(name, Charset::Ascii, out);
+            write_str(name, out);
         }
         push(out, "]");
     }

@@ -1,6 +1,6 @@
 //! JSON that is written piece by piece, without a value for the whole.
 
-use crate::shared::json::{Charset, write_str};
+use crate::shared::json::write_str;
 use crate::shared::text::{push, push_decimal};
 
 /// Appends a finite number with up to three decimals, without an exponent. A number whose digits do
@@ -41,14 +41,14 @@ pub(super) fn numbers(values: &[f64], out: &mut Vec<u8>) {
 /// Appends `"name":`, after a comma unless it is the first member.
 pub(super) fn key(name: &str, out: &mut Vec<u8>) {
     comma(out);
-    write_str(name, Charset::Utf8, out);
+    write_str(name, out);
     push(out, ":");
 }
 
 /// Appends `"name":"text"`, after a comma unless it is the first member.
 pub(super) fn member(name: &str, text: &str, out: &mut Vec<u8>) {
     key(name, out);
-    write_str(text, Charset::Utf8, out);
+    write_str(text, out);
 }
 
 /// Appends a comma unless an object or array has just been opened.

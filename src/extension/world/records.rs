@@ -6,7 +6,6 @@ use crate::shared::time::EpochMs;
 
 fn record(at: u64, kind: &str, members: &str) -> String {
     let time = EpochMs(START.0 + at).to_rfc3339();
-    let time = time.as_str();
     format!(r#"{{"time":"{time}","type":"platform.{kind}","record":{{{members}}}}}"#)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/response-streaming-tutorial.html>.
 
-use crate::shared::json::{self, Charset};
+use crate::shared::json;
 use crate::shared::text::{push, push_decimal, same};
 
 /// Status, headers and cookies of a streamed HTTP response.
@@ -64,14 +64,14 @@ impl Prelude {
         push(&mut out, ",\"headers\":{");
         for (index, (name, value)) in self.headers.iter().enumerate() {
             separate(index, &mut out);
-            json::write_str(name, Charset::Utf8, &mut out);
+            json::write_str(name, &mut out);
             out.push(b':');
-            json::write_str(value, Charset::Utf8, &mut out);
+            json::write_str(value, &mut out);
         }
         push(&mut out, "},\"cookies\":[");
         for (index, cookie) in self.cookies.iter().enumerate() {
             separate(index, &mut out);
-            json::write_str(cookie, Charset::Utf8, &mut out);
+            json::write_str(cookie, &mut out);
         }
         push(&mut out, "]}");
         out

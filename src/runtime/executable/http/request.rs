@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::runtime::context::Context;
 use crate::shared::base64;
 use crate::shared::http::HeadWriter;
-use crate::shared::json::{Charset, Object, write_member, write_str};
+use crate::shared::json::{Object, ascii, write_member, write_str};
 use crate::shared::text::{push, push_decimal, same};
 
 /// A request, ready to be written.
@@ -169,7 +169,7 @@ fn lambda_context(context: &Context<'_>, settings: &Settings) -> String {
     match identity {
         Some(Object(identity)) => {
             push(&mut out, "{\"identityPoolId\":");
-            write_str(&identity.cognito_identity_pool_id, Charset::Utf8, &mut out);
+            write_str(&identity.cognito_identity_pool_id, &mut out);
             let id = Some(&*identity.cognito_identity_id);
             write_member("identityId", id, &mut out);
             push(&mut out, "}");
@@ -209,22 +209,6 @@ fn push_all(out: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         push(out, part);
     }
-}
-
-/// JSON for a header value. Other characters than ASCII, which are all in strings, are escaped, and
-/// control characters, which are all between tokens, left out.
-fn ascii(json: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(json.len());
-    for c in json.chars().filter(|c| !c.is_ascii_control()) {
-        if c.is_ascii() {
-            out.push(c as u8);
-        } else {
-            let mut quoted = Vec::new();
-            write_str(c.encode_utf8(&mut [0; 4]), Charset::Ascii, &mut quoted);
-            out.extend_from_slice(quoted.get(1..quoted.len() - 1).unwrap_or_default());
-        }
-    }
-    out
 }
 
 /// Writes the path without the base path, and the query.

@@ -9,7 +9,7 @@ use super::request::{is, is_hop_by_hop};
 use crate::runtime::stream::Prelude;
 use crate::shared::base64;
 use crate::shared::http::Head;
-use crate::shared::json::{Charset, write_member, write_str};
+use crate::shared::json::{write_member, write_str};
 use crate::shared::text::{push, push_decimal};
 
 /// A response of the server.
@@ -121,13 +121,13 @@ impl<'a> Response<'a> {
         for (name, values) in self.names() {
             if !is(name, SET_COOKIE) {
                 write_name(name, out);
-                write_str(&values.join(", "), Charset::Utf8, out);
+                write_str(&values.join(", "), out);
             } else if with_cookies {
                 // A comma may be part of a cookie. Names that differ in case are one name to HTTP,
                 // and several to JSON.
                 for (at, value) in values.iter().enumerate() {
                     write_name(&in_case(name, at), out);
-                    write_str(value, Charset::Utf8, out);
+                    write_str(value, out);
                 }
             }
         }
@@ -194,7 +194,7 @@ fn write_name(name: &str, out: &mut Vec<u8>) {
     if !out.ends_with(b"{") {
         push(out, ",");
     }
-    write_str(name, Charset::Utf8, out);
+    write_str(name, out);
     push(out, ":");
 }
 
@@ -202,7 +202,7 @@ fn write_list(values: &[&str], out: &mut Vec<u8>) {
     push(out, "[");
     for (at, value) in values.iter().enumerate() {
         push(out, if at == 0 { "" } else { "," });
-        write_str(value, Charset::Utf8, out);
+        write_str(value, out);
     }
     push(out, "]");
 }
