@@ -39,11 +39,12 @@ pub(super) fn wait(
     HeadWriter::request(&mut head, "GET", &[path], &readiness.server.authority).end();
     let mut earlier = None;
     let cause = loop {
-        let cause = match checks.check(server, &head, response) {
-            Ok(()) => return Ok(()),
+        let began = now();
+        let cause = match (checks.check(server, &head, response), earlier) {
+            (Ok(()), _) => return Ok(()),
             // The end cut this check off. What the one before it found says more.
-            Err(Cause::TimedOut) => earlier.unwrap_or(Cause::TimedOut),
-            Err(cause) => cause,
+            (Err(Cause::TimedOut), Some(earlier)) if now() < began + CHECK_MIN => earlier,
+            (Err(cause), _) => cause,
         };
         earlier = Some(cause);
         if cause.is_last() {
@@ -113,6 +114,9 @@ impl Checks<'_> {
         }
     }
 }
+
+/// A check that ran out of time sooner says nothing about the server.
+const CHECK_MIN: Duration = Duration::from_millis(100);
 
 /// The pause between two checks.
 const CHECK_PERIOD: Duration = Duration::from_millis(10);
