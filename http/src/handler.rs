@@ -24,7 +24,7 @@ where
     HttpHandler(respond)
 }
 
-/// A function of requests as a handler; [`handler`] makes it.
+/// A function of requests as a handler; [`handler()`] makes it.
 #[must_use = "hand it to `bantam::main`"]
 pub struct HttpHandler<F>(F);
 

@@ -1,6 +1,6 @@
 //! HTTP events of AWS Lambda as requests and responses of the crate [`http`].
 //!
-//! [`handler`] makes a handler of [`bantam`] from a function:
+//! [`handler()`] makes a handler of [`bantam`] from a function:
 //!
 //! ```no_run
 //! use bytes::Bytes;
@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! [`service`] makes one from a service of tower, such as a router of axum.
+//! [`service()`] makes one from a service of tower, such as a router of axum.
 //!
 //! # Events
 //!

@@ -68,7 +68,7 @@ pub const fn service<S>(service: S) -> Service<S> {
     }
 }
 
-/// A service of tower as a handler; [`service`] makes it.
+/// A service of tower as a handler; [`service()`] makes it.
 #[must_use = "hand it to `bantam::main`"]
 pub struct Service<S, X = Local> {
     service: S,

@@ -11,7 +11,7 @@ use crate::extension::world::World;
 use crate::shared::os::clock;
 use crate::shared::time::EpochMs;
 
-/// The clocks of the kernel and the timers of async-io, or in a test the clocks of a [`World`].
+/// The clocks of the kernel and the timers of async-io, or in a test the clocks of a `World`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
     #[cfg(test)]
