@@ -9,6 +9,7 @@ pub(super) mod otlp;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -117,30 +118,41 @@ impl Deliver {
     /// Gives the receivers this time to take what they are being given, before the last batch, so
     /// that it tells what was lost of the others.
     pub(super) async fn settle(&self, limit: Duration) {
-        let sent = async {
-            if let Some(sender) = &self.otlp {
-                sender.settle(limit).await;
-            }
-        };
-        future::zip(self.finish_lines(limit), sent).await;
-    }
-
-    /// Gives standard output this time to take the lines that wait. The others are lost then.
-    async fn finish_lines(&self, limit: Duration) {
-        if let Some((_, stdout)) = &self.emf {
-            self.clock.within(limit, stdout.written()).await;
-            stdout.lose_all();
-        }
+        let sent = self
+            .otlp
+            .as_ref()
+            .map(|sender| Box::pin(sender.settle(limit)) as _);
+        self.finish_with(limit, sent).await;
     }
 
     /// Delivers what waits, within this time. What is not delivered then is lost.
     pub(super) async fn finish(&self, limit: Duration) {
-        let sent = async {
-            if let Some(sender) = &self.otlp {
-                sender.finish(limit).await;
+        let sent = self
+            .otlp
+            .as_ref()
+            .map(|sender| Box::pin(sender.finish(limit)) as _);
+        self.finish_with(limit, sent).await;
+    }
+
+    /// Gives standard output this time to take the lines that wait, beside `sent`. The others are
+    /// lost then.
+    async fn finish_with(
+        &self,
+        limit: Duration,
+        sent: Option<Pin<Box<dyn Future<Output = ()> + '_>>>,
+    ) {
+        let lines = async {
+            if let Some((_, stdout)) = &self.emf {
+                self.clock.within(limit, stdout.written()).await;
+                stdout.lose_all();
             }
         };
-        future::zip(self.finish_lines(limit), sent).await;
+        let sent = async {
+            if let Some(sent) = sent {
+                sent.await;
+            }
+        };
+        future::zip(lines, sent).await;
     }
 
     /// All losses of this environment so far.
