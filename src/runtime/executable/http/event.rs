@@ -63,7 +63,7 @@ pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 #[derive(Default)]
 struct Members<'a> {
     /// The values of [`TEXTS`].
-    texts: [Option<Text<'a>>; 6],
+    texts: [Option<Text<'a>>; 8],
     /// The values of [`PAIRS`].
     pairs: [Pairs<'a>; 5],
     /// The values of [`MARKS`].
@@ -73,13 +73,16 @@ struct Members<'a> {
     http: Option<Text<'a>>,
 }
 
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 8] = [
     "httpMethod",
     "method",
     "path",
     "rawPath",
     "rawQueryString",
     "body",
+    // Of a Cognito identity.
+    "cognitoIdentityId",
+    "cognitoIdentityPoolId",
 ];
 
 const PAIRS: [&str; 5] = [
@@ -107,7 +110,7 @@ pub(super) fn parse(event: &[u8]) -> Option<HttpEvent<'_>> {
     let event = members(event)?;
     let raw_context = event.context?;
     let context = members(raw_context.get().as_bytes())?;
-    let [top_method, method, path, raw_path, raw_query, body] = event.texts;
+    let [top_method, method, path, raw_path, raw_query, body, ..] = event.texts;
     let [all_headers, headers, all_parameters, parameters, cookies] = event.pairs;
     let [is_base64, ..] = event.marks;
     let [_, is_load_balancer, is_lattice] = context.marks;
@@ -140,6 +143,12 @@ pub(super) fn parse(event: &[u8]) -> Option<HttpEvent<'_>> {
         is_base64,
         context: raw_context,
     })
+}
+
+/// The members of a Cognito identity: its id, and the id of its pool.
+pub(super) fn identity(identity: &[u8]) -> Option<[Option<Text<'_>>; 2]> {
+    let [.., id, pool_id] = members(identity)?.texts;
+    Some([id, pool_id])
 }
 
 fn members(json: &[u8]) -> Option<Members<'_>> {

@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::event::{self, HttpEvent, Origin, Query, is_token};
+use super::event::{self, HttpEvent, Origin, Pair, Query, Text, is_token};
 use super::settings::Settings;
 use crate::runtime::context::Context;
 use crate::shared::base64;
 use crate::shared::http::HeadWriter;
-use crate::shared::json::{Object, ascii, write_member, write_str};
+use crate::shared::json::{ascii, write_member, write_str};
 use crate::shared::text::{push, push_decimal, same};
 
 /// A request, ready to be written.
@@ -22,16 +21,6 @@ pub(super) struct Request<'a> {
     pub(super) target: String,
     pub(super) head: Vec<u8>,
     pub(super) body: Cow<'a, [u8]>,
-}
-
-/// The Cognito identity of an invocation.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity<'a> {
-    #[serde(borrow)]
-    cognito_identity_id: Cow<'a, str>,
-    #[serde(borrow)]
-    cognito_identity_pool_id: Cow<'a, str>,
 }
 
 impl<'a> Request<'a> {
@@ -64,16 +53,9 @@ impl<'a> Request<'a> {
         let host = host.map_or(&*settings.server.authority, |(_, host)| host);
         let mut head = Vec::new();
         let mut writer = HeadWriter::request(&mut head, &event.method, &[&target], host);
-        let source = settings.authorization_source.as_deref();
-        let has_source = event
-            .headers
-            .iter()
-            .any(|(name, _)| source.is_some_and(|s| is(name, s)));
-        let connection = event
-            .headers
-            .iter()
-            .filter(|(name, _)| is(name, "connection"));
-        let connection: Vec<&str> = connection.map(|(_, value)| &**value).collect();
+        let source = &*settings.authorization_source;
+        let mut names = event.headers.iter().map(|(name, _)| name);
+        let has_source = names.any(|name| !name.is_empty() && is(name, source));
         let own = [
             Some("host"),
             Some("expect"),
@@ -87,10 +69,13 @@ impl<'a> Request<'a> {
         ];
         for (name, value) in &event.headers {
             let is_own = own.iter().flatten().any(|own| is(name, own));
-            let is_kept = is_token(name.as_bytes()) && !is_hop_by_hop(name, &connection);
+            let is_kept = is_token(name.as_bytes()) && !is_hop_by_hop(name, &event.headers);
             if is_kept && !is_own {
-                let is_source = source.is_some_and(|source| is(name, source));
-                let name = if is_source { AUTHORIZATION } else { name };
+                let name = if is(name, source) {
+                    AUTHORIZATION
+                } else {
+                    name
+                };
                 writer = writer.field(name, value.as_bytes());
             }
         }
@@ -163,18 +148,15 @@ fn lambda_context(context: &Context<'_>, settings: &Settings) -> String {
     let mut out = Vec::new();
     push(&mut out, "{\"deadline\":");
     push_decimal(&mut out, context.deadline_ms().unwrap_or(0));
-    let identity = context.cognito_identity().unwrap_or_default();
-    let identity = serde_json::from_slice::<Object<Identity<'_>>>(identity.as_bytes()).ok();
     push(&mut out, ",\"identity\":");
-    match identity {
-        Some(Object(identity)) => {
-            push(&mut out, "{\"identityPoolId\":");
-            write_str(&identity.cognito_identity_pool_id, &mut out);
-            let id = Some(&*identity.cognito_identity_id);
-            write_member("identityId", id, &mut out);
-            push(&mut out, "}");
-        }
-        None => push(&mut out, "null"),
+    let identity = context.cognito_identity().unwrap_or_default();
+    if let Some([Some(Text(id)), Some(Text(pool_id))]) = event::identity(identity.as_bytes()) {
+        push(&mut out, "{\"identityPoolId\":");
+        write_str(&pool_id, &mut out);
+        write_member("identityId", Some(&id), &mut out);
+        push(&mut out, "}");
+    } else {
+        push(&mut out, "null");
     }
     push(&mut out, ",\"client_context\":");
     let client_context = context.client_context().unwrap_or_default();
@@ -268,13 +250,20 @@ fn encode(out: &mut Vec<u8>, text: &str, is_allowed: impl Fn(u8) -> bool) {
     }
 }
 
-/// True if a field is about the connection that it came over. `connection` holds the values of the
-/// field `Connection`.
+/// True if a field is about the connection that it came over, by its name, or because one of
+/// these fields lists it as such.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>
-pub(super) fn is_hop_by_hop(name: &str, connection: &[&str]) -> bool {
-    let mut listed = connection.iter().flat_map(|value| value.split(','));
-    HOP_BY_HOP.iter().any(|other| is(name, other)) || listed.any(|other| is(name, other.trim()))
+pub(super) fn is_hop_by_hop(name: &str, fields: &[Pair<'_>]) -> bool {
+    let is_listed = |(field, value): &Pair<'_>| {
+        is(field, "connection") && is_in_list(value.as_bytes(), name.as_bytes())
+    };
+    HOP_BY_HOP.iter().any(|other| is(name, other)) || fields.iter().any(is_listed)
+}
+
+fn is_in_list(list: &[u8], name: &[u8]) -> bool {
+    let mut items = list.split(|byte| *byte == b',');
+    items.any(|item| same(item.trim_ascii(), name))
 }
 
 /// True if the names are the same.

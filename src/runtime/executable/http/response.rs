@@ -28,10 +28,8 @@ impl<'a> Response<'a> {
     pub(super) fn new(status: u16, head: Head<'a>, body: &'a [u8]) -> Self {
         let fields = head.fields().map(|(name, value)| (text(name), text(value)));
         let mut fields: Vec<_> = fields.collect();
-        let connection = fields.iter().filter(|(name, _)| is(name, "connection"));
-        let connection: Vec<String> = connection.map(|(_, value)| value.to_string()).collect();
-        let connection: Vec<&str> = connection.iter().map(|value| &**value).collect();
-        fields.retain(|(name, _)| !is_hop_by_hop(name, &connection));
+        let all = fields.clone();
+        fields.retain(|(name, _)| !is_hop_by_hop(name, &all));
         Self {
             status,
             reason: text(head.reason()),

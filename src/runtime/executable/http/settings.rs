@@ -6,10 +6,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::request::is;
 use crate::shared::digits::decimal;
 use crate::shared::endpoint::{Endpoint, EndpointError, Resolve};
 use crate::shared::env::Lookup;
-use crate::shared::text::same;
 
 /// How events get to the server.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct Settings {
     pub(super) base_path: String,
     /// Where events that are not HTTP requests are posted.
     pub(super) pass_through_path: String,
-    /// The header that is sent as `authorization`.
-    pub(super) authorization_source: Option<String>,
+    /// The header that is sent as `authorization`, if any.
+    pub(super) authorization_source: String,
     /// The caller gets the response while the server makes it.
     pub(super) is_streamed: bool,
     /// Statuses that are errors of the invocation.
@@ -60,7 +60,8 @@ pub(super) struct Statuses(Vec<(u64, u64)>);
 pub(super) struct SettingError {
     name: &'static str,
     value: String,
-    expected: &'static str,
+    /// One or two forms.
+    expected: [&'static str; 2],
 }
 
 /// The variables, and the first of them with a value that means nothing.
@@ -87,96 +88,120 @@ impl Settings {
     }
 }
 
-impl Variables<'_> {
-    fn settings(&mut self) -> Settings {
-        let port = self.or(&["AWS_LWA_PORT", "PORT"], "8080");
-        let base_path = self.or(&["AWS_LWA_REMOVE_BASE_PATH", "REMOVE_BASE_PATH"], "/");
-        let pass_through_path = self.or(&["AWS_LWA_PASS_THROUGH_PATH"], "/events");
-        let source = self.find(&["AWS_LWA_AUTHORIZATION_SOURCE"]);
-        let invoke_mode = self.or(&["AWS_LWA_INVOKE_MODE"], "buffered");
-        let is_streamed = same(invoke_mode.value.as_bytes(), b"response_stream");
-        if !is_streamed && !same(invoke_mode.value.as_bytes(), b"buffered") {
-            self.refuse(&invoke_mode, "buffered or response_stream");
-        }
-        let error_statuses = self.or(&["AWS_LWA_ERROR_STATUS_CODES"], "");
-        let idle_max = self.or(&["AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS"], "4");
-        Settings {
-            server: self.server(&port),
-            readiness: self.readiness(),
-            port: port.value,
-            base_path: rooted(base_path.value.trim_end_matches('/')),
-            pass_through_path: rooted(&pass_through_path.value),
-            authorization_source: source.map(|name| name.value),
-            is_streamed,
-            error_statuses: self.statuses(&error_statuses),
-            idle_max: self.seconds(&idle_max),
-            log_stream: self.or(&["AWS_LAMBDA_LOG_STREAM_NAME"], "").value,
-            log_group: self.or(&["AWS_LAMBDA_LOG_GROUP_NAME"], "").value,
-        }
-    }
-
-    fn readiness(&mut self) -> Readiness {
-        let port = self.or(
-            &[
-                "AWS_LWA_READINESS_CHECK_PORT",
-                "READINESS_CHECK_PORT",
-                "AWS_LWA_PORT",
-                "PORT",
-            ],
-            "8080",
-        );
-        let path = self.or(
-            &["AWS_LWA_READINESS_CHECK_PATH", "READINESS_CHECK_PATH"],
-            "/",
-        );
-        let protocol = &[
+/// The variables that are read, each with its older names and the value in its place, in the order
+/// of [`Variables::settings`]. The first that is set and not empty counts.
+const VARIABLES: [(&[&str], &str); 17] = [
+    (&["AWS_LWA_HOST", "HOST"], "127.0.0.1"),
+    (&["AWS_LWA_PORT", "PORT"], "8080"),
+    (
+        &[
+            "AWS_LWA_READINESS_CHECK_PORT",
+            "READINESS_CHECK_PORT",
+            "AWS_LWA_PORT",
+            "PORT",
+        ],
+        "8080",
+    ),
+    (
+        &["AWS_LWA_READINESS_CHECK_PATH", "READINESS_CHECK_PATH"],
+        "/",
+    ),
+    (
+        &[
             "AWS_LWA_READINESS_CHECK_PROTOCOL",
             "READINESS_CHECK_PROTOCOL",
-        ];
-        let protocol = self.or(protocol, "http");
-        let is_tcp = same(protocol.value.as_bytes(), b"tcp");
-        if !is_tcp && !same(protocol.value.as_bytes(), b"http") {
-            self.refuse(&protocol, "http or tcp");
-        }
-        let first_bad = self.or(&["AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"], "500");
-        let last_good = self.number(&first_bad).saturating_sub(1);
-        let healthy = self.find(&["AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"]);
-        let timeout = self.find(&["AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"]);
-        let is_async = self.or(&["AWS_LWA_ASYNC_INIT", "ASYNC_INIT"], "false");
-        if !matches!(&*is_async.value, "true" | "false") {
-            self.refuse(&is_async, "true or false");
-        }
-        Readiness {
-            server: self.server(&port),
-            path: (!is_tcp).then(|| rooted(&path.value)),
-            healthy: match healthy {
-                Some(healthy) => self.statuses(&healthy),
-                None => Statuses(vec![(100, last_good)]),
-            },
-            timeout: timeout.map(|timeout| self.seconds(&timeout)),
-            is_async: is_async.value == "true",
+        ],
+        "http",
+    ),
+    (&["AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"], ""),
+    (&["AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"], "500"),
+    (&["AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"], ""),
+    (&["AWS_LWA_ASYNC_INIT", "ASYNC_INIT"], "false"),
+    (&["AWS_LWA_REMOVE_BASE_PATH", "REMOVE_BASE_PATH"], "/"),
+    (&["AWS_LWA_PASS_THROUGH_PATH"], "/events"),
+    (&["AWS_LWA_AUTHORIZATION_SOURCE"], ""),
+    (&["AWS_LWA_INVOKE_MODE"], "buffered"),
+    (&["AWS_LWA_ERROR_STATUS_CODES"], ""),
+    (&["AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS"], "4"),
+    (&["AWS_LAMBDA_LOG_STREAM_NAME"], ""),
+    (&["AWS_LAMBDA_LOG_GROUP_NAME"], ""),
+];
+
+impl Variables<'_> {
+    fn settings(&mut self) -> Settings {
+        let [
+            host,
+            port,
+            readiness_port,
+            readiness_path,
+            protocol,
+            healthy,
+            first_unhealthy,
+            timeout,
+            is_async,
+            base_path,
+            pass_through_path,
+            authorization_source,
+            invoke_mode,
+            error_statuses,
+            idle_max,
+            log_stream,
+            log_group,
+        ] = VARIABLES.map(|(names, value)| self.variable(names, value));
+        let is_http = self.is_first(&protocol, ["http", "tcp"]);
+        let last_healthy = self.number(&first_unhealthy).saturating_sub(1);
+        let healthy = match &*healthy.value {
+            "" => Statuses(vec![(100, last_healthy)]),
+            _ => self.statuses(&healthy),
+        };
+        let timeout = (!timeout.value.is_empty()).then(|| self.seconds(&timeout));
+        let readiness = Readiness {
+            server: self.server(&host, &readiness_port),
+            path: is_http.then(|| rooted(&readiness_path.value)),
+            healthy,
+            timeout,
+            is_async: self.is_first(&is_async, ["true", "false"]),
+        };
+        Settings {
+            server: self.server(&host, &port),
+            readiness,
+            base_path: rooted(base_path.value.trim_end_matches('/')),
+            pass_through_path: rooted(&pass_through_path.value),
+            is_streamed: self.is_first(&invoke_mode, ["response_stream", "buffered"]),
+            error_statuses: self.statuses(&error_statuses),
+            idle_max: self.seconds(&idle_max),
+            port: port.value,
+            authorization_source: authorization_source.value,
+            log_stream: log_stream.value,
+            log_group: log_group.value,
         }
     }
 
-    /// The first of these that is set and not empty.
-    fn find(&self, names: &[&'static str]) -> Option<Variable> {
-        names.iter().find_map(|name| {
-            let value = (self.lookup)(name)?;
-            let value = value.to_string_lossy();
-            let value = value.trim_matches(' ').to_owned();
-            (!value.is_empty()).then_some(Variable { name, value })
-        })
-    }
-
-    /// The first of these that is set and not empty, or the value in its place.
-    fn or(&self, names: &[&'static str], value: &str) -> Variable {
-        self.find(names).unwrap_or_else(|| Variable {
+    fn variable(&self, names: &[&'static str], value: &str) -> Variable {
+        for name in names {
+            let found = (self.lookup)(name).unwrap_or_default();
+            let found = found.as_encoded_bytes().trim_ascii();
+            if !found.is_empty() {
+                let value = String::from_utf8_lossy(found).into_owned();
+                return Variable { name, value };
+            }
+        }
+        Variable {
             name: names.first().copied().unwrap_or_default(),
             value: value.to_owned(),
-        })
+        }
     }
 
-    fn refuse(&mut self, variable: &Variable, expected: &'static str) {
+    /// True for the first of these values, false for the second.
+    fn is_first(&mut self, variable: &Variable, values: [&'static str; 2]) -> bool {
+        let [first, second] = values.map(|value| is(&variable.value, value));
+        if !first && !second {
+            self.refuse(variable, values);
+        }
+        first
+    }
+
+    fn refuse(&mut self, variable: &Variable, expected: [&'static str; 2]) {
         self.fault.get_or_insert_with(|| SettingError {
             name: variable.name,
             value: variable.value.clone(),
@@ -187,7 +212,7 @@ impl Variables<'_> {
     fn number(&mut self, variable: &Variable) -> u64 {
         let number = decimal(variable.value.as_bytes());
         number.unwrap_or_else(|| {
-            self.refuse(variable, "a number");
+            self.refuse(variable, ["a number", ""]);
             0
         })
     }
@@ -206,22 +231,21 @@ impl Variables<'_> {
             match (decimal(first), decimal(last), ends.next()) {
                 (Some(first), Some(last), None) => ranges.push((first, last)),
                 _ if part.trim_ascii().is_empty() => {}
-                _ => self.refuse(variable, "statuses such as 500,502-504"),
+                _ => self.refuse(variable, ["statuses such as 500,502-504", ""]),
             }
         }
         Statuses(ranges)
     }
 
     /// This port of the host.
-    fn server(&mut self, port: &Variable) -> Endpoint {
-        let host = self.or(&["AWS_LWA_HOST", "HOST"], "127.0.0.1");
+    fn server(&mut self, host: &Variable, port: &Variable) -> Endpoint {
         // The scheme keeps the name of a host from being taken for one.
         let address = ["http://", &host.value, ":", &port.value].concat();
         Endpoint::parse(&address, self.resolve).unwrap_or_else(|error| {
             if error == EndpointError::Port {
-                self.refuse(port, "a port from 1 to 65535");
+                self.refuse(port, ["a port from 1 to 65535", ""]);
             } else {
-                self.refuse(&host, "an IP address or the name of a host");
+                self.refuse(host, ["an IP address", "the name of a host"]);
             }
             Endpoint {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -263,9 +287,10 @@ impl fmt::Display for SettingError {
         let Self {
             name,
             value,
-            expected,
+            expected: [first, second],
         } = self;
-        write!(f, "{name} is {value:?}, expected {expected}")
+        let or = if second.is_empty() { "" } else { " or " };
+        write!(f, "{name} is {value:?}, expected {first}{or}{second}")
     }
 }
 
