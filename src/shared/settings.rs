@@ -37,8 +37,8 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// The variables with our prefix. The last is one of the runtime.
-pub(crate) const SETTINGS: [&str; 8] = [
+/// The variables with our prefix. The last two are settings of the runtime.
+pub(crate) const SETTINGS: [&str; 9] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_TELEMETRY_PORT",
@@ -47,6 +47,7 @@ pub(crate) const SETTINGS: [&str; 8] = [
     "BANTAM_NDJSON_FILE",
     "BANTAM_DOGSTATSD",
     "BANTAM_HANDLER_MODE",
+    "BANTAM_INVOKE_MODE",
 ];
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub(super) struct Child {
 pub(super) enum Until {
     /// The exit of the process.
     Exit,
+    /// Output that can be taken, or the exit of the process.
+    Output,
     /// A whole line of output.
     Line,
 }
@@ -65,8 +67,8 @@ pub(super) enum Waited {
 /// Why waiting ended.
 #[derive(Debug)]
 pub(super) enum Driven {
-    /// There is a line.
-    Line,
+    /// There is the line, or the output.
+    Reached,
     /// The process exited.
     Exited(ExitStatus),
     /// The process closed its output, so that no line can come, and goes on.
@@ -107,7 +109,7 @@ impl Child {
 
     /// Writes `input` to the process and reads its output, until the goal is reached, until `end`,
     /// or until there is more output than `output_bytes_max`. What was not written stays in
-    /// `input`. With the goal [`Until::Exit`] the pipe is closed behind the input.
+    /// `input`. Unless the goal is [`Until::Line`] the pipe is closed behind the input.
     ///
     /// When the process exits, all that it wrote is in the pipes. What its own children may still
     /// write is not waited for.
@@ -125,7 +127,10 @@ impl Child {
         let (mut has_exited, mut is_closed) = (false, false);
         loop {
             if until == Until::Line && self.has_line() {
-                return Ok(Driven::Line);
+                return Ok(Driven::Reached);
+            }
+            if until == Until::Output && !self.read.is_empty() {
+                return Ok(Driven::Reached);
             }
             if self.read.len() > output_bytes_max {
                 return Ok(Driven::TooLarge);
@@ -140,7 +145,7 @@ impl Child {
                 end = Some(end.map_or(soon, |end| end.min(soon)));
             }
             let is_silent = self.output.is_none() && self.errors.is_none();
-            if is_silent || until == Until::Exit && input.is_empty() {
+            if is_silent || until != Until::Line && input.is_empty() {
                 self.input = None;
             }
             let writer = self.input.as_ref().filter(|_| !input.is_empty());
@@ -251,6 +256,16 @@ impl Child {
         std::mem::take(&mut self.read)
     }
 
+    /// Output that has been read and not taken.
+    pub(super) fn output(&self) -> &[u8] {
+        &self.read
+    }
+
+    /// Forgets the output that has been read, and keeps its memory for more.
+    pub(super) fn clear_output(&mut self) {
+        self.read.clear();
+    }
+
     /// The end of what the process wrote to its standard error. All of it is in the log then.
     pub(super) fn errors_tail(&mut self) -> String {
         self.read_errors(PIPE_BYTES_MAX);
@@ -301,6 +316,14 @@ impl Child {
         }
     }
 
+    /// Ends the process, and what is left of its group.
+    pub(super) fn end(&mut self) {
+        if self.status.is_none() {
+            self.collect().ok();
+        }
+        self.errors_tail();
+    }
+
     /// True if the process has ended.
     pub(super) fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -348,10 +371,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.status.is_none() {
-            self.collect().ok();
-        }
-        self.errors_tail();
+        self.end();
     }
 }
 
@@ -536,7 +556,7 @@ mod tests {
         let mut input = &b"one\ntwo\nthree"[..];
         for line in [b"one", b"two"] {
             let driven = child.drive(&mut input, Until::Line, late(), 100);
-            assert!(matches!(driven, Ok(Driven::Line)), "{driven:?}");
+            assert!(matches!(driven, Ok(Driven::Reached)), "{driven:?}");
             assert_eq!(child.take_line(), line);
         }
         assert!(input.is_empty());
@@ -544,6 +564,25 @@ mod tests {
         let driven = child.drive(&mut input, Until::Line, Some(now()), 100);
         assert!(matches!(driven, Ok(Driven::TimedOut)), "{driven:?}");
         assert!(!child.is_over());
+    }
+
+    #[test]
+    fn output_is_handed_on_as_it_comes_and_no_byte_is_lost() {
+        let input = "x".repeat(300_000);
+        let mut child = cat();
+        let mut rest = input.as_bytes();
+        let mut output = Vec::new();
+        let driven = loop {
+            let driven = child.drive(&mut rest, Until::Output, late(), 1_000);
+            let Ok(Driven::Reached) = driven else {
+                break driven;
+            };
+            assert!(!child.output().is_empty());
+            output.extend_from_slice(child.output());
+            child.clear_output();
+        };
+        assert!(matches!(driven, Ok(Driven::Exited(status)) if status.success()));
+        assert!(output == input.as_bytes());
     }
 
     #[test]
@@ -581,7 +620,7 @@ mod tests {
         let mut child = start(c"/usr/bin/yes").unwrap();
         let mut input = &b"event\n"[..];
         let driven = child.drive(&mut input, Until::Line, late(), 1 << 20);
-        assert!(matches!(driven, Ok(Driven::Line)), "{driven:?}");
+        assert!(matches!(driven, Ok(Driven::Reached)), "{driven:?}");
         assert!(input.is_empty());
         assert_eq!(child.unread_input(), 6);
     }

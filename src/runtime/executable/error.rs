@@ -29,6 +29,8 @@ pub(super) enum ExecutableError {
     },
     /// `BANTAM_HANDLER_MODE` has another value than it may have.
     Mode(String),
+    /// `BANTAM_INVOKE_MODE` has another value than the two it may have.
+    InvokeMode(String),
     /// The file cannot be executed.
     NotStartable(String, Fault),
     /// The file was not executed.
@@ -70,6 +72,8 @@ pub(super) enum ProtocolError {
     NotReady,
     /// The handler said again that it is ready.
     ReadyAgain,
+    /// A whole response, or a prelude, came behind a part of a response.
+    InStream,
     /// The answer names another invocation.
     OtherRequest(String),
     /// The answer came while the event, or a part of it, was unread.
@@ -91,6 +95,7 @@ impl ExecutableError {
             Self::NoHandler | Self::NotFound { .. } => "Runtime.HandlerNotFound",
             Self::Runtime(_) => "Runtime.HandlerIsRuntime",
             Self::Mode(_) => "Runtime.InvalidHandlerMode",
+            Self::InvokeMode(_) => "Runtime.InvalidInvokeMode",
             Self::NotStartable(..) | Self::NotStarted(..) => "Runtime.HandlerNotStarted",
             Self::Lost(_) => "Runtime.HandlerLost",
             Self::Ended { status, .. } if status.signal().is_some() => "Function.Killed",
@@ -119,6 +124,10 @@ impl fmt::Display for ExecutableError {
             Self::Mode(mode) => write!(
                 f,
                 "BANTAM_HANDLER_MODE is {mode:?}, expected per-invocation, persistent or http"
+            ),
+            Self::InvokeMode(mode) => write!(
+                f,
+                "BANTAM_INVOKE_MODE is {mode:?}, expected buffered or response_stream"
             ),
             Self::NotStartable(path, fault) => {
                 write!(f, "cannot start {path}: {fault}")
@@ -178,10 +187,12 @@ impl fmt::Display for ProtocolError {
             }
             Self::OtherMembers { line } => write!(
                 f,
-                "its line is none of {{\"ready\":true}}, {{\"response\":…}}, {{\"error\":…}}: {line:?}"
+                "its line is none of {{\"ready\":true}}, {{\"response\":…}}, {{\"error\":…}}, \
+                 {{\"prelude\":…}}, {{\"chunk\":…}}, {{\"end\":true}}: {line:?}"
             ),
             Self::NotReady => f.write_str("it answered before it said ready"),
             Self::ReadyAgain => f.write_str("it said ready instead of answering"),
+            Self::InStream => f.write_str("it wrote a response or a prelude behind a chunk"),
             Self::OtherRequest(id) => write!(f, "it answered another request, {id:?}"),
             Self::EventUnread => f.write_str("it answered before it had read the event"),
             Self::MoreOutput => f.write_str("it wrote more than one line"),

@@ -7,15 +7,17 @@ mod check;
 mod child;
 mod error;
 mod http;
+mod output;
 mod per_invocation;
 mod persistent;
 mod program;
+mod protocol;
 mod spawn;
 mod stderr;
 
 use self::error::ExecutableError;
 use self::http::Server;
-use self::per_invocation::PerInvocation;
+use self::per_invocation::{InvokeMode, PerInvocation};
 use self::persistent::Persistent;
 use self::program::{Program, replaces_a_runtime};
 use crate::runtime::context::Context;
@@ -25,6 +27,7 @@ use crate::runtime::log;
 use crate::runtime::response::{Answer, Answered};
 use crate::shared::env::Env;
 use crate::shared::log_record::Level;
+use crate::shared::os;
 use crate::shared::settings;
 
 pub(super) use self::program::refusal;
@@ -75,8 +78,10 @@ impl Init for ExecutableInit {
             _ => Program::find(env),
         };
         let program = program.map_err(|error| error.report())?;
+        let invoke_mode = InvokeMode::parse(os::variable(INVOKE_MODE));
+        let invoke_mode = invoke_mode.map_err(|error| error.report())?;
         let mode = match mode {
-            "per-invocation" => Mode::PerInvocation(PerInvocation::new(program)),
+            "per-invocation" => Mode::PerInvocation(PerInvocation::new(program, invoke_mode)),
             "persistent" => Mode::Persistent(Persistent::start(program)?),
             "http" => Mode::Server(Box::new(Server::start(program, &env.api)?)),
             other => return Err(ExecutableError::Mode(other.to_owned()).report()),
@@ -96,16 +101,12 @@ fn report_unknown_settings() {
 
 impl Handler for Executable {
     fn handle(&mut self, event: &[u8], context: &Context<'_>, answer: Answer<'_>) -> Answered {
-        let outcome = match &mut self.0 {
-            Mode::PerInvocation(program) => {
-                program.run(event, context).map_err(|error| error.report())
-            }
-            Mode::Persistent(process) => process.call(event, context),
-            Mode::Server(server) => return server.handle(event, context, answer),
-        };
-        match outcome {
-            Ok(body) => answer.json_text(&body),
-            Err(error) => answer.error(error),
+        match &mut self.0 {
+            Mode::PerInvocation(program) => program.handle(event, context, answer),
+            Mode::Persistent(process) => process.handle(event, context, answer),
+            Mode::Server(server) => server.handle(event, context, answer),
         }
     }
 }
+
+const INVOKE_MODE: &str = "BANTAM_INVOKE_MODE";

@@ -1,60 +1,147 @@
 //! A process for each event.
 
+use std::ffi::OsString;
+use std::time::Instant;
+
+use rustix::io::Errno;
 use serde::de::IgnoredAny;
 
-use super::child::{self, Driven, Until, kill_at, now};
+use super::child::{self, Child, Driven, Until, kill_at, now};
 use super::error::{ExecutableError, Missing, quoted};
+use super::output::Output;
 use super::program::Program;
 use crate::runtime::context::Context;
+use crate::runtime::response::{Answer, Answered};
 use crate::runtime::{current, log, trace};
-use crate::shared::limits::PAYLOAD_BYTES_MAX;
+use crate::shared::limits::{PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
 
 /// A program that is started for each event.
 #[derive(Debug)]
 pub(super) struct PerInvocation {
     program: Program,
+    invoke_mode: InvokeMode,
     /// A response that is not JSON has been noticed.
     warned: bool,
 }
 
+/// How the output of a process becomes the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InvokeMode {
+    /// All of it, when the process has exited.
+    Buffered,
+    /// As it comes.
+    ResponseStream,
+}
+
+impl InvokeMode {
+    /// Reads the value of `BANTAM_INVOKE_MODE`.
+    ///
+    /// # Errors
+    ///
+    /// Another value than the two it may have.
+    pub(super) fn parse(value: Option<OsString>) -> Result<Self, ExecutableError> {
+        let value = value.unwrap_or_default();
+        match value.to_str() {
+            Some("" | "buffered") => Ok(Self::Buffered),
+            Some("response_stream") => Ok(Self::ResponseStream),
+            _ => Err(ExecutableError::InvokeMode(
+                value.to_string_lossy().into_owned(),
+            )),
+        }
+    }
+}
+
 impl PerInvocation {
-    pub(super) const fn new(program: Program) -> Self {
+    pub(super) const fn new(program: Program, invoke_mode: InvokeMode) -> Self {
         Self {
             program,
+            invoke_mode,
             warned: false,
         }
     }
 
     /// Runs one process for one event.
-    pub(super) fn run(
+    pub(super) fn handle(
         &mut self,
         event: &[u8],
         context: &Context<'_>,
-    ) -> Result<Vec<u8>, ExecutableError> {
+        answer: Answer<'_>,
+    ) -> Answered {
         let deadline = context.deadline_ms().map(|ms| ms.to_string());
-        let mut child = self
-            .program
-            .start(&variables(context, deadline.as_deref()))?;
+        let started = self.program.start(&variables(context, deadline.as_deref()));
+        let child = match started {
+            Ok(child) => child,
+            Err(error) => return answer.error(error.report()),
+        };
         let end = kill_at(context.remaining(), now());
+        match self.invoke_mode {
+            InvokeMode::Buffered => match self.output(child, event, end) {
+                Ok(output) => answer.json_text(&output),
+                Err(error) => answer.error(error.report()),
+            },
+            InvokeMode::ResponseStream => self.stream(child, event, end, answer),
+        }
+    }
+
+    /// The whole output of the process.
+    fn output(
+        &mut self,
+        mut child: Box<Child>,
+        event: &[u8],
+        end: Option<Instant>,
+    ) -> Result<Vec<u8>, ExecutableError> {
         let driven = child.drive(&mut &*event, Until::Exit, end, PAYLOAD_BYTES_MAX);
-        let outcome = match driven.map_err(ExecutableError::Lost)? {
-            Driven::Exited(status) if status.success() => Ok(child.take_output()),
-            Driven::Exited(status) => Err(self.program.explain(ExecutableError::Ended {
+        self.end(&mut child, driven)?;
+        let output = child.take_output();
+        self.look_at(&output);
+        Ok(output)
+    }
+
+    /// Hands the output of the process on as it comes.
+    fn stream(
+        &self,
+        mut child: Box<Child>,
+        mut event: &[u8],
+        end: Option<Instant>,
+        answer: Answer<'_>,
+    ) -> Answered {
+        let mut output = Output::new(answer);
+        loop {
+            let driven = child.drive(&mut event, Until::Output, end, STREAM_BUFFER_BYTES);
+            if !matches!(driven, Ok(Driven::Reached)) {
+                return match self.end(&mut child, driven) {
+                    Ok(()) => output.finish(),
+                    Err(error) => output.error(error.report()),
+                };
+            }
+            output = match output.send(child.output()) {
+                Ok(output) => output,
+                Err(answered) => return answered,
+            };
+            child.clear_output();
+        }
+    }
+
+    /// Ends the process and what it has left behind. Gives the error that its end is.
+    fn end(&self, child: &mut Child, driven: Result<Driven, Errno>) -> Result<(), ExecutableError> {
+        let outcome = match driven {
+            Ok(Driven::Exited(status)) if status.success() => Ok(()),
+            Ok(Driven::Exited(status)) => Err(self.program.explain(ExecutableError::Ended {
                 status,
                 stderr: child.errors_tail(),
             })),
-            Driven::TimedOut => Err(ExecutableError::TimedOut {
+            Ok(Driven::TimedOut) => Err(ExecutableError::TimedOut {
                 missing: Missing::Exit,
                 stderr: child.errors_tail(),
             }),
-            Driven::TooLarge | Driven::Line | Driven::Closed => Err(ExecutableError::TooLarge),
+            Ok(Driven::TooLarge | Driven::Reached | Driven::Closed) => {
+                Err(ExecutableError::TooLarge)
+            }
+            Err(error) => Err(ExecutableError::Lost(error)),
         };
-        drop(child);
+        child.end();
         child::collect_orphans(None);
-        if let Ok(output) = &outcome {
-            self.look_at(output);
-        }
         outcome
     }
 

@@ -40,7 +40,7 @@ use crate::shared::os::reexec::{self, After, Panic};
 
 pub use self::prelude::Prelude;
 
-use self::prelude::DELIMITER;
+pub(super) use self::prelude::DELIMITER;
 
 /// A response that the caller gets while the handler writes it.
 ///
@@ -161,7 +161,7 @@ impl<'a> Answer<'a> {
     /// The status, headers and cookies take 16,376 bytes as JSON. More of them are answered with
     /// the error `Function.PreludeTooLarge`.
     pub fn http_stream(self, prelude: &Prelude) -> ResponseStream<'a> {
-        ResponseStream::http(self, prelude)
+        ResponseStream::with_prelude(self, &prelude.json())
     }
 }
 
@@ -182,13 +182,13 @@ impl<'a> ResponseStream<'a> {
         }
     }
 
-    fn http(answer: Answer<'a>, prelude: &Prelude) -> Self {
+    /// Begins a response to an HTTP request with this prelude, a JSON object.
+    pub(super) fn with_prelude(answer: Answer<'a>, prelude: &[u8]) -> Self {
         let mut stream = Self::new(answer, HTTP_CONTENT_TYPE);
-        let prelude = prelude.json();
         stream.bytes = prelude.len() + DELIMITER.len();
         if stream.bytes <= PRELUDE_BYTES_MAX {
             // Each is a chunk of its own, because `cargo lambda watch` tells them apart by that.
-            for part in [&prelude[..], DELIMITER] {
+            for part in [prelude, DELIMITER] {
                 stream.message(|message| {
                     message.push(part);
                     message.seal();

@@ -85,7 +85,7 @@ fn separate(index: usize, out: &mut Vec<u8>) {
 }
 
 /// What ends a prelude. JSON has no NUL, so the first one is of these.
-pub(super) const DELIMITER: &[u8] = &[0; 8];
+pub(in crate::runtime) const DELIMITER: &[u8] = &[0; 8];
 
 #[cfg(test)]
 mod tests {

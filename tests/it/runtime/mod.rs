@@ -4,6 +4,7 @@ mod api_gone;
 mod errors;
 mod events;
 mod executable;
+mod executable_streams;
 mod faults;
 mod hooks;
 mod http_server;

@@ -1,0 +1,193 @@
+//! The output of a process as a response that is streamed.
+
+use std::io::{self, Write as _};
+
+use serde::de::IgnoredAny;
+
+use crate::runtime::error::Error;
+use crate::runtime::response::{Answer, Answered};
+use crate::runtime::stream::{DELIMITER, ResponseStream};
+use crate::shared::limits::PRELUDE_BYTES_MAX;
+
+/// A response that goes out as it comes.
+///
+/// The head of the response says whether a prelude with status and headers comes first, so nothing
+/// is sent until the output shows that.
+#[derive(Debug)]
+pub(super) enum Output<'a> {
+    /// What has come may be the beginning of a prelude.
+    Held(Answer<'a>, Vec<u8>),
+    Begun(ResponseStream<'a>),
+}
+
+impl<'a> Output<'a> {
+    pub(super) const fn new(answer: Answer<'a>) -> Self {
+        Self::Held(answer, Vec::new())
+    }
+
+    /// Sends what the process has written, or holds it back.
+    ///
+    /// # Errors
+    ///
+    /// The answer, when the response has passed its limit or the platform takes no more.
+    pub(super) fn send(self, bytes: &[u8]) -> Result<Self, Answered> {
+        match self {
+            Self::Held(answer, mut held) => {
+                held.extend_from_slice(bytes);
+                match Start::of(&held) {
+                    Start::Undecided => Ok(Self::Held(answer, held)),
+                    Start::Plain => Self::begin(answer, &held),
+                    Start::Prelude(prelude, body) => Self::begin_http(answer, prelude, body),
+                }
+            }
+            Self::Begun(stream) => write(stream, bytes),
+        }
+    }
+
+    /// Begins a response that has no prelude.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Output::send`].
+    pub(super) fn begin(answer: Answer<'a>, bytes: &[u8]) -> Result<Self, Answered> {
+        write(answer.stream(PLAIN), bytes)
+    }
+
+    /// Begins a response with this prelude, a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Output::send`].
+    pub(super) fn begin_http(
+        answer: Answer<'a>,
+        prelude: &[u8],
+        body: &[u8],
+    ) -> Result<Self, Answered> {
+        write(ResponseStream::with_prelude(answer, prelude), body)
+    }
+
+    /// Ends the response.
+    pub(super) fn finish(self) -> Answered {
+        match self {
+            Self::Held(answer, held) => {
+                let mut stream = answer.stream(PLAIN);
+                // The stream remembers what failed.
+                stream.write_all(&held).ok();
+                stream.finish()
+            }
+            Self::Begun(stream) => stream.finish(),
+        }
+    }
+
+    /// Ends the response as a failure.
+    pub(super) fn error(self, error: Error) -> Answered {
+        match self {
+            Self::Held(answer, _) => answer.error(error),
+            Self::Begun(stream) => stream.error(error),
+        }
+    }
+}
+
+fn write<'a>(mut stream: ResponseStream<'a>, bytes: &[u8]) -> Result<Output<'a>, Answered> {
+    let sent: io::Result<()> = stream.write_all(bytes).and_then(|()| stream.flush());
+    match sent {
+        Ok(()) => Ok(Output::Begun(stream)),
+        // The stream remembers what failed.
+        Err(_) => Err(stream.finish()),
+    }
+}
+
+/// How an output begins.
+#[derive(Debug, PartialEq, Eq)]
+enum Start<'a> {
+    /// More bytes have to show it.
+    Undecided,
+    /// It has no prelude.
+    Plain,
+    /// A prelude, and what has come of the body.
+    Prelude(&'a [u8], &'a [u8]),
+}
+
+impl<'a> Start<'a> {
+    /// A prelude is a JSON object with the delimiter behind it.
+    fn of(output: &'a [u8]) -> Self {
+        // JSON has no NUL.
+        let end = memchr::memchr(0, output).unwrap_or(output.len());
+        let (text, rest) = output.split_at(end);
+        let may_go_on = output.len() < PRELUDE_BYTES_MAX;
+        if output.is_empty() {
+            return Self::Undecided;
+        }
+        match serde_json::from_slice(text) {
+            Ok(IgnoredAny) if text.starts_with(b"{") && text.ends_with(b"}") => {}
+            Err(error)
+                if text.starts_with(b"{") && rest.is_empty() && error.is_eof() && may_go_on =>
+            {
+                return Self::Undecided;
+            }
+            Ok(IgnoredAny) | Err(_) => return Self::Plain,
+        }
+        match rest.strip_prefix(DELIMITER) {
+            Some(body) => Self::Prelude(text, body),
+            None if DELIMITER.starts_with(rest) && may_go_on => Self::Undecided,
+            None => Self::Plain,
+        }
+    }
+}
+
+/// The platform hands it on where it answers an HTTP request.
+const PLAIN: &str = "application/octet-stream";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prelude_is_an_object_with_eight_nuls_behind_it() {
+        let long = format!("{{\"a\":\"{}", "x".repeat(PRELUDE_BYTES_MAX));
+        let nuls = "\0".repeat(8);
+        let prelude = |text: &'static str, body: &'static str| {
+            let expected = Start::Prelude(text.as_bytes(), body.as_bytes());
+            (format!("{text}{nuls}{body}"), expected)
+        };
+        let other = |text: &str, expected| (text.to_owned(), expected);
+        let table = [
+            other("", Start::Undecided),
+            other("{", Start::Undecided),
+            other("{\"statusCode\":200", Start::Undecided),
+            other("{\"statusCode\":200}", Start::Undecided),
+            other("{}\0", Start::Undecided),
+            other("{}\0\0\0\0\0\0\0", Start::Undecided),
+            prelude("{}", ""),
+            prelude("{}", "body"),
+            prelude("{\"a\":{}}", "\0"),
+            other("{}\0\0x", Start::Plain),
+            other("{}\n", Start::Plain),
+            other(&format!("{{}}\n{nuls}"), Start::Plain),
+            other("{} text", Start::Plain),
+            other("{\"a\":1}\n{\"a\":2}", Start::Plain),
+            other(&format!("{{\"a\"{nuls}"), Start::Plain),
+            other("{text", Start::Plain),
+            other(&format!("[]{nuls}"), Start::Plain),
+            other("text", Start::Plain),
+            other(" {}", Start::Plain),
+            other("\0", Start::Plain),
+            other(&long, Start::Plain),
+        ];
+        for (output, expected) in &table {
+            let output = output.as_bytes();
+            assert_eq!(Start::of(output), *expected);
+            // However it is split, the first that is decided is the same.
+            let of_parts = (0..=output.len()).map(|end| Start::of(&output[..end]));
+            let first = of_parts
+                .into_iter()
+                .find(|start| *start != Start::Undecided);
+            match first.unwrap_or(Start::Undecided) {
+                Start::Prelude(text, _) => {
+                    assert!(matches!(expected, Start::Prelude(all, _) if *all == text));
+                }
+                start @ (Start::Undecided | Start::Plain) => assert_eq!(start, *expected),
+            }
+        }
+    }
+}
