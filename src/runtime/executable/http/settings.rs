@@ -6,10 +6,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::request::is;
 use crate::shared::digits::decimal;
 use crate::shared::endpoint::{Endpoint, EndpointError, Resolve};
 use crate::shared::env::Lookup;
+use crate::shared::text::same;
 
 /// How events get to the server.
 #[derive(Debug)]
@@ -194,7 +194,8 @@ impl Variables<'_> {
 
     /// True for the first of these values, false for the second.
     fn is_first(&mut self, variable: &Variable, values: [&'static str; 2]) -> bool {
-        let [first, second] = values.map(|value| is(&variable.value, value));
+        let value = variable.value.as_bytes();
+        let [first, second] = values.map(|other| same(value, other.as_bytes()));
         if !first && !second {
             self.refuse(variable, values);
         }
