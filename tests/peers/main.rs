@@ -317,7 +317,10 @@ fn rie_function_is_not_hurt_by_a_panic_of_the_extension() {
         // So says each program once it watches for panics.
         peer.until_logged_times("no telemetry is delivered here", count + 1);
     }
-    assert_eq!(peer.invoke(br#"{"do":"process"}"#).json()["count"], 4);
+    // The first event may go to the connection of the program before; the second cannot.
+    for count in 4..=5 {
+        assert_eq!(peer.invoke(br#"{"do":"process"}"#).json()["count"], count);
+    }
     assert_eq!(peer.inits(), 1);
     assert_eq!(peer.log().matches(r#""cold_starts":1"#).count(), 1);
     peer.stop();

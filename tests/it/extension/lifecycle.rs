@@ -227,8 +227,13 @@ fn a_panic_does_not_end_it() {
     config.freeze = false;
     let env = start(config);
     invoke(&env, 2);
+    let connected = |what: &What| matches!(what, What::Connected { .. });
     for _ in 0..2 {
+        let before = count(&env.transcript(), connected);
         std::fs::write(&pipe, "now").unwrap();
+        // An event that is sent while the process executes itself again is lost, SHUTDOWN too.
+        let is_anew = |entries: &[Entry]| before < count(entries, connected);
+        env.wait_until("it connects anew", is_anew).unwrap();
         invoke(&env, 5);
     }
     env.wait_for_log("starting anew");
