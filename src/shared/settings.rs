@@ -37,8 +37,8 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// The variables with our prefix. The last two are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 9] = [
+/// The variables with our prefix. The last four are settings of the runtime.
+pub(crate) const SETTINGS: [&str; 11] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_TELEMETRY_PORT",
@@ -48,6 +48,8 @@ pub(crate) const SETTINGS: [&str; 9] = [
     "BANTAM_DOGSTATSD",
     "BANTAM_HANDLER_MODE",
     "BANTAM_INVOKE_MODE",
+    "BANTAM_BEFORE_SNAPSHOT",
+    "BANTAM_AFTER_RESTORE",
 ];
 
 #[cfg(test)]

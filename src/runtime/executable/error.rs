@@ -90,7 +90,7 @@ impl ExecutableError {
         Report::new(self.error_type(), self.to_string())
     }
 
-    fn error_type(&self) -> &'static str {
+    pub(super) fn error_type(&self) -> &'static str {
         match self {
             Self::NoHandler | Self::NotFound { .. } => "Runtime.HandlerNotFound",
             Self::Runtime(_) => "Runtime.HandlerIsRuntime",

@@ -12,6 +12,7 @@ mod per_invocation;
 mod persistent;
 mod program;
 mod protocol;
+mod snapshot;
 mod spawn;
 mod stderr;
 
@@ -80,12 +81,13 @@ impl Init for ExecutableInit {
         let program = program.map_err(|error| error.report())?;
         let invoke_mode = InvokeMode::parse(os::variable(INVOKE_MODE));
         let invoke_mode = invoke_mode.map_err(|error| error.report())?;
-        let mode = match mode {
+        let mut mode = match mode {
             "per-invocation" => Mode::PerInvocation(PerInvocation::new(program, invoke_mode)),
             "persistent" => Mode::Persistent(Persistent::start(program)?),
             "http" => Mode::Server(Box::new(Server::start(program, &env.api)?)),
             other => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
+        snapshot::take_part(env, &mut mode)?;
         Ok(Executable(mode))
     }
 }

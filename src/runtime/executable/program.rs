@@ -21,7 +21,20 @@ impl Program {
     /// Finds the executable that `_HANDLER` names: under the task root, or on `PATH` if it is a
     /// name without a slash.
     pub(super) fn find(env: &Env) -> Result<Self, ExecutableError> {
-        let handler = env.handler.as_deref().ok_or(ExecutableError::NoHandler)?;
+        Self::named(
+            env,
+            env.handler.as_deref().ok_or(ExecutableError::NoHandler)?,
+        )
+    }
+
+    /// Finds the executable of this name in the same places. All that it writes is for the log.
+    pub(super) fn find_command(env: &Env, name: &str) -> Result<Self, ExecutableError> {
+        let mut command = Self::named(env, name)?;
+        command.0.merges_output = true;
+        Ok(command)
+    }
+
+    fn named(env: &Env, handler: &str) -> Result<Self, ExecutableError> {
         let others = env.path.as_deref().filter(|_| !handler.contains('/'));
         let others = others.into_iter().flat_map(folders);
         let path = search(handler, iter::once(task_root(env)).chain(others))?;

@@ -78,7 +78,7 @@ impl<I: Init> Init for SnapStart<I> {
 
     fn init(self, env: &Env) -> Result<I::Handler, Error> {
         let handler = self.init.init(env)?;
-        if is_on() {
+        if is_snap_start() {
             around_snapshot(&env.api, self.before, self.after)?;
         }
         Ok(handler)
@@ -93,7 +93,7 @@ impl<I> fmt::Debug for SnapStart<I> {
 
 /// Whether a snapshot is to be taken of this process. One that was started again after a panic has
 /// been restored.
-fn is_on() -> bool {
+pub(in crate::runtime) fn is_snap_start() -> bool {
     let initialization = os::variable("AWS_LAMBDA_INITIALIZATION_TYPE");
     initialization.is_some_and(|value| value == "snap-start")
         && os::variable(panic::RESTARTS).is_none()
@@ -113,7 +113,7 @@ fn around_snapshot(api: &Endpoint, before: Vec<Hook>, after: Vec<Hook>) -> Resul
 }
 
 /// Lets the snapshot be taken, and returns in an environment that was restored from it.
-fn wait_for_restore(api: &Endpoint) -> Result<(), Error> {
+pub(in crate::runtime) fn wait_for_restore(api: &Endpoint) -> Result<(), Error> {
     let mut head = Vec::new();
     api::write_restore_next(&mut head, api);
     // Without a timeout: nobody knows when the environment is restored.
@@ -136,7 +136,7 @@ fn wait_for_restore(api: &Endpoint) -> Result<(), Error> {
 }
 
 /// Reports that the environment cannot be used, and ends the process.
-fn restore_failed(api: &Endpoint, error: &Error) -> ! {
+pub(in crate::runtime) fn restore_failed(api: &Endpoint, error: &Error) -> ! {
     error.log(Level::Error);
     let connection = Connection::new(api.address, None);
     let _answer = Client::new(api, Box::new(connection)).post(Post::restore_error(error));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use emulator::{Config, Entry, Fault, FaultKind, Initialization, LogFormat, Report, Step, What};
 use serde_json::json;
 
-use crate::support::{count, faulty, function, start};
+use crate::support::{count, faulty, function, start, stock};
 
 /// The function whose hooks misbehave like this.
 fn hooks(how: &str) -> Config {
@@ -203,4 +203,53 @@ fn an_endpoint_that_does_not_answer_leaves_the_zone_unknown() {
     let mut config = faulty();
     config.availability_zones.clear();
     assert_eq!(start(config).respond(r#"{"do":"zone"}"#), json!(null));
+}
+
+/// The stock binary with commands around the snapshot.
+fn commands(before: &str, after: &str) -> Config {
+    let mut config = stock("handler.sh");
+    config.initialization = Initialization::SnapStart;
+    for (name, value) in [
+        ("BANTAM_BEFORE_SNAPSHOT", before),
+        ("BANTAM_AFTER_RESTORE", after),
+    ] {
+        config.env.push((name.to_owned(), value.to_owned()));
+    }
+    config
+}
+
+#[test]
+fn commands_run_around_the_snapshot_of_an_executable() {
+    let env = start(commands("pwd", "uname"));
+    env.prepare().unwrap();
+    env.wait_for_log("tests/fixtures\n");
+    assert!(!env.function_log().contains("Linux"));
+    let event = r#"{"do":"echo"}"#;
+    assert_eq!(env.respond(event), json!({"do": "echo"}));
+    env.wait_for_log("Linux\n");
+    assert_eq!(calls(&env.transcript(), "/restore/next"), 1);
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn an_executable_without_commands_takes_part_in_snap_start() {
+    let mut config = commands("", "");
+    config.env.truncate(1);
+    let env = start(config);
+    env.respond(r#"{"do":"echo"}"#);
+    assert_eq!(calls(&env.transcript(), "/restore/next"), 1);
+}
+
+#[test]
+fn a_command_that_fails_ends_the_environment_at_its_time() {
+    let env = start(commands("false", "uname"));
+    env.prepare().unwrap_err();
+    assert!(1 <= calls(&env.transcript(), "/init/error"));
+    env.wait_for_log("BANTAM_BEFORE_SNAPSHOT: the handler ended with exit status: 1");
+
+    let env = start(commands("pwd", "no-such-command"));
+    let outcome = env.invoke(r#"{"do":"echo"}"#).unwrap();
+    assert!(outcome.function_error.is_some());
+    assert_eq!(calls(&env.transcript(), "/restore/error"), 1);
+    env.wait_for_log("BANTAM_AFTER_RESTORE: handler \"no-such-command\": looked for");
 }

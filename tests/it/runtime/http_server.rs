@@ -625,3 +625,39 @@ fn a_function_url_is_the_server_itself() {
     assert_eq!(seen["headers"]["x-own"], "1");
     assert_eq!(seen["headers"]["content-length"], "2");
 }
+
+#[test]
+fn a_server_is_told_of_the_snapshot_and_of_the_restore() {
+    let snap_start = |before: &str, after: &str| {
+        let mut config = server("");
+        config.initialization = Initialization::SnapStart;
+        set(
+            &mut config,
+            "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH",
+            before,
+        );
+        set(&mut config, "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH", after);
+        config
+    };
+    let env = start(snap_start("/echo/before", "/echo/after"));
+    let counts = get(&env, "/counts")["body"].as_str().unwrap().to_owned();
+    let counts: Vec<u32> = serde_json::from_str(&counts).unwrap();
+    // The check of the start, the two hooks and this request.
+    assert_eq!(counts[1], 4, "{counts:?}");
+    for hook in ["/echo/before", "/echo/after?x"] {
+        assert_eq!(
+            get(&env, hook)["statusCode"],
+            403,
+            "a hook is not for callers"
+        );
+    }
+    assert_eq!(get(&env, "/echo")["statusCode"], 200);
+
+    let env = start(snap_start("/status?500", ""));
+    let error = env.prepare().unwrap_err().to_string();
+    assert!(
+        error.contains("Function.") || error.contains("init"),
+        "{error}"
+    );
+    env.wait_for_log("POST http://127.");
+}

@@ -38,7 +38,7 @@ use crate::runtime::workers::seat::Seat;
 use crate::runtime::{current, log, panic, trace};
 use crate::shared::digits::decimal;
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
+use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::json::write_str;
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
@@ -108,6 +108,9 @@ impl Server {
         let Some(request) = Request::new(event, context, &self.settings) else {
             return answer.error(Error::new("Runtime.UnmarshalError", NOT_BASE64));
         };
+        if request.origin.is_some() && self.is_hook(&request.target) {
+            return self.forbid(&request, answer);
+        }
         child::collect_orphans(self.process.as_deref_mut());
         // It ended between events, so nothing of this event has reached it.
         if self
@@ -126,6 +129,64 @@ impl Server {
         process.log_what_came();
         self.process = Some(process).filter(|_| !is_lost);
         answered
+    }
+
+    /// Posts to the server before the snapshot of the environment is taken, if it has a path for
+    /// that.
+    pub(in super::super) fn before_snapshot(&mut self) -> Result<(), Error> {
+        let path = self.settings.before_snapshot_path.clone();
+        let outcome = self.post(&path);
+        // A connection from before the snapshot is not one after it.
+        self.connection = None;
+        outcome
+    }
+
+    /// Posts to the server after the environment is restored, if it has a path for that.
+    pub(in super::super) fn after_restore(&mut self) -> Result<(), Error> {
+        let path = self.settings.after_restore_path.clone();
+        self.post(&path)
+    }
+
+    /// Posts to a path, of which the response has to be a success.
+    fn post(&mut self, path: &str) -> Result<(), Error> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let authority = self.settings.server.authority.clone();
+        let mut head = Vec::new();
+        HeadWriter::request(&mut head, "POST", &[path], &authority).end_with_length(0);
+        let (mut process, mut connection) = self.connect(None)?;
+        let start = now();
+        let mut exchange = Exchange::new(Outgoing::new(&head, b""), &mut self.response);
+        let outcome = connection.carry(&mut process, &mut exchange, &|_| false, None);
+        let status = exchange.status().unwrap_or_default();
+        let outcome = match outcome {
+            Ok(()) if !(200..=299).contains(&status) => Err(Cause::Unhealthy(status)),
+            outcome => outcome,
+        };
+        let outcome = outcome.map_err(|cause| {
+            let tried = tried("POST", &authority, path);
+            failed(&mut process, tried, start, cause).report()
+        });
+        self.process = Some(process);
+        outcome
+    }
+
+    /// True for the path of a hook, which is not for callers.
+    fn is_hook(&self, target: &str) -> bool {
+        let path = target.split('?').next().unwrap_or(target);
+        let settings = &self.settings;
+        let hooks = [&settings.before_snapshot_path, &settings.after_restore_path];
+        !path.is_empty() && hooks.into_iter().any(|hook| hook == path)
+    }
+
+    fn forbid(&mut self, request: &Request<'_>, answer: Answer<'_>) -> Answered {
+        self.response.reset();
+        let response = Response::new(403, self.response.head(), b"");
+        if self.settings.is_streamed {
+            return answer.http_stream(&response.prelude()).finish();
+        }
+        answer.json_text(&response.document(request.origin))
     }
 
     /// The server and a connection to it. The server is started if it does not run, or does not

@@ -32,6 +32,9 @@ pub(super) struct Settings {
     pub(super) error_statuses: Statuses,
     /// How long a connection may have been idle when it is used again. Node.js closes it after 5 s.
     pub(super) idle_max: Duration,
+    /// What is posted to before a snapshot, and after a restore from it; empty if nothing is.
+    pub(super) before_snapshot_path: String,
+    pub(super) after_restore_path: String,
     /// `AWS_LAMBDA_LOG_STREAM_NAME` and `AWS_LAMBDA_LOG_GROUP_NAME`, which the server is told.
     pub(super) log_stream: String,
     pub(super) log_group: String,
@@ -90,7 +93,7 @@ impl Settings {
 
 /// The variables that are read, each with its older names and the value in its place, in the order
 /// of [`Variables::settings`]. The first that is set and not empty counts.
-const VARIABLES: [(&[&str], &str); 17] = [
+const VARIABLES: [(&[&str], &str); 19] = [
     (&["AWS_LWA_HOST", "HOST"], "127.0.0.1"),
     (&["AWS_LWA_PORT", "PORT"], "8080"),
     (
@@ -123,6 +126,8 @@ const VARIABLES: [(&[&str], &str); 17] = [
     (&["AWS_LWA_INVOKE_MODE"], "buffered"),
     (&["AWS_LWA_ERROR_STATUS_CODES"], ""),
     (&["AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS"], "4"),
+    (&["AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"], ""),
+    (&["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"], ""),
     (&["AWS_LAMBDA_LOG_STREAM_NAME"], ""),
     (&["AWS_LAMBDA_LOG_GROUP_NAME"], ""),
 ];
@@ -145,6 +150,8 @@ impl Variables<'_> {
             invoke_mode,
             error_statuses,
             idle_max,
+            before_snapshot,
+            after_restore,
             log_stream,
             log_group,
         ] = VARIABLES.map(|(names, value)| self.variable(names, value));
@@ -170,6 +177,8 @@ impl Variables<'_> {
             is_streamed: self.is_first(&invoke_mode, ["response_stream", "buffered"]),
             error_statuses: self.statuses(&error_statuses),
             idle_max: self.seconds(&idle_max),
+            before_snapshot_path: rooted(&before_snapshot.value),
+            after_restore_path: rooted(&after_restore.value),
             port: port.value,
             authorization_source: authorization_source.value,
             log_stream: log_stream.value,
