@@ -83,7 +83,7 @@ impl Init for ExecutableInit {
         let invoke_mode = invoke_mode.map_err(|error| error.report())?;
         let mut mode = match mode {
             "per-invocation" => Mode::PerInvocation(PerInvocation::new(program, invoke_mode)),
-            "persistent" => Mode::Persistent(Persistent::start(program)?),
+            "persistent" => Mode::Persistent(Persistent::start(program, &env.api)?),
             "http" => Mode::Server(Box::new(Server::start(program, &env.api)?)),
             other => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };

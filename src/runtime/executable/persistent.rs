@@ -11,26 +11,39 @@ use super::program::Program;
 use super::protocol::{Said, input_line, parse};
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
+use crate::runtime::hooks::before_end;
 use crate::runtime::response::{Answer, Answered};
-use crate::runtime::{log, trace};
+use crate::runtime::{log, panic, trace};
+use crate::shared::endpoint::Endpoint;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
+use crate::shared::os;
 
 /// A handler that is started in the init phase, and again after it was lost.
 #[derive(Debug)]
 pub(super) struct Persistent {
     program: Program,
     process: Option<Box<Child>>,
+    /// The process gets SIGTERM before the environment ends.
+    ends_gently: bool,
 }
 
 impl Persistent {
     /// Starts the process and waits until it is ready. The init phase bounds the wait:
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
-    pub(super) fn start(program: Program) -> Result<Self, Error> {
-        let process = program.start_persistent(None)?;
+    pub(super) fn start(program: Program, api: &Endpoint) -> Result<Self, Error> {
+        if os::variable(panic::RESTARTS).is_some() {
+            child::end_forgotten();
+        }
+        let (process, ends_gently) = program.start_persistent(None)?;
+        if ends_gently {
+            before_end(api, Box::new(child::end_gently))?;
+            process.ends_gently();
+        }
         Ok(Self {
             program,
             process: Some(process),
+            ends_gently,
         })
     }
 
@@ -55,7 +68,7 @@ impl Persistent {
         }
         let process = match self.process.take() {
             Some(process) => Ok(process),
-            None => self.program.start_persistent(end),
+            None => self.start_again(end),
         };
         let mut process = match process {
             Ok(process) => process,
@@ -73,10 +86,20 @@ impl Persistent {
         }
         answered
     }
+
+    /// Starts a process in place of one that was lost.
+    fn start_again(&self, end: Option<Instant>) -> Result<Box<Child>, Error> {
+        let (process, _) = self.program.start_persistent(end)?;
+        if self.ends_gently {
+            process.ends_gently();
+        }
+        Ok(process)
+    }
 }
 
 impl Program {
-    fn start_persistent(&self, end: Option<Instant>) -> Result<Box<Child>, Error> {
+    /// Starts the process and waits until it is ready. True if it asks for SIGTERM.
+    fn start_persistent(&self, end: Option<Instant>) -> Result<(Box<Child>, bool), Error> {
         // The process outlives the invocation that it may be started in.
         let mut process = self
             .start(&[(trace::NAME, None)])
@@ -87,7 +110,7 @@ impl Program {
         };
         let line = line.map_err(|error| self.explain(error).report())?;
         match parse(&line).map_err(broken)?.0 {
-            Said::Ready => Ok(process),
+            Said::Ready { sigterm } => Ok((process, sigterm)),
             Said::Error(error) => Err(error),
             Said::Response(_) | Said::Prelude(_) | Said::Chunk(_) | Said::End => {
                 Err(broken(ProtocolError::NotReady))
@@ -140,7 +163,7 @@ impl Exchange<'_> {
                 }
                 (Ok(Said::Chunk(chunk)), Output::Held(answer, _)) => Output::begin(answer, &chunk),
                 (Ok(Said::Chunk(chunk)), output) => output.send(&chunk),
-                (Ok(Said::Ready), output) => {
+                (Ok(Said::Ready { .. }), output) => {
                     return (output.error(broken(ProtocolError::ReadyAgain)), false);
                 }
                 (Ok(Said::Response(_) | Said::Prelude(_)), output @ Output::Begun(_)) => {

@@ -44,6 +44,8 @@ struct InputContext<'a> {
 struct OutputLine<'a> {
     #[serde(default)]
     ready: Option<bool>,
+    #[serde(default)]
+    sigterm: Option<bool>,
     /// `null` is a response too.
     #[serde(borrow, default, deserialize_with = "present")]
     response: Option<&'a RawValue>,
@@ -77,7 +79,10 @@ struct Text(String);
 /// The content of a line from the process.
 #[derive(Debug)]
 pub(super) enum Said<'a> {
-    Ready,
+    Ready {
+        /// The process is to get SIGTERM before the environment ends.
+        sigterm: bool,
+    },
     Response(&'a RawValue),
     Error(Error),
     /// Status and headers of a response that is streamed.
@@ -153,7 +158,9 @@ pub(super) fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolE
     let null = output.response.filter(|response| response.get() == "null");
     let response = output.response.filter(|_| null.is_none());
     let said = [
-        (output.ready == Some(true)).then_some(Said::Ready),
+        (output.ready == Some(true)).then_some(Said::Ready {
+            sigterm: output.sigterm == Some(true),
+        }),
         response.map(Said::Response),
         output.error.map(|Object(error)| Said::Error(error.into())),
         output.prelude.map(Said::Prelude),
@@ -218,7 +225,8 @@ mod tests {
     /// What a line says, in short.
     fn said(line: &str) -> String {
         match parse(line.as_bytes()) {
-            Ok((Said::Ready, _)) => "ready".to_owned(),
+            Ok((Said::Ready { sigterm: false }, _)) => "ready".to_owned(),
+            Ok((Said::Ready { sigterm: true }, _)) => "ready, with sigterm".to_owned(),
             Ok((Said::Response(response), id)) => {
                 format!("{} {}", response.get(), id.unwrap_or_default())
             }
@@ -235,6 +243,8 @@ mod tests {
         let table = [
             (r#"{"ready":true}"#, "ready"),
             (r#" {"ready":true,"version":7} "#, "ready"),
+            (r#"{"ready":true,"sigterm":true}"#, "ready, with sigterm"),
+            (r#"{"ready":true,"sigterm":null}"#, "ready"),
             ("{\"ready\":true}\r", "ready"),
             (
                 r#"{"response":{"a":[1]},"requestId":"r"}"#,

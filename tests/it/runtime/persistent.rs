@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Invoke};
+use emulator::{Config, Invoke, What};
 use serde_json::json;
 use testkit::pipe::named_pipe;
 use testkit::process::state;
 
-use crate::support::{start, stock};
+use crate::support::{count, start, stock};
 
 fn persistent(first: &str) -> Config {
     let mut config = stock("persistent.sh");
@@ -290,4 +290,23 @@ fn an_unknown_mode_is_an_init_error() {
             .unwrap()
             .contains("per-invocation, persistent or http")
     );
+}
+
+#[test]
+fn a_process_that_asks_for_it_gets_time_to_end_when_the_environment_does() {
+    let registered = |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/extension/register"));
+    for (first, is_gentle) in [("gentle", true), ("", false)] {
+        let env = start(persistent(first));
+        assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
+        // The process that is started again is ended in the same way.
+        env.fail(r#"{"do":"exit"}"#);
+        assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
+        assert_eq!(count(&env.transcript(), registered), usize::from(is_gentle));
+        let report = env.stop();
+        let said = report
+            .log
+            .iter()
+            .any(|line| line.text == "closing the database");
+        assert_eq!(said, is_gentle, "{:?}", report.log);
+    }
 }
