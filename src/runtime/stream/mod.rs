@@ -101,7 +101,9 @@ pub struct ResponseStream<'a> {
     /// Whether the answer of the API is complete.
     is_answered: bool,
     is_ended: bool,
-    /// Bytes of the response so far.
+    /// Bytes of the response in front of what the handler writes.
+    prelude_bytes: usize,
+    /// Bytes of the response so far, the prelude included.
     bytes: usize,
     /// Why the response is a failure, however the handler ends it.
     refused: Option<Error>,
@@ -116,8 +118,9 @@ enum State {
     Over(Over),
 }
 
+#[derive(Default)]
 struct Over {
-    /// Why no more can be written.
+    /// Why no more can be written; empty behind a response that was accepted.
     reason: String,
     /// Why the loop ends, if it does.
     stop: Option<Stop>,
@@ -177,6 +180,7 @@ impl<'a> ResponseStream<'a> {
             is_begun: false,
             is_answered: false,
             is_ended: false,
+            prelude_bytes: 0,
             bytes: 0,
             refused: None,
         }
@@ -185,7 +189,8 @@ impl<'a> ResponseStream<'a> {
     /// Begins a response to an HTTP request with this prelude, a JSON object.
     pub(super) fn with_prelude(answer: Answer<'a>, prelude: &[u8]) -> Self {
         let mut stream = Self::new(answer, HTTP_CONTENT_TYPE);
-        stream.bytes = prelude.len() + DELIMITER.len();
+        stream.prelude_bytes = prelude.len() + DELIMITER.len();
+        stream.bytes = stream.prelude_bytes;
         if stream.bytes <= PRELUDE_BYTES_MAX {
             // Each is a chunk of its own, because `cargo lambda watch` tells them apart by that.
             for part in [prelude, DELIMITER] {
@@ -269,13 +274,15 @@ impl<'a> ResponseStream<'a> {
                 continue;
             }
             let is_accepted = decision == AfterPost::Accepted && self.is_ended && error.is_none();
-            let reason = client::describe(STREAMING, error.as_ref(), &self.client.response);
-            let mut over = Over { reason, stop: None };
-            if let AfterPost::Exit(code) = decision {
+            let mut over = Over::default();
+            if !is_accepted {
+                over.reason = client::describe(STREAMING, error.as_ref(), &self.client.response);
                 let reason = over.reason.clone();
-                over.stop = Some(Stop { code, reason });
-            } else if !is_accepted {
-                log::line(Level::Warn, &over.reason);
+                if let AfterPost::Exit(code) = decision {
+                    over.stop = Some(Stop { code, reason });
+                } else {
+                    log::line(Level::Warn, &reason);
+                }
             }
             self.state = State::Over(over);
         }
@@ -389,13 +396,13 @@ impl<'a> ResponseStream<'a> {
 
 impl Write for ResponseStream<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let is_first = matches!(self.state, State::Unsent(_));
         let data = self.within_limit(data);
         self.check()?;
         let mut rest = data;
         while !rest.is_empty() {
             let (count, is_full) = self.message(|message| (message.push(rest), message.is_full()));
             rest = rest.get(count..).unwrap_or_default();
+            let is_first = self.bytes == self.prelude_bytes;
             if is_full || is_first && rest.is_empty() {
                 self.flush()?;
             }
