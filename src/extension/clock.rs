@@ -1,5 +1,6 @@
 //! The clocks and timers of the extension's tasks, as an argument: a test gives them virtual time.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -65,18 +66,24 @@ impl Clock {
     }
 
     /// Waits for `work`, and no longer than `limit`; `None` when the time was over first.
-    pub(super) async fn within<T>(
+    ///
+    /// The work is boxed: one kind of it is less code than one for each future.
+    pub(super) fn within<'w, T: 'w>(
         self,
         limit: Duration,
-        work: impl Future<Output = T>,
-    ) -> Option<T> {
-        let timer = async {
+        work: impl Future<Output = T> + 'w,
+    ) -> Boxed<'w, Option<T>> {
+        let work: Boxed<'w, T> = Box::pin(work);
+        let timer = async move {
             self.sleep(limit).await;
             None
         };
-        future::or(async { Some(work.await) }, timer).await
+        Box::pin(future::or(async { Some(work.await) }, timer))
     }
 }
+
+/// A future on the heap.
+type Boxed<'w, T> = Pin<Box<dyn Future<Output = T> + 'w>>;
 
 #[cfg(test)]
 mod tests {
