@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::error::{Cause, ServerError, tried};
 use super::settings::Readiness;
 use crate::runtime::log;
+use crate::shared::backoff::SERVER_CHECKS;
 use crate::shared::http::{Exchange, HeadWriter, Outgoing, Reader};
 use crate::shared::log_record::Level;
 
@@ -37,7 +38,7 @@ pub(super) fn wait(
     let mut head = Vec::new();
     let path = readiness.path.as_deref().unwrap_or_default();
     HeadWriter::request(&mut head, "GET", &[path], &readiness.server.authority).end();
-    let mut earlier = None;
+    let (mut earlier, mut failures) = (None, 0);
     let cause = loop {
         let began = now();
         let cause = match (checks.check(server, &head, response), earlier) {
@@ -51,7 +52,9 @@ pub(super) fn wait(
             break cause;
         }
         checks.warn(cause);
-        match server.wait(None, Some(now() + CHECK_PERIOD)) {
+        failures += 1;
+        let pause = SERVER_CHECKS.after(failures).unwrap_or_default();
+        match server.wait(None, Some(now() + pause)) {
             Ok(Waited::Exited(status)) => break Cause::Exited(status),
             Err(error) => break Cause::Process(error),
             Ok(_) if checks.is_over() => break cause,
@@ -117,9 +120,6 @@ impl Checks<'_> {
 
 /// A check that ran out of time sooner says nothing about the server.
 const CHECK_MIN: Duration = Duration::from_millis(100);
-
-/// The pause between two checks.
-const CHECK_PERIOD: Duration = Duration::from_millis(10);
 
 /// How often to warn. It is below the shortest timeout that functions have by default, 3 s.
 const WARNING_PERIOD: Duration = Duration::from_secs(2);
