@@ -39,8 +39,9 @@ impl Seat {
     /// Those of mapping the board.
     pub(super) fn find(lookup: Lookup<'_>) -> Result<Option<Self>, Errno> {
         let mark = lookup(WORKER).and_then(|mark| Mark::parse(mark.to_str()?));
-        let parent = getppid().map(|parent| parent.as_raw_nonzero().get());
-        let Some(mark) = mark.filter(|mark| Some(mark.supervisor) == parent) else {
+        // The parent is asked for only where there is a mark: any other start saves the call.
+        let parent = || getppid().map(|parent| parent.as_raw_nonzero().get());
+        let Some(mark) = mark.filter(|mark| Some(mark.supervisor) == parent()) else {
             return Ok(None);
         };
         let board = Board::map(process::inherited(mark.board, false)?)?;
