@@ -37,8 +37,8 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// The variables with our prefix. The last four are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 11] = [
+/// The variables with our prefix. The last five are settings of the runtime.
+pub(crate) const SETTINGS: [&str; 12] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_TELEMETRY_PORT",
@@ -50,6 +50,7 @@ pub(crate) const SETTINGS: [&str; 11] = [
     "BANTAM_INVOKE_MODE",
     "BANTAM_BEFORE_SNAPSHOT",
     "BANTAM_AFTER_RESTORE",
+    "BANTAM_AVAILABILITY_ZONE",
 ];
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::check::{diagnose, executable_file, is_this_program};
 use super::child::Child;
 use super::error::{ExecutableError, SET_HANDLER};
 use super::spawn::Command;
-use crate::runtime::{panic, wrapper};
+use crate::runtime::{panic, wrapper, zone};
 use crate::shared::env::{self, Env};
 use crate::shared::os;
 use crate::shared::os::reexec::{self, Change, Strings};
@@ -81,7 +81,13 @@ impl Program {
     pub(super) fn start(&self, changes: &[Change<'_>]) -> Result<Box<Child>, ExecutableError> {
         let api = os::variable(env::API).unwrap_or_default();
         let api = api.to_string_lossy();
-        let own = [(CHILD_OF, Some(&*api)), (panic::RESTARTS, None)];
+        let wants_zone = os::variable(WANTS_ZONE).is_some_and(|value| value == "true");
+        let zone = wants_zone.then(zone::availability_zone).flatten();
+        let own = [
+            (CHILD_OF, Some(&*api)),
+            (panic::RESTARTS, None),
+            (ZONE, zone.as_deref()),
+        ];
         Child::start(&self.0, &[changes, &own].concat()).map_err(|error| {
             let known = self.not_startable();
             known.unwrap_or_else(|| ExecutableError::NotStarted(text(&self.0.path), error))
@@ -180,6 +186,12 @@ const IS_HANDLER: &str =
 
 /// The variable that marks handlers: the address of the API that their runtime uses.
 const CHILD_OF: &str = "_BANTAM_CHILD_OF";
+
+/// Asks for the availability zone, which takes a call of the metadata endpoint.
+const WANTS_ZONE: &str = "BANTAM_AVAILABILITY_ZONE";
+
+/// The availability zone at the start of the process.
+const ZONE: &str = "LAMBDA_RUNTIME_AVAILABILITY_ZONE";
 
 /// Where Lambda unpacks the function's code.
 const TASK_ROOT: &[u8] = b"/var/task";

@@ -253,3 +253,19 @@ fn a_command_that_fails_ends_the_environment_at_its_time() {
     assert_eq!(calls(&env.transcript(), "/restore/error"), 1);
     env.wait_for_log("BANTAM_AFTER_RESTORE: handler \"no-such-command\": looked for");
 }
+
+#[test]
+fn an_executable_gets_the_availability_zone_where_it_asks_for_it() {
+    let zone = |asks: &str| {
+        let mut config = stock("handler.sh");
+        let setting = ("BANTAM_AVAILABILITY_ZONE".to_owned(), asks.to_owned());
+        config.env.push(setting);
+        let env = start(config);
+        let zone = env.respond(r#"{"do":"zone"}"#);
+        env.respond(r#"{"do":"zone"}"#);
+        let transcript = env.transcript();
+        (zone, calls(&transcript, "/metadata/execution-environment"))
+    };
+    assert_eq!(zone("true"), (json!("use1-az1"), 1));
+    assert_eq!(zone("false"), (json!(""), 0));
+}
