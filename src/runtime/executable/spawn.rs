@@ -3,21 +3,19 @@
 //! `std::process::Command` does not say which call failed, and is 26 KB of a static binary: it
 //! keeps variables in two trees, and can change users and groups.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::ptr;
 
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal, setpgid, waitpid,
-};
+use rustix::process::{Pid, WaitOptions, getpid, setpgid, waitpid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::shared::os;
-use crate::shared::os::reexec::{Change, Strings, environment};
+use crate::shared::os::child::{ends_with, heed_children};
+use crate::shared::os::reexec::{Change, Image, Strings};
 
 /// A process, and the other ends of its standard input, output and error.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ pub(super) struct SpawnError {
 /// The first call that fails, up to `execve`.
 #[expect(
     unsafe_code,
-    reason = "the standard library makes a process only through `Command`, and changes no signal"
+    reason = "the standard library makes a process only through `Command`"
 )]
 pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned, SpawnError> {
     let pipe = || {
@@ -69,15 +67,12 @@ pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned
     let (errors, child_errors) = pipe()?;
     // An `execve` that succeeds closes it without a byte.
     let (failure, child_failure) = pipe()?;
-    let variables = environment(changes);
-    let variables = variables.pointers();
-    let mut arguments = vec![command.path.as_ptr()];
-    arguments.extend(command.arguments.pointers());
+    let mut arguments = Strings::default();
+    arguments.push(&[command.path.to_bytes()]);
+    arguments.append(&command.arguments);
+    let image = Image::new(&command.path, arguments, changes);
     let parent = getpid();
-    // Whoever started this process may have ignored SIGCHLD, which outlasts `execve`. While it is
-    // ignored the kernel throws away how a child ended.
-    // SAFETY: no handler is installed, so no code can run at a bad moment.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    heed_children();
     // SAFETY: the new process has one thread and a copy of this memory, in which another thread may
     // hold a lock for ever. So it may call only functions that are safe in a signal handler until
     // `execve`. `execute` and what follows it make system calls and nothing else: they allocate
@@ -90,7 +85,7 @@ pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned
                 &child_output
             };
             let pipes = [&child_input, output, &child_errors];
-            let (call, error) = execute(&command.path, &arguments, &variables, pipes, parent);
+            let (call, error) = execute(&image, pipes, parent);
             let [low, high, ..] = error.raw_os_error().to_le_bytes();
             write(&child_failure, &[call, low, high]).ok();
             os::exit(127)
@@ -113,15 +108,13 @@ pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned
     Err(error)
 }
 
-/// Makes this process the program. Returns only if that fails: the place in [`CALLS`] of the call
-/// that failed, and its error.
-fn execute(
-    path: &CStr,
-    arguments: &[*const c_char],
-    variables: &[*const c_char],
-    [input, output, errors]: [&OwnedFd; 3],
-    parent: Pid,
-) -> (u8, Errno) {
+/// Makes this process the program, with the signals as a fresh process has them. Returns only if
+/// that fails: the place in [`CALLS`] of the call that failed, and its error.
+#[expect(
+    unsafe_code,
+    reason = "the standard library does not change the meaning of a signal"
+)]
+fn execute(image: &Image<'_>, [input, output, errors]: [&OwnedFd; 3], parent: Pid) -> (u8, Errno) {
     let duplicated = dup2_stdin(input)
         .and_then(|()| dup2_stdout(output))
         .and_then(|()| dup2_stderr(errors));
@@ -131,34 +124,13 @@ fn execute(
     if let Err(error) = setpgid(None, None) {
         return (1, error);
     }
-    // A sandbox may refuse this. The handler works without it.
-    set_parent_process_death_signal(Some(Signal::KILL)).ok();
-    // Should the parent have ended before, no signal will come.
-    if getppid() != Some(parent) {
+    if !ends_with(parent) {
         return (2, Errno::SRCH);
     }
-    (3, execve(path, arguments, variables))
-}
-
-/// Executes the program, with the signals as a fresh process has them.
-#[expect(
-    unsafe_code,
-    reason = "the standard library executes a program only through `Command`"
-)]
-fn execve(path: &CStr, arguments: &[*const c_char], variables: &[*const c_char]) -> Errno {
-    // SAFETY: a set of signals is plain data, for which zeroes are a value; `sigemptyset` writes
-    // the whole set, and `pthread_sigmask` reads it. `signal` installs no handler. `execve` takes a
-    // string that ends with NUL and two arrays of such strings that end with null: both are
-    // made by `Strings::pointers`, and all live until it returns.
-    unsafe {
-        let mut no_signals = std::mem::zeroed();
-        libc::sigemptyset(&raw mut no_signals);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut());
-        // Rust ignores it, and what is ignored stays so.
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
-    }
-    os::last_error()
+    // Rust ignores it, and what is ignored stays so.
+    // SAFETY: no handler is installed, so no code can run at a bad moment.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    (3, image.execute())
 }
 
 /// Waits until the new process is the program, or reports why not.
@@ -197,6 +169,8 @@ const CALLS: [&str; 4] = ["dup2", "setpgid", "getppid", "execve"];
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
+
     use super::*;
 
     fn command(path: &CStr) -> Command {

@@ -8,11 +8,10 @@ use std::ptr;
 use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal, wait,
-};
+use rustix::process::{Pid, WaitOptions, getpid, wait};
 
 use crate::shared::os;
+use crate::shared::os::child::{ends_with, heed_children};
 use crate::shared::os::reexec::Image;
 
 /// The signals that the supervisor acts on.
@@ -23,9 +22,9 @@ impl Signals {
     /// Blocks them, so that none is missed between two calls of [`Signals::wait`].
     #[expect(unsafe_code, reason = "the standard library has no sets of signals")]
     pub(super) fn block() -> Self {
+        heed_children();
         // SAFETY: a set of signals is plain data, for which zeroes are a value. `sigemptyset` and
-        // `sigaddset` write within it, and `pthread_sigmask` reads it. No handler is installed by
-        // `signal`, so no code can run at a bad moment.
+        // `sigaddset` write within it, and `pthread_sigmask` reads it.
         unsafe {
             let mut set = zeroed();
             libc::sigemptyset(&raw mut set);
@@ -33,9 +32,6 @@ impl Signals {
                 libc::sigaddset(&raw mut set, signal);
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
-            // Whoever started this process may have ignored it, which outlasts `execve`. While it
-            // is ignored the kernel throws away how a child ended.
-            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
             Self(set)
         }
     }
@@ -69,10 +65,7 @@ pub(super) fn start(image: &Image<'_>) -> Result<Pid, Errno> {
     // hold a lock for ever. What it calls until `execve` makes system calls and nothing else.
     match unsafe { libc::fork() } {
         0 => {
-            // A sandbox may refuse this. The worker works without it.
-            set_parent_process_death_signal(Some(Signal::KILL)).ok();
-            // Should the parent have ended before, no signal will come.
-            if getppid() == Some(parent) {
+            if ends_with(parent) {
                 image.execute();
             }
             os::exit(127)

@@ -1,6 +1,7 @@
 //! What asks the system, and is the same for both roles.
 
 pub(crate) mod blocking;
+pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod reexec;
 pub(crate) mod resolve;

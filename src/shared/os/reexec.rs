@@ -158,6 +158,11 @@ impl Strings {
         self.0.push(0);
     }
 
+    /// Adds all strings of another list.
+    pub(crate) fn append(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
     /// The strings with their NULs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split_inclusive(|byte| *byte == 0)
@@ -195,7 +200,7 @@ pub(crate) fn arguments() -> Result<Strings, Errno> {
 }
 
 /// `NAME=value` of each variable of this process after the changes.
-pub(crate) fn environment(changes: &[Change<'_>]) -> Strings {
+fn environment(changes: &[Change<'_>]) -> Strings {
     let mut environment = Strings::default();
     for (name, value) in std::env::vars_os() {
         if changes.iter().all(|(changed, _)| name != *changed) {
