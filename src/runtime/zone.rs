@@ -9,17 +9,17 @@ use std::os::fd::AsFd as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{RecvFlags, recv};
 use serde::Deserialize;
 
 use super::log;
 use crate::shared::endpoint::{Endpoint, EndpointError};
 use crate::shared::env::Lookup;
-use crate::shared::http::{Exchange, Expect, HeadWriter, HttpError, Limits, Outgoing, Reader};
+use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 use crate::shared::log_record::Level;
+use crate::shared::os::blocking::ExchangeError;
 use crate::shared::os::clock::monotonic;
 use crate::shared::os::{self, blocking, reexec};
 
@@ -36,8 +36,7 @@ enum ZoneError {
     /// The platform names no endpoint, or no token for it.
     NoEndpoint,
     Endpoint(EndpointError),
-    Io(Errno),
-    Http(HttpError),
+    Exchange(ExchangeError),
     Status(u16),
     Json(serde_json::Error),
 }
@@ -87,7 +86,7 @@ fn read(lookup: Lookup<'_>) -> Result<String, ZoneError> {
         .field("Authorization", &[b"Bearer ", token.as_bytes()].concat())
         .end();
     let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
-    get(&endpoint, &head, &mut response)?;
+    get(&endpoint, &head, &mut response).map_err(ZoneError::Exchange)?;
     match response.status() {
         Some(200) => {
             let metadata: Metadata<'_> =
@@ -99,23 +98,19 @@ fn read(lookup: Lookup<'_>) -> Result<String, ZoneError> {
 }
 
 /// One exchange, all of which takes no longer than [`TIMEOUT`].
-fn get(endpoint: &Endpoint, head: &[u8], response: &mut Reader) -> Result<(), ZoneError> {
+fn get(endpoint: &Endpoint, head: &[u8], response: &mut Reader) -> Result<(), ExchangeError> {
     let end = monotonic() + TIMEOUT;
-    let stream = blocking::connect(endpoint.address, Some(TIMEOUT)).map_err(ZoneError::Io)?;
+    let stream = blocking::connect(endpoint.address, Some(TIMEOUT));
+    let stream = stream.map_err(ExchangeError::Connect)?;
     let mut exchange = Exchange::new(Outgoing::new(head, b""), response);
     // A request of this size fits the buffer of the socket.
-    blocking::send(stream.as_fd(), &mut exchange).map_err(ZoneError::Io)?;
+    blocking::send(stream.as_fd(), &mut exchange).map_err(ExchangeError::Io)?;
     while !exchange.is_done() {
         let left = end.saturating_duration_since(monotonic());
-        if left.is_zero() {
-            return Err(ZoneError::Io(Errno::TIMEDOUT));
-        }
-        set_socket_timeout(&stream, Timeout::Recv, Some(left)).map_err(ZoneError::Io)?;
-        let space = exchange.space().map_err(ZoneError::Http)?;
-        match recv(&stream, space, RecvFlags::empty()) {
-            Ok((count, _)) => exchange.read(count).map_err(ZoneError::Http)?,
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(error) => return Err(ZoneError::Io(error)),
+        match os::poll(&mut [PollFd::new(&stream, PollFlags::IN)], Some(left)) {
+            Ok(0) => return Err(ExchangeError::Io(Errno::TIMEDOUT)),
+            Ok(_) | Err(Errno::INTR) => blocking::read_now(stream.as_fd(), &mut exchange)?,
+            Err(error) => return Err(ExchangeError::Io(error)),
         }
     }
     Ok(())
@@ -128,8 +123,7 @@ impl fmt::Display for ZoneError {
         match self {
             Self::NoEndpoint => write!(f, "{API} or {TOKEN} is not set"),
             Self::Endpoint(error) => write!(f, "{API}: {error}"),
-            Self::Io(error) => f.write_str(&os::error_text(*error)),
-            Self::Http(error) => error.fmt(f),
+            Self::Exchange(error) => error.fmt(f),
             Self::Status(status) => write!(f, "the metadata endpoint answered {status}"),
             Self::Json(error) => error.fmt(f),
         }
@@ -140,9 +134,9 @@ impl std::error::Error for ZoneError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Endpoint(error) => Some(error),
-            Self::Http(error) => Some(error),
+            Self::Exchange(error) => Some(error),
             Self::Json(error) => Some(error),
-            Self::NoEndpoint | Self::Io(_) | Self::Status(_) => None,
+            Self::NoEndpoint | Self::Status(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::call::call;
+use crate::runtime::client::describe;
 use crate::runtime::error::Error;
 use crate::runtime::handler::Init;
 use crate::runtime::{current, log, panic};
@@ -161,7 +162,7 @@ static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
 /// registered, so it is a warning.
 fn register(api: &Endpoint) {
     if let Err(reason) = try_register(api) {
-        log::line(Level::Warn, &[NOT_REGISTERED, &reason].concat());
+        log::line(Level::Warn, &reason);
     }
 }
 
@@ -172,18 +173,17 @@ fn try_register(api: &Endpoint) -> Result<(), String> {
         .constant_field("Lambda-Extension-Name", NAME)
         .constant_field("Content-Type", "application/json")
         .end_with_length(NO_EVENTS.len());
-    let response = call(api, &head, NO_EVENTS, Some(TIMEOUT)).map_err(|error| error.to_string())?;
-    let status = response.status().unwrap_or_default();
+    let response = call(api, &head, NO_EVENTS, Some(TIMEOUT));
+    let response = response.map_err(|error| format!("{NOT_REGISTERED}: {error}"))?;
     let id = response.head().field("Lambda-Extension-Identifier");
-    let Some(id) = id.filter(|_| status == 200) else {
-        let body = String::from_utf8_lossy(response.body().trim_ascii());
-        return Err(format!("the API answered {status} {body}"));
+    let Some(id) = id.filter(|_| response.status() == Some(200)) else {
+        return Err(describe(NOT_REGISTERED, None, &response));
     };
     let path = [&*api.prefix, VERSION, "/event/next"];
     HeadWriter::request(&mut head, "GET", &path, &api.authority)
         .field("Lambda-Extension-Identifier", id)
         .end();
-    ask(api, &head).map_err(os::error_text)
+    ask(api, &head).map_err(|error| format!("{NOT_REGISTERED}: {}", os::error_text(error)))
 }
 
 /// Sends the request whose answer is never read.
@@ -210,4 +210,4 @@ const NO_EVENTS: &[u8] = br#"{"events":[]}"#;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 const NOT_REGISTERED: &str = "the hook for the shutdown runs only if an extension is there, \
-    because the function cannot register as one: ";
+    because the function cannot register as one";

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::call::call;
 use crate::runtime::api::{self, Post};
-use crate::runtime::client::{Client, Connection};
+use crate::runtime::client::{Client, Connection, describe};
 use crate::runtime::error::Error;
 use crate::runtime::handler::Init;
 use crate::runtime::{log, panic, zone};
@@ -117,22 +117,15 @@ pub(in crate::runtime) fn wait_for_restore(api: &Endpoint) -> Result<(), Error> 
     let mut head = Vec::new();
     api::write_restore_next(&mut head, api);
     // Without a timeout: nobody knows when the environment is restored.
-    let failed = |reason: String| {
-        let message = ["waiting for the restore: ", &reason].concat();
-        Error::new("Runtime.RestoreNext", message)
-    };
-    let response = call(api, &head, b"", None).map_err(|error| failed(error.to_string()))?;
-    match response.status() {
-        Some(200..=299) => {
+    let reason = match call(api, &head, b"", None) {
+        Ok(response) if matches!(response.status(), Some(200..=299)) => {
             zone::forget();
-            Ok(())
+            return Ok(());
         }
-        status => {
-            let body = String::from_utf8_lossy(response.body().trim_ascii());
-            let status = status.unwrap_or_default();
-            Err(failed(format!("the API answered {status} {body}")))
-        }
-    }
+        Ok(response) => describe(WAITING, None, &response),
+        Err(error) => format!("{WAITING}: {error}"),
+    };
+    Err(Error::new("Runtime.RestoreNext", reason))
 }
 
 /// Reports that the environment cannot be used, and ends the process.
@@ -143,3 +136,5 @@ pub(in crate::runtime) fn restore_failed(api: &Endpoint, error: &Error) -> ! {
     log::line(Level::Fatal, "a hook after the restore failed");
     os::exit(1)
 }
+
+const WAITING: &str = "waiting for the restore";
