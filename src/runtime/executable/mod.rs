@@ -68,14 +68,11 @@ impl Init for ExecutableInit {
     fn init(self, env: &Env) -> Result<Executable, Error> {
         report_unknown_settings();
         // Nothing else is done with a wrapper, so its users need not say it.
-        let default = if replaces_a_runtime() {
-            "http"
-        } else {
-            "per-invocation"
-        };
+        let is_wrapper = replaces_a_runtime();
+        let default = if is_wrapper { "http" } else { "per-invocation" };
         let mode = env.handler_mode.as_deref().unwrap_or(default);
         let program = match mode {
-            "http" => Program::find_server(env),
+            "http" => Program::find_server(env, is_wrapper),
             _ => Program::find(env),
         };
         let program = program.map_err(|error| error.report())?;

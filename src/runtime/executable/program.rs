@@ -49,10 +49,10 @@ impl Program {
     /// name on `PATH`. Otherwise `_HANDLER` names it.
     ///
     /// The arguments of a wrapper are the command line of the runtime whose place it takes.
-    pub(super) fn find_server(env: &Env) -> Result<Self, ExecutableError> {
+    pub(super) fn find_server(env: &Env, is_wrapper: bool) -> Result<Self, ExecutableError> {
         let given = reexec::arguments().unwrap_or_default();
         let mut words = given.iter().skip(1);
-        let name = words.next().filter(|_| !replaces_a_runtime());
+        let name = words.next().filter(|_| !is_wrapper);
         let mut server = match name.and_then(|name| CStr::from_bytes_with_nul(name).ok()) {
             None => Self::find(env)?,
             Some(name) => {
