@@ -80,32 +80,16 @@ fn not_started(crew: &mut Crew, index: usize, board: &Board, error: Errno) {
         Level::Error,
         &format!("worker {index} cannot be started: {error}"),
     );
-    let ended = Ended {
-        phase: board.slot(index).phase(),
-        invocations: board.slot(index).invocations(),
-        code: None,
-    };
-    crew.ended(index, ended, board.has_polled(), os::now());
+    take_note(crew, index, board, None);
 }
 
 /// A worker has ended: answers its invocation, and sees to the next start.
 fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: &Endpoint) {
     let slot = board.slot(index);
-    let phase = slot.phase();
-    if let Some(error) = left_behind(phase, status) {
+    if let Some(error) = left_behind(slot.phase(), status) {
         report(slot, &error, api);
     }
-    // A worker that was killed while it started has not said so itself.
-    if phase == Phase::Init {
-        slot.fails();
-    }
-    let ended = Ended {
-        phase,
-        invocations: slot.invocations(),
-        code: status.code(),
-    };
-    let next = crew.ended(index, ended, board.has_polled(), os::now());
-    let next = match next {
+    let next = match take_note(crew, index, board, status.code()) {
         Next::Start(pause) => format!("it is started again in {} ms", pause.as_millis()),
         Next::Nothing => "it is not started again".to_owned(),
     };
@@ -113,6 +97,21 @@ fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: 
         Level::Warn,
         &format!("worker {index} ended with {status}; {next}"),
     );
+}
+
+/// Takes note that a worker does not run, on the board and in the crew.
+fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) -> Next {
+    let slot = board.slot(index);
+    let ended = Ended {
+        phase: slot.phase(),
+        invocations: slot.invocations(),
+        code,
+    };
+    // A worker that was killed while it started, or never did, has not said so itself.
+    if ended.phase == Phase::Init {
+        slot.fails();
+    }
+    crew.ended(index, ended, board.has_polled(), os::now())
 }
 
 /// The error of an invocation whose worker ended in this phase, if it leaves one behind.
@@ -311,7 +310,7 @@ impl Crew {
 const TICK: Duration = Duration::from_millis(100);
 
 /// The longest pause of [`WORKER_RESTARTS`].
-const LONGEST_PAUSE_MS: u64 = 1_000;
+const LONGEST_PAUSE_MS: u64 = WORKER_RESTARTS.longest.as_secs() * 1_000;
 
 /// How long each step of a report may take.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
