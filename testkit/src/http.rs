@@ -428,6 +428,21 @@ const FIELDS_MAX: usize = 64;
 /// How long the other end may be silent: longer than any invocation of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Reads one byte after the other until the text has this end, and returns it.
+///
+/// # Panics
+///
+/// If the peer closes before, or sends what is not text.
+pub fn read_until(connection: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use testkit::http::read_until;
+
 use super::*;
 use crate::runtime::client::{Connection, Driver};
 use crate::shared::endpoint::Endpoint;
@@ -41,17 +43,6 @@ impl Api {
         self.listener.set_nonblocking(true).unwrap();
         self.listener.accept().is_ok()
     }
-}
-
-/// Reads one byte after the other until the text has this end.
-fn read_until(connection: &mut TcpStream, end: &str) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        connection.read_exact(&mut byte).unwrap();
-        text.push(byte[0]);
-    }
-    String::from_utf8(text).unwrap()
 }
 
 /// Lets a handler answer an invocation of `api`; returns how the loop goes on, and what `api` does.

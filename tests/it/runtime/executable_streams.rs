@@ -1,7 +1,7 @@
 //! The stock binary with executables whose responses are streamed.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use emulator::{Config, Invoke, Outcome};
 use serde_json::{Value, json};
 use testkit::child::Child;
+use testkit::http::read_until;
 use testkit::pipe::named_pipe;
 
 use crate::support::{answers, start, stock};
@@ -154,17 +155,6 @@ fn the_example_sends_events_behind_its_prelude() {
         "\0\0\0\0\0\0\0\0data: 1\n\ndata: 2\n\ndata: 3\n\n"
     );
     assert_eq!(String::from_utf8(outcome.body).unwrap(), expected);
-}
-
-/// Reads until the text has this end, and returns it.
-fn read_until(connection: &mut TcpStream, end: &str) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        connection.read_exact(&mut byte).unwrap();
-        text.push(byte[0]);
-    }
-    String::from_utf8(text).unwrap()
 }
 
 #[test]
