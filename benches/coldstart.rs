@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("no target directory")?;
     let file = target.join("coldstart-suite.json");
     fs::write(&file, suite.to_string())?;
-    let mut command = Command::new(program("emulator")?);
+    let mut command = Command::new(program("bantam-emulator")?);
     command.arg("coldstart").arg("--suite").arg(file);
     command.arg("--out").arg(target.join("coldstart.json"));
     // The alias ends in `--` already, and another is easily typed after it.
@@ -78,8 +78,8 @@ fn build() -> Result<HashMap<String, PathBuf>, Box<dyn Error>> {
         "--quiet",
         "--message-format=json-render-diagnostics",
     ]);
-    cargo.args(["--package", "bantam", "--package", "emulator"]);
-    cargo.args(["--bin", "bantam", "--bin", "emulator"]);
+    cargo.args(["--package", "bantam", "--package", "bantam-emulator"]);
+    cargo.args(["--bin", "bantam", "--bin", "bantam-emulator"]);
     // `--examples` would link this driver a second time.
     cargo.args(EXAMPLES.iter().flat_map(|name| ["--example", name]));
     cargo

@@ -167,7 +167,7 @@ This is an AWS Lambda custom runtime, built with Bantam. Its name says what it d
 
 To run it on this machine, in a clone of Bantam:
 
-  cargo run --package emulator -- run --function <this file>
+  cargo run --package bantam-emulator -- run --function <this file>
 ";
 
 #[cfg(test)]

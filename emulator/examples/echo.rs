@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo build --example echo
-//! echo '{"do":"echo"}' | emulator run --function target/debug/examples/echo --event -
+//! echo '{"do":"echo"}' | bantam-emulator run --function target/debug/examples/echo --event -
 //! ```
 //!
 //! The HTTP is the least that works, on `std::net::TcpStream`. It is not how to write a runtime.

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! cargo build --example extension --example echo
-//! emulator run --function target/debug/examples/echo --extension target/debug/examples/extension \
-//!     --env EXTENSION=log
+//! bantam-emulator run --function target/debug/examples/echo \
+//!     --extension target/debug/examples/extension --env EXTENSION=log
 //! ```
 //!
 //! The variable `EXTENSION`, or `EXTENSION_<name>` for the extension of that name (its file's, also

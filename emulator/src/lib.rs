@@ -67,8 +67,10 @@
 //! # Examples
 //!
 //! ```no_run
-//! # fn main() -> Result<(), emulator::Error> {
-//! let emulator = emulator::Emulator::start(emulator::Config::new("target/release/bootstrap"))?;
+//! use bantam_emulator::{Config, Emulator};
+//!
+//! # fn main() -> Result<(), bantam_emulator::Error> {
+//! let emulator = Emulator::start(Config::new("target/release/bootstrap"))?;
 //! let outcome = emulator.invoke(r#"{"name":"world"}"#)?;
 //! assert!(outcome.function_error.is_none());
 //! let report = emulator.stop();

@@ -1,4 +1,4 @@
-//! The emulator's command: see `emulator --help`.
+//! The emulator's command: see `bantam-emulator --help`.
 
 #![expect(clippy::print_stdout, reason = "a command's results go to stdout")]
 #![expect(clippy::print_stderr, reason = "a command's errors go to stderr")]

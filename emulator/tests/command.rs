@@ -126,7 +126,7 @@ fn coldstart_takes_a_suite() {
     fs::write(&event, r#"{"do":"cwd"}"#).unwrap();
     let run = |text: &str| {
         fs::write(&suite, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_emulator"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
         command.arg("coldstart").arg("--suite").arg(&suite);
         command
             .args(["--times", "1", "--warm", "0", "--out"])
@@ -231,7 +231,7 @@ fn a_function_that_cannot_be_started_exits_with_2_and_is_named() {
         ),
     ] {
         for name in ["run", "coldstart"] {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_emulator"));
+            let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
             let output = command
                 .arg(name)
                 .arg("--function")
@@ -343,7 +343,7 @@ fn an_odd_state_is_not_inherited_by_the_function() {
     let event = tempfile::NamedTempFile::new().unwrap();
     fs::write(event.path(), r#"{"do":"exit","code":7}"#).unwrap();
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_emulator"), "run"]);
+    command.args(["-c", script, env!("CARGO_BIN_EXE_bantam-emulator"), "run"]);
     command
         .arg("--function")
         .arg(echo())
@@ -511,7 +511,7 @@ impl Drop for Serving {
 /// The command with these arguments for the function `echo`, not started.
 fn command(args: &[&str]) -> Command {
     let (name, rest) = args.split_first().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_emulator"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
     command.arg(name).arg("--function").arg(echo()).args(rest);
     command
 }
@@ -539,11 +539,11 @@ fn echo() -> PathBuf {
 }
 
 fn example(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_BIN_EXE_emulator"));
+    let folder = PathBuf::from(env!("CARGO_BIN_EXE_bantam-emulator"));
     let path = folder.with_file_name("examples").join(name);
     assert!(
         path.exists(),
-        "{} is missing: cargo build -p emulator --examples",
+        "{} is missing: cargo build -p bantam-emulator --examples",
         path.display()
     );
     path

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use emulator::{Config, Emulator, Outcome};
+use bantam_emulator::{Config, Emulator, Outcome};
 use serde_json::{Value, json};
 
 /// The example. `cargo test` builds it, but not when it is told to run one test target only.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Once;
 use std::time::Duration;
 
-use emulator::{Config, Emulator, Entry, LogLine, Outcome, Report, What};
+use bantam_emulator::{Config, Emulator, Entry, LogLine, Outcome, Report, What};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
@@ -143,7 +143,7 @@ fn function_lines(lines: &[LogLine]) -> String {
 
 /// How many answers the platform accepted for the invocation.
 pub(crate) fn answers(env: &Env, outcome: &Outcome) -> usize {
-    emulator::answers(&env.transcript(), &outcome.request_id)
+    bantam_emulator::answers(&env.transcript(), &outcome.request_id)
 }
 
 pub(crate) fn count(entries: &[Entry], test: impl Fn(&What) -> bool) -> usize {

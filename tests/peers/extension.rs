@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use emulator::{Config, Emulator, Report, What};
+use bantam_emulator::{Config, Emulator, Report, What};
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, metric::Data};
 use serde_json::{Value, json};
 use tempfile::tempdir_in;

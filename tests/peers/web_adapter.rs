@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::time::Duration;
 
-use emulator::{Config, Emulator, Invoke};
+use bantam_emulator::{Config, Emulator, Invoke};
 use serde_json::{Map, Value, json};
 
 use crate::programs::{path, peer};

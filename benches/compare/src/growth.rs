@@ -1,6 +1,6 @@
 //! Growth: whether what comes later, or in larger pieces, costs more.
 
-use emulator::measure::grouped;
+use bantam_emulator::measure::grouped;
 
 use crate::Outcome;
 use crate::api::Framed;

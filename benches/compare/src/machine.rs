@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use emulator::measure::Machine;
+use bantam_emulator::measure::Machine;
 
 use crate::programs::run;
 

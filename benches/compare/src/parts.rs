@@ -1,6 +1,6 @@
 //! The parts of the comparison: which programs stand beside each other, and what is promised.
 
-use emulator::measure::grouped;
+use bantam_emulator::measure::grouped;
 
 use crate::Outcome;
 use crate::baseline::Counts;

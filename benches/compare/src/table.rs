@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use emulator::measure::{grouped, percentile};
+use bantam_emulator::measure::{grouped, percentile};
 use serde_json::{Value, json};
 
 /// A median with what lies around it.

@@ -1,4 +1,4 @@
-//! `emulator coldstart`: the measurement of [`emulator::measure`] from a terminal.
+//! `bantam-emulator coldstart`: the measurement of [`bantam_emulator::measure`] from a terminal.
 
 use std::error::Error;
 use std::fs;
@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use emulator::interrupt::Interrupt;
-use emulator::measure::{Bar, MeasureError, Options, Subject, measure};
+use bantam_emulator::interrupt::Interrupt;
+use bantam_emulator::measure::{Bar, MeasureError, Options, Subject, measure};
 
 use super::function::{FunctionArgs, at_least_one, read_event};
 use super::suite;
 
-/// Arguments of `emulator coldstart`.
+/// Arguments of `bantam-emulator coldstart`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`: the first row of the table

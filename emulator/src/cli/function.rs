@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use emulator::{Config, Initialization};
+use bantam_emulator::{Config, Initialization};
 use serde::de::IgnoredAny;
 
 /// The function's settings.

@@ -13,7 +13,7 @@ use clap::Parser;
 /// Starts a custom runtime (a `bootstrap`) as AWS Lambda does, serves the Runtime API to it and the
 /// Invoke API to you.
 #[derive(Debug, Parser)]
-#[command(name = "emulator", version, after_help = EXIT_CODES)]
+#[command(name = "bantam-emulator", version, after_help = EXIT_CODES)]
 pub(crate) enum Command {
     /// Serve a function until Ctrl-C, or invoke it with given events
     Run(run::Args),

@@ -1,5 +1,5 @@
-//! `emulator run`: a function that callers reach over HTTP, or that is invoked with events from
-//! files.
+//! `bantam-emulator run`: a function that callers reach over HTTP, or that is invoked with events
+//! from files.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -7,12 +7,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use emulator::interrupt::Interrupt;
-use emulator::{Config, Emulator, LogFormat, UrlInvokeMode};
+use bantam_emulator::interrupt::Interrupt;
+use bantam_emulator::{Config, Emulator, LogFormat, UrlInvokeMode};
 
 use super::function::{FunctionArgs, at_least_one, read_event};
 
-/// Arguments of `emulator run`.
+/// Arguments of `bantam-emulator run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`

@@ -1,10 +1,10 @@
-//! A file that lists the programs of `emulator coldstart`.
+//! A file that lists the programs of `bantam-emulator coldstart`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use emulator::measure::Subject;
+use bantam_emulator::measure::Subject;
 use serde::Deserialize;
 
 use super::function::{FunctionArgs, read_event};

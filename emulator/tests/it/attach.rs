@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Emulator, Invoke, Outcome, State, What};
+use bantam_emulator::{Config, Emulator, Invoke, Outcome, State, What};
 use testkit::http::{Client, Response};
 
 use crate::support::{

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use emulator::Emulator;
+use bantam_emulator::Emulator;
 
 use crate::support::echo;
 

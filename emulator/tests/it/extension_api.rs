@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use emulator::{Config, Emulator, ExtensionState, Initialization, Invoke, What};
+use bantam_emulator::{Config, Emulator, ExtensionState, Initialization, Invoke, What};
 use testkit::http::{Client, Response};
 
 use crate::support::{RuntimeClient as _, RuntimeResponse as _, attached_with, count, json};

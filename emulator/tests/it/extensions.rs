@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emulator::{
+use bantam_emulator::{
     Config, Emulator, Entry, Error, ExtensionState, Fault, FaultKind, Initialization, Invoke,
     InvokeKind, State, Step, What,
 };
@@ -848,7 +848,7 @@ fn a_failed_invocation_is_reported_to_the_next_generation_at_most() {
     assert!(!batches.contains("platform.report"), "{batches}");
     assert_eq!(emulator.invoke("{}").unwrap().function_error, None);
     let report = emulator.stop();
-    let text = |line: &emulator::LogLine| line.text.clone();
+    let text = |line: &bantam_emulator::LogLine| line.text.clone();
     let all: Vec<String> = report.log.iter().map(text).collect();
     // Initialised inside the invocation.
     assert!(

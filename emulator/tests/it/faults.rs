@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Emulator, Fault, FaultKind, Step, What};
+use bantam_emulator::{Config, Emulator, Fault, FaultKind, Step, What};
 use testkit::http::Client;
 
 use crate::support::{RuntimeClient as _, RuntimeResponse as _, attached_with, count};

@@ -1,6 +1,6 @@
 //! The function as a web server, over a plain socket.
 
-use emulator::Emulator;
+use bantam_emulator::Emulator;
 use testkit::http::{Client, Response};
 
 use crate::support::{echo, json};

@@ -1,8 +1,8 @@
 //! The Invoke API over a plain socket.
 
+use bantam_emulator::{Emulator, What, answers};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use emulator::{Emulator, What, answers};
 use testkit::http::{Client, Response};
 
 use crate::support::{count, echo, json};

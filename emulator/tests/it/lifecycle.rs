@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emulator::{Emulator, Error, Invoke, InvokeKind, LogFormat, State, What, answers};
+use bantam_emulator::{Emulator, Error, Invoke, InvokeKind, LogFormat, State, What, answers};
 use testkit::process::state;
 
 use crate::support::{count, echo, error_of, json, unused_path};
@@ -397,7 +397,7 @@ fn busy_environments_lead_to_a_further_one_up_to_the_maximum() {
     let emulator = Emulator::start(config).unwrap();
     let event = r#"{"do":"sleep","ms":800}"#;
     std::thread::scope(|scope| {
-        let running = |entries: &[emulator::Entry]| {
+        let running = |entries: &[bantam_emulator::Entry]| {
             count(entries, |what| matches!(what, What::EventSent { .. }))
         };
         let first = scope.spawn(|| emulator.invoke(event).unwrap());
@@ -469,7 +469,7 @@ fn stopping_ends_an_invocation_in_flight() {
 
 #[test]
 fn a_function_that_writes_without_end_holds_up_nobody() {
-    let mut config = emulator::Config::new("/usr/bin/yes");
+    let mut config = bantam_emulator::Config::new("/usr/bin/yes");
     config.init_timeout = Duration::from_millis(200);
     config.timeout = Duration::from_millis(200);
     config.record_bytes_max = 1_000_000;
@@ -555,7 +555,7 @@ fn in_json_the_platform_writes_records() {
 #[test]
 fn an_init_timeout_ends_the_process_groups_of_the_runtime_too() {
     // With job control a shell gives each job a process group of its own.
-    let mut config = emulator::Config::new("/bin/sh");
+    let mut config = bantam_emulator::Config::new("/bin/sh");
     config.args = vec!["-c".into(), "set -m; sleep 600 & echo $!; wait".into()];
     config.init_timeout = Duration::from_millis(500);
     let emulator = Emulator::start(config).unwrap();

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::Duration;
 
-use emulator::{
+use bantam_emulator::{
     Config, Emulator, Error, Fault, FaultKind, Initialization, Invoke, InvokeKind, LogFormat,
     Outcome, Step, What,
 };

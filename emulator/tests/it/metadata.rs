@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Emulator, Fault, FaultKind, Initialization, Metadata, Step};
+use bantam_emulator::{Config, Emulator, Fault, FaultKind, Initialization, Metadata, Step};
 use testkit::http::{Client, Response};
 
 use crate::support::{attached, attached_with, echo, json};

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use emulator::{Config, Emulator, Initialization, What};
+use bantam_emulator::{Config, Emulator, Initialization, What};
 use serde_json::Value;
 use testkit::http::{Client, Response, exchange};
 use testkit::loopback;

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::Duration;
 
-use emulator::{
+use bantam_emulator::{
     Config, Emulator, Entry, ExtensionState, Fault, FaultKind, Initialization, Step, What,
 };
 use testkit::http::Client;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
 
-use emulator::{Config, Emulator, Error, Fault, FaultKind, Initialization, Step, What};
+use bantam_emulator::{Config, Emulator, Error, Fault, FaultKind, Initialization, Step, What};
 use testkit::http::{Client, exchange};
 
 use crate::support::{

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
+use bantam_emulator::{Config, Emulator, Initialization, Invoke, UrlInvokeMode, answers};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use emulator::{Config, Emulator, Initialization, Invoke, UrlInvokeMode, answers};
 use serde_json::{Value, json};
 use testkit::http::Client;
 

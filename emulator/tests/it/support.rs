@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use emulator::{Config, Emulator, Entry, Outcome, What};
+use bantam_emulator::{Config, Emulator, Entry, Outcome, What};
 use serde_json::Value;
 use testkit::http::{Client, Response};
 
@@ -22,7 +22,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path.push(name);
     assert!(
         path.exists(),
-        "{} is missing: cargo build -p emulator --examples",
+        "{} is missing: cargo build -p bantam-emulator --examples",
         path.display()
     );
     path

@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::path::Path;
 
-use emulator::Config;
+use bantam_emulator::Config;
 use serde_json::Value;
 
 use crate::extension::kinds::{measured, points, values};

@@ -8,7 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use emulator::{Config, Report};
+use bantam_emulator::{Config, Report};
 use serde_json::Value;
 use testkit::http::{Answer, Server};
 use testkit::pipe::named_pipe;

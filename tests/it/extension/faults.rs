@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use emulator::{Deliveries, Fault, FaultKind, Report, Step, What};
+use bantam_emulator::{Deliveries, Fault, FaultKind, Report, Step, What};
 
 use crate::extension::lifecycle::{end, invoke, subscribed, with_extension};
 use crate::support::{count, start};

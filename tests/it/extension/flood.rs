@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use emulator::What;
+use bantam_emulator::What;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

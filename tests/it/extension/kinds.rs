@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use emulator::{Config, Initialization};
+use bantam_emulator::{Config, Initialization};
 use serde_json::Value;
 
 use crate::extension::lifecycle::with_extension;

@@ -7,7 +7,7 @@ use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use emulator::{Config, Entry, Initialization, Report, What};
+use bantam_emulator::{Config, Entry, Initialization, Report, What};
 use testkit::pipe::named_pipe;
 
 use crate::support::{Env, count, example_path, function, start, stock};

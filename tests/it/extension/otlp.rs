@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use emulator::{Config, What};
+use bantam_emulator::{Config, What};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};

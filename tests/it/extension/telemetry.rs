@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-use emulator::What;
+use bantam_emulator::What;
 use testkit::http::Client;
 
 use crate::support::Env;

@@ -129,7 +129,7 @@ fn other_names_are_other_roles() {
         ("hello", 2, "bootstrap            the runtime"),
         ("/opt/extensions/x", 1, "AWS_LAMBDA_RUNTIME_API is not set"),
         ("bootstrap", 1, "AWS_LAMBDA_RUNTIME_API is not set"),
-        ("bantam", 2, "cargo run --package emulator -- run"),
+        ("bantam", 2, "cargo run --package bantam-emulator -- run"),
     ] {
         let output = Command::new(example_path("raw"))
             .arg0(name)

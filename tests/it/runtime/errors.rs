@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emulator::What;
+use bantam_emulator::What;
 use serde_json::{Value, json};
 
 use crate::support::{count, faulty, start};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use emulator::{Entry, Invoke, What};
+use bantam_emulator::{Entry, Invoke, What};
 use serde_json::{Value, json};
 
 use crate::support::{answers, faulty, function, start};
@@ -298,7 +298,7 @@ fn log_lines_follow_format_and_level() {
     assert!(lines[0].ends_with("\tERROR\ttwo\rlines"), "{log}");
 
     let mut config = faulty();
-    config.log_format = emulator::LogFormat::Json;
+    config.log_format = bantam_emulator::LogFormat::Json;
     config.log_level = Some("TRACE".to_owned());
     let env = start(config);
     let outcome = env
@@ -328,7 +328,7 @@ fn key_values_and_the_target_of_a_log_record_are_in_its_line() {
     env.wait_for_log("\tINFO\tsold user=7 half=3.5 plan=a \"b\" paid=true");
 
     let mut config = faulty();
-    config.log_format = emulator::LogFormat::Json;
+    config.log_format = bantam_emulator::LogFormat::Json;
     let env = start(config);
     env.respond(event);
     env.wait_for_log("sold");

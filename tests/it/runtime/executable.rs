@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Invoke, LogFormat, What};
+use bantam_emulator::{Config, Invoke, LogFormat, What};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testkit::pipe::named_pipe;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use emulator::{Config, Invoke, Outcome};
+use bantam_emulator::{Config, Invoke, Outcome};
 use serde_json::{Value, json};
 use testkit::child::Child;
 use testkit::http::read_until;

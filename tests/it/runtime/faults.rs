@@ -6,7 +6,7 @@
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use emulator::{Config, Entry, Fault, FaultKind, Step, What};
+use bantam_emulator::{Config, Entry, Fault, FaultKind, Step, What};
 
 use super::events::answered_invocation_ids;
 use crate::support::{Env, answers, count, example_path, faulty, start};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use emulator::{Config, Entry, Fault, FaultKind, Initialization, LogFormat, Report, Step, What};
+use bantam_emulator::{
+    Config, Entry, Fault, FaultKind, Initialization, LogFormat, Report, Step, What,
+};
 use serde_json::json;
 
 use crate::support::{count, faulty, function, start, stock};

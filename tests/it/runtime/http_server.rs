@@ -5,7 +5,7 @@ use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use emulator::{Config, Entry, Initialization, Invoke, UrlInvokeMode, What};
+use bantam_emulator::{Config, Entry, Initialization, Invoke, UrlInvokeMode, What};
 use serde_json::{Value, json};
 use testkit::http::Client;
 use testkit::pipe::named_pipe;

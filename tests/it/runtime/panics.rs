@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use emulator::What;
+use bantam_emulator::What;
 use serde_json::{Value, json};
 use testkit::pipe::named_pipe;
 
@@ -27,7 +27,10 @@ fn a_panic_is_reported_and_the_process_starts_anew_in_place() {
         assert_eq!(process(&env), (pid.clone(), 2.into()));
         for _ in 0..3 {
             let outcome = env.invoke(event).unwrap();
-            assert_eq!(emulator::answers(&env.transcript(), &outcome.request_id), 1);
+            assert_eq!(
+                bantam_emulator::answers(&env.transcript(), &outcome.request_id),
+                1
+            );
             let error = outcome.function_error.unwrap();
             assert_eq!(error.error_type, "Function.Panic");
             let document: Value = serde_json::from_slice(&error.body).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Invoke, What};
+use bantam_emulator::{Config, Invoke, What};
 use serde_json::json;
 use testkit::pipe::named_pipe;
 use testkit::process::state;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use emulator::{Config, Fault, FaultKind, Step, What};
+use bantam_emulator::{Config, Fault, FaultKind, Step, What};
 
 use crate::support::{count, example_path, function, start};
 

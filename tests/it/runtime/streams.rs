@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use emulator::{Entry, Fault, FaultKind, Invoke, Outcome, Step, UrlInvokeMode, What};
+use bantam_emulator::{Entry, Fault, FaultKind, Invoke, Outcome, Step, UrlInvokeMode, What};
 use serde_json::{Value, json};
 use testkit::http::Client;
 use testkit::pipe::named_pipe;

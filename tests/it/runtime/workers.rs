@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emulator::{Config, Entry, Initialization, Invoke, Outcome, What};
+use bantam_emulator::{Config, Entry, Initialization, Invoke, Outcome, What};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::tempdir;
