@@ -8,14 +8,15 @@ pub(super) mod lines;
 pub(super) mod otlp;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, SocketFlags, SocketType, sendto, socket_with};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with,
+};
 
 use self::lines::{FileLines, Lines};
 use self::otlp::Sender;
@@ -26,7 +27,7 @@ use crate::extension::export::{dogstatsd, ndjson};
 use crate::extension::io::{self as driver, Executor};
 use crate::extension::log::{self, OnceAMinute};
 use crate::extension::metric::{Batch, Resource};
-use crate::extension::settings::Exporters;
+use crate::extension::settings::{DatagramReceiver, DogStatsd, Exporters};
 use crate::shared::os::blocking::family;
 use crate::shared::os::error_text;
 use crate::shared::time::EpochMs;
@@ -37,7 +38,7 @@ pub(super) struct Deliver {
     ledger: Rc<Ledger>,
     emf: Option<(Emf, Rc<Lines>)>,
     ndjson: Option<RefCell<FileLines>>,
-    dogstatsd: Option<(SocketAddr, Told)>,
+    dogstatsd: Option<(DogStatsd, Told)>,
     otlp: Option<Rc<Sender>>,
     file_failures: OnceAMinute,
     datagram_failures: OnceAMinute,
@@ -83,7 +84,7 @@ impl Deliver {
             self.write_ndjson(&mut file.borrow_mut(), resource, batch);
         }
         if let Some((to, told)) = &self.dogstatsd {
-            self.write_dogstatsd(*to, told, resource, batch);
+            self.write_dogstatsd(to, told, resource, batch);
         }
         if let Some(sender) = &self.otlp {
             sender.push(resource, batch);
@@ -179,20 +180,34 @@ impl Deliver {
         }
     }
 
-    fn write_dogstatsd(&self, to: SocketAddr, told: &Told, resource: &Resource, batch: &Batch) {
+    fn write_dogstatsd(&self, to: &DogStatsd, told: &Told, resource: &Resource, batch: &Batch) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = socket_with(family(to), SocketType::DGRAM, flags, None);
+        let (family, bytes_max) = match &to.to {
+            DatagramReceiver::Udp(address) => (family(*address), dogstatsd::UDP_BYTES_MAX),
+            DatagramReceiver::Unix(_) => (AddressFamily::UNIX, dogstatsd::UNIX_BYTES_MAX),
+        };
+        let socket = socket_with(family, SocketType::DGRAM, flags, None);
+        let send_one = |datagram: &[u8]| {
+            let socket = socket.as_ref().map_err(|error| *error)?;
+            match &to.to {
+                DatagramReceiver::Udp(address) => {
+                    sendto(socket, datagram, SendFlags::empty(), address)
+                }
+                DatagramReceiver::Unix(path) => {
+                    let address = SocketAddrUnix::new(path.as_bytes())?;
+                    sendto(socket, datagram, SendFlags::empty(), &address)
+                }
+            }
+        };
         let send = |batch: &Batch, tells: Losses| {
-            dogstatsd::datagrams(resource, batch, &mut |datagram| {
-                let sent = match &socket {
-                    Ok(socket) => sendto(socket, datagram, SendFlags::empty(), &to),
-                    Err(error) => Err(*error),
+            dogstatsd::datagrams(resource, &to.tags, batch, bytes_max, &mut |datagram| {
+                let Err(error) = send_one(datagram) else {
+                    return;
                 };
-                let Err(error) = sent else { return };
                 told.give_back(tells);
                 self.ledger.lose(Losses::line(datagram.len()));
                 if self.datagram_failures.is_due(self.clock.now()) {
-                    let reason = error_text(error);
+                    let (to, reason) = (&to.to, error_text(error));
                     log::warn(&format!(
                         "a datagram for DogStatsD at {to} is lost: {reason}"
                     ));

@@ -9,18 +9,21 @@ use super::values;
 use crate::extension::metric::{Batch, Kind, Point, Resource};
 use crate::shared::text::push;
 
-/// Gives each datagram of `batch` to `each`: at most [`DATAGRAM_BYTES_MAX`] bytes of whole lines.
+/// Gives each datagram of `batch` to `each`: at most `bytes_max` bytes of whole lines.
 ///
-/// Values are in the units they are kept in: milliseconds and bytes.
+/// Values are in the units they are kept in: milliseconds and bytes. `given` are the tags that
+/// settings add to each line.
 pub(in crate::extension) fn datagrams(
     resource: &Resource,
+    given: &[(String, String)],
     batch: &Batch,
+    bytes_max: usize,
     each: &mut dyn FnMut(&[u8]),
 ) {
     let mut datagram = Vec::new();
     let mut join = |line: &[u8]| {
         if !datagram.is_empty() {
-            if DATAGRAM_BYTES_MAX < datagram.len() + 1 + line.len() {
+            if bytes_max < datagram.len() + 1 + line.len() {
                 each(&datagram);
                 datagram.clear();
             } else {
@@ -30,7 +33,7 @@ pub(in crate::extension) fn datagrams(
         datagram.extend_from_slice(line);
     };
     for point in &batch.points {
-        lines(resource, point, &mut join);
+        lines(resource, given, point, bytes_max, &mut join);
     }
     if !datagram.is_empty() {
         each(&datagram);
@@ -39,7 +42,13 @@ pub(in crate::extension) fn datagrams(
 
 /// Gives each line of a point to `each`, with as many values as fit a datagram beside name and
 /// tags.
-fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
+fn lines(
+    resource: &Resource,
+    given: &[(String, String)],
+    point: &Point,
+    bytes_max: usize,
+    each: &mut dyn FnMut(&[u8]),
+) {
     let mut end = Vec::new();
     push(
         &mut end,
@@ -50,13 +59,13 @@ fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
             Kind::Gauge => "|g",
         },
     );
-    tags(resource, point, &mut end);
+    tags(resource, given, point, &mut end);
     let mut line = Vec::new();
     for value in values(point) {
         let before = line.len();
         push(&mut line, ":");
         number(value, &mut line);
-        let is_full = DATAGRAM_BYTES_MAX < line.len() + end.len();
+        let is_full = bytes_max < line.len() + end.len();
         if before == 0 || is_full {
             let value = line.split_off(before);
             if is_full {
@@ -75,14 +84,13 @@ fn lines(resource: &Resource, point: &Point, each: &mut dyn FnMut(&[u8])) {
     }
 }
 
-fn tags(resource: &Resource, point: &Point, out: &mut Vec<u8>) {
+fn tags(resource: &Resource, given: &[(String, String)], point: &Point, out: &mut Vec<u8>) {
     let start = out.len();
     let mut tag = |name: &str, value: &str| {
         let before = out.len();
         push(out, if before == start { "|#" } else { "," });
-        push(out, name);
-        push(out, ":");
-        for c in value.chars().take(TAG_BYTES_MAX - 1 - name.len()) {
+        let text = name.chars().chain([':']).chain(value.chars());
+        for c in text.take(TAG_BYTES_MAX) {
             out.push(tag_byte(c));
         }
         if value.is_empty() || TAGS_BYTES_MAX < out.len() - start {
@@ -93,8 +101,14 @@ fn tags(resource: &Resource, point: &Point, out: &mut Vec<u8>) {
     tag("function_name", &resource.function_name);
     tag("function_version", &resource.function_version);
     tag("region", &resource.region);
-    tag("service", &resource.service_name);
+    // Datadog's own variable comes before the one of OpenTelemetry.
+    if given.iter().all(|(name, _)| name != "service") {
+        tag("service", &resource.service_name);
+    }
     for (name, value) in &point.attributes {
+        tag(name, value);
+    }
+    for (name, value) in given {
         tag(name, value);
     }
 }
@@ -109,9 +123,14 @@ fn tag_byte(c: char) -> u8 {
     }
 }
 
-/// Bytes of a datagram: what is sure to pass a network unfragmented, 1,500 less the headers of
-/// IPv6, UDP and a tunnel.
-const DATAGRAM_BYTES_MAX: usize = 1_432;
+/// Bytes of a datagram over UDP: what is sure to pass a network unfragmented, 1,500 less the
+/// headers of IPv6, UDP and a tunnel.
+pub(in crate::extension) const UDP_BYTES_MAX: usize = 1_432;
+
+/// Bytes of a datagram over a Unix socket, as an agent takes them by default:
+/// <https://docs.datadoghq.com/developers/dogstatsd/high_throughput/>. The queue of a socket holds
+/// few datagrams, so they should be long.
+pub(in crate::extension) const UNIX_BYTES_MAX: usize = 8_192;
 
 /// Bytes of a tag.
 const TAG_BYTES_MAX: usize = 200;
@@ -125,8 +144,16 @@ mod tests {
     use super::*;
 
     fn all(resource: &Resource, batch: &Batch) -> Vec<String> {
+        all_with(&[], resource, batch)
+    }
+
+    fn all_with(given: &[(&str, &str)], resource: &Resource, batch: &Batch) -> Vec<String> {
+        let given = given.iter();
+        let given: Vec<_> = given
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let mut all = Vec::new();
-        datagrams(resource, batch, &mut |datagram| {
+        datagrams(resource, &given, batch, UDP_BYTES_MAX, &mut |datagram| {
             all.push(String::from_utf8(datagram.to_vec()).unwrap());
         });
         all
@@ -173,13 +200,42 @@ mod tests {
     }
 
     #[test]
+    fn given_tags_are_on_every_line_as_far_as_they_fit() {
+        let mut batch = samples::batch();
+        batch.points = vec![point(&DURATION, &[("error_type", "x")], &[1.0])];
+        let resource = Resource {
+            function_name: "f".to_owned(),
+            service_name: "of_otel".to_owned(),
+            ..Resource::default()
+        };
+        let long = "n".repeat(250);
+        let given = [
+            ("service", "shop"),
+            ("env", "a|b"),
+            ("te,am", "t"),
+            (&long, "v"),
+        ];
+        let found = all_with(&given, &resource, &batch);
+        let start = "bantam.init_duration:1|d|#function_name:f,error_type:x";
+        let cut = "n".repeat(200);
+        assert_eq!(
+            found,
+            [format!("{start},service:shop,env:a_b,te_am:t,{cut}")]
+        );
+        let many: Vec<_> = (0..100).map(|_| ("tag", "of eleven")).collect();
+        let found = all_with(&many, &resource, &batch);
+        let (_, tags) = found[0].split_once("|#").unwrap();
+        assert!((980..=1_000).contains(&tags.len()), "{}", tags.len());
+    }
+
+    #[test]
     fn datagrams_are_whole_lines_and_bounded_and_lose_no_value() {
         let mut random = Random(2);
         for _ in 0..300 {
             let (resource, batch) = (random.resource(), random.batch());
             let mut found = 0;
             for datagram in all(&resource, &batch) {
-                assert!(!datagram.is_empty() && datagram.len() <= DATAGRAM_BYTES_MAX);
+                assert!(!datagram.is_empty() && datagram.len() <= UDP_BYTES_MAX);
                 for line in datagram.split('\n') {
                     let parts: Vec<&str> = line.split('|').collect();
                     assert!(

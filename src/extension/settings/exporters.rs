@@ -4,12 +4,10 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. They do not switch OTLP on by
 //! themselves, because functions set them for their own telemetry.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
+use super::dogstatsd::DogStatsd;
 use super::otlp::Otlp;
 use super::reader::{Reader, list, shown};
 use crate::extension::export::emf::{self, DIMENSIONS, Emf};
-use crate::shared::endpoint;
 
 /// The exporters that are on, each with its settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +18,8 @@ pub(in crate::extension) struct Exporters {
     pub(in crate::extension) otlp: Option<Otlp>,
     /// `BANTAM_NDJSON_FILE`: the file that lines are appended to.
     pub(in crate::extension) ndjson: Option<String>,
-    /// `BANTAM_DOGSTATSD`: where datagrams are sent.
-    pub(in crate::extension) dogstatsd: Option<SocketAddr>,
+    /// Datagrams for an agent of Datadog.
+    pub(in crate::extension) dogstatsd: Option<DogStatsd>,
 }
 
 impl Exporters {
@@ -37,7 +35,7 @@ impl Exporters {
                 false => None,
             },
             ndjson: is_on(NDJSON).then(|| read_ndjson(reader)),
-            dogstatsd: is_on(DOGSTATSD).then(|| read_dogstatsd(reader)),
+            dogstatsd: is_on(DOGSTATSD).then(|| DogStatsd::read(reader)),
         }
     }
 }
@@ -103,16 +101,6 @@ fn read_ndjson(reader: &mut Reader<'_>) -> String {
     path.unwrap_or_else(|| NDJSON_FILE.to_owned())
 }
 
-fn read_dogstatsd(reader: &mut Reader<'_>) -> SocketAddr {
-    let address = reader.parsed(
-        "BANTAM_DOGSTATSD",
-        &|value| endpoint::address(value).ok(),
-        "an IP address or localhost, and a port",
-        "127.0.0.1:8125",
-    );
-    address.unwrap_or_else(|| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DOGSTATSD_PORT))
-}
-
 // The names in `BANTAM_EXPORTERS`.
 const EMF: &str = "emf";
 const OTLP: &str = "otlp";
@@ -127,8 +115,6 @@ const EMF_DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
 
 /// In the only folder that can be written.
 const NDJSON_FILE: &str = "/tmp/bantam.ndjson";
-
-const DOGSTATSD_PORT: u16 = 8_125;
 
 #[cfg(test)]
 mod tests {
@@ -243,25 +229,6 @@ mod tests {
                 ("BANTAM_NDJSON_FILE", value),
             ]);
             assert_eq!(exporters.ndjson.as_deref(), Some(path));
-            assert_eq!(warnings.len(), count, "{value}");
-        }
-    }
-
-    #[test]
-    fn dogstatsd_goes_to_an_address() {
-        let table = [
-            ("", "127.0.0.1:8125", 0),
-            ("localhost:9125", "127.0.0.1:9125", 0),
-            ("[::1]:8125", "[::1]:8125", 0),
-            ("agent:8125", "127.0.0.1:8125", 1),
-            ("udp://10.0.0.1:8125", "127.0.0.1:8125", 1),
-        ];
-        for (value, address, count) in table {
-            let (exporters, warnings) = read(&[
-                ("BANTAM_EXPORTERS", "dogstatsd"),
-                ("BANTAM_DOGSTATSD", value),
-            ]);
-            assert_eq!(exporters.dogstatsd.unwrap().to_string(), address);
             assert_eq!(warnings.len(), count, "{value}");
         }
     }

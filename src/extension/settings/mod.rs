@@ -4,6 +4,7 @@
 //! default, and a warning says so. An extension gets fewer variables than the function:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-extensions-api-lifecycle>.
 
+mod dogstatsd;
 mod exporters;
 mod otlp;
 mod reader;
@@ -11,6 +12,7 @@ mod reader;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
+pub(super) use self::dogstatsd::{DogStatsd, Receiver as DatagramReceiver};
 pub(super) use self::exporters::Exporters;
 pub(super) use self::otlp::Otlp;
 use self::reader::Reader;

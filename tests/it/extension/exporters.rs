@@ -5,7 +5,9 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use bantam_emulator::{Config, Report};
@@ -313,7 +315,6 @@ fn ndjson_that_cannot_be_written_is_counted() {
 /// `NAME:VALUE[:VALUE...]|TYPE|#TAG,...`, with as many lines as the datagram has room for. The
 /// values of a name, the type, and the tags.
 fn statsd(datagram: &str) -> Vec<(&str, Vec<f64>, &str, Vec<&str>)> {
-    assert!(datagram.len() <= 1_432, "{} bytes", datagram.len());
     let line = |line| {
         let mut fields = str::split(line, '|');
         let (name, numbers) = fields.next().unwrap().split_once(':').unwrap();
@@ -345,14 +346,51 @@ fn dogstatsd_sends_every_figure_once() {
     let mut datagrams = Vec::new();
     // All of them were sent before the extension ended.
     while let Ok(length) = socket.recv(&mut buffer) {
+        assert!(length <= 1_432, "{length} bytes");
         datagrams.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
     }
+    check_statsd(&datagrams, "function_name:function");
+}
+
+#[test]
+fn dogstatsd_over_a_unix_socket_sends_every_figure_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dsd.socket");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    // The queue of a socket holds few datagrams, so they are read as they come.
+    let reader = thread::spawn(move || {
+        let mut datagrams = Vec::new();
+        loop {
+            let mut buffer = [0; 65_536];
+            let length = socket.recv(&mut buffer).unwrap();
+            if length == 0 {
+                return datagrams;
+            }
+            assert!(length <= 8_192, "{length} bytes");
+            datagrams.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+        }
+    });
+    let url = format!("unix://{}", path.display());
+    let config = exporting(&[
+        ("BANTAM_EXPORTERS", "dogstatsd"),
+        ("DD_DOGSTATSD_URL", &url),
+        ("DD_ENV", "test"),
+    ]);
+    run(config, "dogstatsd over a Unix socket");
+    // An empty datagram ends the reader.
+    let end = UnixDatagram::unbound().unwrap();
+    end.send_to(&[], &path).unwrap();
+    check_statsd(&reader.join().unwrap(), "env:test");
+}
+
+/// Holds what was sent in a run against what happened in it. Each line has the tag.
+fn check_statsd(datagrams: &[String], tag: &str) {
     let lines: Vec<_> = datagrams.iter().flat_map(|text| statsd(text)).collect();
     let of = |name: &str, kind: &str| -> Vec<f64> {
         let lines = lines.iter().filter(|line| line.0 == name);
         let values = lines.flat_map(|line| {
             assert_eq!(line.2, kind, "{line:?}");
-            assert!(line.3.contains(&"function_name:function"), "{line:?}");
+            assert!(line.3.contains(&tag), "{line:?}");
             line.1.clone()
         });
         values.collect()
@@ -372,8 +410,9 @@ fn dogstatsd_that_nobody_takes_holds_up_nothing() {
     let file = folder.path().join("out");
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
     let gone = gone.local_addr().unwrap().to_string();
-    // Nobody listens there; no address there is a route to; a name is no address.
-    for address in [&*gone, "255.255.255.255:8125", "nowhere:8125"] {
+    // Nobody listens there; no address there is a route to; a name is no address; no such socket.
+    let no_socket = format!("unix://{}/none", folder.path().display());
+    for address in [&*gone, "255.255.255.255:8125", "nowhere:8125", &no_socket] {
         let config = exporting(&[
             ("BANTAM_EXPORTERS", "ndjson,dogstatsd"),
             ("BANTAM_NDJSON_FILE", file.to_str().unwrap()),
