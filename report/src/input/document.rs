@@ -1,0 +1,244 @@
+//! JSON documents: exports of `aws logs`, results of Logs Insights, batches of a subscription, and
+//! the emulator's measurements. They are read element by element, so that one of several gigabytes
+//! needs no more memory than its longest element.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::rc::Rc;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::Reading;
+use crate::fact::Source;
+use crate::limits::ELEMENT_BYTES_MAX;
+use crate::message::{self, Subject, function_of_group, value_time};
+
+/// Reads one document after the other.
+pub(super) fn read(mut from: impl BufRead, reading: &mut Reading<'_>) {
+    let since_element = Rc::new(Cell::new(0));
+    loop {
+        match skip_blank(&mut from) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return reading.problem(0, error),
+        }
+        let limited = Limited {
+            inner: &mut from,
+            since_element: Rc::clone(&since_element),
+        };
+        let mut json = serde_json::Deserializer::from_reader(limited);
+        let mut walk = Walk {
+            reading,
+            since_element: Rc::clone(&since_element),
+            elements: 0,
+            function: None,
+            stream: None,
+        };
+        let done = (&mut walk).deserialize(&mut json);
+        let elements = walk.elements;
+        if let Err(error) = done {
+            // Nothing tells where the next element would begin.
+            reading.problem(elements + 1, format!("the document ends here: {error}"));
+            return;
+        }
+    }
+}
+
+/// Whether anything but white space follows.
+fn skip_blank(from: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let buffer = from.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x1e;
+        let blank = buffer.iter().take_while(|byte| is_blank(byte)).count();
+        // A byte order mark can stand before the first document only.
+        let mark = if buffer.starts_with(super::BYTE_ORDER_MARK) {
+            super::BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
+        let skipped = blank.max(mark);
+        let is_all = skipped == buffer.len();
+        from.consume(skipped);
+        if !is_all && mark == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// A reader that fails within an element that is too long.
+struct Limited<R> {
+    inner: R,
+    since_element: Rc<Cell<usize>>,
+}
+
+impl<R: BufRead> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let since = self.since_element.get() + read;
+        self.since_element.set(since);
+        if ELEMENT_BYTES_MAX < since {
+            let reason = format!("an element of over {ELEMENT_BYTES_MAX} bytes");
+            return Err(io::Error::other(reason));
+        }
+        Ok(read)
+    }
+}
+
+/// The way through a document.
+struct Walk<'r, 'a> {
+    reading: &'r mut Reading<'a>,
+    since_element: Rc<Cell<usize>>,
+    elements: u64,
+    /// Of a batch of a subscription, where they stand before the events.
+    function: Option<String>,
+    stream: Option<String>,
+}
+
+impl Walk<'_, '_> {
+    fn element(&mut self, element: Value) {
+        self.elements += 1;
+        self.since_element.set(0);
+        match element {
+            Value::Object(event) => self.object(event),
+            // A result of Logs Insights: an array of objects with `field` and `value`.
+            Value::Array(cells) => {
+                let row = cells.into_iter().filter_map(|cell| match cell {
+                    Value::Object(mut cell) => {
+                        let Some(Value::String(field)) = cell.remove("field") else {
+                            return None;
+                        };
+                        Some((field, cell.remove("value").unwrap_or_default()))
+                    }
+                    Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_)
+                    | Value::Array(_) => None,
+                });
+                self.object(row.collect());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// An event, a row, or a record that is an element itself.
+    fn object(&mut self, event: Map<String, Value>) {
+        let text = |names: &[&str]| {
+            let mut found = names.iter().filter_map(|name| event.get(*name)?.as_str());
+            found.next()
+        };
+        let time_ms = ["timestamp", "@timestamp"]
+            .iter()
+            .find_map(|name| value_time(event.get(*name)?));
+        let group = text(&["@log", "logGroup", "logGroupName"]);
+        let function = group.and_then(function_of_group);
+        let source = Source {
+            time_ms,
+            function: function.or(self.function.as_deref()).map(Cow::Borrowed),
+            stream: text(&["logStreamName", "@logStream", "logStream"])
+                .or(self.stream.as_deref())
+                .map(Cow::Borrowed),
+            file: None,
+        };
+        match event.get("message").or_else(|| event.get("@message")) {
+            Some(Value::String(message)) => {
+                self.reading.message(self.elements, message, &source);
+            }
+            // The console gives a message in JSON as JSON.
+            Some(message @ (Value::Object(_) | Value::Array(_))) => {
+                let message = message.to_string();
+                self.reading.message(self.elements, &message, &source);
+            }
+            Some(Value::Null | Value::Bool(_) | Value::Number(_)) => {}
+            None if event.contains_key("type") || event.contains_key("resourceMetrics") => {
+                let record = Value::Object(event.clone()).to_string();
+                self.reading.message(self.elements, &record, &source);
+            }
+            None => {
+                let source = self.reading.guess.complete(&source);
+                let seen = message::measured_rows(&event, &source, self.reading.sink);
+                self.reading.tally.messages += 1;
+                self.reading.tally.facts += u64::from(seen == message::Seen::Fact);
+            }
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Walk<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Walk<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(element) = elements.next_element::<Value>()? {
+            self.element(element);
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        // The members of an object that is itself a record, over several lines.
+        let mut record = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "events" | "results" | "logEvents" => members.next_value_seed(Elements(self))?,
+                "subjects" => {
+                    for subject in members.next_value::<Vec<Subject>>()? {
+                        self.reading.tally.messages += 1;
+                        self.reading.tally.facts += 1;
+                        subject.facts(self.reading.sink);
+                    }
+                }
+                "logGroup" => {
+                    let group: String = members.next_value()?;
+                    self.function = function_of_group(&group).map(str::to_owned);
+                }
+                "logStream" => self.stream = members.next_value()?,
+                "machine" | "searchedLogStreams" | "statistics" => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+                _ => {
+                    record.insert(name, members.next_value()?);
+                }
+            }
+        }
+        let is_record = ["_aws", "type", "points", "resourceMetrics"]
+            .iter()
+            .any(|name| record.contains_key(*name));
+        if is_record {
+            let record = Value::Object(record).to_string();
+            self.elements += 1;
+            self.reading
+                .message(self.elements, &record, &Source::default());
+        }
+        self.since_element.set(0);
+        Ok(())
+    }
+}
+
+/// The elements of an array.
+struct Elements<'w, 'r, 'a>(&'w mut Walk<'r, 'a>);
+
+impl<'de> DeserializeSeed<'de> for Elements<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self.0)
+    }
+}

@@ -1,0 +1,378 @@
+//! Files of any of the formats, as a stream: recognised by their first bytes, not by their names.
+
+mod document;
+mod lines;
+mod table;
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+use serde::Serialize;
+
+use crate::fact::{Sink, Source};
+use crate::limits::{FOLDERS_DEEP_MAX, PROBLEMS_SHOWN_MAX};
+use crate::message::{self, MessageError, Seen};
+
+/// The files that were read, and the parts of them that could not be.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Files.
+    pub files: u64,
+    /// Bytes, after decompression.
+    pub bytes: u64,
+    /// Lines, events or rows.
+    pub messages: u64,
+    /// Messages that told something of a start or an invocation.
+    pub facts: u64,
+    /// Messages, or whole ends of files, that could not be read.
+    pub problems: u64,
+    /// The first of these.
+    pub shown: Vec<Problem>,
+}
+
+/// A part of a file that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The line, counted from one; for a message in a document the number of the message.
+    pub line: u64,
+    /// The reason.
+    pub reason: String,
+}
+
+/// A file could not be opened, or a folder not listed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {source}", path.display())]
+pub struct InputError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The name of standard input.
+const STDIN: &str = "-";
+
+/// The files of `paths`: files as they are, and folders with all files in them, in the order of
+/// their names.
+///
+/// # Errors
+///
+/// A path cannot be read, or folders are too deep in each other.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
+    let mut all = Vec::new();
+    for path in paths {
+        if path.as_os_str() == STDIN {
+            all.push(path.clone());
+        } else {
+            collect(path, 0, &mut all)?;
+        }
+    }
+    Ok(all)
+}
+
+fn collect(path: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<(), InputError> {
+    let failed = |source| InputError {
+        path: path.to_owned(),
+        source,
+    };
+    if !fs::metadata(path).map_err(failed)?.is_dir() {
+        all.push(path.to_owned());
+        return Ok(());
+    }
+    if depth == FOLDERS_DEEP_MAX {
+        let reason = format!("more than {FOLDERS_DEEP_MAX} folders in each other");
+        return Err(failed(io::Error::other(reason)));
+    }
+    let entries = fs::read_dir(path).map_err(failed)?;
+    let entries = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries: Vec<PathBuf> = entries.collect::<Result<_, _>>().map_err(failed)?;
+    entries.sort();
+    // Of an export to S3: the mark that the bucket may be written to.
+    entries.retain(|entry| {
+        entry
+            .file_name()
+            .is_none_or(|name| name != "aws-logs-write-test")
+    });
+    for entry in entries {
+        collect(&entry, depth + 1, all)?;
+    }
+    Ok(())
+}
+
+/// Whether a path can be read again: a pipe cannot.
+#[must_use]
+pub fn is_regular(path: &Path) -> bool {
+    path.as_os_str() != STDIN && fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Reads a file and gives its facts to `sink`; `progress` gets the bytes of it that were read.
+///
+/// # Errors
+///
+/// The file cannot be opened. What cannot be read in it is counted in `tally`.
+pub(crate) fn read(
+    path: &Path,
+    sink: &mut dyn Sink,
+    tally: &mut Tally,
+    progress: &dyn Fn(u64),
+) -> Result<(), InputError> {
+    let failed = |source| InputError {
+        path: path.to_owned(),
+        source,
+    };
+    let file: Box<dyn Read> = if path.as_os_str() == STDIN {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
+    let counted = Counted {
+        inner: file,
+        each: progress,
+    };
+    let mut compressed = BufReader::with_capacity(BUFFER_BYTES, counted);
+    let begin = compressed.fill_buf().map_err(failed)?;
+    tally.files += 1;
+    let bytes = Rc::new(Cell::new(0));
+    let count = Rc::clone(&bytes);
+    let add = move |read| count.set(count.get() + read);
+    let plain: Box<dyn Read + '_> = if begin.starts_with(&GZIP) {
+        Box::new(MultiGzDecoder::new(compressed))
+    } else {
+        Box::new(compressed)
+    };
+    let plain = Counted {
+        inner: plain,
+        each: &add,
+    };
+    let guess = Guess::of(path);
+    let mut reading = Reading { guess, sink, tally };
+    recognise(plain, &mut reading);
+    tally.bytes += bytes.get();
+    Ok(())
+}
+
+/// Reads `plain` as the format that its first bytes show.
+fn recognise(plain: impl Read, reading: &mut Reading<'_>) {
+    let mut plain = BufReader::with_capacity(BUFFER_BYTES, plain);
+    let begin = match plain.fill_buf() {
+        Ok(begin) => begin,
+        Err(error) => return reading.problem(0, error),
+    };
+    match format(begin) {
+        Format::Lines => lines::read(plain, reading),
+        Format::Document => document::read(plain, reading),
+        Format::Table => table::read(plain, reading),
+        Format::Protobuf => lines::read_protobuf(plain, reading),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// A message a line.
+    Lines,
+    /// JSON over several lines, or one value that is longer than what is seen of it.
+    Document,
+    /// CSV of Logs Insights.
+    Table,
+    /// Messages of OTLP, each behind its length.
+    Protobuf,
+}
+
+fn format(begin: &[u8]) -> Format {
+    let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
+    // The length of a message in four bytes, which is below 2^24, and its first field.
+    if let [0, _, _, _, RESOURCE_METRICS, ..] = begin {
+        return Format::Protobuf;
+    }
+    let text = begin.trim_ascii_start();
+    let end = memchr::memchr(b'\n', text);
+    let first = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    let is_json = match first.trim_ascii() {
+        [b'{'] | [b'['] => true,
+        [b'{', rest @ ..] => matches!(rest.trim_ascii_start(), [b'"' | b'}', ..]),
+        [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [b'{' | b'[', ..]),
+        _ => false,
+    };
+    if is_json {
+        let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok();
+        // An array or an export in one line is read element by element as well.
+        let is_export = [&b"\"events\""[..], b"\"results\"", b"\"subjects\""]
+            .into_iter()
+            .any(|name| memchr::memmem::find(first.get(..256).unwrap_or(first), name).is_some());
+        let is_lines = is_whole && !is_export && first.first() == Some(&b'{');
+        return if is_lines {
+            Format::Lines
+        } else {
+            Format::Document
+        };
+    }
+    let columns = first.split(|byte| *byte == b',');
+    let is_table = columns.clone().count() > 1
+        && columns.clone().any(|name| {
+            let name = name.trim_ascii();
+            let name = name.strip_prefix(b"\"").unwrap_or(name);
+            name.starts_with(b"@") || name == b"cold_start_kind" || name == b"cold_start_kind\""
+        });
+    if is_table {
+        Format::Table
+    } else {
+        Format::Lines
+    }
+}
+
+/// The first field of `MetricsData`.
+const RESOURCE_METRICS: u8 = 0x0a;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Bytes that are read at once, and in which a format is recognised.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// One file that is being read.
+pub(crate) struct Reading<'a> {
+    guess: Guess,
+    sink: &'a mut dyn Sink,
+    tally: &'a mut Tally,
+}
+
+impl Reading<'_> {
+    /// Reads a message whose line is `line`.
+    fn message(&mut self, line: u64, text: &str, source: &Source<'_>) {
+        self.tally.messages += 1;
+        let source = self.guess.complete(source);
+        match message::read(text, &source, self.sink) {
+            Ok(Seen::Fact) => self.tally.facts += 1,
+            Ok(Seen::Other) => {}
+            Err(error) => self.problem(line, error),
+        }
+    }
+
+    /// Counts what was read in another way than by [`Reading::message`].
+    fn seen(&mut self, line: u64, seen: Result<Seen, MessageError>) {
+        self.tally.messages += 1;
+        match seen {
+            Ok(Seen::Fact) => self.tally.facts += 1,
+            Ok(Seen::Other) => {}
+            Err(error) => self.problem(line, error),
+        }
+    }
+
+    fn problem(&mut self, line: u64, reason: impl ToString) {
+        self.tally.problems += 1;
+        if self.tally.shown.len() < PROBLEMS_SHOWN_MAX {
+            self.tally.shown.push(Problem {
+                file: self.guess.file.clone(),
+                line,
+                reason: reason.to_string(),
+            });
+        }
+    }
+}
+
+/// The function and the log stream that the path of a file tells: those of an export to S3 stand
+/// there only.
+#[derive(Debug, Default)]
+struct Guess {
+    file: String,
+    function: Option<String>,
+    stream: Option<String>,
+}
+
+impl Guess {
+    fn of(path: &Path) -> Self {
+        let parts = path.iter().map(|part| part.to_string_lossy());
+        let parts: Vec<Cow<'_, str>> = parts.collect();
+        let stream = parts.iter().rev().find_map(|part| stream_of_folder(part));
+        let group = parts
+            .windows(3)
+            .find(|parts| parts[0] == "aws" && parts[1] == "lambda")
+            .map(|parts| parts[2].clone().into_owned());
+        Self {
+            file: path.display().to_string(),
+            function: group,
+            stream,
+        }
+    }
+
+    fn complete<'a>(&'a self, source: &Source<'a>) -> Source<'a> {
+        let own = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
+        Source {
+            time_ms: source.time_ms,
+            function: source.function.clone().or_else(|| own(&self.function)),
+            stream: source.stream.clone().or_else(|| own(&self.stream)),
+            file: Some(Cow::Borrowed(&self.file)),
+        }
+    }
+}
+
+/// The log stream of a folder of an export: `2026-11-26-[$LATEST]0123…` with slashes in the date.
+fn stream_of_folder(name: &str) -> Option<String> {
+    let (date, rest) = name.split_at_checked(11)?;
+    let is_date = date.bytes().enumerate().all(|(at, byte)| match at {
+        4 | 7 | 10 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    });
+    (is_date && rest.contains('[') && rest.contains(']'))
+        .then(|| format!("{}{rest}", date.replace('-', "/")))
+}
+
+/// A reader that tells how much was read.
+struct Counted<'a, R> {
+    inner: R,
+    each: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        (self.each)(read as u64);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_recognised_by_content() {
+        for (text, expected) in [
+            ("", Format::Lines),
+            ("REPORT RequestId: a", Format::Lines),
+            ("[INFO] hello, world\n", Format::Lines),
+            ("{\"a\":1}\n{\"a\":2}\n", Format::Lines),
+            ("{\"resourceMetrics\":[]}\n", Format::Lines),
+            ("{\n  \"events\": [", Format::Document),
+            ("{\"events\":[]}", Format::Document),
+            ("\u{feff}[\n {", Format::Document),
+            ("[{\"@message\":\"x\"}]", Format::Document),
+            ("{\"events\":[{\"message\":\"cut", Format::Document),
+            ("@timestamp,@message\n1,2\n", Format::Table),
+            ("\"function_name\",\"cold_start_kind\"\n", Format::Table),
+            ("one, two, three\n", Format::Lines),
+            ("\0\0\0\x05\x0a\x03abc", Format::Protobuf),
+        ] {
+            assert_eq!(format(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_an_export_names_stream_and_function() {
+        let guess = Guess::of(Path::new(
+            "logs/aws/lambda/orders/2026-11-26-[$LATEST]0123/000000.gz",
+        ));
+        assert_eq!(guess.stream.as_deref(), Some("2026/11/26/[$LATEST]0123"));
+        assert_eq!(guess.function.as_deref(), Some("orders"));
+        let guess = Guess::of(Path::new("2026-11-26-notes/é.txt"));
+        assert_eq!((guess.stream, guess.function), (None, None));
+    }
+}

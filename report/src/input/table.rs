@@ -1,0 +1,57 @@
+//! CSV of Logs Insights: a row for each event, under the names of its fields.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use csv::{ErrorKind, ReaderBuilder, StringRecord};
+use serde_json::{Map, Value};
+
+use super::Reading;
+use crate::fact::Source;
+use crate::message::{self, field_text, function_of_group};
+
+/// Reads every row.
+pub(super) fn read(from: impl Read, reading: &mut Reading<'_>) {
+    let mut rows = ReaderBuilder::new().flexible(true).from_reader(from);
+    let names = match rows.headers() {
+        Ok(names) => names.clone(),
+        Err(error) => return reading.problem(1, error),
+    };
+    for row in rows.records() {
+        match row {
+            Ok(row) => one(&names, &row, reading),
+            Err(error) => {
+                let line = error.position().map_or(0, csv::Position::line);
+                let is_io = matches!(error.kind(), ErrorKind::Io(_));
+                reading.problem(line, error);
+                if is_io {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn one(names: &StringRecord, row: &StringRecord, reading: &mut Reading<'_>) {
+    let line = row.position().map_or(0, csv::Position::line);
+    let cells = names.iter().zip(row);
+    let cells = cells.filter(|(_, value)| !value.is_empty());
+    let row: Map<String, Value> = cells
+        .map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())))
+        .collect();
+    let group = field_text(&row, "@log").or_else(|| field_text(&row, "logGroup"));
+    let source = Source {
+        time_ms: field_text(&row, "@timestamp").and_then(message::time),
+        function: group.and_then(function_of_group).map(Cow::Borrowed),
+        stream: field_text(&row, "@logStream").map(Cow::Borrowed),
+        file: None,
+    };
+    if let Some(text) = field_text(&row, "@message") {
+        reading.message(line, text, &source);
+        return;
+    }
+    let source = reading.guess.complete(&source);
+    let seen = message::measured_rows(&row, &source, reading.sink);
+    reading.tally.messages += 1;
+    reading.tally.facts += u64::from(seen == message::Seen::Fact);
+}

@@ -1,0 +1,628 @@
+//! Everything that is kept of a log: environments, and their starts. No invocation is kept, so that
+//! memory grows with the starts and not with the log.
+
+mod names;
+mod start;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+pub(crate) use self::names::{Name, Names};
+pub(crate) use self::start::{Figures, Start};
+use crate::fact::{
+    Counted, Fact, Failure, Measured, PhaseReport, PhaseStart, Report, Sample, Sink, Source,
+};
+use crate::limits::{ENVIRONMENTS_MAX, STARTS_MAX};
+use crate::message::parts_of_stream;
+
+/// One execution environment, as far as the log shows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    pub(crate) function: Option<Name>,
+    pub(crate) version: Option<Name>,
+    pub(crate) zone: Option<Name>,
+    /// The first and the last time at which the log shows it.
+    pub(crate) seen_ms: Option<(i64, i64)>,
+    /// When the last of its invocations began.
+    pub(crate) last_begin_ms: Option<i64>,
+    /// Invocations by their reports, and as Bantam's extension counted them.
+    reported: u64,
+    counted: u64,
+    pub(crate) failed: u64,
+    pub(crate) memory_size_mb: Option<f64>,
+    pub(crate) memory_used_mb: Option<f64>,
+    /// Whether nothing tells that its lines are of one environment: they only stand in one file.
+    pub(crate) is_anonymous: bool,
+    /// How the last init or invocation ended, until the next start.
+    last_failure: Option<Failure>,
+    pending: Option<Pending>,
+}
+
+impl Environment {
+    /// Its invocations. Both sources count the same ones.
+    pub(crate) const fn invocations(&self) -> u64 {
+        if self.reported < self.counted {
+            self.counted
+        } else {
+            self.reported
+        }
+    }
+
+    fn see(&mut self, from_ms: i64, to_ms: i64) {
+        self.seen_ms = Some(match self.seen_ms {
+            None => (from_ms, to_ms),
+            Some((first, last)) => (first.min(from_ms), last.max(to_ms)),
+        });
+    }
+}
+
+/// A start that is not yet whole: it waits for the report of its first invocation.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    at_ms: Option<i64>,
+    is_restore: bool,
+    init_type: Option<Name>,
+    in_invoke: bool,
+    runtime_done_ms: Option<i64>,
+    duration_ms: Option<f64>,
+    reported_ms: Option<i64>,
+    first_request: Option<u64>,
+    invoked_ms: Option<i64>,
+}
+
+/// Environments and starts, and what had no room.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) names: Names,
+    pub(crate) environments: Vec<Environment>,
+    pub(crate) starts: Vec<Start>,
+    by_stream: HashMap<u64, u32>,
+    by_request: HashMap<u64, u32>,
+    /// Environments and starts beyond the limits.
+    pub(crate) environments_left_out: u64,
+    pub(crate) starts_left_out: u64,
+}
+
+/// A number for an id; two different ones have the same by a chance of 1 to 2^64.
+fn number_of(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The key of the environment that a message is of.
+fn key_of(source: &Source<'_>) -> (u64, bool) {
+    match &source.stream {
+        Some(stream) => (number_of(stream), false),
+        None => {
+            let mut hasher = DefaultHasher::new();
+            (&source.file, &source.function, 0).hash(&mut hasher);
+            (hasher.finish(), true)
+        }
+    }
+}
+
+impl Sink for Ledger {
+    fn fact(&mut self, source: &Source<'_>, fact: &Fact<'_>) {
+        let known = match fact {
+            // Where the platform's report was read first, its environment is known better.
+            Fact::Measured(measured) => self.environment_of_request(measured),
+            Fact::PhaseStart(_)
+            | Fact::RuntimeDone
+            | Fact::PhaseReport(_)
+            | Fact::Start { .. }
+            | Fact::Report(_)
+            | Fact::Failed(_)
+            | Fact::Counted(_)
+            | Fact::Sample(_) => None,
+        };
+        let Some(at) = known.or_else(|| self.environment(source, fact)) else {
+            return;
+        };
+        match fact {
+            Fact::PhaseStart(start) => self.phase_start(at, source, start),
+            Fact::RuntimeDone => {
+                if let Some(pending) = self.pending(at) {
+                    pending.runtime_done_ms = source.time_ms;
+                }
+            }
+            Fact::PhaseReport(report) => self.phase_report(at, source, report),
+            Fact::Start { request, version } => {
+                let version = version.as_deref().map(|text| self.names.name(text));
+                let environment = &mut self.environments[at as usize];
+                environment.version = version.or(environment.version);
+                if let Some(time) = source.time_ms {
+                    environment.see(time, time);
+                }
+                if let Some(pending) = &mut environment.pending
+                    && pending.first_request.is_none()
+                {
+                    pending.first_request = Some(number_of(request));
+                    pending.invoked_ms = source.time_ms;
+                }
+            }
+            Fact::Report(report) => self.report(at, source, report),
+            Fact::Failed(failure) => {
+                self.environments[at as usize].last_failure = Some(*failure);
+            }
+            Fact::Measured(measured) => self.measured(at, measured),
+            Fact::Counted(counted) => self.counted(at, counted),
+            Fact::Sample(sample) => self.sample(at, sample),
+        }
+    }
+}
+
+impl Ledger {
+    /// The environment of a stream that was seen.
+    pub(crate) fn find(&self, source: &Source<'_>) -> Option<u32> {
+        let (key, _) = key_of(source);
+        self.by_stream.get(&key).copied()
+    }
+
+    /// Ends what waits for a further line: a start that was never invoked.
+    pub(crate) fn finish(&mut self) {
+        for at in 0..self.environments.len() {
+            let Ok(at) = u32::try_from(at) else { return };
+            self.end_pending(at);
+        }
+    }
+
+    fn environment_of_request(&self, measured: &Measured<'_>) -> Option<u32> {
+        let request = number_of(measured.text("request_id")?);
+        let start = self.by_request.get(&request)?;
+        Some(self.starts.get(*start as usize)?.environment)
+    }
+
+    fn pending(&mut self, at: u32) -> Option<&mut Pending> {
+        self.environments[at as usize].pending.as_mut()
+    }
+
+    /// The environment of a message. Without a stream, each start is of an environment of its own.
+    fn environment(&mut self, source: &Source<'_>, fact: &Fact<'_>) -> Option<u32> {
+        let named = |instance: Option<&str>, function: Option<&str>| Source {
+            stream: source
+                .stream
+                .clone()
+                .or_else(|| instance.map(|id| Cow::Owned(id.to_owned()))),
+            function: source
+                .function
+                .clone()
+                .or_else(|| function.map(|name| Cow::Owned(name.to_owned()))),
+            ..source.clone()
+        };
+        let (named, begins) = match fact {
+            Fact::Measured(measured) => (
+                named(measured.text("instance_id"), measured.text("function_name")),
+                true,
+            ),
+            Fact::Counted(counted) => (
+                named(counted.instance.as_deref(), counted.function.as_deref()),
+                false,
+            ),
+            Fact::PhaseStart(start) => (
+                named(start.instance.as_deref(), start.function.as_deref()),
+                true,
+            ),
+            Fact::Sample(sample) => (named(None, Some(&sample.subject)), true),
+            Fact::Report(report) => {
+                let begins = report.init_ms.is_some() || report.restore_ms.is_some();
+                (source.clone(), begins)
+            }
+            Fact::RuntimeDone | Fact::PhaseReport(_) | Fact::Start { .. } | Fact::Failed(_) => {
+                (source.clone(), false)
+            }
+        };
+        self.environment_of(source, &named, begins)
+    }
+
+    fn environment_of(
+        &mut self,
+        source: &Source<'_>,
+        named: &Source<'_>,
+        begins: bool,
+    ) -> Option<u32> {
+        let (key, is_anonymous) = key_of(named);
+        if let Some(at) = self.by_stream.get(&key).copied() {
+            let environment = &self.environments[at as usize];
+            let is_taken = environment.seen_ms.is_some() || environment.invocations() != 0;
+            if !(is_anonymous && begins && is_taken && environment.pending.is_none()) {
+                return Some(at);
+            }
+        }
+        if ENVIRONMENTS_MAX <= self.environments.len() {
+            self.environments_left_out += 1;
+            return None;
+        }
+        let at = u32::try_from(self.environments.len()).ok()?;
+        let stream = named.stream.as_deref().unwrap_or_default();
+        let (function, version) = parts_of_stream(stream);
+        let function = named.function.as_deref().or(function);
+        self.environments.push(Environment {
+            function: function.map(|text| self.names.name(text)),
+            version: version.map(|text| self.names.name(text)),
+            is_anonymous,
+            ..Environment::default()
+        });
+        self.by_stream.insert(key, at);
+        // The lines of the same file that follow are of this environment, too.
+        if source.stream.is_none() && begins {
+            let (key, _) = key_of(source);
+            self.by_stream.insert(key, at);
+        }
+        Some(at)
+    }
+
+    fn phase_start(&mut self, at: u32, source: &Source<'_>, start: &PhaseStart<'_>) {
+        self.end_pending(at);
+        let init_type = start.init_type.as_deref().map(|text| self.names.name(text));
+        let function = start.function.as_deref().map(|text| self.names.name(text));
+        let version = start.version.as_deref().map(|text| self.names.name(text));
+        let environment = &mut self.environments[at as usize];
+        environment.function = environment.function.or(function);
+        environment.version = environment.version.or(version);
+        if let Some(time) = source.time_ms {
+            environment.see(time, time);
+        }
+        environment.pending = Some(Pending {
+            at_ms: source.time_ms,
+            is_restore: start.is_restore,
+            init_type,
+            in_invoke: start.in_invoke,
+            ..Pending::default()
+        });
+    }
+
+    fn phase_report(&mut self, at: u32, source: &Source<'_>, report: &PhaseReport) {
+        let environment = &mut self.environments[at as usize];
+        if report.failed {
+            let pending = environment.pending.take().unwrap_or_default();
+            let (version, failure) = (environment.version, environment.last_failure);
+            environment.last_failure = Some(Failure::Init);
+            let begin = source.time_ms.zip(report.duration_ms);
+            let begin = begin.map(|(end, duration)| before(end, duration));
+            let kind = self.names.name("init_failure");
+            let cause = cause_of(failure).map(|text| self.names.name(text));
+            self.add(Start {
+                environment: at,
+                version,
+                at_ms: pending.at_ms.or(begin),
+                kind,
+                cause,
+                figures: Figures {
+                    init_ms: report.duration_ms.filter(|_| !report.is_restore),
+                    restore_ms: report.duration_ms.filter(|_| report.is_restore),
+                    ..Figures::default()
+                },
+                ..Start::default()
+            });
+            return;
+        }
+        if let Some(pending) = &mut environment.pending {
+            pending.duration_ms = report.duration_ms;
+            pending.reported_ms = source.time_ms;
+            pending.in_invoke |= report.in_invoke;
+        }
+    }
+
+    fn report(&mut self, at: u32, source: &Source<'_>, report: &Report<'_>) {
+        let request = number_of(&report.request);
+        let environment = &mut self.environments[at as usize];
+        environment.reported += 1;
+        environment.memory_size_mb = report.memory_size_mb.or(environment.memory_size_mb);
+        let used = environment
+            .memory_used_mb
+            .into_iter()
+            .chain(report.memory_used_mb);
+        environment.memory_used_mb = used.reduce(f64::max);
+        let duration = report.duration_ms.unwrap_or_default();
+        if let Some(end) = source.time_ms {
+            let begin = before(end, duration);
+            environment.see(begin, end);
+            environment.last_begin_ms = environment.last_begin_ms.max(Some(begin));
+        }
+        let pending = environment
+            .pending
+            .take_if(|pending| pending.first_request.is_none_or(|first| first == request));
+        if pending.is_some() || report.init_ms.is_some() || report.restore_ms.is_some() {
+            self.first_report(at, source, report, &pending.unwrap_or_default());
+        }
+        let environment = &mut self.environments[at as usize];
+        // A line beside the report can have told more than its status.
+        if report.failure.is_some() || environment.last_failure.is_some() {
+            environment.failed += 1;
+        }
+        let told = environment
+            .last_failure
+            .filter(|told| *told != Failure::Error);
+        environment.last_failure = match report.failure {
+            Some(Failure::Error) => told.or(report.failure),
+            Some(failure) => Some(failure),
+            None => told,
+        };
+    }
+
+    /// Makes the start of which this is the report of the first invocation.
+    fn first_report(
+        &mut self,
+        at: u32,
+        source: &Source<'_>,
+        report: &Report<'_>,
+        pending: &Pending,
+    ) {
+        let is_restore = pending.is_restore || report.restore_ms.is_some();
+        let init_ms = report
+            .init_ms
+            .or_else(|| pending.duration_ms.filter(|_| !is_restore));
+        let restore_ms = report
+            .restore_ms
+            .or_else(|| pending.duration_ms.filter(|_| is_restore));
+        let waited = restore_ms.or(init_ms).unwrap_or_default();
+        let duration = report.duration_ms.unwrap_or_default();
+        let begin = source.time_ms.map(|end| before(end, duration + waited));
+        let environment = &self.environments[at as usize];
+        let kind = self.kind(pending, is_restore, waited, environment.last_failure);
+        let cause = cause_of(environment.last_failure);
+        let start = Start {
+            environment: at,
+            version: environment.version,
+            at_ms: pending.at_ms.or(begin),
+            kind: self.names.name(&kind),
+            cause: cause.map(|text| self.names.name(text)),
+            figures: Figures {
+                init_ms,
+                restore_ms,
+                first_ms: report.duration_ms,
+                memory_used_mb: report.memory_used_mb,
+                runtime_ms: span(pending.at_ms, pending.runtime_done_ms),
+                extensions_ms: span(pending.runtime_done_ms, pending.reported_ms),
+                // Of the billed time that is not the invocation's own.
+                billed_init_ms: report
+                    .billed_ms
+                    .filter(|_| init_ms.is_some())
+                    .map(|billed| (billed - duration.ceil()).max(0.0)),
+                ..Figures::default()
+            },
+            ..Start::default()
+        };
+        self.environments[at as usize].last_failure = None;
+        self.add_of_request(number_of(&report.request), start);
+    }
+
+    /// The kind of a start, in the words of Bantam's extension.
+    fn kind(
+        &self,
+        pending: &Pending,
+        is_restore: bool,
+        duration: f64,
+        failure: Option<Failure>,
+    ) -> String {
+        let idle = pending.at_ms.zip(pending.invoked_ms).map(|(at, invoked)| {
+            #[expect(clippy::cast_precision_loss, reason = "a time span")]
+            let span = invoked.saturating_sub(at) as f64;
+            span - duration
+        });
+        let is_proactive = idle.is_some_and(|idle| PROACTIVE_MS_MIN < idle)
+            || pending.first_request.is_none() && pending.duration_ms.is_some();
+        let init_type = pending.init_type.map(|name| self.names.text(name));
+        let kind = match (init_type, is_restore) {
+            (_, true) if is_proactive => "snap_start_proactive",
+            (_, true) => "snap_start_restore",
+            (Some("provisioned-concurrency"), _) => "provisioned_concurrency",
+            (Some("lambda-managed-instances"), _) => "managed_instances",
+            (Some("snap-start"), _) => "snap_start_init",
+            (Some("on-demand" | "") | None, _) if pending.in_invoke || failure.is_some() => {
+                match failure {
+                    Some(Failure::Timeout) => "reset_after_timeout",
+                    Some(Failure::Crash | Failure::OutOfMemory) => "reset_after_crash",
+                    Some(Failure::Init) => "init_retried_in_invoke",
+                    Some(Failure::Error) | None if pending.in_invoke => "init_retried_in_invoke",
+                    Some(Failure::Error) | None => "on_demand",
+                }
+            }
+            (Some("on-demand" | "") | None, _) if is_proactive => "proactive",
+            (Some("on-demand" | "") | None, _) => "on_demand",
+            // A type that comes later is kept as it is.
+            (Some(other), _) => return other.replace('-', "_"),
+        };
+        kind.to_owned()
+    }
+
+    /// Ends the start that waits, as one that was never invoked.
+    fn end_pending(&mut self, at: u32) {
+        let environment = &mut self.environments[at as usize];
+        let Some(pending) = environment.pending.take() else {
+            return;
+        };
+        // Of one whose report is missing nothing is known but its time: the log may end there.
+        if pending.duration_ms.is_none() {
+            return;
+        }
+        let version = environment.version;
+        let failure = environment.last_failure.take();
+        let kind = self.kind(&pending, pending.is_restore, 0.0, failure);
+        let start = Start {
+            environment: at,
+            version,
+            at_ms: pending.at_ms,
+            kind: self.names.name(&kind),
+            figures: Figures {
+                init_ms: pending.duration_ms.filter(|_| !pending.is_restore),
+                restore_ms: pending.duration_ms.filter(|_| pending.is_restore),
+                runtime_ms: span(pending.at_ms, pending.runtime_done_ms),
+                extensions_ms: span(pending.runtime_done_ms, pending.reported_ms),
+                ..Figures::default()
+            },
+            ..Start::default()
+        };
+        match pending.first_request {
+            Some(request) => self.add_of_request(request, start),
+            None => {
+                self.add(start);
+            }
+        }
+    }
+
+    fn measured(&mut self, at: u32, measured: &Measured<'_>) {
+        let mut name = |text: &str| measured.text(text).map(|text| self.names.name(text));
+        let function = name("function_name");
+        let version = name("function_version");
+        let zone = name("availability_zone");
+        let kind = name("cold_start_kind").unwrap_or(Name::UNKNOWN);
+        let cause = name("cause");
+        let environment = &mut self.environments[at as usize];
+        environment.function = function.or(environment.function);
+        environment.version = version.or(environment.version);
+        environment.zone = zone.or(environment.zone);
+        let megabytes = |name| measured.number(name).map(|bytes| bytes / MEGABYTE);
+        let size = megabytes("memory_size").or_else(|| measured.number("memory_mb"));
+        environment.memory_size_mb = size.or(environment.memory_size_mb);
+        let figures = Figures {
+            init_ms: measured.number("init_duration"),
+            restore_ms: measured.number("restore_duration"),
+            first_ms: measured.number("first_invocation_duration"),
+            before_runtime_ms: measured.number("init_before_runtime_duration"),
+            runtime_ms: measured.number("init_runtime_duration"),
+            extensions_ms: measured.number("init_extensions_duration"),
+            register_ms: measured.number("extension_register_duration"),
+            billed_init_ms: measured
+                .number("billed_init_duration")
+                .or_else(|| measured.number("billed_restore_duration")),
+            exec_to_next_ms: None,
+            memory_used_mb: megabytes("memory_used"),
+        };
+        let took = figures.restore_ms.or(figures.init_ms).unwrap_or_default()
+            + figures.first_ms.unwrap_or_default();
+        let begin = measured.ended_ms.map(|end| before(end, took));
+        let at_ms = measured.began_ms.or(begin);
+        let pending = environment.pending.take();
+        let at_ms = pending.as_ref().and_then(|pending| pending.at_ms).or(at_ms);
+        if let Some(begin) = at_ms {
+            environment.see(begin, measured.ended_ms.unwrap_or(begin).max(begin));
+            environment.last_begin_ms = environment.last_begin_ms.max(Some(begin));
+        }
+        let used = environment
+            .memory_used_mb
+            .into_iter()
+            .chain(figures.memory_used_mb);
+        environment.memory_used_mb = used.reduce(f64::max);
+        let start = Start {
+            environment: at,
+            version: environment.version,
+            at_ms,
+            kind,
+            cause,
+            cause_is_inferred: measured.text("cause_source") == Some("inferred"),
+            is_measured: true,
+            figures,
+        };
+        let request = measured.text("request_id").map(number_of);
+        let request = request.or_else(|| pending.and_then(|pending| pending.first_request));
+        match request {
+            Some(request) => self.add_of_request(request, start),
+            None => {
+                self.add(start);
+            }
+        }
+    }
+
+    fn counted(&mut self, at: u32, counted: &Counted<'_>) {
+        let environment = &mut self.environments[at as usize];
+        environment.counted += counted.succeeded + counted.failed;
+        // Reports tell the same failures.
+        if environment.reported == 0 {
+            environment.failed += counted.failed;
+        }
+        let mut name =
+            |text: &Option<Cow<'_, str>>| text.as_deref().map(|text| self.names.name(text));
+        let (function, version) = (name(&counted.function), name(&counted.version));
+        environment.function = environment.function.or(function);
+        environment.version = environment.version.or(version);
+    }
+
+    fn sample(&mut self, at: u32, sample: &Sample<'_>) {
+        let environment = &mut self.environments[at as usize];
+        environment.counted += 1 + sample.warm_invocations;
+        environment.memory_used_mb = sample.memory_used_mb;
+        // Each sample is an environment of its own.
+        environment.seen_ms = None;
+        let start = Start {
+            environment: at,
+            kind: self.names.name("on_demand"),
+            figures: Figures {
+                init_ms: sample.init_ms,
+                first_ms: sample.first_ms,
+                exec_to_next_ms: sample.exec_to_next_ms,
+                memory_used_mb: sample.memory_used_mb,
+                ..Figures::default()
+            },
+            ..Start::default()
+        };
+        self.add(start);
+    }
+
+    /// Adds a start, or completes the one with the same first invocation: it can be told by the
+    /// platform and by Bantam, and be in two exports.
+    fn add_of_request(&mut self, request: u64, start: Start) {
+        if let Some(known) = self.by_request.get(&request)
+            && let Some(known) = self.starts.get_mut(*known as usize)
+        {
+            known.complete(&start);
+            let old = self.environments[known.environment as usize].clone();
+            let new = &mut self.environments[start.environment as usize];
+            if old.is_anonymous && !new.is_anonymous {
+                known.environment = start.environment;
+                new.function = new.function.or(old.function);
+                new.version = new.version.or(old.version);
+                new.zone = new.zone.or(old.zone);
+            }
+            return;
+        }
+        if let Some(at) = self.add(start) {
+            self.by_request.insert(request, at);
+        }
+    }
+
+    fn add(&mut self, start: Start) -> Option<u32> {
+        if STARTS_MAX <= self.starts.len() {
+            self.starts_left_out += 1;
+            return None;
+        }
+        let at = u32::try_from(self.starts.len()).ok()?;
+        self.starts.push(start);
+        Some(at)
+    }
+}
+
+/// The cause of a start in an environment whose last init or invocation ended like this.
+const fn cause_of(failure: Option<Failure>) -> Option<&'static str> {
+    match failure {
+        Some(Failure::Timeout) => Some("timeout"),
+        Some(Failure::Crash) => Some("crash"),
+        Some(Failure::OutOfMemory) => Some("out_of_memory"),
+        Some(Failure::Init) => Some("failed_init"),
+        Some(Failure::Error) | None => None,
+    }
+}
+
+/// The time `duration` milliseconds before `end`.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounded to milliseconds, and one that is too large becomes the largest"
+)]
+const fn before(end: i64, duration: f64) -> i64 {
+    end.saturating_sub(duration as i64)
+}
+
+fn span(from: Option<i64>, to: Option<i64>) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "a time span")]
+    let span = to?.checked_sub(from?)? as f64;
+    (0.0 <= span).then_some(span)
+}
+
+/// How long after its init an environment is invoked at the earliest if it was made ahead of
+/// demand, as in Bantam's extension.
+const PROACTIVE_MS_MIN: f64 = 10_000.0;
+
+/// Bytes of a megabyte, as Lambda counts.
+const MEGABYTE: f64 = 1_048_576.0;

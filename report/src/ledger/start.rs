@@ -1,0 +1,99 @@
+//! One start of an environment.
+
+use super::names::Name;
+
+/// A start, with all that is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) environment: u32,
+    pub(crate) version: Option<Name>,
+    /// When its init or restore began.
+    pub(crate) at_ms: Option<i64>,
+    /// In the words of Bantam's extension.
+    pub(crate) kind: Name,
+    /// As one environment knows it, by its own log or by Bantam's extension.
+    pub(crate) cause: Option<Name>,
+    pub(crate) cause_is_inferred: bool,
+    /// Whether Bantam's extension told it: it knows more than the log of the platform.
+    pub(crate) is_measured: bool,
+    pub(crate) figures: Figures,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self {
+            environment: 0,
+            version: None,
+            at_ms: None,
+            kind: Name::UNKNOWN,
+            cause: None,
+            cause_is_inferred: false,
+            is_measured: false,
+            figures: Figures::default(),
+        }
+    }
+}
+
+/// The figures of a start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) init_ms: Option<f64>,
+    pub(crate) restore_ms: Option<f64>,
+    pub(crate) first_ms: Option<f64>,
+    /// The parts of an init, in their order.
+    pub(crate) before_runtime_ms: Option<f64>,
+    pub(crate) runtime_ms: Option<f64>,
+    pub(crate) extensions_ms: Option<f64>,
+    /// From the start of Bantam's extension to its registration, which is before the runtime.
+    pub(crate) register_ms: Option<f64>,
+    pub(crate) billed_init_ms: Option<f64>,
+    /// In the emulator: from the start of the process to its first request for an invocation.
+    pub(crate) exec_to_next_ms: Option<f64>,
+    pub(crate) memory_used_mb: Option<f64>,
+}
+
+impl Start {
+    /// Takes over what `other`, another report of the same start, knows more.
+    pub(super) fn complete(&mut self, other: &Self) {
+        if other.is_measured && !self.is_measured {
+            self.kind = other.kind;
+            self.is_measured = true;
+        }
+        if self.cause.is_none() {
+            self.cause = other.cause;
+            self.cause_is_inferred = other.cause_is_inferred;
+        }
+        self.version = self.version.or(other.version);
+        // A log tells the begin, and the extension's line often only the end.
+        self.at_ms = if other.is_measured {
+            self.at_ms.or(other.at_ms)
+        } else {
+            other.at_ms.or(self.at_ms)
+        };
+        self.figures.complete(&other.figures, other.is_measured);
+    }
+}
+
+impl Figures {
+    fn complete(&mut self, other: &Self, other_is_better: bool) {
+        let parts = [
+            (&mut self.init_ms, other.init_ms),
+            (&mut self.restore_ms, other.restore_ms),
+            (&mut self.first_ms, other.first_ms),
+            (&mut self.before_runtime_ms, other.before_runtime_ms),
+            (&mut self.runtime_ms, other.runtime_ms),
+            (&mut self.extensions_ms, other.extensions_ms),
+            (&mut self.register_ms, other.register_ms),
+            (&mut self.billed_init_ms, other.billed_init_ms),
+            (&mut self.exec_to_next_ms, other.exec_to_next_ms),
+            (&mut self.memory_used_mb, other.memory_used_mb),
+        ];
+        for (own, other) in parts {
+            *own = if other_is_better {
+                other.or(*own)
+            } else {
+                own.or(other)
+            };
+        }
+    }
+}

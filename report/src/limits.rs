@@ -1,0 +1,33 @@
+//! The limits on what is read, each with its reason.
+
+/// Bytes of a line. A log event has at most 1 MiB; escaped in JSON, with up to six bytes for one,
+/// and as one of the events of a document it is longer.
+pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of one element of a JSON document: a log event, a row, or one subject of the emulator.
+pub(crate) const ELEMENT_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a message of a protobuf file, as a collector's file exporter writes it.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Environments that are kept. Each takes about 150 bytes. Later ones are counted and left out.
+pub(crate) const ENVIRONMENTS_MAX: usize = 1_000_000;
+
+/// Starts that are kept. Each takes about 180 bytes. Later ones are counted and left out.
+pub(crate) const STARTS_MAX: usize = 1_000_000;
+
+/// Names of functions, versions, zones, kinds and causes that are kept; a further name becomes
+/// [`OTHER`].
+pub(crate) const NAMES_MAX: usize = 100_000;
+
+/// Bytes of a name; the rest is cut off. An ARN has at most 170.
+pub(crate) const NAME_BYTES_MAX: usize = 256;
+
+/// The name of what has no room for a name of its own.
+pub(crate) const OTHER: &str = "other";
+
+/// Problems that are shown with file and line; further ones are only counted.
+pub(crate) const PROBLEMS_SHOWN_MAX: usize = 20;
+
+/// Folders inside each other that are looked through for files.
+pub(crate) const FOLDERS_DEEP_MAX: usize = 16;

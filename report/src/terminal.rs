@@ -1,0 +1,238 @@
+//! The summary in the terminal.
+
+use bantam_report::{DifferenceRow, FunctionRow, Report, Summary, Tables};
+use comfy_table::{CellAlignment, Table, presets};
+
+/// Prints the summary, with at most `rows` rows of a table.
+pub(crate) fn show(report: &Report, rows: usize) {
+    read(&report.tables);
+    totals(&report.tables);
+    starts(&report.tables, rows);
+    distributions(&report.tables);
+    functions(
+        "functions, by the time that was waited",
+        &report.tables.functions,
+        rows,
+    );
+    if let Some(versus) = &report.versus {
+        println!("\ncompared with");
+        read(&versus.tables);
+        totals(&versus.tables);
+        differences(&versus.differences);
+    }
+}
+
+fn read(tables: &Tables) {
+    let read = &tables.read;
+    println!(
+        "{} files, {} bytes, {} messages; {} told of a start or an invocation",
+        number(read.files),
+        number(read.bytes),
+        number(read.messages),
+        number(read.facts)
+    );
+    if read.problems != 0 {
+        println!("{} could not be read:", number(read.problems));
+        for problem in &read.shown {
+            println!("  {}:{}: {}", problem.file, problem.line, problem.reason);
+        }
+    }
+    if tables.totals.left_out != 0 {
+        println!(
+            "{} environments or starts had no room and are left out",
+            number(tables.totals.left_out)
+        );
+    }
+}
+
+fn totals(tables: &Tables) {
+    let totals = &tables.totals;
+    let share = totals.cold_start_share.map(percent);
+    println!(
+        "{} functions, {} environments, {} invocations, {} starts, {} cold starts{}; {} waited, {} billed",
+        number(totals.functions),
+        number(totals.environments),
+        number(totals.invocations),
+        number(totals.environment_starts),
+        number(totals.cold_starts),
+        share.map_or_else(String::new, |share| format!(" ({share} of invocations)")),
+        duration(totals.wait_ms),
+        duration(totals.billed_init_ms),
+    );
+}
+
+fn starts(tables: &Tables, rows: usize) {
+    let mut table = table(&[
+        "kind", "cause", "inferred", "starts", "init p50", "p99", "waited",
+    ]);
+    for row in tables.starts.iter().take(rows) {
+        table.add_row([
+            row.cold_start_kind.clone(),
+            row.cause.clone(),
+            number(row.inferred),
+            number(row.environment_starts),
+            optional(row.init_ms.p50),
+            optional(row.init_ms.p99),
+            duration(row.wait_ms),
+        ]);
+    }
+    print(
+        "starts, by kind and cause",
+        &table,
+        tables.starts.len(),
+        rows,
+    );
+}
+
+fn distributions(tables: &Tables) {
+    let mut table = table(&["figure", "unit", "count", "min", "p50", "p90", "p99", "max"]);
+    for row in &tables.distributions {
+        let Summary {
+            count,
+            min,
+            p50,
+            p90,
+            p99,
+            max,
+            ..
+        } = row.summary.clone();
+        let mut cells = vec![row.figure.to_owned(), row.unit.to_owned(), number(count)];
+        cells.extend(
+            [min, p50, p90, p99, max]
+                .map(|value| value.map_or_else(String::new, |value| format!("{value:.1}"))),
+        );
+        table.add_row(cells);
+    }
+    print("distributions", &table, 0, 0);
+}
+
+fn functions(title: &str, all: &[FunctionRow], rows: usize) {
+    let mut table = table(&[
+        "function",
+        "invocations",
+        "cold",
+        "share",
+        "init p50",
+        "p99",
+        "waited",
+    ]);
+    for row in all.iter().take(rows) {
+        table.add_row([
+            row.function_name.clone(),
+            number(row.invocations),
+            number(row.cold_starts),
+            row.cold_start_share.map_or_else(String::new, percent),
+            optional(row.init_ms.p50),
+            optional(row.init_ms.p99),
+            duration(row.wait_ms),
+        ]);
+    }
+    print(title, &table, all.len(), rows);
+}
+
+fn differences(rows: &[DifferenceRow]) {
+    let mut table = table(&[
+        "figure",
+        "quantile",
+        "before",
+        "after",
+        "ratio",
+        "95 % from",
+        "to",
+        "verdict",
+    ]);
+    for row in rows {
+        let of = &row.difference;
+        let numbers = [of.before, of.after].map(|value| format!("{value:.1} {}", row.unit));
+        let ratios = [of.ratio, of.ratio_low, of.ratio_high].map(|value| format!("{value:.3}"));
+        let verdict = match (row.is_significant, of.difference < 0.0) {
+            (false, _) => "no difference is sure",
+            (true, true) => "less",
+            (true, false) => "more",
+        };
+        let mut cells = vec![row.figure.to_owned(), row.quantile.to_owned()];
+        cells.extend(numbers.into_iter().chain(ratios));
+        cells.push(verdict.to_owned());
+        table.add_row(cells);
+    }
+    print("differences", &table, 0, 0);
+}
+
+fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(head);
+    for (at, name) in head.iter().enumerate() {
+        let is_text = [
+            "kind", "cause", "function", "figure", "quantile", "verdict", "unit",
+        ]
+        .contains(name);
+        if !is_text && let Some(column) = table.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn print(title: &str, table: &Table, all: usize, shown: usize) {
+    if table.is_empty() {
+        return;
+    }
+    println!("\n{title}\n{table}");
+    if shown < all {
+        println!(
+            "… and {} more rows: --rows, or --json",
+            number((all - shown) as u64)
+        );
+    }
+}
+
+fn optional(ms: Option<f64>) -> String {
+    ms.map_or_else(String::new, duration)
+}
+
+/// A duration in the unit that fits it.
+fn duration(ms: f64) -> String {
+    let units = [
+        (86_400_000.0, "d"),
+        (3_600_000.0, "h"),
+        (60_000.0, "min"),
+        (1_000.0, "s"),
+    ];
+    let unit = units.iter().find(|(of, _)| 2.0 * of <= ms);
+    let (of, symbol) = unit.copied().unwrap_or((1.0, "ms"));
+    format!("{:.1} {symbol}", ms / of)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// A number with a comma between groups of three digits.
+fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at != 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_are_short() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(1_234_567), "1,234,567");
+        assert_eq!(duration(397.68), "397.7 ms");
+        assert_eq!(duration(2_500.0), "2.5 s");
+        assert_eq!(duration(7_200_000.0), "2.0 h");
+        assert_eq!(percent(0.0123), "1.23 %");
+    }
+}
