@@ -94,6 +94,9 @@ impl Child {
             rustix::io::ioctl_fionbio(pipe, true).ok();
         }
         let [input, output, errors] = spawned.pipes.map(Some);
+        // Nobody writes to a pipe that the output does not go to: it would be at its end, which ends
+        // every wait at once.
+        let output = output.filter(|_| !command.merges_output);
         Ok(Box::new(Self {
             id: spawned.id,
             exit: pidfd_open(spawned.id, PidfdFlags::empty()).ok(),
@@ -583,6 +586,18 @@ mod tests {
         };
         assert!(matches!(driven, Ok(Driven::Exited(status)) if status.success()));
         assert!(output == input.as_bytes());
+    }
+
+    #[test]
+    fn nothing_ends_a_wait_for_a_silent_process_whose_output_goes_to_the_errors() {
+        let command = Command {
+            path: c"/bin/cat".to_owned(),
+            merges_output: true,
+            ..Command::default()
+        };
+        let child = Child::start(&command, &[]).unwrap();
+        let soon = now() + Duration::from_millis(20);
+        assert_eq!(child.poll(None, Some(soon)), Ok(None));
     }
 
     #[test]
