@@ -33,6 +33,49 @@ pub(crate) fn raw(bytes: usize) -> Vec<u8> {
     event
 }
 
+/// An event of a function URL: a `POST` with so many bytes, or a `GET`.
+pub(crate) fn url(body_bytes: Option<usize>) -> Vec<u8> {
+    let mut event: serde_json::Value = serde_json::json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/orders/4711",
+        "rawQueryString": "expand=lines&lang=en",
+        "headers": {
+            "accept": "*/*",
+            "content-type": "text/plain",
+            "host": "id.lambda-url.us-east-1.on.aws",
+            "user-agent": "curl/8.5.0",
+            "x-amzn-trace-id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
+            "x-forwarded-for": "198.51.100.23",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "id",
+            "domainName": "id.lambda-url.us-east-1.on.aws",
+            "domainPrefix": "id",
+            "http": {
+                "method": if body_bytes.is_some() { "POST" } else { "GET" },
+                "path": "/orders/4711",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "198.51.100.23",
+                "userAgent": "curl/8.5.0",
+            },
+            "requestId": "dac4a8a9-5cf5-4d3d-9be0-4f1d0a8e6b1f",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "21/Nov/2026:09:20:17 +0000",
+            "timeEpoch": 1_795_252_817_000_u64,
+        },
+        "isBase64Encoded": false,
+    });
+    if let Some(bytes) = body_bytes {
+        event["body"] = "x".repeat(bytes).into();
+    }
+    event.to_string().into_bytes()
+}
+
 fn short(path: &str) -> String {
     format!(r#"{{"version":"2.0","routeKey":"$default","rawPath":"{path}"}}"#)
 }

@@ -16,6 +16,7 @@ mod machine;
 mod parts;
 mod process;
 mod programs;
+mod servers;
 mod start;
 mod streams;
 mod summary;
@@ -219,7 +220,7 @@ const NEEDED: &str = "On Debian: apt-get install gcc musl-tools procps strace va
 const USAGE: &str = "\
 Usage: cargo compare [-- [PART ...] [--short] [--check] [--bless] [--publish]]
 
-  PART       start, warm, ingest, growth, workers or streams [default: all]
+  PART       start, warm, ingest, growth, workers, streams or http [default: all]
   --short    fewer samples, and only what the verdicts need
   --check    fail where a count differs from benches/baseline.tsv or misses its bar
   --bless    write the counts to benches/baseline.tsv

@@ -8,6 +8,7 @@ use crate::growth;
 use crate::ingest;
 use crate::process::{OneProcessor, Subject};
 use crate::programs::{Profile, Workshop, run};
+use crate::servers::{self, Adapter};
 use crate::start::{self, Goal};
 use crate::streams;
 use crate::table::{Bar, Table};
@@ -23,6 +24,7 @@ pub(crate) enum Part {
     Growth,
     Workers,
     Streams,
+    Http,
 }
 
 /// How many samples are taken.
@@ -60,13 +62,14 @@ impl Results {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Start,
         Self::Warm,
         Self::Ingest,
         Self::Growth,
         Self::Workers,
         Self::Streams,
+        Self::Http,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -77,6 +80,7 @@ impl Part {
             "growth" => Some(Self::Growth),
             "workers" => Some(Self::Workers),
             "streams" => Some(Self::Streams),
+            "http" => Some(Self::Http),
             _ => None,
         }
     }
@@ -109,6 +113,7 @@ impl Part {
             }
             Self::Workers => of_workers(workshop, effort, results),
             Self::Streams => of_streams(workshop, effort, results),
+            Self::Http => of_servers(workshop, effort, results),
         }
     }
 }
@@ -129,12 +134,20 @@ fn of_workers(workshop: &Workshop, effort: Effort, results: &mut Results) -> Out
             path,
         ));
     }
-    let rounds = effort.starts() / 20;
-    for concurrency in workers::CONCURRENCY {
-        results
-            .tables
-            .push(workers::table(concurrency, &subjects, rounds)?);
+    if let Some(python) = workshop.installed("python/bin/python") {
+        let path = workshop.file("benches/peers/python/bootstrap");
+        let mut subject = Subject::new("awslambdaric, Python", path);
+        subject.env.push(("PYTHON", python.display().to_string()));
+        subjects.push(subject);
     }
+    let rounds = effort.starts() / 20;
+    let mut tables = Vec::new();
+    for concurrency in workers::CONCURRENCY {
+        tables.push(workers::table(concurrency, &subjects, rounds)?);
+    }
+    let each = workers::memory_of_each(&subjects, &tables);
+    results.tables.extend(tables);
+    results.tables.push(each);
     Ok(())
 }
 
@@ -148,6 +161,70 @@ fn of_streams(workshop: &Workshop, effort: Effort, results: &mut Results) -> Out
     }
     let rounds = effort.starts() / 20;
     results.tables.push(streams::table(&subjects, rounds)?);
+    Ok(())
+}
+
+/// The stock binary and AWS Lambda Web Adapter before the same server.
+fn of_servers(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("HTTP servers ...");
+    let server = Subject::new(
+        "the server itself",
+        workshop.plain_function("bench-server")?,
+    );
+    let mut ours = Subject::new(SHIPPED, workshop.stock()?);
+    ours.env.extend([
+        ("BANTAM_HANDLER_MODE", "http".to_owned()),
+        ("_HANDLER", server.path.display().to_string()),
+    ]);
+    let [instructions, calls] = servers::counts(&ours)?;
+    results
+        .counts
+        .add("http GET: instructions", Some(instructions));
+    results.counts.add("http GET: system calls", Some(calls));
+    let mut adapters = vec![Adapter {
+        subject: ours,
+        server: None,
+    }];
+    if let Some(path) = workshop.installed("lambda-adapter") {
+        adapters.push(Adapter {
+            subject: Subject::new(PEER_ADAPTER, path),
+            server: Some(server.clone()),
+        });
+    }
+    let starts = servers::starts(&adapters, effort.starts())?;
+    let pinned = OneProcessor::take()?;
+    let tables = servers::tables(&server, &adapters, effort.starts() / 4)?;
+    drop(pinned);
+    let share = |table: &Table, column: &str| {
+        let get = |name: &str| table.get(name, column).unwrap_or(f64::NAN);
+        get(SHIPPED) / get(PEER_ADAPTER)
+    };
+    if 1 < adapters.len() {
+        let bar = |limit: f64, what: &str, value: f64| {
+            Bar::at_most(limit, format!("{what}, share of {PEER_ADAPTER}"), value)
+        };
+        results.bars.extend([
+            bar(
+                0.1,
+                "bytes of the stock binary",
+                share(&starts, servers::BYTES),
+            ),
+            bar(
+                1.0,
+                "start with an HTTP server",
+                share(&starts, servers::READY_US),
+            ),
+        ]);
+        for table in &tables {
+            let request = table.title.rsplit(": ").next().unwrap_or_default();
+            let what = format!("time added to a request ({request})");
+            results
+                .bars
+                .push(bar(0.5, &what, share(table, servers::ADDED_US)));
+        }
+    }
+    results.tables.push(starts);
+    results.tables.extend(tables);
     Ok(())
 }
 
@@ -554,6 +631,7 @@ const PLAIN: &str = "Bantam, plain cargo build";
 pub(crate) const EXTENSION: &str = "Bantam, extension";
 pub(crate) const PEER_RUNTIME: &str = "lambda_runtime, release";
 pub(crate) const PEER_SPEED: &str = "lambda_runtime, level 3";
+const PEER_ADAPTER: &str = "AWS Lambda Web Adapter";
 pub(crate) const PEER_EXTENSION: &str = "lambda-extension, release";
 const PEER_EXTENSION_SPEED: &str = "lambda-extension, level 3";
 

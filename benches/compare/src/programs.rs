@@ -215,6 +215,19 @@ impl Workshop {
         Ok(Some(self.named(&format!("{binary}-musl"), role, &built)?))
     }
 
+    /// What `.ci/peers` has installed, in `target/peers` or in `$BANTAM_PEERS`. `None` where it has
+    /// not.
+    pub(crate) fn installed(&self, program: &str) -> Option<PathBuf> {
+        let folder = std::env::var_os("BANTAM_PEERS").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| self.root.join("target/peers"));
+        let path = folder.join(program);
+        let is_there = path.exists();
+        if !is_there {
+            eprintln!("Left out: {}, which .ci/peers installs", path.display());
+        }
+        is_there.then_some(path)
+    }
+
     /// A floor as a subject.
     pub(crate) fn floor_subject(&self, name: &str, file: &str) -> Subject {
         Subject::new(name, self.floor(file))

@@ -77,6 +77,9 @@ pub(crate) fn start(
                 registered_at = Some(request.at);
                 break request;
             }
+            // A runtime that wants to be told of a shutdown. No event comes.
+            (Goal::Next, Call::Register) => api.answer(&request, &[REGISTERED])?,
+            (Goal::Next, Call::Event) => {}
             (Goal::Ready, Call::Register) => {
                 registered_at = Some(request.at);
                 api.answer(&request, &[REGISTERED])?;

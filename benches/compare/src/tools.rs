@@ -12,6 +12,15 @@ use crate::process::Subject;
 use crate::programs::run;
 use crate::start::{Goal, Started, start};
 
+/// The threads whose system calls are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// All of them, and those of child processes.
+    All,
+    /// The first of the program.
+    First,
+}
+
 /// A folder for the output of a tool, gone with this value.
 #[derive(Debug)]
 struct Scratch(PathBuf);
@@ -35,7 +44,7 @@ impl Drop for Scratch {
 /// System calls from exec to the goal, the write that reaches it included and exec itself not.
 pub(crate) fn calls_of_start(subject: &Subject, goal: Goal) -> Outcome<f64> {
     let scratch = Scratch::new()?;
-    let started = traced(subject, goal, &scratch)?;
+    let started = traced(subject, goal, Threads::All, &scratch)?;
     let text = end_of_trace(started, &scratch)?;
     let until = match goal {
         Goal::Next => "/runtime/invocation/next",
@@ -48,10 +57,16 @@ pub(crate) fn calls_of_start(subject: &Subject, goal: Goal) -> Outcome<f64> {
     count(at)
 }
 
-/// System calls of one invocation in the steady state.
-pub(crate) fn calls_of_invocation(subject: &Subject, event: &[u8], times: usize) -> Outcome<f64> {
+/// System calls of one invocation in the steady state, without those of child processes if the
+/// program has one thread.
+pub(crate) fn calls_of_invocation(
+    subject: &Subject,
+    of: Threads,
+    event: &[u8],
+    times: usize,
+) -> Outcome<f64> {
     let scratch = Scratch::new()?;
-    let mut started = traced(subject, Goal::Next, &scratch)?;
+    let mut started = traced(subject, Goal::Next, of, &scratch)?;
     repeat(&mut started, event, WARM_UP + times)?;
     let text = end_of_trace(started, &scratch)?;
     let calls: Vec<&str> = text.lines().filter(|line| is_call(line)).collect();
@@ -143,14 +158,13 @@ fn repeat(started: &mut Started, event: &[u8], times: usize) -> Outcome<()> {
     Ok(())
 }
 
-fn traced(subject: &Subject, goal: Goal, scratch: &Scratch) -> Outcome<Started> {
-    let args = [
-        "-f".to_owned(),
-        "-s".to_owned(),
-        "200".to_owned(),
-        "-o".to_owned(),
-        scratch.0.join("trace").display().to_string(),
-    ];
+fn traced(subject: &Subject, goal: Goal, of: Threads, scratch: &Scratch) -> Outcome<Started> {
+    let mut args = ["-s", "200", "-o"].map(str::to_owned).to_vec();
+    args.push(scratch.0.join("trace").display().to_string());
+    match of {
+        Threads::All => args.push("-f".to_owned()),
+        Threads::First => {}
+    }
     start(subject, goal, Some(("strace", &args)))
 }
 

@@ -8,7 +8,7 @@ use crate::events;
 use crate::process::Subject;
 use crate::start::{Goal, Started, start};
 use crate::table::{Column, Figure, Table};
-use crate::tools;
+use crate::tools::{self, Threads};
 
 /// The work of a function on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub(crate) fn table(
         drop(server);
         let times = size.counted_times();
         let instructions = tools::instructions_of_invocation(subject, &event, times)?;
-        let calls = tools::calls_of_invocation(subject, &event, times)?;
+        let calls = tools::calls_of_invocation(subject, Threads::All, &event, times)?;
         let allocations = match plain.get(index) {
             Some(Some(plain)) => Some(tools::allocations_of_invocation(plain, &event, times)?),
             _ => None,

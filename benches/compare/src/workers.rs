@@ -20,7 +20,7 @@ pub(crate) fn table(concurrency: u32, subjects: &[Subject], rounds: usize) -> Ou
          every worker open at the start. Memory is proportional (PSS), all processes together, \
          after them."
     );
-    let columns = vec![Column::spread(RATE), Column::plain("memory kB")];
+    let columns = vec![Column::spread(RATE), Column::plain(MEMORY)];
     let mut table = Table::new(&title, &note, columns);
     let event = events::typed(242);
     let framed = Framed::new(&event);
@@ -48,6 +48,31 @@ pub(crate) fn table(concurrency: u32, subjects: &[Subject], rounds: usize) -> Ou
         table.row(&subject.name, figures);
     }
     Ok(table)
+}
+
+/// What each further worker takes: the difference between two concurrencies, by the workers between.
+pub(crate) fn memory_of_each(subjects: &[Subject], tables: &[Table]) -> Table {
+    let note = "kB between the memory at one concurrency and at the next one, for each worker that \
+                came, or for each task of lambda_runtime. awslambdaric takes workers as processes.";
+    let columns = vec![Column::plain("from 1 to 8"), Column::plain("from 8 to 64")];
+    let mut table = Table::new(
+        "Managed Instances, memory of each further worker",
+        note,
+        columns,
+    );
+    for subject in subjects {
+        let steps = CONCURRENCY.windows(2).zip(tables.windows(2));
+        let cells = steps.map(|(concurrency, tables)| {
+            let ([few, many], [before, after]) = (concurrency, tables) else {
+                return None;
+            };
+            let memory = |table: &Table| table.get(&subject.name, MEMORY);
+            let more_kb = memory(after)? - memory(before)?;
+            Some(Figure::exact(more_kb / f64::from(many - few)))
+        });
+        table.row(&subject.name, cells.collect());
+    }
+    table
 }
 
 /// Sends the invocations, each to the oldest `next`; how many a second were served.
@@ -85,4 +110,5 @@ fn sample(
 
 const INVOCATIONS: u32 = 5_000;
 
+const MEMORY: &str = "memory kB";
 pub(crate) const RATE: &str = "invocations a second";
