@@ -22,6 +22,15 @@ debian_packages() {
   fi
 }
 
+# Installs Debian packages for the other architecture, beside what is there.
+arm64_packages() {
+  if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+    as_root dpkg --add-architecture arm64
+    as_root apt-get -qq update
+  fi
+  debian_packages "$@"
+}
+
 # Makes the virtual environment $1 hold exactly what the requirements $2 name, by their hashes.
 # An environment that was made from the same file is left as it is.
 python_tools() {
