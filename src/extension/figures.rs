@@ -131,9 +131,9 @@ impl Figures {
         let lost = self.deliver.losses();
         if !lost.is_empty() {
             log::warn(&format!(
-                "{} points for the OTLP receiver and {} lines or datagrams were lost in the life \
-                 of this environment",
-                lost.points, lost.lines,
+                "{} points and {} spans for OTLP receivers and {} lines or datagrams were lost in the \
+                 life of this environment",
+                lost.points, lost.spans, lost.lines,
             ));
         }
     }
@@ -173,6 +173,8 @@ impl Figures {
         let mut reporter = self.reporter.borrow_mut();
         if let Some(mut batch) = reporter.take_cold_start(self.clock.now()) {
             self.deliver.batch(reporter.resource(), &mut batch);
+            let trace = || reporter.trace();
+            self.deliver.trace(reporter.resource(), &batch, trace);
         }
     }
 
@@ -237,7 +239,7 @@ mod tests {
 
     use super::*;
     use crate::extension::io;
-    use crate::extension::settings::Otlp;
+    use crate::extension::settings::{Otlp, OtlpReceiver};
     use crate::shared::http::{Expect, Limits, Progress, Reader};
 
     /// A receiver of OTLP that does what its test says.
@@ -249,12 +251,11 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let exporters = Exporters {
                 otlp: Some(Otlp {
-                    address,
-                    authority: address.to_string(),
-                    target: "/v1/metrics".to_owned(),
-                    headers: Vec::new(),
-                    timeout_ms: 60_000,
-                    attributes: Vec::new(),
+                    metrics: Some(OtlpReceiver {
+                        timeout_ms: 60_000,
+                        ..OtlpReceiver::at(address, "/v1/metrics")
+                    }),
+                    ..Otlp::default()
                 }),
                 ..Exporters::default()
             };

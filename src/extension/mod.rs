@@ -25,6 +25,7 @@ mod reporter;
 mod settings;
 mod startup;
 mod telemetry;
+mod trace;
 #[cfg(test)]
 mod world;
 

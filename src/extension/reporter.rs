@@ -9,6 +9,7 @@ use crate::extension::account::{Accounting, Predecessor};
 use crate::extension::metric::{Batch, Resource};
 use crate::extension::own_usage::OwnUsage;
 use crate::extension::telemetry::{Malformed, Record};
+use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
 
 /// The accounting of an environment, and the clock of its exports.
@@ -82,6 +83,11 @@ impl Reporter {
     /// A cold start, once it is known.
     pub(super) fn take_cold_start(&mut self, now: EpochMs) -> Option<Batch> {
         self.accounting.take_cold_start(now)
+    }
+
+    /// The trace of the cold start that was taken.
+    pub(super) fn trace(&self) -> Trace {
+        self.accounting.trace()
     }
 
     /// Whether warm figures are due. A clock that was put back must not hold them up.

@@ -124,7 +124,7 @@ impl Jitter {
     }
 
     /// splitmix64: any seed will do, also 0.
-    const fn random(&mut self) -> u64 {
+    pub(crate) const fn random(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

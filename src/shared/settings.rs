@@ -38,7 +38,7 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The variables with our prefix. The last five are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 12] = [
+pub(crate) const SETTINGS: [&str; 13] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_TELEMETRY_PORT",
@@ -46,6 +46,7 @@ pub(crate) const SETTINGS: [&str; 12] = [
     "BANTAM_EMF_DIMENSIONS",
     "BANTAM_NDJSON_FILE",
     "BANTAM_DOGSTATSD",
+    "BANTAM_TRACES",
     "BANTAM_HANDLER_MODE",
     "BANTAM_INVOKE_MODE",
     "BANTAM_BEFORE_SNAPSHOT",
@@ -65,7 +66,7 @@ mod tests {
             ("BANTAM_EMF_DIMENSION", Some("BANTAM_EMF_DIMENSIONS")),
             ("BANTAM_NDJSON", Some("BANTAM_NDJSON_FILE")),
             ("BANTAM_PORT", Some("BANTAM_EXPORTERS")),
-            ("BANTAM_", Some("BANTAM_EXPORTERS")),
+            ("BANTAM_", Some("BANTAM_TRACES")),
             ("_BANTAM_RESUME", None),
             ("bantam_exporter", None),
         ];

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bantam_emulator::{Config, Emulator, Report, What};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, metric::Data};
 use serde_json::{Value, json};
 use tempfile::tempdir_in;
@@ -107,7 +109,7 @@ fn a_cold_start_of_python_is_measured() {
 /// `rotel` decodes what it receives, and encodes what it understood for the next receiver.
 #[test]
 #[ignore = "needs .ci/peers"]
-fn a_collector_understands_the_metrics() {
+fn a_collector_understands_the_metrics_and_the_trace() {
     let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = folder.path().join("out");
     let receiver = Receiver::start();
@@ -122,11 +124,15 @@ fn a_collector_understands_the_metrics() {
                 &format!("http://{}", rotel.address),
             ),
             ("OTEL_SERVICE_NAME", "shop"),
+            // The emulator's headers say Sampled=0.
+            ("OTEL_TRACES_SAMPLER", "always_on"),
         ],
     );
     run(config, &["1"; 5]);
     rotel.stop();
-    let requests = receiver.requests();
+    let taken = receiver.take();
+    check_trace(&taken.traces);
+    let requests = taken.metrics;
     let mut metrics = Vec::new();
     for resource_metrics in requests.iter().flat_map(|r| &r.resource_metrics) {
         let resource = resource_metrics.resource.as_ref().unwrap();
@@ -157,6 +163,35 @@ fn a_collector_understands_the_metrics() {
         let is_noun = unit.starts_with('{') && unit.ends_with('}');
         assert!(is_noun || matches!(&**unit, "s" | "By"), "{name}: {unit}");
         assert!(!name.ends_with("duration") || unit == "s", "{name}: {unit}");
+    }
+}
+
+/// The spans of the only start, as the collector understood them.
+fn check_trace(requests: &[ExportTraceServiceRequest]) {
+    let [request] = requests else {
+        panic!("one trace: {requests:#?}");
+    };
+    let spans = &request.resource_spans[0].scope_spans[0].spans;
+    let roots: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == "environment start")
+        .collect();
+    let [root] = roots[..] else {
+        panic!("one root: {spans:#?}");
+    };
+    let is_cold_start = root
+        .attributes
+        .iter()
+        .find(|one| one.key == "faas.coldstart");
+    let value = is_cold_start.unwrap().value.clone().unwrap().value;
+    assert_eq!(value, Some(any_value::Value::BoolValue(true)));
+    for name in ["init", "init runtime", "first invocation"] {
+        let span = spans.iter().find(|span| span.name == name);
+        let span = span.unwrap_or_else(|| panic!("no {name}: {spans:#?}"));
+        assert_eq!(span.trace_id, root.trace_id);
+        assert!(spans.iter().any(|of| of.span_id == span.parent_span_id));
+        assert!(root.start_time_unix_nano <= span.start_time_unix_nano);
+        assert!(span.end_time_unix_nano <= root.end_time_unix_nano);
     }
 }
 

@@ -1,10 +1,11 @@
-//! A receiver of OTLP metrics.
+//! A receiver of OTLP.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use testkit::http::{Request, Server};
 
@@ -21,12 +22,31 @@ impl Receiver {
         self.0.address
     }
 
-    /// The requests so far, decoded by the official definitions.
-    pub(crate) fn requests(&self) -> Vec<ExportMetricsServiceRequest> {
-        let requests = self.0.requests.try_iter();
-        let decode = |body: Vec<u8>| ExportMetricsServiceRequest::decode(&*body).unwrap();
-        requests.map(body).map(decode).collect()
+    /// What came since this was last asked, decoded by the official definitions.
+    pub(crate) fn take(&self) -> Taken {
+        let mut taken = Taken::default();
+        for request in self.0.requests.try_iter() {
+            match &*request.target {
+                "/v1/metrics" => {
+                    let request = ExportMetricsServiceRequest::decode(&*body(request));
+                    taken.metrics.push(request.unwrap());
+                }
+                "/v1/traces" => {
+                    let request = ExportTraceServiceRequest::decode(&*body(request));
+                    taken.traces.push(request.unwrap());
+                }
+                target => panic!("a request to {target}"),
+            }
+        }
+        taken
     }
+}
+
+/// Requests for metrics and for traces.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) metrics: Vec<ExportMetricsServiceRequest>,
+    pub(crate) traces: Vec<ExportTraceServiceRequest>,
 }
 
 /// The body of a request. Rotel compresses, whatever it is told.

@@ -18,7 +18,7 @@ use super::outcome::{Outcome, Reason, UNKNOWN};
 use super::series::{Attribute, Series};
 use crate::extension::metric::catalogue as m;
 use crate::extension::settings::InitType;
-use crate::extension::telemetry::{InvocationEnd, Metrics, PhaseEnd, PhaseStart};
+use crate::extension::telemetry::{InvocationEnd, Metrics, PhaseEnd, PhaseStart, Spans};
 use crate::shared::time::EpochMs;
 
 /// The kinds of starts.
@@ -115,7 +115,7 @@ pub(super) struct ColdStart {
     /// Whether an invocation waits for this init after an earlier one failed.
     in_invoke: bool,
     pub(super) predecessor: Option<Predecessor>,
-    runtime_done_at: Option<EpochMs>,
+    pub(super) runtime_done_at: Option<EpochMs>,
     report: Option<Report>,
     /// The type of error with which init or restore failed.
     failure: Option<String>,
@@ -142,11 +142,16 @@ pub(super) struct First {
     request: Option<Request>,
     pub(super) request_id: Option<String>,
     pub(super) trace_id: Option<String>,
-    invoked_at: Option<EpochMs>,
+    /// The time of the INVOKE event.
+    pub(super) invoked_at: Option<EpochMs>,
+    /// The time of `start`.
+    pub(super) started_at: Option<EpochMs>,
     /// The time of its last record, `runtimeDone` or `report`.
     pub(super) ended_at: Option<EpochMs>,
     /// Of `runtimeDone`.
     duration_ms: Option<f64>,
+    /// Of `runtimeDone`.
+    pub(super) spans: Spans,
     /// Of `report`.
     metrics: Option<Metrics>,
     /// Whether a later invocation ended. Telemetry is in order, so no more comes of the first.
@@ -277,6 +282,7 @@ impl ColdStart {
     ) {
         if self.is_end_of_first(request, time) {
             self.first.duration_ms = end.metrics.duration_ms;
+            self.first.spans = end.spans;
         }
     }
 
@@ -300,6 +306,13 @@ impl ColdStart {
             self.first.is_passed = true;
         }
         is_first
+    }
+
+    /// `start` of an invocation.
+    pub(super) fn handle_invocation_start(&mut self, request: Request, time: Option<EpochMs>) {
+        if self.is_first(request) {
+            self.first.started_at = time;
+        }
     }
 
     /// The trace header of an invocation.
@@ -367,13 +380,18 @@ impl ColdStart {
             return None;
         }
         self.is_taken = true;
+        Some(self.verdict())
+    }
+
+    /// The kind of this start and its duration, by what is known of it.
+    pub(super) fn verdict(&self) -> Verdict {
         let kind = self.kind();
         let (source, duration_ms) = self.duration(kind).unzip();
-        Some(Verdict {
+        Verdict {
             kind,
             duration_ms,
             source,
-        })
+        }
     }
 
     /// The type of error of a start that failed.
@@ -409,10 +427,22 @@ impl ColdStart {
         }
     }
 
-    /// Adds the parts of the init.
+    /// The stamps between which the parts of the init are: its start, our registration, the end of
+    /// the runtime's init, and the end of it all.
     ///
     /// The platform starts the runtime when all extensions are registered, and no record says when.
     /// Our own registration is the last moment before it that is known.
+    pub(super) fn init_stamps(&self) -> [Option<EpochMs>; 4] {
+        let ready = self.report.and_then(|_| self.ended_at());
+        [
+            self.started_at,
+            self.registered_at,
+            self.runtime_done_at,
+            ready,
+        ]
+    }
+
+    /// Adds the parts of the init.
     fn add_parts(&self, attributes: &[Attribute<'_>], series: &mut Series) {
         let mut part = |metric, from: Option<EpochMs>, to: Option<EpochMs>| {
             if let (Some(from), Some(to)) = (from, to) {
@@ -420,19 +450,14 @@ impl ColdStart {
                 series.add(metric, attributes, float(to.0.saturating_sub(from.0)));
             }
         };
-        let ready = self.report.and_then(|_| self.ended_at());
-        let (registered, runtime_done) = (self.registered_at, self.runtime_done_at);
-        part(
-            &m::INIT_BEFORE_RUNTIME_DURATION,
-            self.started_at,
-            registered,
-        );
+        let [started, registered, runtime_done, ready] = self.init_stamps();
+        part(&m::INIT_BEFORE_RUNTIME_DURATION, started, registered);
         part(&m::INIT_RUNTIME_DURATION, registered, runtime_done);
         part(&m::INIT_EXTENSIONS_DURATION, runtime_done, ready);
     }
 
     /// The duration of the first invocation, and the one of that and what it waited for.
-    fn first_durations(&self, verdict: Verdict) -> Option<(f64, Option<f64>)> {
+    pub(super) fn first_durations(&self, verdict: Verdict) -> Option<(f64, Option<f64>)> {
         if self.is_managed() {
             return None;
         }

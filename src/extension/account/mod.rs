@@ -19,6 +19,7 @@ mod cold_start;
 mod invocations;
 mod outcome;
 mod series;
+mod trace;
 
 use self::bounds::kept;
 use self::cold_start::{ColdStart, Origin};
@@ -31,6 +32,7 @@ use crate::extension::settings::InitType;
 use crate::extension::telemetry::{
     Content, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
 };
+use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
 
 pub(super) use self::bounds::float;
@@ -154,7 +156,7 @@ impl Accounting {
                 self.cold_start.handle_phase_report(time, end);
             }
             Content::RestoreStart(start) => self.handle_restore_start(time, start, now),
-            Content::Start(start) => self.handle_invocation_start(start),
+            Content::Start(start) => self.handle_invocation_start(time, start),
             Content::RuntimeDone(end) => self.handle_runtime_done(time, end),
             Content::Report(end) => self.handle_report(time, end),
             Content::LogsDropped(dropped) => {
@@ -266,6 +268,11 @@ impl Accounting {
         })
     }
 
+    /// The trace of the start that [`take_cold_start`](Self::take_cold_start) gave.
+    pub(super) fn trace(&self) -> Trace {
+        self.cold_start.trace()
+    }
+
     /// Everything since the last call, unless that is nothing.
     pub(super) fn take_interval(&mut self, now: EpochMs) -> Option<Batch> {
         let points = self.series.take();
@@ -345,7 +352,7 @@ impl Accounting {
         self.cold_start.handle_phase_start(time, start);
     }
 
-    fn handle_invocation_start(&mut self, start: &InvocationStart<'_>) {
+    fn handle_invocation_start(&mut self, time: Option<EpochMs>, start: &InvocationStart<'_>) {
         let Some(request_id) = start.request_id.as_deref() else {
             return;
         };
@@ -355,6 +362,7 @@ impl Accounting {
             self.cold_start.handle_invoke(request_id, None);
             self.invocations.entry(request, &mut self.series);
         }
+        self.cold_start.handle_invocation_start(request, time);
         let trace = start.tracing.value.as_deref();
         self.cold_start.handle_trace(request, trace);
         if self.resource.function_arn.is_empty()

@@ -1494,3 +1494,215 @@ fn counts_equal_a_reference() {
         assert_eq!(found, expected, "seed {seed}, round {round}: {elements:?}");
     }
 }
+
+/// The spans of the start that was told, each with its parent and its time in milliseconds past
+/// ten. Every one lies within its parent, and comes behind it.
+fn spans(script: &Script) -> Vec<String> {
+    let spans = script.account.trace().spans;
+    let ms = |ns: u64| float(ns - TEN * 1_000_000) / 1e6;
+    let mut shown = Vec::new();
+    for (place, span) in spans.iter().enumerate() {
+        let parent = spans[span.parent];
+        assert!(parent.start_ns <= span.start_ns && span.end_ns <= parent.end_ns);
+        assert!(span.start_ns <= span.end_ns);
+        assert!(span.parent < place || place == 0);
+        let (start, end) = (ms(span.start_ns), ms(span.end_ns));
+        shown.push(format!("{} < {}: {start}-{end}", span.name, parent.name));
+    }
+    shown
+}
+
+fn traced_start(ms: u64, id: &str) -> String {
+    let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    let members = format!(r#""requestId":"{id}","tracing":{{"value":"{header}"}}"#);
+    record(ms, "start", &members)
+}
+
+#[test]
+fn an_on_demand_start_is_traced_with_its_parts() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.handle_start(4.5, 6.25);
+    let spans_of_end = r#""spans":[{"name":"responseLatency","durationMs":150.5},{"name":"responseDuration","durationMs":40},{"name":"runtimeOverhead","durationMs":20}]"#;
+    let done = format!(
+        r#""requestId":"a","status":"success","metrics":{{"durationMs":200.5}},{spans_of_end}"#
+    );
+    script.invoke(481, "a").batch(
+        700,
+        &[
+            init_start(64, "on-demand", "init"),
+            init_runtime_done(401),
+            init_report(462, 397.68),
+            traced_start(470, "a"),
+            record(690, "runtimeDone", &done),
+            report(702, "a", r#""durationMs":210.2"#),
+        ],
+    );
+    let expected = [
+        "environment start < environment start: 64-670.5",
+        "init < environment start: 64-461.68",
+        "init before runtime < init: 64-104",
+        "init runtime < init: 104-401",
+        "init extensions < init: 401-461",
+        "first invocation < environment start: 470-670.5",
+        "response latency < first invocation: 470-620.5",
+        "response < first invocation: 620.5-660.5",
+        // Cut to the invocation.
+        "runtime overhead < first invocation: 660.5-670.5",
+    ];
+    assert_eq!(spans(&script), expected);
+    let trace = script.account.trace();
+    assert!(trace.is_cold_start);
+    assert_eq!((trace.kind, trace.failure), ("on_demand", None));
+    assert_eq!(trace.parent.unwrap().is_sampled, Some(true));
+}
+
+#[test]
+fn an_init_in_an_invocation_is_traced_before_what_is_served() {
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(60, "a");
+    script
+        .batch(
+            90,
+            &[traced_start(50, "a"), init_start(64, "on-demand", "invoke")],
+        )
+        .batch(
+            500,
+            &init_end(
+                401,
+                "on-demand",
+                "invoke",
+                r#""status":"success","metrics":{"durationMs":390.0}"#,
+            ),
+        )
+        .batch(600, &[report(570, "a", r#""durationMs":520.0"#)]);
+    let expected = [
+        "environment start < environment start: 50-584",
+        "init < environment start: 64-454",
+        "init extensions < init: 401-454",
+        "first invocation < environment start: 454-584",
+    ];
+    assert_eq!(spans(&script), expected);
+    assert_eq!(script.account.trace().kind, "init_retried_in_invoke");
+}
+
+#[test]
+fn a_restore_is_traced_without_the_init_of_the_snapshot() {
+    let mut script = Script::new(InitType::SnapStart);
+    script
+        .batch(90, &[init_start(64, "snap-start", "init")])
+        .batch(990, &init_end(900, "snap-start", "init", SNAPSHOT));
+    script.cold_starts.clear();
+    let end = |kind| {
+        record(
+            5_300,
+            kind,
+            r#""status":"success","metrics":{"durationMs":290.5}"#,
+        )
+    };
+    script.invoke(5_310, "a").batch(
+        5_400,
+        &[
+            record(5_000, "restoreStart", r#""runtimeVersion":"r:1""#),
+            record(5_200, "restoreRuntimeDone", r#""status":"success""#),
+            end("restoreReport"),
+            traced_start(5_301, "a"),
+            runtime_done(5_350, "a", 40.0),
+            report(5_351, "a", r#""durationMs":41"#),
+        ],
+    );
+    let expected = [
+        "environment start < environment start: 5000-5341",
+        "restore < environment start: 5000-5290.5",
+        "restore runtime < restore: 5000-5200",
+        "first invocation < environment start: 5301-5341",
+    ];
+    assert_eq!(spans(&script), expected);
+    let trace = script.account.trace();
+    assert_eq!(
+        (trace.kind, trace.is_cold_start),
+        ("snap_start_restore", true)
+    );
+}
+
+#[test]
+fn a_start_that_nobody_waited_for_has_a_trace_of_its_own() {
+    let mut script = Script::new(InitType::OnDemand);
+    script
+        .batch(
+            500,
+            &[init_start(64, "on-demand", "init"), init_report(462, 397.0)],
+        )
+        .invoke(60_000, "a")
+        .batch(
+            60_200,
+            &[
+                traced_start(60_000, "a"),
+                report(60_100, "a", r#""durationMs":9"#),
+            ],
+        );
+    let expected = [
+        "environment start < environment start: 64-461",
+        "init < environment start: 64-461",
+    ];
+    assert_eq!(spans(&script), expected);
+    let trace = script.account.trace();
+    assert_eq!((trace.kind, trace.is_cold_start), ("proactive", false));
+    assert_eq!(trace.parent, None);
+
+    let mut script = Script::new(InitType::ProvisionedConcurrency);
+    let kind = "provisioned-concurrency";
+    let ended = init_end(
+        401,
+        kind,
+        "init",
+        r#""status":"success","metrics":{"durationMs":397}"#,
+    );
+    script
+        .batch(480, &[init_start(64, kind, "init")])
+        .batch(490, &ended);
+    assert_eq!(script.account.trace().kind, "provisioned_concurrency");
+    assert_eq!(spans(&script)[..2], expected.map(str::to_owned));
+}
+
+#[test]
+fn a_failed_init_is_traced_with_its_error() {
+    let mut script = Script::new(InitType::OnDemand);
+    let failed = r#""status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":397}"#;
+    script
+        .batch(90, &[init_start(64, "on-demand", "init")])
+        .batch(500, &init_end(401, "on-demand", "init", failed));
+    assert_eq!(spans(&script).len(), 3);
+    let trace = script.account.trace();
+    assert_eq!(trace.failure.as_deref(), Some("Runtime.ExitError"));
+    assert_eq!((trace.kind, trace.is_cold_start), ("init_failure", false));
+}
+
+#[test]
+fn stamps_at_both_ends_of_time_make_no_nonsense() {
+    for time in ["1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
+        let mut script = Script::new(InitType::OnDemand);
+        let of = |kind: &str, members: &str| {
+            format!(r#"{{"time":"{time}","type":"platform.{kind}","record":{{{members}}}}}"#)
+        };
+        let metrics = r#""durationMs":9e15"#;
+        script.invoke(481, "a").batch(
+            700,
+            &[
+                of("initStart", ""),
+                of("initReport", &format!(r#""metrics":{{{metrics}}}"#)),
+                of("start", r#""requestId":"a""#),
+                of(
+                    "runtimeDone",
+                    &format!(r#""requestId":"a","metrics":{{{metrics}}}"#),
+                ),
+                report(702, "a", metrics),
+            ],
+        );
+        let spans = script.account.trace().spans;
+        for span in &spans {
+            let parent = spans[span.parent];
+            assert!(parent.start_ns <= span.start_ns && span.start_ns <= span.end_ns);
+            assert!(span.end_ns <= parent.end_ns, "{spans:?}");
+        }
+    }
+}

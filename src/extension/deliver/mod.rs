@@ -23,11 +23,15 @@ use self::otlp::Sender;
 use crate::extension::clock::Clock;
 use crate::extension::export::emf::{self, Emf};
 use crate::extension::export::losses::{Ledger, Losses, Told};
-use crate::extension::export::{dogstatsd, ndjson};
+use crate::extension::export::otlp::outbox::{Encoded, Holds};
+use crate::extension::export::otlp::traces;
+use crate::extension::export::{dogstatsd, ndjson, otlp as export};
 use crate::extension::io::{self as driver, Executor};
 use crate::extension::log::{self, OnceAMinute};
 use crate::extension::metric::{Batch, Resource};
-use crate::extension::settings::{DatagramReceiver, DogStatsd, Exporters};
+use crate::extension::settings::{DatagramReceiver, DogStatsd, Exporters, Sampling};
+use crate::extension::trace::Trace;
+use crate::shared::backoff::Jitter;
 use crate::shared::os::blocking::family;
 use crate::shared::os::error_text;
 use crate::shared::time::EpochMs;
@@ -39,7 +43,10 @@ pub(super) struct Deliver {
     emf: Option<(Emf, Rc<Lines>)>,
     ndjson: Option<RefCell<FileLines>>,
     dogstatsd: Option<(DogStatsd, Told)>,
-    otlp: Option<Rc<Sender>>,
+    /// Of OTLP: the attributes of the resource, and who takes metrics and traces.
+    attributes: Vec<(String, String)>,
+    metrics: Option<Rc<Sender>>,
+    traces: Option<(Sampling, Rc<Sender>)>,
     file_failures: OnceAMinute,
     datagram_failures: OnceAMinute,
     clock: Clock,
@@ -50,12 +57,16 @@ impl Deliver {
         let ledger = Rc::new(Ledger::default());
         let stdout = || Rc::new(Lines::new(rustix::stdio::stdout(), Rc::clone(&ledger)));
         let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
-        let sender = |otlp| Rc::new(Sender::new(otlp, Rc::clone(&ledger), clock));
+        let sender = |receiver| Rc::new(Sender::new(receiver, Rc::clone(&ledger), clock));
+        let otlp = exporters.otlp.unwrap_or_default();
+        let traces = |(sampling, receiver)| (sampling, sender(receiver));
         Self {
             emf: exporters.emf.map(|emf| (emf, stdout())),
             ndjson: exporters.ndjson.map(file),
             dogstatsd: exporters.dogstatsd.map(|to| (to, Told::default())),
-            otlp: exporters.otlp.map(sender),
+            attributes: otlp.attributes,
+            metrics: otlp.metrics.map(sender),
+            traces: otlp.traces.map(traces),
             ledger,
             file_failures: OnceAMinute::default(),
             datagram_failures: OnceAMinute::default(),
@@ -69,7 +80,7 @@ impl Deliver {
             let stdout = Rc::clone(stdout);
             driver::spawn(executor, async move { stdout.write_out().await }).detach();
         }
-        if let Some(sender) = &self.otlp {
+        for sender in self.senders() {
             let sender = Rc::clone(sender);
             driver::spawn(executor, async move { sender.send().await }).detach();
         }
@@ -86,14 +97,55 @@ impl Deliver {
         if let Some((to, told)) = &self.dogstatsd {
             self.write_dogstatsd(to, told, resource, batch);
         }
-        if let Some(sender) = &self.otlp {
-            sender.push(resource, batch);
+        if let Some(sender) = &self.metrics {
+            self.push_metrics(sender, resource, batch);
         }
+    }
+
+    /// Hands the trace of a start to its receiver, if there is one. `batch` has the figures of the
+    /// start.
+    pub(super) fn trace(&self, resource: &Resource, batch: &Batch, trace: impl FnOnce() -> Trace) {
+        let Some((sampling, sender)) = &self.traces else {
+            return;
+        };
+        let trace = trace();
+        let mut ids = Jitter::new(self.clock.seed());
+        let id = traces::trace_id(&trace, &mut ids);
+        let is_sampled = trace.parent.and_then(|parent| parent.is_sampled);
+        let is_wanted = trace.is_cold_start || sampling.all_starts;
+        if is_wanted && sampling.takes(id, is_sampled) {
+            sender.push(Encoded {
+                body: traces::encode(resource, &self.attributes, batch, &trace, id, &mut ids),
+                holds: Holds::Spans(trace.spans.len() as u64),
+                // Spans tell none.
+                tells: Losses::default(),
+            });
+        }
+    }
+
+    fn push_metrics(&self, sender: &Sender, resource: &Resource, batch: &mut Batch) {
+        let tells = sender.take_untold();
+        let points = batch.points.len();
+        batch.points.extend(tells.to_points());
+        let body = export::encode(resource, &self.attributes, batch);
+        batch.points.truncate(points);
+        if let Some(body) = body {
+            sender.push(Encoded {
+                body,
+                holds: Holds::Points(points as u64),
+                tells,
+            });
+        }
+    }
+
+    fn senders(&self) -> impl Iterator<Item = &Rc<Sender>> {
+        let traces = self.traces.as_ref().map(|(_, sender)| sender);
+        self.metrics.iter().chain(traces)
     }
 
     /// Lets what waits for the end of a pause look at the time.
     pub(super) fn wake(&self) {
-        if let Some(sender) = &self.otlp {
+        for sender in self.senders() {
             sender.wake();
         }
     }
@@ -111,7 +163,7 @@ impl Deliver {
         if let Some((_, told)) = &self.dogstatsd {
             told.forget();
         }
-        if let Some(sender) = &self.otlp {
+        for sender in self.senders() {
             sender.restored();
         }
     }
@@ -119,41 +171,31 @@ impl Deliver {
     /// Gives the receivers this time to take what they are being given, before the last batch, so
     /// that it tells what was lost of the others.
     pub(super) async fn settle(&self, limit: Duration) {
-        let sent = self
-            .otlp
-            .as_ref()
-            .map(|sender| Box::pin(sender.settle(limit)) as _);
-        self.finish_with(limit, sent).await;
+        let sent = self.senders().map(|sender| boxed(sender.settle(limit)));
+        self.finish_with(limit, sent.collect()).await;
     }
 
     /// Delivers what waits, within this time. What is not delivered then is lost.
     pub(super) async fn finish(&self, limit: Duration) {
-        let sent = self
-            .otlp
-            .as_ref()
-            .map(|sender| Box::pin(sender.finish(limit)) as _);
-        self.finish_with(limit, sent).await;
+        let sent = self.senders().map(|sender| boxed(sender.finish(limit)));
+        self.finish_with(limit, sent.collect()).await;
     }
 
     /// Gives standard output this time to take the lines that wait, beside `sent`. The others are
     /// lost then.
-    async fn finish_with(
-        &self,
-        limit: Duration,
-        sent: Option<Pin<Box<dyn Future<Output = ()> + '_>>>,
-    ) {
-        let lines = async {
+    async fn finish_with(&self, limit: Duration, sent: Vec<Boxed<'_>>) {
+        let mut all = boxed(async {
             if let Some((_, stdout)) = &self.emf {
                 self.clock.within(limit, stdout.written()).await;
                 stdout.lose_all();
             }
-        };
-        let sent = async {
-            if let Some(sent) = sent {
-                sent.await;
-            }
-        };
-        future::zip(lines, sent).await;
+        });
+        for other in sent {
+            all = boxed(async {
+                future::zip(all, other).await;
+            });
+        }
+        all.await;
     }
 
     /// All losses of this environment so far.
@@ -219,6 +261,13 @@ impl Deliver {
             send(batch, tells);
         });
     }
+}
+
+/// A future on the heap: one kind of it is less code than several.
+type Boxed<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
+
+fn boxed<'w>(work: impl Future<Output = ()> + 'w) -> Boxed<'w> {
+    Box::pin(work)
 }
 
 fn write_emf(emf: &Emf, stdout: &Lines, resource: &Resource, batch: &Batch, now: EpochMs) {

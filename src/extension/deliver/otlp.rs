@@ -14,22 +14,21 @@ use async_io::Async;
 use futures_lite::future;
 
 use crate::extension::clock::Clock;
-use crate::extension::export::losses::Ledger;
+use crate::extension::export::losses::{Ledger, Losses};
+use crate::extension::export::otlp::CONTENT_TYPE;
 use crate::extension::export::otlp::outbox::{Encoded, Outbox};
 use crate::extension::export::otlp::response::rejected_points;
 use crate::extension::export::otlp::retry::{self, Verdict};
-use crate::extension::export::otlp::{self, CONTENT_TYPE};
 use crate::extension::io::{self as driver, ConnectionError, Notify};
 use crate::extension::log::{self, OnceAMinute};
-use crate::extension::metric::{Batch, Resource};
-use crate::extension::settings::Otlp;
+use crate::extension::settings::{Address, OtlpReceiver};
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
 /// Sends what is pushed, in a task of its own ([`Sender::send`]).
 #[derive(Debug)]
 pub(in crate::extension) struct Sender {
-    otlp: Otlp,
+    receiver: OtlpReceiver,
     ledger: Rc<Ledger>,
     clock: Clock,
     /// Borrowed for as long as one call takes, never across an await.
@@ -51,9 +50,13 @@ struct TaskState {
 }
 
 impl Sender {
-    pub(in crate::extension) fn new(otlp: Otlp, ledger: Rc<Ledger>, clock: Clock) -> Self {
+    pub(in crate::extension) fn new(
+        receiver: OtlpReceiver,
+        ledger: Rc<Ledger>,
+        clock: Clock,
+    ) -> Self {
         Self {
-            otlp,
+            receiver,
             outbox: RefCell::new(Outbox::new(Rc::clone(&ledger), clock.seed())),
             ledger,
             clock,
@@ -63,22 +66,14 @@ impl Sender {
         }
     }
 
-    /// Encodes a batch and adds it to what is to be sent, with the losses that are untold.
-    pub(in crate::extension) fn push(&self, resource: &Resource, batch: &mut Batch) {
-        let mut outbox = self.outbox.borrow_mut();
-        let tells = outbox.take_untold();
-        let points = batch.points.len();
-        batch.points.extend(tells.to_points());
-        let body = otlp::encode(resource, &self.otlp.attributes, batch);
-        batch.points.truncate(points);
-        if let Some(body) = body {
-            outbox.push(Encoded {
-                body,
-                points: points as u64,
-                tells,
-            });
-        }
-        drop(outbox);
+    /// The losses that the next batch has to tell.
+    pub(in crate::extension) fn take_untold(&self) -> Losses {
+        self.outbox.borrow().take_untold()
+    }
+
+    /// Adds a batch to what is to be sent.
+    pub(in crate::extension) fn push(&self, batch: Encoded) {
+        self.outbox.borrow_mut().push(batch);
         self.changed.notify();
     }
 
@@ -173,7 +168,7 @@ impl Sender {
             let Some(batch) = self.outbox.borrow_mut().begin() else {
                 return;
             };
-            let timeout = Duration::from_millis(self.otlp.timeout_ms);
+            let timeout = Duration::from_millis(self.receiver.timeout_ms);
             let timeout = limit.map_or(timeout, |limit| timeout.min(limit));
             let mut answer = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
             let failure = self.attempt(&batch.body, &mut answer, timeout).await.err();
@@ -193,12 +188,13 @@ impl Sender {
         let mut exchange = Exchange::new(Outgoing::new(&head, body), answer);
         #[cfg(test)]
         if let Some(world) = self.clock.world {
-            let sent = world.send(body, &mut exchange);
+            let sent = world.send(&self.receiver.target, body, &mut exchange);
             let sent = self.clock.within(timeout, sent).await;
             return sent.ok_or(AttemptError::Timeout(timeout));
         }
         let status = async {
-            let stream = Async::<TcpStream>::connect(self.otlp.address).await;
+            let Address::Known(address) = self.receiver.address;
+            let stream = Async::<TcpStream>::connect(address).await;
             let stream = stream.map_err(AttemptError::Connect)?;
             // The receiver may have answered before it closed.
             driver::send(&stream, &mut exchange).await.ok();
@@ -216,11 +212,11 @@ impl Sender {
 
     fn head(&self, body_bytes: usize) -> Vec<u8> {
         let mut head = Vec::with_capacity(256);
-        let target = &[&*self.otlp.target];
-        let mut writer = HeadWriter::request(&mut head, "POST", target, &self.otlp.authority)
+        let target = &[&*self.receiver.target];
+        let mut writer = HeadWriter::request(&mut head, "POST", target, &self.receiver.authority)
             .field("Content-Type", CONTENT_TYPE.as_bytes())
             .field("Connection", b"close");
-        for (name, value) in &self.otlp.headers {
+        for (name, value) in &self.receiver.headers {
             writer = writer.field(name, value.as_bytes());
         }
         writer.end_with_length(body_bytes);
@@ -244,12 +240,14 @@ impl Sender {
             let follows = match verdict {
                 Verdict::Retry { .. } => "it is sent again".to_owned(),
                 Verdict::Disable => "the credentials are wrong, so nothing more is sent".to_owned(),
-                Verdict::Delivered | Verdict::Drop => format!("{} points are lost", batch.points),
+                Verdict::Delivered | Verdict::Drop => {
+                    format!("{} are lost", batch.holds)
+                }
             };
             log::warn(&format!(
                 "OTLP receiver http://{}{} {}: {follows}",
-                self.otlp.authority,
-                self.otlp.target,
+                self.receiver.authority,
+                self.receiver.target,
                 failure.trim_end(),
             ));
         }

@@ -11,11 +11,13 @@ use crate::extension::metric::{Point, catalogue as m};
 /// Numbers of lost things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::extension) struct Losses {
-    /// Points that the OTLP receiver did not get.
+    /// Points that an OTLP receiver did not get.
     pub(in crate::extension) points: u64,
+    /// Spans that one did not get.
+    pub(in crate::extension) spans: u64,
     /// Lines and datagrams that were not written.
     pub(in crate::extension) lines: u64,
-    /// The bytes of both, as far as they were encoded.
+    /// The bytes of all, as far as they were encoded.
     pub(in crate::extension) bytes: u64,
 }
 
@@ -24,18 +26,20 @@ impl Losses {
     pub(in crate::extension) const fn line(bytes: usize) -> Self {
         Self {
             points: 0,
+            spans: 0,
             lines: 1,
             bytes: bytes as u64,
         }
     }
 
     pub(in crate::extension) const fn is_empty(self) -> bool {
-        self.points == 0 && self.lines == 0 && self.bytes == 0
+        self.points == 0 && self.spans == 0 && self.lines == 0 && self.bytes == 0
     }
 
     const fn plus(self, other: Self) -> Self {
         Self {
             points: self.points.saturating_add(other.points),
+            spans: self.spans.saturating_add(other.spans),
             lines: self.lines.saturating_add(other.lines),
             bytes: self.bytes.saturating_add(other.bytes),
         }
@@ -44,6 +48,7 @@ impl Losses {
     const fn minus(self, other: Self) -> Self {
         Self {
             points: self.points.saturating_sub(other.points),
+            spans: self.spans.saturating_sub(other.spans),
             lines: self.lines.saturating_sub(other.lines),
             bytes: self.bytes.saturating_sub(other.bytes),
         }
@@ -52,6 +57,7 @@ impl Losses {
     /// The points that tell a receiver of these losses.
     pub(in crate::extension) fn to_points(self) -> Vec<Point> {
         let records = self.points.saturating_add(self.lines);
+        let records = records.saturating_add(self.spans);
         let counts = [
             (&m::DROPPED_RECORDS, records),
             (&m::DROPPED_BYTES, self.bytes),
@@ -145,7 +151,8 @@ mod tests {
     #[test]
     fn the_points_say_records_and_bytes() {
         let losses = Losses {
-            points: 3,
+            points: 1,
+            spans: 2,
             lines: 4,
             bytes: 0,
         };

@@ -8,15 +8,19 @@ mod dogstatsd;
 mod exporters;
 mod otlp;
 mod reader;
+mod traces;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 pub(super) use self::dogstatsd::{DogStatsd, Receiver as DatagramReceiver};
 pub(super) use self::exporters::Exporters;
+#[cfg(test)]
 pub(super) use self::otlp::Otlp;
+pub(super) use self::otlp::{Address, Receiver as OtlpReceiver};
 use self::reader::Reader;
 pub(super) use self::reader::Variables;
+pub(super) use self::traces::Sampling;
 use crate::extension::metric::Resource;
 use crate::shared::digits::decimal;
 

@@ -3,14 +3,23 @@
 use std::net::SocketAddr;
 
 use super::reader::{Reader, list, shown};
+use super::traces::Sampling;
 use crate::shared::digits::{decimal, hexadecimal};
 use crate::shared::endpoint::{self, EndpointError};
 
-/// The receiver of OTLP, and what is sent with each request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is sent over OTLP, and to whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::extension) struct Otlp {
-    /// Where to connect.
-    pub(in crate::extension) address: SocketAddr,
+    pub(in crate::extension) metrics: Option<Receiver>,
+    pub(in crate::extension) traces: Option<(Sampling, Receiver)>,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
+    pub(in crate::extension) attributes: Vec<(String, String)>,
+}
+
+/// A receiver, and what is sent with each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct Receiver {
+    pub(in crate::extension) address: Address,
     /// The value of the field `Host`.
     pub(in crate::extension) authority: String,
     /// The target of the request: a path, and a query if there is one.
@@ -20,52 +29,116 @@ pub(in crate::extension) struct Otlp {
     pub(in crate::extension) headers: Vec<(String, String)>,
     /// How long to wait for the answer to an attempt.
     pub(in crate::extension) timeout_ms: u64,
-    /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
-    pub(in crate::extension) attributes: Vec<(String, String)>,
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::extension) enum Address {
+    Known(SocketAddr),
+}
+
+/// What is sent: each has an endpoint and settings of its own.
+#[derive(Clone, Copy)]
+enum Signal {
+    Metrics,
+    Traces,
 }
 
 impl Otlp {
-    /// Reads the settings; `None` when the endpoint cannot be reached. No other place is taken
-    /// instead: a receiver that was not named should not get the figures.
+    /// Reads the settings; `None` when there is nothing to send.
     pub(super) fn read(reader: &mut Reader<'_>, service_name: &mut String) -> Option<Self> {
-        let (name, value) = variable(reader, "ENDPOINT");
+        if is(reader, "OTEL_SDK_DISABLED", "true") {
+            reader.warn("OTEL_SDK_DISABLED is true: OTLP is off".to_owned());
+            return None;
+        }
+        let metrics = Receiver::read(reader, Signal::Metrics);
+        let traces = Receiver::read(reader, Signal::Traces);
+        if metrics.is_none() && traces.is_none() {
+            return None;
+        }
+        if metrics.is_some() {
+            let temporality = "environments end without a word, which only delta allows";
+            let setting = "TEMPORALITY_PREFERENCE";
+            warn_unless(reader, Signal::Metrics, setting, "delta", temporality);
+        }
+        Some(Self {
+            metrics,
+            traces: traces.map(|receiver| (Sampling::read(reader), receiver)),
+            attributes: resource_attributes(reader, service_name),
+        })
+    }
+}
+
+impl Receiver {
+    /// Reads the receiver of a signal; `None` when it is off, or cannot be reached. No other place
+    /// is taken instead: a receiver that was not named should not get the figures. So where only
+    /// the other signal has an endpoint, this one has not the default.
+    fn read(reader: &mut Reader<'_>, signal: Signal) -> Option<Self> {
+        let (switch, other) = match signal {
+            Signal::Metrics => (
+                "OTEL_METRICS_EXPORTER",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            ),
+            Signal::Traces => (
+                "OTEL_TRACES_EXPORTER",
+                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            ),
+        };
+        if is(reader, switch, "none") {
+            reader.warn(format!(
+                "{switch} is none: Bantam sends none over OTLP either"
+            ));
+            return None;
+        }
+        let (name, value) = variable(reader, signal, "ENDPOINT");
+        if value.is_none() && reader.text(other).is_some() {
+            return None;
+        }
         let url = value.unwrap_or(ENDPOINT);
-        // The endpoint for metrics "MUST be used as-is", the one for all signals is a base:
+        // The endpoint for a signal "MUST be used as-is", the one for all signals is a base:
         // <https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>.
-        let is_base = name == "OTEL_EXPORTER_OTLP_ENDPOINT";
-        let (address, authority, target) = match take_apart(url, is_base) {
-            Ok(parts) => parts,
+        let base = match (&*name, signal) {
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", Signal::Metrics) => Some("/v1/metrics"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", Signal::Traces) => Some("/v1/traces"),
+            _ => None,
+        };
+        let mut receiver = match take_apart(url, base) {
+            Ok(receiver) => receiver,
             Err(error) => {
                 reader.warn(why_off(&name, url, error));
                 return None;
             }
         };
-        warn_unless(reader, "COMPRESSION", "none", "Bantam compresses nothing");
-        let temporality = "environments end without a word, which only delta allows";
-        warn_unless(reader, "TEMPORALITY_PREFERENCE", "delta", temporality);
+        let nothing = "Bantam compresses nothing";
+        warn_unless(reader, signal, "COMPRESSION", "none", nothing);
         let encoding = "Bantam has this encoding alone, which every receiver over HTTP takes";
-        warn_unless(reader, "PROTOCOL", "http/protobuf", encoding);
-        let (timeout, _) = variable(reader, "TIMEOUT");
+        warn_unless(reader, signal, "PROTOCOL", "http/protobuf", encoding);
+        let (timeout, _) = variable(reader, signal, "TIMEOUT");
         let timeout_ms = reader.parsed(
             &timeout,
             &|value| decimal(value.as_bytes()).filter(|ms| *ms != 0),
             "a number of milliseconds",
             &TIMEOUT_MS.to_string(),
         );
-        Some(Self {
-            address,
-            authority,
-            target,
-            headers: headers(reader),
-            timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS),
-            attributes: resource_attributes(reader, service_name),
-        })
+        receiver.timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
+        receiver.headers = headers(reader, signal);
+        Some(receiver)
     }
 }
 
-/// The variable for metrics if it is set, else the one for all signals: its name and its value.
-fn variable<'a>(reader: &Reader<'a>, setting: &str) -> (String, Option<&'a str>) {
-    let name = ["OTEL_EXPORTER_OTLP_METRICS_", setting].concat();
+/// Whether a variable has this value, in either case.
+fn is(reader: &Reader<'_>, name: &str, expected: &str) -> bool {
+    let value = reader.text(name).unwrap_or_default();
+    value.eq_ignore_ascii_case(expected)
+}
+
+/// The variable for the signal if it is set, else the one for all signals: its name and its value.
+fn variable<'a>(reader: &Reader<'a>, signal: Signal, setting: &str) -> (String, Option<&'a str>) {
+    let signal = match signal {
+        Signal::Metrics => "METRICS_",
+        Signal::Traces => "TRACES_",
+    };
+    let name = ["OTEL_EXPORTER_OTLP_", signal, setting].concat();
     match reader.text(&name) {
         Some(value) => (name, Some(value)),
         None => {
@@ -77,8 +150,8 @@ fn variable<'a>(reader: &Reader<'a>, setting: &str) -> (String, Option<&'a str>)
 }
 
 /// Warns of a setting that has another value than the only one that there is here.
-fn warn_unless(reader: &mut Reader<'_>, setting: &str, only: &str, why: &str) {
-    let (name, value) = variable(reader, setting);
+fn warn_unless(reader: &mut Reader<'_>, signal: Signal, setting: &str, only: &str, why: &str) {
+    let (name, value) = variable(reader, signal, setting);
     if let Some(value) = value
         && !value.eq_ignore_ascii_case(only)
     {
@@ -93,27 +166,31 @@ fn why_off(name: &str, url: &str, error: EndpointError) -> String {
         // A password may be in it.
         return format!(
             "{name} holds a user name or a password: send them in OTEL_EXPORTER_OTLP_HEADERS. \
-             OTLP is off"
+             Nothing is sent there"
         );
     }
     let hint = match error {
         EndpointError::Scheme => {
-            "only http:// is sent, without TLS. For https let a collector beside the function \
-             send on, and name that: http://localhost:4318"
+            "https needs the layer bantam-tls in place of bantam, or a collector beside the \
+             function that sends on: http://localhost:4318"
         }
         EndpointError::Host | EndpointError::NoAddress | EndpointError::Unresolved => {
-            "the host is neither an IP address nor localhost, and names are not looked up here. \
-             Give its address, or name a collector beside the function: http://localhost:4318"
+            "the host is neither an IP address nor localhost, and names are looked up by the layer \
+             bantam-tls alone. Give its address, or name a collector beside the function: \
+             http://localhost:4318"
         }
         EndpointError::NoHost => "there is no host. A receiver is http://ADDRESS:PORT",
         EndpointError::Port => "the port is not a number from 1 to 65535",
         EndpointError::Path => "its path, or the query of a base, cannot be sent",
     };
-    format!("{name} is \"{}\": {hint}. OTLP is off", shown(url))
+    format!(
+        "{name} is \"{}\": {hint}. Nothing is sent there",
+        shown(url)
+    )
 }
 
-fn headers(reader: &mut Reader<'_>) -> Vec<(String, String)> {
-    let (variable, value) = variable(reader, "HEADERS");
+fn headers(reader: &mut Reader<'_>, signal: Signal) -> Vec<(String, String)> {
+    let (variable, value) = variable(reader, signal, "HEADERS");
     let mut headers = Vec::new();
     for (index, entry) in list(value.unwrap_or_default()).enumerate() {
         match pair(entry).filter(|(name, value)| is_header(name, value)) {
@@ -192,9 +269,9 @@ fn is_header(name: &str, value: &str) -> bool {
         && !value.bytes().any(|byte| byte.is_ascii_control())
 }
 
-/// Takes a URL apart into the address, the authority and the target. A base gets the path for
-/// metrics; any other URL keeps its path as it is, a query included.
-fn take_apart(url: &str, is_base: bool) -> Result<(SocketAddr, String, String), EndpointError> {
+/// Takes a URL apart. A base gets the path for its signal; any other URL keeps its path as it is, a
+/// query included.
+fn take_apart(url: &str, base: Option<&str>) -> Result<Receiver, EndpointError> {
     let (authority, path) = endpoint::split(url)?;
     let port = match authority.bytes().rfind(|byte| matches!(byte, b':' | b']')) {
         Some(b':') => "",
@@ -203,18 +280,22 @@ fn take_apart(url: &str, is_base: bool) -> Result<(SocketAddr, String, String), 
     let address = endpoint::address(&[authority, port].concat())?;
     // A base has no query: the path would become a part of it.
     let is_allowed =
-        |byte: u8| byte.is_ascii_graphic() && byte != b'#' && (byte != b'?' || !is_base);
+        |byte: u8| byte.is_ascii_graphic() && byte != b'#' && (byte != b'?' || base.is_none());
     if !path.bytes().all(is_allowed) {
         return Err(EndpointError::Path);
     }
-    let target = if is_base {
-        [path.trim_end_matches('/'), "/v1/metrics"].concat()
-    } else if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        ["/", path].concat()
+    let target = match base {
+        Some(behind) => [path.trim_end_matches('/'), behind].concat(),
+        None if path.starts_with('/') => path.to_owned(),
+        None => ["/", path].concat(),
     };
-    Ok((address, authority.to_owned(), target))
+    Ok(Receiver {
+        address: Address::Known(address),
+        authority: authority.to_owned(),
+        target,
+        headers: Vec::new(),
+        timeout_ms: TIMEOUT_MS,
+    })
 }
 
 /// Fields that the client writes itself.
@@ -238,6 +319,20 @@ const ENDPOINT: &str = "http://localhost:4318";
 const TIMEOUT_MS: u64 = 10_000;
 
 #[cfg(test)]
+impl Receiver {
+    /// A receiver for tests.
+    pub(in crate::extension) fn at(address: SocketAddr, target: &str) -> Self {
+        Self {
+            address: Address::Known(address),
+            authority: address.to_string(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            timeout_ms: TIMEOUT_MS,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::super::{Settings, variables};
     use super::*;
@@ -247,6 +342,11 @@ mod tests {
         all.extend_from_slice(pairs);
         let settings = Settings::read(&variables(&all));
         (settings.exporters.otlp, settings.warnings)
+    }
+
+    fn sampling(pairs: &[(&str, &str)]) -> Sampling {
+        let (found, _) = otlp(pairs);
+        found.unwrap().traces.unwrap().0
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -289,14 +389,16 @@ mod tests {
 
     #[test]
     fn otlp_has_the_defaults_of_the_specification() {
-        let expected = Otlp {
-            address: "127.0.0.1:4318".parse().unwrap(),
+        let receiver = |target| Receiver {
             authority: "localhost:4318".to_owned(),
-            target: "/v1/metrics".to_owned(),
-            headers: Vec::new(),
-            timeout_ms: 10_000,
+            ..Receiver::at("127.0.0.1:4318".parse().unwrap(), target)
+        };
+        let expected = Otlp {
+            metrics: Some(receiver("/v1/metrics")),
+            traces: Some((sampling(&[]), receiver("/v1/traces"))),
             attributes: Vec::new(),
         };
+        assert_eq!(receiver("").timeout_ms, 10_000);
         assert_eq!(otlp(&[]), (Some(expected), Vec::new()));
     }
 
@@ -346,8 +448,9 @@ mod tests {
         ];
         for (name, value, expected) in table {
             let (found, warnings) = otlp(&[(name, value)]);
-            let found = found.unwrap();
-            let text = format!("{} {} {}", found.address, found.authority, found.target);
+            let found = found.unwrap().metrics.unwrap();
+            let Address::Known(address) = &found.address;
+            let text = format!("{address} {} {}", found.authority, found.target);
             assert_eq!(text, expected, "{value}");
             assert_eq!(warnings, [""; 0], "{value}");
         }
@@ -359,7 +462,7 @@ mod tests {
             (BASE, "http://10.0.0.1:1"),
             (METRICS, "http://10.0.0.2:2/m"),
         ]);
-        let found = found.unwrap();
+        let found = found.unwrap().metrics.unwrap();
         assert_eq!(
             (found.authority.as_str(), found.target.as_str()),
             ("10.0.0.2:2", "/m")
@@ -368,11 +471,11 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_cannot_be_reached_switches_otlp_off() {
-        let scheme = "only http:// is sent, without TLS. For https let a collector beside the \
-                      function send on, and name that: http://localhost:4318";
-        let host = "the host is neither an IP address nor localhost, and names are not looked up \
-                    here. Give its address, or name a collector beside the function: \
-                    http://localhost:4318";
+        let scheme = "https needs the layer bantam-tls in place of bantam, or a collector beside \
+                      the function that sends on: http://localhost:4318";
+        let host = "the host is neither an IP address nor localhost, and names are looked up by \
+                    the layer bantam-tls alone. Give its address, or name a collector beside the \
+                    function: http://localhost:4318";
         let path = "its path, or the query of a base, cannot be sent";
         let table = [
             ("https://10.0.0.1:4318", scheme),
@@ -393,7 +496,7 @@ mod tests {
         for (value, hint) in table {
             let (found, warnings) = otlp(&[(BASE, value)]);
             assert_eq!(found, None, "{value}");
-            let expected = format!("{BASE} is \"{value}\": {hint}. OTLP is off");
+            let expected = format!("{BASE} is \"{value}\": {hint}. Nothing is sent there");
             assert_eq!(warnings, [expected]);
         }
         let (found, warnings) = otlp(&[(METRICS, "http://user:secret@10.0.0.1:4318")]);
@@ -402,9 +505,116 @@ mod tests {
             warnings,
             [format!(
                 "{METRICS} holds a user name or a password: send them in \
-                 OTEL_EXPORTER_OTLP_HEADERS. OTLP is off"
+                 OTEL_EXPORTER_OTLP_HEADERS. Nothing is sent there"
             )]
         );
+    }
+
+    /// The targets of metrics and of traces, and the warnings.
+    fn targets(pairs: &[(&str, &str)]) -> ([Option<String>; 2], Vec<String>) {
+        let (found, warnings) = otlp(pairs);
+        let found = found.unwrap_or_default();
+        let traces = found.traces.map(|(_, receiver)| receiver);
+        let target = |receiver: Option<Receiver>| Some(receiver?.authority + "/");
+        ([target(found.metrics), target(traces)], warnings)
+    }
+
+    #[test]
+    fn each_signal_goes_where_its_variables_say() {
+        const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        let base = (BASE, "http://10.0.0.1:1");
+        let metrics = (METRICS, "http://10.0.0.2:2");
+        let traces = (TRACES, "http://10.0.0.3:3");
+        let no_metrics = ("OTEL_METRICS_EXPORTER", "none");
+        let no_traces = ("OTEL_TRACES_EXPORTER", "None");
+        let disabled = ("OTEL_SDK_DISABLED", "true");
+        let (default, first) = (Some("localhost:4318/"), Some("10.0.0.1:1/"));
+        let (second, third) = (Some("10.0.0.2:2/"), Some("10.0.0.3:3/"));
+        let table: [(&[(&str, &str)], _, _); 13] = [
+            (&[], [default, default], 0),
+            (&[base], [first, first], 0),
+            (&[base, metrics], [second, first], 0),
+            (&[base, traces], [first, third], 0),
+            (&[metrics, traces], [second, third], 0),
+            // A receiver that was not named gets nothing.
+            (&[metrics], [second, None], 0),
+            (&[traces], [None, third], 0),
+            (&[base, no_traces], [first, None], 1),
+            (&[base, no_metrics], [None, first], 1),
+            (&[base, no_metrics, no_traces], [None, None], 2),
+            (&[base, disabled], [None, None], 1),
+            (&[("OTEL_SDK_DISABLED", "false")], [default, default], 0),
+            (&[("OTEL_TRACES_EXPORTER", "otlp")], [default, default], 0),
+        ];
+        for (pairs, expected, count) in table {
+            let (found, warnings) = targets(pairs);
+            assert_eq!(
+                found.each_ref().map(Option::as_deref),
+                expected,
+                "{pairs:?}"
+            );
+            assert_eq!(warnings.len(), count, "{warnings:?}");
+        }
+        let (found, warnings) = targets(&[base, (TRACES, "http://x")]);
+        assert_eq!(found.each_ref().map(Option::as_deref), [first, None]);
+        assert!(warnings[0].starts_with("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is \"http://x\": "));
+        let (found, _) = otlp(&[base, metrics]);
+        let found = found.unwrap();
+        assert_eq!(found.metrics.unwrap().target, "/");
+        assert_eq!(found.traces.unwrap().1.target, "/v1/traces");
+    }
+
+    #[test]
+    fn samplers_are_those_of_the_specification() {
+        const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+        let id = |low: u64| u128::from(low).to_be_bytes();
+        // The first bit of the last 64 does not count.
+        let ids = [id(0), id((1 << 63) | ((1 << 62) - 1)), id(u64::MAX)];
+        let parents = [None, Some(false), Some(true)];
+        // Which of the ids are taken without a parent, and with one that is not or is sampled.
+        let all = [true; 3];
+        let none = [false; 3];
+        let half = [true, true, false];
+        let table = [
+            ("", "", [all, none, all]),
+            ("parentbased_always_on", "", [all, none, all]),
+            ("parentbased_always_off", "", [none, none, all]),
+            ("parentbased_traceidratio", "0.5", [half, none, all]),
+            ("always_on", "", [all, all, all]),
+            ("always_off", "", [none; 3]),
+            ("traceidratio", "0.5", [half; 3]),
+            ("traceidratio", "0", [none; 3]),
+            ("traceidratio", "1", [all; 3]),
+            ("traceidratio", "", [all; 3]),
+        ];
+        for (sampler, ratio, expected) in table {
+            let pairs = [(SAMPLER, sampler), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+            let (found, warnings) = otlp(&pairs);
+            let (sampling, _) = found.unwrap().traces.unwrap();
+            assert!(!sampling.all_starts);
+            assert_eq!(warnings, [""; 0]);
+            let found = parents.map(|parent| ids.map(|id| sampling.takes(id, parent)));
+            assert_eq!(found, expected, "{sampler} {ratio}");
+        }
+        assert!(sampling(&[("BANTAM_TRACES", "starts")]).all_starts);
+        for (name, value) in [
+            (SAMPLER, "jaeger_remote"),
+            (SAMPLER, "parentbased_"),
+            ("BANTAM_TRACES", "all"),
+        ] {
+            let (found, warnings) = otlp(&[(name, value)]);
+            assert_eq!(found, otlp(&[]).0);
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+        }
+        for ratio in ["-0.1", "1.1", "NaN", "x", "0,5"] {
+            let pairs = [
+                (SAMPLER, "traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", ratio),
+            ];
+            let (_, warnings) = otlp(&pairs);
+            let expected = "expected a number from 0 to 1: using 1";
+            assert!(warnings[0].ends_with(expected), "{warnings:?}");
+        }
     }
 
     #[test]
@@ -413,7 +623,7 @@ mod tests {
             for prefix in ["OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_METRICS_"] {
                 let name = [prefix, "TIMEOUT"].concat();
                 let (found, warnings) = otlp(&[(&name, value)]);
-                assert_eq!(found.unwrap().timeout_ms, timeout_ms, "{value}");
+                assert_eq!(found.unwrap().metrics.unwrap().timeout_ms, timeout_ms);
                 assert_eq!(warnings.len(), count);
                 assert!(warnings.iter().all(|text| text.starts_with(&name)));
             }
@@ -440,7 +650,10 @@ mod tests {
         ];
         for (value, expected, left_out) in table {
             let (found, warnings) = otlp(&[("OTEL_EXPORTER_OTLP_HEADERS", value)]);
-            assert_eq!(found.unwrap().headers, owned(expected), "{value}");
+            let found = found.unwrap();
+            assert_eq!(found.metrics.unwrap().headers, owned(expected), "{value}");
+            let (_, traces) = found.traces.unwrap();
+            assert_eq!(traces.headers, owned(expected), "{value}");
             let texts = left_out.iter().map(|number| {
                 format!("OTEL_EXPORTER_OTLP_HEADERS: entry {number} cannot be sent, left out")
             });

@@ -68,8 +68,11 @@ impl<'a> Reader<'a> {
         parsed
     }
 
+    /// Warns once: a variable that holds for all signals is read for each.
     pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Warns of each variable that has our prefix and is not a setting.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value;
 
 use super::platform::{Played, Step, play};
@@ -421,6 +422,36 @@ impl Outcome<'_> {
             }
         }
         self.losses_are_told();
+        self.start_is_traced_once();
+    }
+
+    /// The start has one trace, or is lost and counted, and its spans are a tree.
+    fn start_is_traced_once(&self) {
+        let mut traces = self.played.traces.clone();
+        // A receiver that was mute may get it twice.
+        traces.dedup();
+        let spans = traces.iter().flat_map(|trace| &trace.resource_spans);
+        let spans = spans.flat_map(|resource| &resource.scope_spans);
+        let spans: Vec<&Span> = spans.flat_map(|scope| &scope.spans).collect();
+        let roots = spans.iter().filter(|span| span.parent_span_id.is_empty());
+        // The init of a snapshot, and what it was restored to.
+        let most = 1 + usize::from(self.life.is_restored);
+        assert!(roots.clone().count() <= most, "{traces:#?}");
+        let works = self.life.receiver == Health::Good && self.is_sure();
+        if works && !self.life.is_restored {
+            assert_eq!((roots.count(), self.played.losses.spans), (1, 0));
+        }
+        for span in &spans {
+            assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
+            let parent = spans.iter().find(|of| of.span_id == span.parent_span_id);
+            let Some(parent) = parent else {
+                assert_eq!(span.parent_span_id, [0; 0], "{traces:#?}");
+                continue;
+            };
+            assert_eq!(span.trace_id, parent.trace_id);
+            assert!(parent.start_time_unix_nano <= span.start_time_unix_nano);
+            assert!(span.end_time_unix_nano <= parent.end_time_unix_nano);
+        }
     }
 
     /// The time until the process is killed, if it is known.
@@ -465,13 +496,19 @@ impl Outcome<'_> {
 
     /// Losses are told when that is possible, and never more than there are.
     fn losses_are_told(&self) {
-        let Losses { points, lines, .. } = self.played.losses;
-        let all = (lines + points) as f64;
+        let Losses {
+            points,
+            spans,
+            lines,
+            ..
+        } = self.played.losses;
+        let all = (lines + points + spans) as f64;
         let (file, receiver) = (told(&self.written), told(&self.received));
         assert!(file <= all, "the file is told {file} of {all}");
         if self.life.file == Health::Recovers {
             // The last line can tell nothing of points that are lost after it.
-            let least = if points == 0 { all } else { lines as f64 };
+            let is_of_file = points == 0 && spans == 0;
+            let least = if is_of_file { all } else { lines as f64 };
             assert!(least <= file, "the file is told {file} of {least}");
         }
         if self.is_sure() {

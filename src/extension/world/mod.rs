@@ -34,8 +34,8 @@ pub(super) struct World {
     timers_made: Cell<u64>,
     /// What the OTLP receiver does with the next request.
     answer: Cell<Answer>,
-    /// The bodies of the requests that it got.
-    received: RefCell<Vec<Vec<u8>>>,
+    /// The targets and the bodies of the requests that it got.
+    received: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
 /// What the OTLP receiver does with a request.
@@ -80,14 +80,20 @@ impl World {
     }
 
     /// Sends a request to the receiver and reads its answer.
-    pub(super) async fn send(&'static self, body: &[u8], exchange: &mut Exchange<'_>) {
+    pub(super) async fn send(
+        &'static self,
+        target: &str,
+        body: &[u8],
+        exchange: &mut Exchange<'_>,
+    ) {
         let Answer {
             takes,
             after_ms,
             response,
         } = self.answer.get();
         if takes {
-            self.received.borrow_mut().push(body.to_vec());
+            let request = (target.to_owned(), body.to_vec());
+            self.received.borrow_mut().push(request);
         }
         self.sleep(Duration::from_millis(after_ms)).await;
         exchange.space().unwrap()[..response.len()].copy_from_slice(response.as_bytes());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_executor::{LocalExecutor, Task};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ use crate::extension::export_by_the_clock;
 use crate::extension::figures::Figures;
 use crate::extension::io::{self, Notify};
 use crate::extension::reporter::Reporter;
-use crate::extension::settings::{Exporters, InitType, Otlp};
+use crate::extension::settings::{Exporters, InitType, Otlp, OtlpReceiver, Sampling};
 use crate::shared::time::{Deadline, EpochMs};
 
 /// One thing that happens to the extension.
@@ -57,6 +58,8 @@ pub(super) struct Played {
     pub(super) lines: Vec<Value>,
     /// The batches that the OTLP receiver took.
     pub(super) batches: Vec<ExportMetricsServiceRequest>,
+    /// The traces that it took.
+    pub(super) traces: Vec<ExportTraceServiceRequest>,
     pub(super) losses: Losses,
     /// The time from SHUTDOWN to the exit of the process.
     pub(super) end: Duration,
@@ -100,11 +103,21 @@ pub(super) fn play(init_type: InitType, steps: Vec<(u64, Step)>) -> Played {
     })
     .detach();
     let began = world.run(executor, platform.serve(executor));
-    let received = world.received.borrow();
-    let decoded = |body: &Vec<u8>| ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
+    let (traces, batches): (Vec<_>, Vec<_>) = world
+        .received
+        .take()
+        .into_iter()
+        .partition(|(target, _)| target == TRACES);
+    let batches = batches.iter();
+    let traces = traces.iter();
     Played {
         lines: platform.disk.lines(),
-        batches: received.iter().map(decoded).collect(),
+        batches: batches
+            .map(|(_, body)| ExportMetricsServiceRequest::decode(&**body).unwrap())
+            .collect(),
+        traces: traces
+            .map(|(_, body)| ExportTraceServiceRequest::decode(&**body).unwrap())
+            .collect(),
         losses: figures.losses(),
         end: world.monotonic() - began,
     }
@@ -114,15 +127,19 @@ fn exporters(disk: &Disk) -> Exporters {
     Exporters {
         ndjson: Some(disk.folder(true).join("lines").to_str().unwrap().to_owned()),
         otlp: Some(Otlp {
-            // A world has no sockets.
-            address: ([0, 0, 0, 0], 0).into(),
-            authority: "receiver".to_owned(),
-            target: "/".to_owned(),
-            headers: Vec::new(),
-            timeout_ms: 1_000,
+            metrics: Some(receiver("/v1/metrics")),
+            traces: Some((Sampling::of_all_starts(), receiver(TRACES))),
             attributes: Vec::new(),
         }),
         ..Exporters::default()
+    }
+}
+
+/// A world has no sockets.
+fn receiver(target: &str) -> OtlpReceiver {
+    OtlpReceiver {
+        timeout_ms: 1_000,
+        ..OtlpReceiver::at(([0, 0, 0, 0], 0).into(), target)
     }
 }
 
@@ -238,5 +255,7 @@ impl Disk {
             .collect()
     }
 }
+
+const TRACES: &str = "/v1/traces";
 
 const INTERVAL: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use bantam_emulator::{Config, What};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
@@ -20,6 +21,7 @@ fn receiver(answers: &'static [&'static str]) -> Server {
     })
 }
 
+/// Metrics alone: what is answered in turn has to be one after the other.
 fn exporting_to(address: SocketAddr) -> Config {
     let mut config = with_extension();
     config.env.extend([
@@ -33,6 +35,7 @@ fn exporting_to(address: SocketAddr) -> Config {
             "api-key=a%20secret".to_owned(),
         ),
         ("OTEL_SERVICE_NAME".to_owned(), "shop".to_owned()),
+        ("OTEL_TRACES_EXPORTER".to_owned(), "none".to_owned()),
     ]);
     config
 }
@@ -110,6 +113,49 @@ fn a_receiver_gets_what_the_conventions_ask() {
             names.iter().any(|found| found == name),
             "{name} in {names:?}"
         );
+    }
+}
+
+#[test]
+fn a_cold_start_is_one_trace_beside_its_metrics() {
+    let receiver = receiver(&["200 OK"]);
+    let mut config = exporting_to(receiver.address);
+    config
+        .env
+        .retain(|(name, _)| name != "OTEL_TRACES_EXPORTER");
+    let sampler = ("OTEL_TRACES_SAMPLER".to_owned(), "always_on".to_owned());
+    config.env.push(sampler);
+    run(config);
+    let requests: Vec<_> = receiver.requests.try_iter().collect();
+    let mut targets: Vec<&str> = requests
+        .iter()
+        .map(|request| request.target.as_str())
+        .collect();
+    targets.sort_unstable();
+    targets.dedup();
+    assert_eq!(targets, ["/v1/metrics", "/v1/traces"]);
+    let mut traces = requests.iter().filter(|of| of.target == "/v1/traces");
+    let trace = traces.next().unwrap();
+    assert!(traces.next().is_none(), "three invocations, one start");
+    assert_eq!(trace.header("api-key"), Some("a secret"));
+    let trace = ExportTraceServiceRequest::decode(&*trace.body).unwrap();
+    let spans = &trace.resource_spans[0].scope_spans[0].spans;
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    for name in [
+        "environment start",
+        "init",
+        "init runtime",
+        "first invocation",
+    ] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    let root = &spans[0];
+    for child in &spans[1..] {
+        assert_eq!(child.trace_id, root.trace_id);
+        let parent = spans.iter().find(|of| of.span_id == child.parent_span_id);
+        let parent = parent.unwrap_or_else(|| panic!("{} has no parent", child.name));
+        assert!(parent.start_time_unix_nano <= child.start_time_unix_nano);
+        assert!(child.end_time_unix_nano <= parent.end_time_unix_nano);
     }
 }
 

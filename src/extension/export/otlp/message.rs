@@ -29,9 +29,13 @@ impl Message {
     }
 
     pub(super) fn string(&mut self, field: u8, value: &str) {
+        self.bytes(field, value.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, field: u8, value: &[u8]) {
         self.tag(field, LENGTH);
         self.varint(value.len() as u64);
-        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(value);
     }
 
     /// Writes a `bool`, an enumeration, or an `int64` that is not negative.
@@ -60,7 +64,7 @@ impl Message {
     }
 
     fn tag(&mut self, field: u8, wire_type: u8) {
-        // The highest field is 12, so number and type share one byte.
+        // The highest field is 15, so number and type share one byte.
         debug_assert!(field < 16);
         self.bytes.push(field << 3 | wire_type);
     }

@@ -1,4 +1,4 @@
-//! OTLP: the export request of a batch, in protobuf.
+//! OTLP: the export request of a batch, or of a trace, in protobuf.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>, the messages:
 //! <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>.
@@ -14,6 +14,7 @@ mod message;
 pub(in crate::extension) mod outbox;
 pub(in crate::extension) mod response;
 pub(in crate::extension) mod retry;
+pub(in crate::extension) mod traces;
 
 use self::message::Message;
 use super::{next, series};
@@ -35,6 +36,23 @@ pub(in crate::extension) fn encode(
     if series.is_empty() {
         return None;
     }
+    Some(request(resource, attributes, &mut |out| {
+        // Each turn writes all series of one metric.
+        while let Some(first) = next(&series) {
+            out.message(scope_metrics::METRICS, &mut |out| {
+                metric(first.metric, batch, &mut series, out);
+            });
+        }
+    }))
+}
+
+/// A request with what `write` writes into the only scope of the only resource. Messages for
+/// metrics and for traces have the same numbers up to there.
+fn request(
+    resource: &Resource,
+    attributes: &[(String, String)],
+    write: &mut dyn FnMut(&mut Message),
+) -> Vec<u8> {
     let mut out = Message::default();
     out.message(request::RESOURCE_METRICS, &mut |out| {
         out.message(resource_metrics::RESOURCE, &mut |out| {
@@ -45,15 +63,10 @@ pub(in crate::extension) fn encode(
                 out.string(scope::NAME, "bantam");
                 out.string(scope::VERSION, env!("CARGO_PKG_VERSION"));
             });
-            // Each turn writes all series of one metric.
-            while let Some(first) = next(&series) {
-                out.message(scope_metrics::METRICS, &mut |out| {
-                    metric(first.metric, batch, &mut series, out);
-                });
-            }
+            write(out);
         });
     });
-    Some(out.into_bytes())
+    out.into_bytes()
 }
 
 /// <https://opentelemetry.io/docs/specs/semconv/resource/faas/> and
@@ -330,6 +343,7 @@ mod key_value {
 /// `AnyValue`
 mod any_value {
     pub(super) const STRING: u8 = 1;
+    pub(super) const BOOL: u8 = 2;
     pub(super) const INT: u8 = 3;
 }
 

@@ -2,6 +2,7 @@
 //! what is lost is counted. Pure: time is an argument.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,10 +16,41 @@ use crate::shared::time::EpochMs;
 pub(in crate::extension) struct Encoded {
     /// The body of the request.
     pub(in crate::extension) body: Vec<u8>,
-    /// The number of its points, without those that tell losses.
-    pub(in crate::extension) points: u64,
+    pub(in crate::extension) holds: Holds,
     /// The losses that it tells.
     pub(in crate::extension) tells: Losses,
+}
+
+/// What a batch is lost with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::extension) enum Holds {
+    /// The number of its points, without those that tell losses.
+    Points(u64),
+    Spans(u64),
+}
+
+impl Holds {
+    /// The loss of all, or of fewer.
+    fn lost(self, at_most: u64) -> Losses {
+        let (points, spans) = match self {
+            Self::Points(points) => (points.min(at_most), 0),
+            Self::Spans(spans) => (0, spans.min(at_most)),
+        };
+        Losses {
+            points,
+            spans,
+            ..Losses::default()
+        }
+    }
+}
+
+impl fmt::Display for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Points(points) => write!(f, "{points} points"),
+            Self::Spans(spans) => write!(f, "{spans} spans"),
+        }
+    }
 }
 
 /// Batches in the order in which they came. When there is no room the oldest is dropped: the
@@ -127,10 +159,7 @@ impl Outbox {
         match verdict {
             Verdict::Delivered => {
                 (self.failures, self.pause) = (0, None);
-                self.ledger.lose(Losses {
-                    points: rejected.min(batch.points),
-                    ..Losses::default()
-                });
+                self.ledger.lose(batch.holds.lost(rejected));
             }
             Verdict::Retry { after } => {
                 self.in_flight = Some(batch);
@@ -200,9 +229,8 @@ impl Outbox {
     fn lose(&self, batch: &Encoded) {
         self.told.give_back(batch.tells);
         self.ledger.lose(Losses {
-            points: batch.points,
-            lines: 0,
             bytes: batch.body.len() as u64,
+            ..batch.holds.lost(u64::MAX)
         });
     }
 }
@@ -229,7 +257,7 @@ mod tests {
     fn batch(points: u64, bytes: usize) -> Encoded {
         Encoded {
             body: vec![b'x'; bytes],
-            points,
+            holds: Holds::Points(points),
             tells: Losses::default(),
         }
     }
@@ -241,6 +269,7 @@ mod tests {
     fn lost(points: u64, bytes: u64) -> Losses {
         Losses {
             points,
+            spans: 0,
             lines: 0,
             bytes,
         }
@@ -254,10 +283,10 @@ mod tests {
             outbox.push(batch(points, 10));
         }
         assert!(outbox.is_due(NOW));
-        assert_eq!(outbox.begin().unwrap().points, 0);
+        assert_eq!(outbox.begin().unwrap().holds, Holds::Points(0));
         outbox.put_back();
         for points in 0..3 {
-            assert_eq!(outbox.begin().unwrap().points, points);
+            assert_eq!(outbox.begin().unwrap().holds, Holds::Points(points));
             outbox.handle_answer(Verdict::Delivered, 0, NOW);
         }
         assert!(outbox.is_empty() && outbox.bytes == 0);
@@ -271,7 +300,7 @@ mod tests {
             outbox.push(batch(points, 10));
         }
         assert_eq!(ledger.total(), lost(15, 60));
-        assert_eq!(outbox.begin().unwrap().points, 6);
+        assert_eq!(outbox.begin().unwrap().holds, Holds::Points(6));
         outbox.push(batch(70, 10));
         // The one that is on its way has no room any more.
         outbox.put_back();

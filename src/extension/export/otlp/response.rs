@@ -1,9 +1,10 @@
-//! The answer of a receiver: an `ExportMetricsServiceResponse`.
+//! The answer of a receiver: an `ExportMetricsServiceResponse`, or an `ExportTraceServiceResponse`,
+//! which has the same numbers.
 
 use super::message::{FIXED32, FIXED64, LENGTH, VARINT};
 
-/// The number of points of a request that the receiver refused, by the body of an answer with
-/// status 200; 0 when the body does not say or is malformed.
+/// The number of points or spans of a request that the receiver refused, by the body of an answer
+/// with status 200; 0 when the body does not say or is malformed.
 ///
 /// They are lost, because a request is not repeated for them.
 /// <https://opentelemetry.io/docs/specs/otlp/#partial-success-1>
