@@ -193,7 +193,8 @@ fn run(api: &mut Api, event: &Answer) -> Result<(), Failure> {
         .map_or("", String::as_str);
     let asked: Value = serde_json::from_slice(&event.body).unwrap_or_default();
     // A request to a function URL asks by a header: its body is the response as it is.
-    let is_http = asked.pointer("/headers/x-echo") == Some(&json!("http"));
+    let mut asks = ["/headers/x-echo", "/headers/X-Echo"].into_iter();
+    let is_http = asks.any(|name| asked.pointer(name) == Some(&json!("http")));
     let what = if is_http { "http" } else { "echo" };
     let what = asked["do"].as_str().unwrap_or(what);
     let response = format!("runtime/invocation/{id}/response");

@@ -50,6 +50,13 @@ pub enum EmulatorError {
         /// The transcript so far.
         transcript: Vec<Entry>,
     },
+    /// An environment is not fit for what was asked.
+    Environment {
+        /// Its number.
+        environment: u64,
+        /// Why it is not.
+        reason: &'static str,
+    },
     /// The request was refused before any function ran.
     Refused {
         /// The HTTP status the Invoke API gives it.
@@ -93,6 +100,10 @@ impl fmt::Display for EmulatorError {
                 }
                 Ok(())
             }
+            Self::Environment {
+                environment,
+                reason,
+            } => write!(f, "environment {environment}: {reason}"),
             Self::Refused {
                 status,
                 error_type,
@@ -112,7 +123,11 @@ impl std::error::Error for EmulatorError {
             | Self::Listen { source, .. }
             | Self::TaskRoot { source, .. }
             | Self::Spawn { source, .. } => Some(source),
-            Self::Init { .. } | Self::Timeout { .. } | Self::Refused { .. } | Self::Stopped => None,
+            Self::Init { .. }
+            | Self::Timeout { .. }
+            | Self::Environment { .. }
+            | Self::Refused { .. }
+            | Self::Stopped => None,
         }
     }
 }

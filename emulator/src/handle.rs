@@ -22,6 +22,7 @@ use crate::process;
 use crate::record::log::{Log, LogLine};
 use crate::record::outcome::{Environment, Outcome, Report, Started};
 use crate::record::transcript::{Entry, Transcript};
+use crate::record::watch::{Seen, Watch};
 use crate::telemetry::Deliveries;
 
 /// A running emulator. Dropping it kills everything it started; [`Emulator::stop`] ends it as
@@ -184,6 +185,68 @@ impl Emulator {
         self.pool.describe()
     }
 
+    /// Everything that is recorded from now on, as it happens. The receiver has to keep up: where
+    /// 10,000 wait, the emulator waits too.
+    #[must_use]
+    pub fn watch(&self) -> mpsc::Receiver<Seen> {
+        self.shared().watch.begin()
+    }
+
+    /// Gives an environment no further invocation and shuts it down when it runs none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Environment`] if there is none, or its process was started by hand.
+    pub fn retire(&self, environment: u64) -> Result<(), Error> {
+        let pool = Arc::clone(&self.pool);
+        self.wait("retirement", async move { pool.retire(environment) })?
+    }
+
+    /// Retires every environment and returns their number. The next invocations start new ones,
+    /// with the program as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] and [`Error::Timeout`].
+    pub fn renew(&self) -> Result<usize, Error> {
+        let pool = Arc::clone(&self.pool);
+        self.wait("renewal", async move { pool.renew() })
+    }
+
+    /// Kills the processes of a runtime, which is a crash to the platform.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Environment`] if there is none, or it has no process.
+    pub fn crash(&self, environment: u64) -> Result<(), Error> {
+        let pool = Arc::clone(&self.pool);
+        self.wait("end", async move { pool.crash(environment).await })?
+    }
+
+    /// Stops the processes of an environment, or continues them, whatever they do. An invocation
+    /// that is frozen reaches its timeout all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Emulator::crash`].
+    pub fn set_frozen(&self, environment: u64, frozen: bool) -> Result<(), Error> {
+        let pool = Arc::clone(&self.pool);
+        let set = async move { pool.set_frozen(environment, frozen).await };
+        self.wait("stop", set)?
+    }
+
+    /// Restores an environment that runs no invocation from a snapshot of it, which is taken now if
+    /// it is not one: as `SnapStart` does, its idle connections are cut and time has passed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Environment`] if it is not fit for that, [`Error::Init`] if the runtime does not
+    /// come back.
+    pub fn restore(&self, environment: u64) -> Result<Duration, Error> {
+        let pool = Arc::clone(&self.pool);
+        self.wait("restore", async move { pool.restore(environment).await })?
+    }
+
     /// Plants further faults. Their places are counted from the emulator's start.
     pub fn add_faults(&self, faults: Vec<Fault>) {
         self.shared().faults.plant(faults);
@@ -302,6 +365,7 @@ async fn serve(config: Config) -> Result<Running, Error> {
     let shared = Arc::new(Shared {
         transcript: Transcript::new(config.record_bytes_max),
         log: Log::new(config.record_bytes_max, config.echo_log),
+        watch: Watch::default(),
         faults: Registry::new(config.faults.clone()),
         freed: Notify::new(),
         config,

@@ -57,10 +57,11 @@
 //!
 //! # Limits
 //!
-//! The function's memory size is passed to the process and printed in `REPORT`; it is not enforced.
-//! On Managed Instances an environment is made for the first invocation, and environments are not
-//! added when those that exist are busy. A restore resets the idle connections to the endpoints of
-//! the environment; connections to elsewhere live on, which they would not in a real snapshot.
+//! The function's memory size is passed to the process and printed in `REPORT`; it is enforced
+//! where [`Config::enforce_memory`] says so. On Managed Instances an environment is made for the
+//! first invocation, and environments are not added when those that exist are busy. A restore
+//! resets the idle connections to the endpoints of the environment; connections to elsewhere live
+//! on, which they would not in a real snapshot.
 //! `Max Memory Used` is read every 10 ms: a child that lives no longer may be missed. A process
 //! that leaves its session (setsid(2)) is neither frozen nor ended with the environment.
 //!
@@ -109,7 +110,9 @@ mod telemetry;
 mod time;
 
 pub use config::telemetry::{SchemaVersion, TelemetryOptions};
-pub use config::{Config, Initialization, Invoke, InvokeKind, LogFormat, UrlInvokeMode};
+pub use config::{
+    Config, Credentials, HttpEvent, Initialization, Invoke, InvokeKind, LogFormat, UrlInvokeMode,
+};
 pub use error::EmulatorError as Error;
 pub use fault::{Fault, FaultKind, Step};
 pub use handle::Emulator;
@@ -119,4 +122,5 @@ pub use record::outcome::{
     State, Timing,
 };
 pub use record::transcript::{Entry, What, answers};
+pub use record::watch::Seen;
 pub use telemetry::Deliveries;

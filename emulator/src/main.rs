@@ -7,13 +7,13 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use self::cli::{Command, coldstart, run};
+use self::cli::{Command, coldstart, event, rie, run};
 
 fn main() -> ExitCode {
-    let result = match Command::parse() {
+    let result = match Command::of_process() {
         Command::Run(args) => run::run(args),
+        Command::Rie(args) => rie::rie(&args),
+        Command::Event(args) => event::event(&args),
         Command::Coldstart(args) => coldstart::coldstart(args),
     };
     match result {

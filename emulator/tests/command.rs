@@ -6,7 +6,8 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -306,6 +307,183 @@ fn the_printed_line_has_the_event_that_was_named() {
 }
 
 #[test]
+fn the_printed_line_has_an_event_of_the_kind_that_was_named() {
+    let (serving, text) = Serving::start(&["run", "--sample-event", "sqs"]);
+    assert!(
+        text.contains(" -d \"$(bantam-emulator event sqs)\""),
+        "{text}"
+    );
+    drop(serving);
+    let output = emulator_with(&["event", "sqs"], "");
+    let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        event.pointer("/Records/0/eventSource"),
+        Some(&json!("aws:sqs"))
+    );
+}
+
+#[test]
+fn an_api_of_api_gateway_is_opened_first() {
+    let args = ["run", "--http", "api-gateway-v1", "--stage", "dev"];
+    let (serving, text) = Serving::start(&args);
+    let curl = text
+        .lines()
+        .find(|line| line.starts_with("  curl"))
+        .unwrap();
+    assert!(curl.ends_with("/dev/"), "{text}");
+    let body = r#"{"statusCode":202,"body":"hi"}"#;
+    let (head, body) = ("X-Echo: http\r\nContent-Type: application/json", body);
+    let answer = request(address(&text), "POST", "/dev/", head, body);
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+    drop(serving);
+}
+
+#[test]
+fn variables_come_from_a_file_and_from_the_command_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "ONE=file\nTWO='of the file'\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let args = [
+        "run",
+        "--env-file",
+        path,
+        "--env",
+        "ONE=line",
+        "--event",
+        "-",
+    ];
+    let output = emulator(&args, r#"{"do":"env"}"#);
+    let variables: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&variables["ONE"], &variables["TWO"]),
+        (&json!("line"), &json!("of the file"))
+    );
+}
+
+/// Credentials as a test has them: no file and no tool of this machine is asked.
+fn with_credentials(variables: &[(&str, &str)], tools: Option<&Path>) -> Output {
+    let mut command = command(&["run", "--credentials", "inherit", "--event", "/dev/stdin"]);
+    for name in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ] {
+        command.env_remove(name);
+    }
+    let none = Path::new("/nowhere");
+    command
+        .env("PATH", tools.unwrap_or(none))
+        .envs(variables.iter().copied());
+    let event = tempfile::NamedTempFile::new().unwrap();
+    fs::write(event.path(), r#"{"do":"env"}"#).unwrap();
+    command.stdin(fs::File::open(event.path()).unwrap());
+    command.output().unwrap()
+}
+
+#[test]
+fn credentials_are_inherited_when_asked_for() {
+    let own = [
+        ("AWS_ACCESS_KEY_ID", "mine"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let output = with_credentials(&own, None);
+    let variables: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(variables["AWS_ACCESS_KEY_ID"], "mine");
+    assert_eq!(variables.get("AWS_SESSION_TOKEN"), None);
+    // By the AWS CLI, in place of which this script is.
+    let tools = tempfile::tempdir().unwrap();
+    let aws = tools.path().join("aws");
+    let script = "#!/bin/sh\necho \"$*\" > \"$0.asked\"\necho '{\"Version\":1,\
+                  \"AccessKeyId\":\"exported\",\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\"}'\n";
+    fs::write(&aws, script).unwrap();
+    fs::set_permissions(&aws, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = with_credentials(&[], Some(tools.path()));
+    let variables: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(variables["AWS_ACCESS_KEY_ID"], "exported");
+    assert_eq!(variables["AWS_SESSION_TOKEN"], "t");
+    let asked = fs::read_to_string(tools.path().join("aws.asked")).unwrap();
+    assert_eq!(asked, "configure export-credentials --format process\n");
+    let output = with_credentials(&[], None);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("AWS_PROFILE"), "{text}");
+}
+
+#[test]
+fn a_function_that_is_started_elsewhere_attaches() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command.args(["run", "--attach", "--env", "MINE=two words"]);
+    let (serving, text) = Serving::of(command);
+    assert!(text.contains("  export MINE='two words'\n"), "{text}");
+    let api = text.split("AWS_LAMBDA_RUNTIME_API=").nth(1).unwrap();
+    let api = api.split(' ').next().unwrap();
+    let mut function = Command::new(echo());
+    function.env("AWS_LAMBDA_RUNTIME_API", api);
+    let mut function = function.spawn().unwrap();
+    let served = text.split("is served at http://").nth(1).unwrap();
+    let served = served.split(' ').next().unwrap();
+    let path = "/2015-03-31/functions/function/invocations";
+    // It is slower than any timeout that a function may have by default.
+    let answer = post(served, path, r#"{"do":"sleep","ms":3100}"#);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(!answer.contains("errorType"), "{answer}");
+    function.kill().unwrap();
+    function.wait().unwrap();
+    drop(serving);
+}
+
+#[test]
+fn it_stands_in_for_the_emulator_of_aws() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("aws-lambda-rie");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bantam-emulator"), &name).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut command = Command::new(&name);
+    command.args([
+        "--log-level",
+        "debug",
+        "--runtime-api-address",
+        "127.0.0.1:0",
+    ]);
+    command.arg(format!("--runtime-interface-emulator-address={address}"));
+    command.arg(echo()).args(["--flag", "app.handler"]);
+    command
+        .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "7")
+        .env("MINE", "kept");
+    command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let stderr = log.reopen().unwrap();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn();
+    let serving = Serving(child.unwrap());
+    let end = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < end, "nobody listens");
+        std::thread::yield_now();
+    }
+    let path = "/2015-03-31/functions/function/invocations";
+    let answer = post(&address.to_string(), path, r#"{"do":"env"}"#);
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let variables: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(variables["_HANDLER"], "app.handler");
+    assert_eq!(variables["MINE"], "kept");
+    assert_eq!(variables["AWS_LAMBDA_FUNCTION_NAME"], "test_function");
+    assert_eq!(variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "3008");
+    assert_ne!(variables["AWS_LAMBDA_RUNTIME_API"], "127.0.0.1:1");
+    drop(serving);
+    let log = fs::read_to_string(log.path()).unwrap();
+    for expected in ["INIT_START", "EventSent", "REPORT RequestId"] {
+        assert!(log.contains(expected), "{expected} is not in {log}");
+    }
+}
+
+#[test]
 fn a_killed_command_leaves_no_process() {
     let mark = format!("COMMAND_TEST_MARK=killed-{}", std::process::id());
     let extension = example("extension");
@@ -478,16 +656,17 @@ struct Serving(Child);
 impl Serving {
     /// The command, and the text it prints before it serves.
     fn start(args: &[&str]) -> (Self, String) {
-        let mut child = command(args)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::of(command(args))
+    }
+
+    fn of(mut command: Command) -> (Self, String) {
+        let command = command.stdin(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let serving = Self(child);
         let mut text = String::new();
-        while !text.contains("Or as a web server") {
+        // The last paragraph.
+        while !(text.contains("\nOr ") && text.ends_with("\n\n")) {
             assert_ne!(stdout.read_line(&mut text).unwrap(), 0, "{text}");
         }
         (serving, text)
@@ -518,7 +697,18 @@ fn command(args: &[&str]) -> Command {
 
 /// The output of the command with this standard input.
 fn emulator(args: &[&str], stdin: &str) -> Output {
-    let mut child = command(args)
+    output_of(command(args), stdin)
+}
+
+/// As [`emulator`], without a function.
+fn emulator_with(args: &[&str], stdin: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command.args(args);
+    output_of(command, stdin)
+}
+
+fn output_of(mut command: Command, stdin: &str) -> Output {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -551,6 +741,10 @@ fn example(name: &str) -> PathBuf {
 
 /// One request on a connection of its own; the whole answer as text.
 fn post(address: &str, path: &str, body: &str) -> String {
+    request(address, "POST", path, "Accept: */*", body)
+}
+
+fn request(address: &str, method: &str, path: &str, header: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -558,7 +752,7 @@ fn post(address: &str, path: &str, body: &str) -> String {
     let length = body.len();
     write!(
         stream,
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .unwrap();

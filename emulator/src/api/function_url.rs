@@ -1,30 +1,30 @@
-//! The function as a web server: any HTTP request becomes an event. `url_reply` and `url_stream`
-//! make the HTTP response of the function's.
+//! The function as a web server: any HTTP request becomes an event. `url_reply`, `rest_api` and
+//! `url_stream` make the HTTP response of the function's.
 //!
-//! The event has payload format 2.0, which function URLs and API Gateway's HTTP APIs share
-//! (docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html).
+//! The event here has payload format 2.0, which function URLs and API Gateway's HTTP APIs share
+//! (docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html,
+//! docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
+//! `rest_api` has format 1.0.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::Response;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE,
-    USER_AGENT,
+    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use hyper::http::request::Parts;
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::api::rest_api;
 use crate::api::url_reply::{Reply, no_reply, refused, reply};
 use crate::api::url_stream;
-use crate::config::{Config, Invoke, UrlInvokeMode};
+use crate::api::web_request::{Request, decoded};
+use crate::config::{Config, HttpEvent, Invoke, UrlInvokeMode};
 use crate::environment::pool::Pool;
-use crate::http::{Payload, header};
+use crate::http::{PAYLOAD_BYTES_MAX, Payload, header, json_response};
 use crate::time::{common_log, epoch_ms};
 
 /// Serves one request.
@@ -36,7 +36,26 @@ pub(crate) async fn serve(
 ) -> Response<Payload> {
     let request_id = Uuid::new_v4().to_string();
     let config = &pool.shared().config;
-    let event = event(config, parts, body, peer, &request_id, SystemTime::now());
+    let is_rest = config.http_event == HttpEvent::ApiGatewayV1;
+    let Some(path) = path_in_stage(config, parts.uri.path()) else {
+        return no_such_stage(config);
+    };
+    if body.len() > PAYLOAD_BYTES_MAX {
+        return json_response(413, r#"{"message":"Request Too Long"}"#);
+    }
+    let request = Request {
+        path,
+        parts,
+        body,
+        peer,
+        id: &request_id,
+        now: SystemTime::now(),
+    };
+    let event = if is_rest {
+        rest_api::event(config, &request)
+    } else {
+        event(config, &request)
+    };
     let invoke = Invoke {
         trace_id: header(&parts.headers, "x-amzn-trace-id"),
         request_id: Some(request_id),
@@ -46,27 +65,51 @@ pub(crate) async fn serve(
     if config.url_invoke_mode == UrlInvokeMode::ResponseStream {
         return url_stream::serve(pool, invoke).await;
     }
+    let read = if is_rest { rest_api::reply } else { reply };
     match pool.invoke_detached(invoke).await {
-        Ok(outcome) => reply(&outcome)
+        Ok(outcome) => read(&outcome)
             .map(Reply::render)
             .unwrap_or_else(|error| no_reply(&pool, &outcome, &error)),
-        Err(error) => refused(error),
+        Err(error) => refused(&pool, error),
     }
 }
 
-/// The event that a request becomes.
-fn event(
-    config: &Config,
-    parts: &Parts,
-    body: &[u8],
-    peer: SocketAddr,
-    request_id: &str,
-    now: SystemTime,
-) -> Value {
+/// The path without the stage; `None` if it is in another one.
+fn path_in_stage<'a>(config: &Config, path: &'a str) -> Option<&'a str> {
+    let Some(stage) = &config.http_stage else {
+        return Some(path);
+    };
+    let rest = path.strip_prefix('/')?.strip_prefix(stage.as_str())?;
+    match rest {
+        "" => Some("/"),
+        rest => Some(rest).filter(|rest| rest.starts_with('/')),
+    }
+}
+
+/// The answer of API Gateway where a path leads to no stage.
+fn no_such_stage(config: &Config) -> Response<Payload> {
+    match config.http_event {
+        HttpEvent::ApiGatewayV1 => json_response(403, r#"{"message":"Forbidden"}"#),
+        HttpEvent::ApiGatewayV2 | HttpEvent::FunctionUrl => {
+            json_response(404, r#"{"message":"Not Found"}"#)
+        }
+    }
+}
+
+/// The event of payload format 2.0 that a request becomes.
+fn event(config: &Config, request: &Request<'_>) -> Value {
+    let Request {
+        parts, peer, now, ..
+    } = *request;
     let headers = &parts.headers;
+    // With the stage, which an HTTP API leaves in it.
     let path = parts.uri.path();
     let query = parts.uri.query().unwrap_or_default();
     let host = header(headers, HOST.as_str()).unwrap_or_default();
+    let account = match config.http_event {
+        HttpEvent::FunctionUrl => "anonymous",
+        HttpEvent::ApiGatewayV1 | HttpEvent::ApiGatewayV2 => &config.account_id,
+    };
     let mut event = json!({
         "version": "2.0",
         "routeKey": "$default",
@@ -74,7 +117,7 @@ fn event(
         "rawQueryString": query,
         "headers": headers_json(headers, peer),
         "requestContext": {
-            "accountId": "anonymous",
+            "accountId": account,
             "apiId": config.function_name,
             "domainName": host,
             "domainPrefix": config.function_name,
@@ -85,9 +128,9 @@ fn event(
                 "sourceIp": peer.ip().to_string(),
                 "userAgent": header(headers, USER_AGENT.as_str()).unwrap_or_default(),
             },
-            "requestId": request_id,
+            "requestId": request.id,
             "routeKey": "$default",
-            "stage": "$default",
+            "stage": config.http_stage.as_deref().unwrap_or("$default"),
             "time": common_log(now),
             "timeEpoch": epoch_ms(now),
         },
@@ -100,11 +143,9 @@ fn event(
     if !query.is_empty() {
         event["queryStringParameters"] = Value::Object(parameters(query));
     }
-    if !body.is_empty() {
-        let text = std::str::from_utf8(body).ok();
-        let text = text.filter(|_| is_text(header(headers, CONTENT_TYPE.as_str()).as_deref()));
-        event["isBase64Encoded"] = json!(text.is_none());
-        event["body"] = text.map_or_else(|| json!(STANDARD.encode(body)), |text| json!(text));
+    if let Some((body, is_base64)) = request.body() {
+        event["isBase64Encoded"] = json!(is_base64);
+        event["body"] = json!(body);
     }
     event
 }
@@ -159,45 +200,65 @@ fn parameters(query: &str) -> Map<String, Value> {
     parameters
 }
 
-fn decoded(text: &str) -> String {
-    let text = text.replace('+', " ");
-    percent_decode_str(&text).decode_utf8_lossy().into_owned()
-}
-
-/// Whether a body of this media type is passed on as text. A form is not, as on AWS.
-fn is_text(content_type: Option<&str>) -> bool {
-    let Some(content_type) = content_type else {
-        return true;
-    };
-    let media = content_type.split(';').next().unwrap_or_default().trim();
-    let media = media.to_ascii_lowercase();
-    media.starts_with("text/")
-        || media.ends_with("+json")
-        || media.ends_with("+xml")
-        || matches!(
-            media.as_str(),
-            "application/json" | "application/xml" | "application/javascript"
-        )
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use hyper::Request;
+    use hyper::http::request::Builder;
 
     use super::*;
 
-    fn event_of(request: hyper::http::request::Builder, body: &[u8]) -> Value {
+    fn event_of(request: Builder, body: &[u8]) -> Value {
+        event_with(&Config::new("/bootstrap"), request, body)
+    }
+
+    fn event_with(config: &Config, request: Builder, body: &[u8]) -> Value {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let now = UNIX_EPOCH + Duration::from_millis(1_583_348_638_390);
-        let peer = SocketAddr::from(([192, 0, 2, 7], 50_000));
-        event(&Config::new("/bootstrap"), &parts, body, peer, "id", now)
+        let request = Request {
+            path: parts.uri.path(),
+            parts: &parts,
+            body,
+            peer: SocketAddr::from(([192, 0, 2, 7], 50_000)),
+            id: "id",
+            now: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
+        };
+        event(config, &request)
+    }
+
+    #[test]
+    fn an_http_api_has_an_account_and_a_stage() {
+        let mut config = Config::new("/bootstrap");
+        config.http_event = HttpEvent::ApiGatewayV2;
+        config.http_stage = Some("dev".into());
+        let request = hyper::Request::builder().uri("/dev/orders");
+        let event = event_with(&config, request, b"");
+        let context = &event["requestContext"];
+        assert_eq!(context["accountId"], "123456789012");
+        assert_eq!(context["stage"], "dev");
+        assert_eq!(context["http"]["path"], "/dev/orders");
+        assert_eq!(event["rawPath"], "/dev/orders");
+    }
+
+    #[test]
+    fn a_stage_is_the_first_part_of_a_path() {
+        let mut config = Config::new("/bootstrap");
+        assert_eq!(path_in_stage(&config, "/dev/a"), Some("/dev/a"));
+        config.http_stage = Some("dev".into());
+        for (path, expected) in [
+            ("/dev/a/b", Some("/a/b")),
+            ("/dev/", Some("/")),
+            ("/dev", Some("/")),
+            ("/development", None),
+            ("/a/dev", None),
+            ("/", None),
+        ] {
+            assert_eq!(path_in_stage(&config, path), expected, "{path}");
+        }
     }
 
     #[test]
     fn a_request_has_every_member_of_the_format() {
-        let request = Request::builder()
+        let request = hyper::Request::builder()
             .method("POST")
             .uri("/my%20path/x?a=1&b=%C3%A9+z&a=2&flag")
             .header("Host", "127.0.0.1:9000")
@@ -249,40 +310,11 @@ mod tests {
 
     #[test]
     fn what_a_request_has_not_is_left_out() {
-        let event = event_of(Request::builder().uri("/"), b"");
+        let event = event_of(hyper::Request::builder().uri("/"), b"");
         for absent in ["cookies", "queryStringParameters", "body"] {
             assert_eq!(event.get(absent), None, "{absent}");
         }
         assert_eq!(event["rawQueryString"], "");
         assert_eq!(event["requestContext"]["http"]["method"], "GET");
-    }
-
-    #[test]
-    fn a_body_is_text_or_base64_by_its_type() {
-        let table: [(Option<&str>, &[u8], bool, &str); 9] = [
-            (None, b"plain", false, "plain"),
-            (Some("text/html"), b"<p>", false, "<p>"),
-            (Some("application/JSON"), b"{}", false, "{}"),
-            (Some("application/problem+json"), b"{}", false, "{}"),
-            (Some("image/svg+xml; a=b"), b"<svg/>", false, "<svg/>"),
-            (
-                Some("application/x-www-form-urlencoded"),
-                b"a=1",
-                true,
-                "YT0x",
-            ),
-            (Some("application/octet-stream"), b"a=1", true, "YT0x"),
-            (Some("text/plain"), b"\xff", true, "/w=="),
-            (None, b"\xff", true, "/w=="),
-        ];
-        for (content_type, body, base64, expected) in table {
-            let mut request = Request::builder().uri("/");
-            if let Some(content_type) = content_type {
-                request = request.header(CONTENT_TYPE, content_type);
-            }
-            let event = event_of(request, body);
-            assert_eq!(event["isBase64Encoded"], base64, "{content_type:?}");
-            assert_eq!(event["body"], expected, "{content_type:?}");
-        }
     }
 }

@@ -72,7 +72,8 @@ fn invocation(
             "an invocation is a POST",
         ));
     }
-    if target.name != config.function_name {
+    let is_known = target.name == config.function_name || config.other_names.contains(&target.name);
+    if !is_known {
         let arn = config.arn();
         let known = arn.strip_suffix(&config.function_name).unwrap_or_default();
         let message = format!("Function not found: {known}{}", target.name);

@@ -2,8 +2,8 @@
 //!
 //! `route`, `runtime`, `extensions`, `telemetry` and `metadata` are what the processes of an
 //! environment call, on two ports of its own that are served here. Its callers call `invoke` (with
-//! `streaming`) and `function_url` (with `url_reply` and `url_stream`), on the port that `callers`
-//! serves.
+//! `streaming`) and `function_url` (with `rest_api`, `url_reply` and `url_stream`), on the port
+//! that `callers` serves.
 
 mod body;
 pub(crate) mod callers;
@@ -13,12 +13,14 @@ mod function_url;
 mod invoke;
 mod metadata;
 mod reported;
+mod rest_api;
 mod route;
 mod runtime;
 mod streaming;
 mod telemetry;
 mod url_reply;
 mod url_stream;
+mod web_request;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,9 +22,7 @@ use crate::environment::Env;
 use crate::environment::job::{Answer, Event, Part, Sink};
 use crate::environment::machine::{AnswerKind, Current, Next, Refusal};
 use crate::environment::router::Router;
-use crate::environment::variables::{
-    ACCESS_KEY_ID, CREDENTIALS_TOKEN, SECRET_ACCESS_KEY, SESSION_TOKEN,
-};
+use crate::environment::variables::{CREDENTIALS_TOKEN, keys};
 use crate::fault::stream::{ByteFault, Control};
 use crate::fault::{Drawn, Fault, FaultKind};
 use crate::http::port::Port;
@@ -308,11 +306,19 @@ impl Exchange {
             return text_response(404, "cannot get credentials for the provided token\n");
         }
         let expiration = rfc3339(SystemTime::now() + CREDENTIALS_LIFETIME);
-        let body = json!({
-            "AccessKeyId": ACCESS_KEY_ID,
-            "SecretAccessKey": SECRET_ACCESS_KEY,
+        let config = &self.env.shared.config;
+        let keys = keys(config);
+        let token = keys.session_token.unwrap_or_default();
+        let token = if config.credentials.is_none() {
             // Others after a restore than before.
-            "Token": format!("{SESSION_TOKEN}-{}", self.env.lock().restores),
+            format!("{token}-{}", self.env.lock().restores)
+        } else {
+            token
+        };
+        let body = json!({
+            "AccessKeyId": keys.access_key_id,
+            "SecretAccessKey": keys.secret_access_key,
+            "Token": token,
             "Expiration": expiration,
         });
         json_response(200, body.to_string())

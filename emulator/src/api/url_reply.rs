@@ -1,6 +1,8 @@
-//! The HTTP response that the response of a function means to a function URL.
+//! The HTTP response that the response of a function means to a function URL and to an HTTP API,
+//! and the response of each front where the function's cannot be used.
 //!
-//! docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+//! docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html,
+//! docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html
 
 use std::error::Error;
 use std::fmt;
@@ -12,9 +14,10 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, TRANSFER_ENCODING}
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::config::HttpEvent;
 use crate::environment::pool::Pool;
 use crate::error::EmulatorError;
-use crate::http::{Payload, response};
+use crate::http::{Payload, json_response, response};
 use crate::record::outcome::Outcome;
 
 /// The HTTP response that a function's response means.
@@ -34,6 +37,8 @@ pub(super) enum NoReply {
     NotJson(serde_json::Error),
     /// It has a `statusCode` and another member of a form that is not documented.
     Form(serde_json::Error),
+    /// Another form than a REST API reads.
+    RestForm(serde_json::Error),
     /// The status is none that a response may have.
     Status(u16),
     /// The body is not the base64 that it is said to be.
@@ -63,10 +68,7 @@ pub(super) fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
         return Err(NoReply::FunctionError(error.error_type.clone()));
     }
     if outcome.streamed {
-        return match outcome.content_type.as_deref() {
-            Some(WITH_PRELUDE) => with_prelude(&outcome.body).unwrap_or(Err(NoReply::NoPrelude)),
-            content_type => Ok(plain(content_type, outcome.body.clone())),
-        };
+        return streamed(outcome);
     }
     let value: Value = serde_json::from_slice(&outcome.body).map_err(NoReply::NotJson)?;
     if value.get("statusCode").is_none() {
@@ -87,6 +89,14 @@ pub(super) fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
         body.into_bytes()
     };
     form.reply(body)
+}
+
+/// A streamed response that was taken whole.
+pub(super) fn streamed(outcome: &Outcome) -> Result<Reply, NoReply> {
+    match outcome.content_type.as_deref() {
+        Some(WITH_PRELUDE) => with_prelude(&outcome.body).unwrap_or(Err(NoReply::NoPrelude)),
+        content_type => Ok(plain(content_type, outcome.body.clone())),
+    }
 }
 
 /// A response without status and headers of its own.
@@ -113,39 +123,45 @@ pub(super) fn with_prelude(body: &[u8]) -> Option<Result<Reply, NoReply>> {
 
 impl Form {
     fn reply(self, body: Vec<u8>) -> Result<Reply, NoReply> {
-        if !(200..=599).contains(&self.status_code) {
-            return Err(NoReply::Status(self.status_code));
-        }
-        let mut headers = Vec::new();
-        for (name, value) in self.headers.unwrap_or_default() {
-            let name = name.to_ascii_lowercase();
-            if value.is_null() {
-                continue;
-            }
-            let text = value.as_str().map(str::to_owned);
-            let value = text.unwrap_or_else(|| value.to_string());
-            // The length is that of the body, whatever the function took it for.
-            if name != CONTENT_LENGTH.as_str() && name != TRANSFER_ENCODING.as_str() {
-                headers.push((name, value));
-            }
-        }
-        if !headers
-            .iter()
-            .any(|(name, _)| name == CONTENT_TYPE.as_str())
-        {
-            headers.push(json_type());
-        }
+        let headers = self.headers.unwrap_or_default().into_iter();
+        let mut reply = Reply::new(self.status_code, headers, body)?;
         let cookies = self.cookies.unwrap_or_default().into_iter();
-        headers.extend(cookies.map(|cookie| (SET_COOKIE.to_string(), cookie)));
-        Ok(Reply {
-            status: self.status_code,
-            headers,
-            body,
-        })
+        let cookies = cookies.map(|cookie| (SET_COOKIE.to_string(), cookie));
+        reply.headers.extend(cookies);
+        Ok(reply)
     }
 }
 
 impl Reply {
+    /// A response with the headers of a function: any JSON value is one, as text.
+    pub(super) fn new(
+        status: u16,
+        headers: impl Iterator<Item = (String, Value)>,
+        body: Vec<u8>,
+    ) -> Result<Self, NoReply> {
+        if !(200..=599).contains(&status) {
+            return Err(NoReply::Status(status));
+        }
+        let mut texts = Vec::new();
+        for (name, value) in headers.filter(|(_, value)| !value.is_null()) {
+            let name = name.to_ascii_lowercase();
+            let text = value.as_str().map(str::to_owned);
+            let value = text.unwrap_or_else(|| value.to_string());
+            // The length is that of the body, whatever the function took it for.
+            if name != CONTENT_LENGTH.as_str() && name != TRANSFER_ENCODING.as_str() {
+                texts.push((name, value));
+            }
+        }
+        if !texts.iter().any(|(name, _)| name == CONTENT_TYPE.as_str()) {
+            texts.push(json_type());
+        }
+        Ok(Self {
+            status,
+            headers: texts,
+            body,
+        })
+    }
+
     pub(super) fn render(self) -> Response<Payload> {
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
@@ -159,6 +175,7 @@ impl fmt::Display for NoReply {
             Self::FunctionError(error_type) => write!(f, "the function failed: {error_type}"),
             Self::NotJson(source) => write!(f, "the response is no JSON: {source}"),
             Self::Form(source) => write!(f, "the response is not of format 2.0: {source}"),
+            Self::RestForm(source) => write!(f, "the response is not of format 1.0: {source}"),
             Self::Status(status) => write!(f, "statusCode {status} is not between 200 and 599"),
             Self::Base64(source) => write!(f, "the body is no base64: {source}"),
             Self::NoPrelude => f.write_str("the stream has no eight zero bytes behind a prelude"),
@@ -169,7 +186,7 @@ impl fmt::Display for NoReply {
 impl Error for NoReply {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NotJson(source) | Self::Form(source) => Some(source),
+            Self::NotJson(source) | Self::Form(source) | Self::RestForm(source) => Some(source),
             Self::Base64(source) => Some(source),
             Self::FunctionError(_) | Self::Status(_) | Self::NoPrelude => None,
         }
@@ -178,27 +195,38 @@ impl Error for NoReply {
 
 /// The response when the function's cannot be used, for a reason that goes to the log.
 pub(super) fn no_reply(pool: &Pool, outcome: &Outcome, reason: &NoReply) -> Response<Payload> {
-    pool.log(outcome, &format!("function URL: {reason}"));
-    failed()
+    let front = pool.shared().config.http_event;
+    pool.log(outcome, &format!("{}: {reason}", front.name()));
+    failed(front, 502)
 }
 
 /// The response when the function was not run.
-pub(super) fn refused(error: EmulatorError) -> Response<Payload> {
-    let EmulatorError::Refused {
-        status, message, ..
-    } = error
-    else {
-        return failed();
-    };
-    let body = json!({ "Message": message }).to_string();
-    let headers = [(CONTENT_TYPE.as_str(), "application/json")];
-    response(status, headers, Payload::sized(body))
+pub(super) fn refused(pool: &Pool, error: EmulatorError) -> Response<Payload> {
+    let front = pool.shared().config.http_event;
+    match (front, error) {
+        (
+            HttpEvent::FunctionUrl,
+            EmulatorError::Refused {
+                status, message, ..
+            },
+        ) => json_response(status, json!({ "Message": message }).to_string()),
+        (HttpEvent::FunctionUrl, _) => failed(front, 502),
+        // "If the Lambda API rejects the invocation request, API Gateway returns a 500".
+        (HttpEvent::ApiGatewayV1 | HttpEvent::ApiGatewayV2, _) => failed(front, 500),
+    }
 }
 
-/// The response of a function URL when the function has none that can be used.
-fn failed() -> Response<Payload> {
-    let headers = [(CONTENT_TYPE.as_str(), "text/plain")];
-    response(502, headers, Payload::sized("Internal Server Error"))
+/// The response of a front when the function has none that can be used.
+fn failed(front: HttpEvent, status: u16) -> Response<Payload> {
+    match front {
+        HttpEvent::FunctionUrl => {
+            let headers = [(CONTENT_TYPE.as_str(), "text/plain")];
+            response(status, headers, Payload::sized("Internal Server Error"))
+        }
+        HttpEvent::ApiGatewayV1 | HttpEvent::ApiGatewayV2 => {
+            json_response(status, r#"{"message":"Internal server error"}"#)
+        }
+    }
 }
 
 fn json_type() -> (String, String) {

@@ -30,7 +30,7 @@ pub(crate) async fn serve(pool: Arc<Pool>, invoke: Invoke) -> Response<Payload> 
             streaming.parts.close();
             return match end(&mut streaming).await {
                 Ok(outcome) => no_reply(&pool, &outcome, &reason),
-                Err(error) => refused(error),
+                Err(error) => refused(&pool, error),
             };
         }
         Err(Ok(outcome)) => {
@@ -40,7 +40,7 @@ pub(crate) async fn serve(pool: Arc<Pool>, invoke: Invoke) -> Response<Payload> 
             });
             return no_reply(&pool, &outcome, &reason);
         }
-        Err(Err(error)) => return refused(error),
+        Err(Err(error)) => return refused(&pool, error),
     };
     let (sender, body) = mpsc::channel(1);
     let first = Bytes::from(reply.body);

@@ -10,22 +10,38 @@ use std::time::Duration;
 use bantam_emulator::{Config, Initialization};
 use serde::de::IgnoredAny;
 
+use super::credentials;
+use super::runtime::Runtime;
+
 /// The function's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FunctionArgs {
     /// _HANDLER
     #[arg(long, value_name = "HANDLER")]
     pub(super) handler: Option<String>,
+    /// The function is Python or JavaScript, run by AWS's runtime client for it; --function is its
+    /// folder or file
+    #[arg(long, value_name = "LANGUAGE", value_enum)]
+    runtime: Option<Runtime>,
     /// An environment variable of the function; repeat for more
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) env: Vec<(String, String)>,
+    /// A file of such variables in the syntax of dotenv; repeat for more. --env goes before it
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// The AWS credentials of the function: none that any service takes, or yours
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "placeholder")]
+    credentials: Which,
     /// Function timeout in seconds
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     timeout: Duration,
-    /// Memory size in MB; passed on and reported, not enforced
+    /// Memory size in MB
     #[arg(long, value_name = "MB", default_value = "128",
         value_parser = clap::value_parser!(u32).range(MEMORY_MB))]
     memory: u32,
+    /// Kill the function when all its processes have more memory than that, as Lambda does
+    #[arg(long)]
+    enforce_memory: bool,
     /// Working directory and `LAMBDA_TASK_ROOT` [default: the program's directory]
     #[arg(long, value_name = "DIR")]
     pub(super) task_root: Option<PathBuf>,
@@ -46,6 +62,18 @@ pub(crate) struct FunctionArgs {
     /// Do not stop the function's processes between invocations
     #[arg(long)]
     no_freeze: bool,
+    /// For a debugger: no timeout of the init and of invocations, and no freeze
+    #[arg(long)]
+    debug: bool,
+}
+
+/// AWS credentials on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Which {
+    /// The ones of AWS's documentation
+    Placeholder,
+    /// The ones of your environment, or of your profile by the AWS CLI
+    Inherit,
 }
 
 /// `AWS_LAMBDA_INITIALIZATION_TYPE` on the command line.
@@ -66,23 +94,60 @@ impl FunctionArgs {
     ///
     /// A path leads to nothing that can be started or entered; the text names it.
     pub(crate) fn config(&self, path: &Path) -> Result<Config, String> {
-        let program = if path.is_dir() {
-            path.join("bootstrap")
+        let config = if let Some(runtime) = self.runtime {
+            runtime.config(path, self.handler.as_deref())?
         } else {
-            path.to_owned()
+            let program = if path.is_dir() {
+                path.join("bootstrap")
+            } else {
+                path.to_owned()
+            };
+            check_program("function", &program)?;
+            Config::new(program)
         };
-        check_program("function", &program)?;
         for extension in &self.extension {
             check_program("extension", extension)?;
         }
+        self.with_settings(config)
+    }
+
+    /// The configuration of a function that is started elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`FunctionArgs::config`].
+    pub(crate) fn attached(&self) -> Result<Config, String> {
+        let given = Self {
+            debug: true,
+            ..self.clone()
+        };
+        given.with_settings(Config::new(""))
+    }
+
+    fn with_settings(&self, mut config: Config) -> Result<Config, String> {
         if let Some(root) = self.task_root.as_ref().filter(|root| !root.is_dir()) {
             return Err(format!("the task root {} is no directory", root.display()));
         }
-        let mut config = Config::new(program);
-        config.env.clone_from(&self.env);
+        for path in &self.env_file {
+            config.env.extend(read_env_file(path)?);
+        }
+        for (name, value) in &self.env {
+            config.env.retain(|(other, _)| other != name);
+            config.env.push((name.clone(), value.clone()));
+        }
+        if self.credentials == Which::Inherit {
+            config.credentials = Some(credentials::inherited()?);
+        }
         config.timeout = self.timeout;
         config.memory_mb = self.memory;
-        config.freeze = !self.no_freeze;
+        config.enforce_memory = self.enforce_memory;
+        config.freeze = !self.no_freeze && !self.debug;
+        if self.debug {
+            config.timeout = NO_TIMEOUT;
+            config.init_timeout = NO_TIMEOUT;
+            config.restore_timeout = NO_TIMEOUT;
+            config.wait_max = NO_TIMEOUT;
+        }
         if !self.availability_zone.is_empty() {
             config
                 .availability_zones
@@ -117,6 +182,20 @@ fn check_program(what: &str, path: &Path) -> Result<(), String> {
         return Err(format!("the {what} {shown} is not executable (chmod +x)"));
     }
     Ok(())
+}
+
+/// Reads a file of variables.
+fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, String> {
+    let failed = |error: dotenvy::Error| {
+        let reason = if let dotenvy::Error::LineParse(line, _) = &error {
+            format!("the line {line:?} is not NAME=VALUE")
+        } else {
+            error.to_string()
+        };
+        format!("cannot read the variables in {}: {reason}", path.display())
+    };
+    let variables = dotenvy::from_path_iter(path).map_err(failed)?;
+    variables.collect::<Result<_, _>>().map_err(failed)
 }
 
 /// Reads an event, which has to be JSON, as for the Invoke API; `-` is stdin.
@@ -181,14 +260,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
 const TIMEOUT_MAX: Duration = Duration::from_secs(900);
 /// "128 MB to 10,240 MB", from the same page.
 const MEMORY_MB: RangeInclusive<i64> = 128..=10_240;
+/// As good as none: a day.
+const NO_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{seconds, variable};
+    use super::*;
 
     #[test]
     fn a_variable_is_split_at_its_first_equals_sign() {
@@ -198,6 +277,31 @@ mod tests {
         assert_eq!(variable("A=b=c"), pair("A", "b=c"));
         assert!(variable("A").is_err());
         assert!(variable("=b").is_err());
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read_as_dotenv_writes_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "# comment\n\nA=b\nexport QUOTED=\"two words\"\nRAW='$A # b'\nEMPTY=\n";
+        fs::write(file.path(), text).unwrap();
+        let read = read_env_file(file.path()).unwrap();
+        let expected = [
+            ("A", "b"),
+            ("QUOTED", "two words"),
+            ("RAW", "$A # b"),
+            ("EMPTY", ""),
+        ];
+        assert_eq!(
+            read,
+            expected.map(|(name, value)| (name.into(), value.into()))
+        );
+        fs::write(file.path(), "A=1\nnot a variable\n").unwrap();
+        let error = read_env_file(file.path()).unwrap_err();
+        assert!(error.contains("not a variable"), "{error}");
+        assert!(
+            error.contains(&file.path().display().to_string()),
+            "{error}"
+        );
     }
 
     #[test]

@@ -2,11 +2,31 @@
 //! here.
 
 pub(crate) mod coldstart;
+mod credentials;
+pub(crate) mod event;
 mod function;
+pub(crate) mod rie;
 pub(crate) mod run;
+mod runtime;
 mod suite;
 
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+
 use clap::Parser;
+
+impl Command {
+    /// The command that the arguments of this process are.
+    pub(crate) fn of_process() -> Self {
+        let mut arguments: Vec<OsString> = env::args_os().collect();
+        let argv0 = arguments.first().cloned().unwrap_or_default();
+        if rie::is_named(Path::new(&argv0)) {
+            arguments.insert(1, "rie".into());
+        }
+        Self::parse_from(arguments)
+    }
+}
 
 /// A Lambda execution environment on this machine.
 ///
@@ -17,6 +37,12 @@ use clap::Parser;
 pub(crate) enum Command {
     /// Serve a function until Ctrl-C, or invoke it with given events
     Run(run::Args),
+    /// Stand in for AWS's Runtime Interface Emulator, by its flags, variables and ports
+    ///
+    /// Started under the name `aws-lambda-rie`, this program needs no `rie` in front.
+    Rie(rie::Args),
+    /// Print an event to try a function with
+    Event(event::Args),
     /// Measure cold starts of one or more functions, in turn
     Coldstart(coldstart::Args),
 }

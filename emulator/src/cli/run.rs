@@ -8,16 +8,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Config, Emulator, LogFormat, UrlInvokeMode};
+use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, UrlInvokeMode};
+use clap::ValueEnum as _;
 
+use super::event::Kind;
 use super::function::{FunctionArgs, at_least_one, read_event};
 
 /// Arguments of `bantam-emulator run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`
-    #[arg(long, value_name = "PATH")]
-    function: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "attach")]
+    function: Option<PathBuf>,
+    /// Start no process: the function is started elsewhere, in a debugger for example, and
+    /// connects. Nothing times out and nothing is frozen
+    #[arg(long, conflicts_with_all = ["function", "runtime", "event"])]
+    attach: bool,
     #[command(flatten)]
     given: FunctionArgs,
     /// Port of the Invoke API on 127.0.0.1 [default: any free one]
@@ -28,6 +34,9 @@ pub(crate) struct Args {
         hide_default_value = true
     )]
     port: u16,
+    /// Port of the Runtime API of the first environment [default: any free one]
+    #[arg(long, value_name = "PORT")]
+    runtime_api_port: Option<u16>,
     /// The function's name
     #[arg(long, value_name = "NAME", default_value = "function")]
     name: String,
@@ -37,6 +46,13 @@ pub(crate) struct Args {
     /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write; always json on Managed Instances
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
+    /// What HTTP requests become: events of a function URL, of an HTTP API (api-gateway-v2) or of a
+    /// REST API (api-gateway-v1) of API Gateway
+    #[arg(long, value_name = "FRONT", value_enum, default_value = "function-url")]
+    http: Front,
+    /// The stage of the API, with which every path begins [default: none]
+    #[arg(long, value_name = "NAME", value_parser = stage)]
+    stage: Option<String>,
     /// How the function as a web server gives its responses: the invoke mode of a function URL
     #[arg(
         long,
@@ -49,8 +65,9 @@ pub(crate) struct Args {
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
-    /// The event of the command lines that are printed to invoke the function with [default: {}]
-    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    /// The event of the command lines that are printed to invoke the function with: a file, or a
+    /// kind that `bantam-emulator event` has [default: {}]
+    #[arg(long, value_name = "FILE|KIND", conflicts_with = "event")]
     sample_event: Option<PathBuf>,
 }
 
@@ -69,6 +86,16 @@ enum InvokeMode {
     ResponseStream,
 }
 
+/// A front of functions on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Front {
+    FunctionUrl,
+    #[value(name = "api-gateway-v2")]
+    ApiGatewayV2,
+    #[value(name = "api-gateway-v1")]
+    ApiGatewayV1,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -80,64 +107,94 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         .iter()
         .map(|path| read_event(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let config = Config {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
-        function_name: args.name,
-        concurrency_max: args.concurrency,
-        log_format: match args.log_format {
-            Format::Json => LogFormat::Json,
-            Format::Text => LogFormat::Text,
-        },
-        url_invoke_mode: match args.invoke_mode {
-            InvokeMode::Buffered => UrlInvokeMode::Buffered,
-            InvokeMode::ResponseStream => UrlInvokeMode::ResponseStream,
-        },
-        echo_log: true,
-        record_bytes_max: RECORD_BYTES_MAX,
-        ..args.given.config(&args.function)?
+    let config = args.config()?;
+    let sample = match args.sample_event {
+        Some(given) => Some(Sample::read(&given)?),
+        None => None,
     };
-    if let Some(path) = &args.sample_event {
-        read_event(path)?;
-    }
     let interrupt = Interrupt::install()?;
     if events.is_empty() {
-        serve(config, args.sample_event.as_deref(), &interrupt)
+        serve(config, &Sample::or_empty(sample), &interrupt)
     } else {
         invoke(config, &events, &interrupt)
+    }
+}
+
+impl Args {
+    fn config(&self) -> Result<Config, String> {
+        let given = match &self.function {
+            Some(function) => self.given.config(function)?,
+            None => self.given.attached()?,
+        };
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Config {
+            listen: local(self.port),
+            runtime_api: self.runtime_api_port.map(local),
+            function_name: self.name.clone(),
+            concurrency_max: self.concurrency,
+            log_format: match self.log_format {
+                Format::Json => LogFormat::Json,
+                Format::Text => LogFormat::Text,
+            },
+            http_event: match self.http {
+                Front::FunctionUrl => HttpEvent::FunctionUrl,
+                Front::ApiGatewayV2 => HttpEvent::ApiGatewayV2,
+                Front::ApiGatewayV1 => HttpEvent::ApiGatewayV1,
+            },
+            http_stage: self.stage.clone(),
+            url_invoke_mode: match self.invoke_mode {
+                InvokeMode::Buffered => UrlInvokeMode::Buffered,
+                InvokeMode::ResponseStream => UrlInvokeMode::ResponseStream,
+            },
+            echo_log: true,
+            record_bytes_max: RECORD_BYTES_MAX,
+            ..given
+        })
+    }
+}
+
+/// The event of the printed command lines.
+struct Sample {
+    /// The argument of curl's `-d`.
+    data: String,
+    /// The argument of the AWS CLI's `--payload`, if there is one.
+    payload: Option<String>,
+}
+
+impl Sample {
+    fn read(given: &Path) -> Result<Self, String> {
+        let name = given.to_string_lossy();
+        if !given.exists() && Kind::from_str(&name, false).is_ok() {
+            let printed = format!("\"$(bantam-emulator event {name})\"");
+            return Ok(Self {
+                data: printed.clone(),
+                payload: Some(printed),
+            });
+        }
+        read_event(given)?;
+        let path = quoted(&name);
+        Ok(Self {
+            data: format!("@{path}"),
+            payload: Some(format!("fileb://{path}")),
+        })
+    }
+
+    fn or_empty(given: Option<Self>) -> Self {
+        given.unwrap_or_else(|| Self {
+            data: "'{}'".to_owned(),
+            payload: None,
+        })
     }
 }
 
 /// Serves the function until a signal.
 fn serve(
     config: Config,
-    sample: Option<&Path>,
+    sample: &Sample,
     interrupt: &Interrupt,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let (name, region) = (config.function_name.clone(), config.region.clone());
-    let emulator = Emulator::start(config)?;
-    let address = emulator.invoke_addr();
-    let (data, payload, which) = if let Some(path) = sample {
-        let path = quoted(&path.display().to_string());
-        (format!("@{path}"), format!("--payload fileb://{path} "), "")
-    } else {
-        let which = ", here {} (-d @FILE for another)";
-        ("'{}'".to_owned(), String::new(), which)
-    };
-    let text = format!(
-        "\
-{name} is served at http://{address} until Ctrl-C. Invoke it with an event{which}:
-
-  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d {data}
-
-  aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
-    --function-name {name} {payload}/dev/stdout
-
-Or as a web server, if it takes events of API Gateway's HTTP APIs or of function URLs:
-
-  curl -sS http://{address}/
-
-"
-    );
+    let emulator = Emulator::start(config.clone())?;
+    let text = welcome(&config, &emulator, sample);
     // Whoever reads this may take the first lines and close; the function is served all the same.
     let mut stdout = io::stdout().lock();
     let shown = stdout.write_all(text.as_bytes());
@@ -146,6 +203,77 @@ Or as a web server, if it takes events of API Gateway's HTTP APIs or of function
     interrupt.wait();
     drop(emulator.stop());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command lines that reach the function. The first is of the kind that was asked for.
+fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
+    let (name, region) = (&config.function_name, &config.region);
+    let address = emulator.invoke_addr();
+    let Sample { data, payload, .. } = sample;
+    let which = match payload {
+        Some(_) => "",
+        None => ", here {} (-d @FILE for another, --sample-event KIND for a real one)",
+    };
+    let payload = payload.as_ref().map(|text| format!("--payload {text} "));
+    let payload = payload.unwrap_or_default();
+    let stage = config.http_stage.as_ref().map(|stage| format!("{stage}/"));
+    let stage = stage.unwrap_or_default();
+    let invoked = format!(
+        "  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d {data}
+
+  aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
+    --function-name {name} {payload}/dev/stdout
+"
+    );
+    let opened = format!("  curl -sS http://{address}/{stage}\n");
+    let served = format!("{name} is served at http://{address} until Ctrl-C.");
+    let text = match config.http_event {
+        HttpEvent::FunctionUrl => format!(
+            "{served} Invoke it with an event{which}:\n\n{invoked}\nOr as a web server, if it takes \
+             events of API Gateway's HTTP APIs or of function URLs:\n\n{opened}\n"
+        ),
+        HttpEvent::ApiGatewayV1 | HttpEvent::ApiGatewayV2 => format!(
+            "{served} Open it in a browser, or:\n\n{opened}\nOr invoke it with an \
+             event{which}:\n\n{invoked}\n"
+        ),
+    };
+    let attach = emulator.environments().into_iter().next();
+    match attach.filter(|_| config.program.as_os_str().is_empty()) {
+        Some(environment) => to_attach(config, environment.runtime_api) + &text,
+        None => text,
+    }
+}
+
+/// The variables of a function that is started elsewhere.
+fn to_attach(config: &Config, runtime_api: SocketAddr) -> String {
+    let folder = quoted(&config.task_root.display().to_string());
+    let name = &config.function_name;
+    let memory = config.memory_mb;
+    let mut text = format!(
+        "\
+No process is started. Start the function yourself, with these variables:
+
+  export AWS_LAMBDA_RUNTIME_API={runtime_api} AWS_REGION={}
+  export AWS_LAMBDA_FUNCTION_NAME={name} AWS_LAMBDA_FUNCTION_VERSION='{}'
+  export AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory} _HANDLER={} LAMBDA_TASK_ROOT={folder}
+",
+        config.region,
+        config.function_version,
+        quoted(&config.handler),
+    );
+    for (name, value) in &config.env {
+        text.extend(["  export ", name, "=", &quoted(value), "\n"]);
+    }
+    text + "\n"
+}
+
+/// Parses a stage: the first part of a path.
+fn stage(text: &str) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_$".contains(c);
+    if text.is_empty() || !text.chars().all(is_part) {
+        return Err("expected letters, digits, - and _".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A path as a word of a shell.

@@ -2,6 +2,7 @@
 
 pub(crate) mod telemetry;
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,6 +50,29 @@ impl Initialization {
     }
 }
 
+/// What a caller's HTTP request becomes, and how the response of the function is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpEvent {
+    /// As by a function URL: payload format 2.0.
+    #[default]
+    FunctionUrl,
+    /// As by an HTTP API of API Gateway with its default route: payload format 2.0.
+    ApiGatewayV2,
+    /// As by a REST API of API Gateway with a greedy proxy resource: payload format 1.0.
+    ApiGatewayV1,
+}
+
+impl HttpEvent {
+    /// Its name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FunctionUrl => "function URL",
+            Self::ApiGatewayV2 => "HTTP API",
+            Self::ApiGatewayV1 => "REST API",
+        }
+    }
+}
+
 /// How a function URL gives the response: its invoke mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UrlInvokeMode {
@@ -58,6 +82,26 @@ pub enum UrlInvokeMode {
     /// `RESPONSE_STREAM`: while the function sends it. A response that the function does not stream
     /// is the body as it is.
     ResponseStream,
+}
+
+/// AWS credentials of the function's processes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`, which keys that do not expire are without.
+    pub session_token: Option<String>,
+}
+
+/// A secret is in no log.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The function and the environment it is given.
@@ -70,6 +114,11 @@ pub struct Config {
     pub argv0: String,
     /// Further arguments.
     pub args: Vec<String>,
+    /// A command that starts the runtime and the extensions: its program and first arguments,
+    /// behind which come the path of what it has to start and the arguments of that. It has to
+    /// become that program (execve(2)), as env(1), taskset(1) and strace(1) do. Empty: they are
+    /// started directly.
+    pub launcher: Vec<String>,
     /// External extensions, started in this order before the runtime. The name an extension
     /// registers with has to be its file's. In attach mode they are not started either: each is
     /// waited for under its file's name.
@@ -84,10 +133,15 @@ pub struct Config {
     pub handler: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, and the name the Invoke API answers to.
     pub function_name: String,
+    /// Further names the Invoke API answers to.
+    pub other_names: Vec<String>,
     /// `AWS_LAMBDA_FUNCTION_VERSION`.
     pub function_version: String,
-    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` in MB. Reported, not enforced.
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` in MB.
     pub memory_mb: u32,
+    /// Whether the runtime is killed when all processes together have more than that. It is looked
+    /// at every 10 ms while an init or an invocation runs.
+    pub enforce_memory: bool,
     /// The ids of the availability zones that environments are in, in turn; a restore moves an
     /// environment to the next one. Without any there is no metadata endpoint and none of its
     /// variables.
@@ -96,6 +150,9 @@ pub struct Config {
     pub region: String,
     /// The account in the function's ARN, twelve digits.
     pub account_id: String,
+    /// The AWS credentials; without any, the processes get the ones of AWS's documentation, which
+    /// no service takes.
+    pub credentials: Option<Credentials>,
     /// The function's own environment variables. Nothing is inherited from the emulator.
     pub env: Vec<(String, String)>,
     /// The function timeout.
@@ -129,10 +186,18 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The log level, passed on when the format is [`LogFormat::Json`].
     pub log_level: Option<String>,
+    /// The event that an HTTP request becomes, where the function is a web server.
+    pub http_event: HttpEvent,
+    /// The stage of the API, the first part of every path. Without one, paths have no such part, as
+    /// in the default stage of an HTTP API and behind a domain name of one's own.
+    pub http_stage: Option<String>,
     /// How the function as a web server gives its responses.
     pub url_invoke_mode: UrlInvokeMode,
-    /// Where the Invoke API listens. Runtime APIs listen on the same address, any free port.
+    /// Where the Invoke API listens.
     pub listen: SocketAddr,
+    /// Where the Runtime API of the first environment listens; the others listen on its address and
+    /// any free port. `None`: all do so on the address of the Invoke API.
+    pub runtime_api: Option<SocketAddr>,
     /// Faults planted from the start.
     pub faults: Vec<Fault>,
     /// Print every log line to stderr as it comes.
@@ -159,19 +224,23 @@ impl Config {
             program,
             argv0: "bootstrap".into(),
             args: Vec::new(),
+            launcher: Vec::new(),
             extensions: Vec::new(),
             telemetry: TelemetryOptions::default(),
             initialization: Initialization::OnDemand,
             task_root,
             handler: "handler".into(),
             function_name: "function".into(),
+            other_names: Vec::new(),
             function_version: "$LATEST".into(),
             memory_mb: 128,
+            enforce_memory: false,
             availability_zones: ["use1-az1", "use1-az2", "use1-az4"]
                 .map(String::from)
                 .into(),
             region: "us-east-1".into(),
             account_id: "123456789012".into(),
+            credentials: None,
             env: Vec::new(),
             timeout: Duration::from_secs(3),
             init_timeout: Duration::from_secs(10),
@@ -190,8 +259,11 @@ impl Config {
             freeze: true,
             log_format: LogFormat::Text,
             log_level: None,
+            http_event: HttpEvent::FunctionUrl,
+            http_stage: None,
             url_invoke_mode: UrlInvokeMode::Buffered,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            runtime_api: None,
             faults: Vec::new(),
             echo_log: false,
             record_bytes_max: 256 * 1024 * 1024,

@@ -103,8 +103,7 @@ impl Pool {
         if self.is_attached() {
             return;
         }
-        lock(&self.inner).idle.push(Arc::clone(env));
-        self.shared().freed.notify_one();
+        self.release(Arc::clone(env));
         let (pool, env) = (Arc::clone(self), Arc::clone(env));
         drop(tokio::spawn(async move {
             if env.live().await {

@@ -169,14 +169,20 @@ impl Env {
             self.spawn_runtime().map_err(Failure::Spawn)?;
         }
         let managed = self.is_managed();
-        let seen = self.wait_for(limit, |inner| {
+        let seen = |inner: &mut Inner| {
             let next = inner.next_at.or(inner.restore_at).map(Ok);
             let ended = inner.ended().map(Err);
             // Of several workers another one may still get ready.
             let reported = if managed { None } else { reported(inner) };
             next.or(reported).or(ended)
-        });
-        let seen = match seen.await {
+        };
+        // A start that is measured is not disturbed.
+        let seen = if self.shared.config.enforce_memory {
+            self.wait_and_watch_memory(limit, seen).await
+        } else {
+            self.wait_for(limit, seen).await
+        };
+        let seen = match seen {
             Some(seen) => seen,
             None => reported(&self.lock()).unwrap_or(Err(Failure::Timeout)),
         };
@@ -211,6 +217,7 @@ impl Env {
             args,
             env: runtime_variables(config, &self.endpoints(), &self.stream),
         };
+        let plan = plan.through(&config.launcher);
         let process = self.spawn(&plan, Source::Function)?;
         let pid = process.pid;
         self.lock().process = Some(process);

@@ -71,6 +71,7 @@ impl Env {
             args: vec![path.as_os_str().as_bytes().to_owned()],
             env: extension_variables(&self.shared.config, &self.endpoints()),
         };
+        let plan = plan.through(&self.shared.config.launcher);
         let process = self.spawn(&plan, Source::Extension(name.to_owned()))?;
         let pid = process.pid;
         self.lock()

@@ -4,9 +4,11 @@
 //! and no socket. `init`, `invoke`, `freeze`, `restore` and `shutdown` are the phases of the
 //! lifecycle, `launch` starts the extensions; `failure`, `log_lines` and `publish` say how a phase
 //! ended: to the caller, in the log, to the Telemetry API. `pool` has all environments of a
-//! function. `router`, `managed` and `dispatch` are for Managed Instances what `machine`, `invoke`
-//! and `pool` are elsewhere. Nothing here speaks HTTP; `api` does.
+//! function, `control` what callers do to one of them. `router`, `managed` and `dispatch` are for
+//! Managed Instances what `machine`, `invoke` and `pool` are elsewhere. Nothing here speaks HTTP;
+//! `api` does.
 
+mod control;
 mod dispatch;
 pub(crate) mod extensions;
 pub(crate) mod failure;
@@ -27,6 +29,7 @@ mod shutdown;
 pub(crate) mod variables;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -47,10 +50,12 @@ use crate::fault::{self, stream::Control};
 use crate::http::port::Port;
 use crate::lock::lock;
 use crate::process::exit::Exit;
+use crate::process::proc::Memory;
 use crate::process::{Process, session};
-use crate::record::log::{Log, Source, Tail};
+use crate::record::log::{Log, LogLine, Source, Tail};
 use crate::record::outcome::{Environment, ExtensionInfo, FunctionError, State};
-use crate::record::transcript::{Transcript, What};
+use crate::record::transcript::{Entry, Transcript, What};
+use crate::record::watch::{Seen, Watch};
 use crate::telemetry::Telemetry;
 
 /// The parts that all environments and the caller's handle share.
@@ -59,9 +64,34 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) transcript: Transcript,
     pub(crate) log: Log,
+    pub(crate) watch: Watch,
     pub(crate) faults: fault::Registry,
     /// An environment may have room for an invocation.
     pub(crate) freed: Notify,
+}
+
+impl Shared {
+    /// Adds to the transcript.
+    fn record(&self, environment: u64, what: What) {
+        let seen = self.watch.is_on().then(|| what.without_bodies());
+        let at = self.transcript.push(environment, what);
+        if let Some(what) = seen {
+            self.watch.see(Seen::Entry(Entry {
+                at,
+                environment,
+                what,
+            }));
+        }
+    }
+
+    /// Adds to the log. Without a source it is the platform that writes.
+    fn write(&self, environment: u64, stream: &str, text: &str, source: Option<&Source>) {
+        let line = LogLine::new(environment, stream, text, source);
+        if self.watch.is_on() {
+            self.watch.see(Seen::Line(line.clone()));
+        }
+        self.log.push(line);
+    }
 }
 
 /// One execution environment.
@@ -75,6 +105,8 @@ pub(crate) struct Env {
     /// Its log stream.
     pub(crate) stream: String,
     pub(crate) telemetry: Telemetry,
+    /// Whether no invocation is to be given any more. Changed under the lock of the pool.
+    pub(crate) retired: AtomicBool,
     /// Held while the processes are ended: a shutdown and a reset may meet.
     pub(crate) end: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
@@ -199,6 +231,7 @@ impl Env {
             metadata: ports.metadata.map(metadata::Endpoint::new),
             stream,
             telemetry,
+            retired: AtomicBool::new(false),
             end: tokio::sync::Mutex::default(),
             inner: Mutex::new(inner),
             changed: watch::Sender::new(0),
@@ -251,13 +284,13 @@ impl Env {
     }
 
     pub(crate) fn record(&self, what: What) {
-        self.shared.transcript.push(self.id, what);
+        self.shared.record(self.id, what);
     }
 
     /// A line the platform writes.
     pub(crate) fn log_platform(&self, text: &str) {
         self.lock().tail.push(text);
-        self.shared.log.push(&self.stream, text, None);
+        self.shared.write(self.id, &self.stream, text, None);
     }
 
     /// A line the platform writes where the log is plain text. In JSON its events stand for it.
@@ -270,7 +303,7 @@ impl Env {
     /// A line a process wrote.
     pub(crate) fn log_line(&self, source: &Source, text: &str) {
         self.lock().tail.push(text);
-        self.shared.log.push(&self.stream, text, Some(source));
+        self.shared.write(self.id, &self.stream, text, Some(source));
         self.publish_line(source, text);
     }
 
@@ -322,16 +355,25 @@ impl Env {
             .unwrap_or_default()
     }
 
-    /// The largest sum of the peaks of all processes, the runtime's and the extensions' children
-    /// among them, that was seen since the environment's processes were started.
+    /// Looks at the memory of all processes, the runtime's and the extensions' children among them.
+    /// Returns the largest sum of their peaks since the environment's processes were started.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
-        let now = self
-            .processes()
-            .iter()
-            .map(|p| session::peak_memory_kb(p.pid))
-            .sum();
+        let processes = self.processes();
+        let memory: Memory = processes.iter().map(|p| session::memory(p.pid)).sum();
+        let config = &self.shared.config;
+        let limit_kb = u64::from(config.memory_mb) * 1_024;
+        let mut peak_kb = memory.peak;
+        if config.enforce_memory {
+            // No more is ever given to it.
+            peak_kb = peak_kb.min(limit_kb);
+            if limit_kb < memory.now {
+                self.record(What::MemoryExceeded { kb: memory.now });
+                let runtime = processes.first().map(|process| process.pid);
+                runtime.into_iter().for_each(session::kill_now);
+            }
+        }
         let mut inner = self.lock();
-        inner.peak_memory_kb = inner.peak_memory_kb.max(now);
+        inner.peak_memory_kb = inner.peak_memory_kb.max(peak_kb);
         inner.peak_memory_kb
     }
 

@@ -4,6 +4,7 @@
 //! (docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html).
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -55,12 +56,12 @@ pub(crate) enum Ending {
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    all: Vec<Arc<Env>>,
+    pub(super) all: Vec<Arc<Env>>,
     /// The one used last is on top: it is reused first, so that the others may age out. On Managed
     /// Instances every environment that takes invocations is here.
     pub(super) idle: Vec<Arc<Env>>,
-    /// Environments that exist or are being made.
-    count: usize,
+    /// Environments that exist or are being made, without the retired ones.
+    pub(super) count: usize,
     next_id: u64,
     /// The deliveries in environments that are gone.
     deliveries: Vec<Deliveries>,
@@ -217,7 +218,7 @@ impl Pool {
         let mut all = self.describe().into_iter();
         let ran = all.find(|env| env.id == outcome.environment);
         let stream = ran.map(|env| env.log_stream).unwrap_or_default();
-        self.shared.log.push(&stream, text, None);
+        self.shared.write(outcome.environment, &stream, text, None);
     }
 
     /// Ends all environments, each in its time or at once.
@@ -256,7 +257,7 @@ impl Pool {
     }
 
     async fn run(
-        &self,
+        self: &Arc<Self>,
         env: Arc<Env>,
         job: &Job,
         early: Option<oneshot::Sender<Outcome>>,
@@ -307,17 +308,23 @@ impl Pool {
 
     async fn create(&self) -> Result<Arc<Env>, EmulatorError> {
         let config = &self.shared.config;
-        let address = SocketAddr::new(config.listen.ip(), 0);
-        let bind = async || {
+        let any = SocketAddr::new(config.listen.ip(), 0);
+        let asked = config.runtime_api.unwrap_or(any);
+        let bind = async |address| {
             let port = Port::bind(address).await;
             port.map_err(|source| EmulatorError::Listen { address, source })
         };
+        let is_first = lock(&self.inner).all.is_empty();
         let ports = Ports {
-            runtime_api: bind().await?,
+            runtime_api: match bind(asked).await {
+                // The first environment has it.
+                Err(_) if !is_first => bind(SocketAddr::new(asked.ip(), 0)).await?,
+                bound => bound?,
+            },
             metadata: if config.availability_zones.is_empty() {
                 None
             } else {
-                Some(bind().await?)
+                Some(bind(SocketAddr::new(asked.ip(), 0)).await?)
             },
         };
         let mut inner = lock(&self.inner);
@@ -336,12 +343,20 @@ impl Pool {
         Ok(env)
     }
 
-    fn release(&self, env: Arc<Env>) {
-        lock(&self.inner).idle.push(env);
-        self.shared.freed.notify_one();
+    pub(super) fn release(self: &Arc<Self>, env: Arc<Env>) {
+        {
+            let mut inner = lock(&self.inner);
+            // Asked under the lock, under which it is retired.
+            if !env.retired.load(Ordering::Relaxed) {
+                inner.idle.push(env);
+                drop(inner);
+                return self.shared.freed.notify_one();
+            }
+        }
+        drop(tokio::spawn(Arc::clone(self).end_retired(env)));
     }
 
-    async fn remove(&self, env: &Arc<Env>) {
+    pub(super) async fn remove(&self, env: &Arc<Env>) {
         env.shutdown().await;
         self.forget(env);
     }
@@ -352,7 +367,9 @@ impl Pool {
         let before = inner.all.len();
         inner.all.retain(|other| !Arc::ptr_eq(other, env));
         inner.idle.retain(|other| !Arc::ptr_eq(other, env));
-        inner.count -= before - inner.all.len();
+        if !env.retired.load(Ordering::Relaxed) {
+            inner.count -= before - inner.all.len();
+        }
         inner.deliveries.extend(env.telemetry.deliveries());
         drop(inner);
         self.shared.freed.notify_one();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{Config, Initialization, LogFormat};
+use crate::config::{Config, Credentials, Initialization, LogFormat};
 use crate::record::outcome::Metadata;
 
 /// The endpoints of an environment.
@@ -133,11 +133,23 @@ fn credentials(config: &Config, runtime_api: SocketAddr) -> Vec<(&'static str, S
             ),
         ];
     }
-    vec![
-        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.to_owned()),
-        ("AWS_SESSION_TOKEN", SESSION_TOKEN.to_owned()),
-    ]
+    let keys = keys(config);
+    let mut variables = vec![
+        ("AWS_ACCESS_KEY_ID", keys.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key),
+    ];
+    let token = keys.session_token;
+    variables.extend(token.map(|token| ("AWS_SESSION_TOKEN", token)));
+    variables
+}
+
+/// The credentials of the processes.
+pub(crate) fn keys(config: &Config) -> Credentials {
+    config.credentials.clone().unwrap_or_else(|| Credentials {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+        secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+        session_token: Some("emulated".to_owned()),
+    })
 }
 
 fn library_path(config: &Config) -> String {
@@ -146,9 +158,6 @@ fn library_path(config: &Config) -> String {
 }
 
 const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
-pub(crate) const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
-pub(crate) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-pub(crate) const SESSION_TOKEN: &str = "emulated";
 /// The authorization that the credentials endpoint asks for.
 pub(crate) const CREDENTIALS_TOKEN: &str = "emulated-token";
 

@@ -1,6 +1,7 @@
 //! Readings from `/proc` (proc(5)).
 
 use std::fs;
+use std::iter::Sum;
 use std::time::Duration;
 
 use nix::unistd::{Pid, getsid};
@@ -15,6 +16,32 @@ pub(crate) fn memory_kb(pid: u32) -> Option<u64> {
 /// The largest resident memory that a process had so far, in KiB.
 pub(crate) fn peak_memory_kb(pid: u32) -> Option<u64> {
     status(pid)?.vmhwm
+}
+
+/// Resident memory of processes, in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) now: u64,
+    /// The largest so far.
+    pub(crate) peak: u64,
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            now: sum.now + one.now,
+            peak: sum.peak + one.peak,
+        })
+    }
+}
+
+/// The resident memory of a process.
+pub(crate) fn memory(pid: u32) -> Option<Memory> {
+    let status = status(pid)?;
+    Some(Memory {
+        now: status.vmrss?,
+        peak: status.vmhwm?,
+    })
 }
 
 fn status(pid: u32) -> Option<Status> {

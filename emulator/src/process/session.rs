@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::proc::{self, session_members, stat};
+use super::proc::{self, Memory, session_members, stat};
 use super::watchdog;
 
 /// Stops every process of the session; true when all of them were seen stopped.
@@ -50,12 +50,19 @@ pub(crate) async fn kill(session: i32) -> bool {
     .await
 }
 
-/// The peak resident memory of every process of the session that lives, in KiB: the sum.
-pub(crate) fn peak_memory_kb(session: i32) -> u64 {
+/// The resident memory of every process of the session that lives: the sums.
+pub(crate) fn memory(session: i32) -> Memory {
     let members = session_members(session).into_iter();
     let living = members.filter(|member| !is_dead(member));
     let pids = living.filter_map(|member| u32::try_from(member.pid).ok());
-    pids.filter_map(proc::peak_memory_kb).sum()
+    pids.filter_map(proc::memory).sum()
+}
+
+/// Kills the processes of the session that there are, without waiting for their ends.
+pub(crate) fn kill_now(session: i32) {
+    for member in session_members(session) {
+        signal(member.pid, Signal::KILL);
+    }
 }
 
 /// The session of one process, which ends with this process. If it is dropped before its end was
@@ -86,9 +93,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.ended.load(Ordering::Relaxed) {
-            for member in session_members(self.session) {
-                signal(member.pid, Signal::KILL);
-            }
+            kill_now(self.session);
             watchdog::forget(self.session);
         }
     }

@@ -34,6 +34,31 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<(String, String)>,
 }
 
+impl Plan {
+    /// The same started by another command, which is to become the program: its words come first,
+    /// in which `{argv0}` stands for `argv[0]`. Without words nothing is changed.
+    #[must_use]
+    pub(crate) fn through(self, launcher: &[String]) -> Self {
+        let Some(program) = launcher.first() else {
+            return self;
+        };
+        let mut rest = self.args.into_iter();
+        let argv0 = rest.next().unwrap_or_default();
+        let words = launcher.iter().map(|word| match word.as_str() {
+            ARGV0 => argv0.clone(),
+            word => word.as_bytes().to_owned(),
+        });
+        let mut args: Vec<_> = words.collect();
+        args.push(self.program.into_os_string().into_encoded_bytes());
+        args.extend(rest);
+        Self {
+            program: program.into(),
+            args,
+            env: self.env,
+        }
+    }
+}
+
 /// Starts the program in a session of its own, so that whatever it starts can be stopped and
 /// killed with it.
 ///
@@ -108,5 +133,29 @@ fn c_string(bytes: &[u8]) -> io::Result<CString> {
     CString::new(bytes).map_err(|source| io::Error::new(io::ErrorKind::InvalidInput, source))
 }
 
+/// `argv[0]` of what a launcher starts.
+const ARGV0: &str = "{argv0}";
 /// The same value in glibc and musl; nix does not name it.
 const POSIX_SPAWN_SETSID: i32 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launcher_comes_first_and_is_given_the_name() {
+        let plan = Plan {
+            program: "/task/fn".into(),
+            args: vec![b"bootstrap".to_vec(), b"-x".to_vec()],
+            env: Vec::new(),
+        };
+        let launcher = ["/bin/l", "--as", "{argv0}", "--"].map(String::from);
+        let through = plan.clone().through(&launcher);
+        assert_eq!(through.program, Path::new("/bin/l"));
+        let args = ["/bin/l", "--as", "bootstrap", "--", "/task/fn", "-x"];
+        assert_eq!(through.args, args.map(|arg| arg.as_bytes().to_vec()));
+        let direct = plan.through(&[]);
+        assert_eq!(direct.program, Path::new("/task/fn"));
+        assert_eq!(direct.args.len(), 2);
+    }
+}

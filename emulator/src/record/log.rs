@@ -20,7 +20,9 @@ pub(crate) enum Source {
 pub struct LogLine {
     /// When it was read.
     pub time: SystemTime,
-    /// The environment's log stream.
+    /// The environment.
+    pub environment: u64,
+    /// Its log stream.
     pub stream: String,
     /// The text without its newline.
     pub text: String,
@@ -28,6 +30,35 @@ pub struct LogLine {
     pub platform: bool,
     /// The external extension that wrote it.
     pub extension: Option<String>,
+}
+
+impl LogLine {
+    /// A line that is written now. Without a source it is the platform that writes.
+    pub(crate) fn new(environment: u64, stream: &str, text: &str, source: Option<&Source>) -> Self {
+        Self {
+            time: SystemTime::now(),
+            environment,
+            stream: stream.to_owned(),
+            text: text.to_owned(),
+            platform: source.is_none(),
+            extension: match source {
+                Some(Source::Extension(name)) => Some(name.clone()),
+                Some(Source::Function) | None => None,
+            },
+        }
+    }
+
+    /// The text as `CloudWatch` shows it: a carriage return ends a line, and does not bring the
+    /// cursor back.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, str> {
+        let text = self.text.trim_end_matches('\r');
+        if text.contains('\r') {
+            Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
 }
 
 impl Weight for LogLine {
@@ -54,24 +85,12 @@ impl Log {
         }
     }
 
-    /// Without a source it is the platform that writes.
-    pub(crate) fn push(&self, stream: &str, text: &str, source: Option<&Source>) {
+    pub(crate) fn push(&self, line: LogLine) {
         if self.echo {
             // A closed standard error is no reason to fail an invocation.
-            let _unread = writeln!(io::stderr(), "{}", shown(text));
+            let _unread = writeln!(io::stderr(), "{}", line.shown());
         }
-        let mut lines = lock(&self.lines);
-        lines.push(LogLine {
-            time: SystemTime::now(),
-            stream: stream.to_owned(),
-            text: text.to_owned(),
-            platform: source.is_none(),
-            extension: match source {
-                Some(Source::Extension(name)) => Some(name.clone()),
-                Some(Source::Function) | None => None,
-            },
-        });
-        drop(lines);
+        lock(&self.lines).push(line);
         self.grew.notify_all();
     }
 
@@ -90,17 +109,6 @@ impl Log {
 
     pub(crate) fn clear(&self) {
         lock(&self.lines).clear();
-    }
-}
-
-/// A log line as `CloudWatch` shows it: a carriage return ends a line, and does not bring the
-/// cursor back.
-fn shown(text: &str) -> Cow<'_, str> {
-    let text = text.trim_end_matches('\r');
-    if text.contains('\r') {
-        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
-    } else {
-        Cow::Borrowed(text)
     }
 }
 
@@ -142,7 +150,8 @@ mod tests {
             ("\r\r", ""),
             ("a\r\nb", "a\nb"),
         ] {
-            assert_eq!(shown(text), expected);
+            let line = LogLine::new(0, "stream", text, None);
+            assert_eq!(line.shown(), expected);
         }
     }
 

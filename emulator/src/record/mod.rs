@@ -5,3 +5,4 @@ mod bounded;
 pub(crate) mod log;
 pub(crate) mod outcome;
 pub(crate) mod transcript;
+pub(crate) mod watch;

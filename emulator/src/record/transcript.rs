@@ -118,6 +118,11 @@ pub enum What {
         /// The signal that ended it, if one did.
         signal: Option<i32>,
     },
+    /// The processes have more memory than the function may have; the runtime is killed.
+    MemoryExceeded {
+        /// How much they have, in KiB.
+        kb: u64,
+    },
     /// Every process of the session was killed.
     Killed,
     /// The process of an external extension was created.
@@ -209,6 +214,8 @@ pub enum What {
         /// Why: an error type.
         reason: String,
     },
+    /// No further invocation is given to the environment; it ends when it runs none.
+    Retired,
     /// The environment is gone.
     Shutdown,
 }
@@ -236,6 +243,18 @@ impl fmt::Display for Entry {
             );
         }
         write!(f, "{:?}", self.what)
+    }
+}
+
+impl What {
+    /// The same, without the headers and the bodies of requests, which may be large.
+    pub(crate) fn without_bodies(&self) -> Self {
+        let mut what = self.clone();
+        if let Self::Request { headers, body, .. } = &mut what {
+            headers.clear();
+            body.clear();
+        }
+        what
     }
 }
 
@@ -280,14 +299,17 @@ impl Transcript {
         }
     }
 
-    pub(crate) fn push(&self, environment: u64, what: What) {
+    /// Adds an entry and returns its time.
+    pub(crate) fn push(&self, environment: u64, what: What) -> Duration {
         let mut entries = self.lock();
+        let at = self.start.elapsed();
         entries.push(Entry {
-            at: self.start.elapsed(),
+            at,
             environment,
             what,
         });
         self.grew.notify_all();
+        at
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Entry> {

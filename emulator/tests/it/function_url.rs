@@ -1,6 +1,6 @@
 //! The function as a web server, over a plain socket.
 
-use bantam_emulator::Emulator;
+use bantam_emulator::{Emulator, HttpEvent};
 use testkit::http::{Client, Response};
 
 use crate::support::{echo, json};
@@ -86,4 +86,73 @@ fn an_unknown_operation_of_an_api_is_no_event() {
         ["UnknownOperationException"]
     );
     assert!(emulator.environments().is_empty(), "nothing was started");
+}
+
+fn behind(front: HttpEvent, stage: Option<&str>) -> (Emulator, Client) {
+    let mut config = echo();
+    config.http_event = front;
+    config.http_stage = stage.map(str::to_owned);
+    let emulator = Emulator::start(config).unwrap();
+    let client = Client::connect(emulator.invoke_addr());
+    (emulator, client)
+}
+
+#[test]
+fn a_rest_api_takes_and_gives_format_1() {
+    let (_emulator, mut client) = behind(HttpEvent::ApiGatewayV1, Some("dev"));
+    let response = br#"{"statusCode":201,"multiValueHeaders":{"Set-Cookie":["a=1","b=2"]},
+        "body":"AP8=","isBase64Encoded":true}"#;
+    let headers = [("Content-Type", "application/json"), ("X-Echo", "http")];
+    let answer = client.post("/dev/orders", &headers, response);
+    assert_eq!(answer.status, 201);
+    assert_eq!(header(&answer, "set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(answer.body, [0, 255]);
+    // The event itself is no response that a REST API knows.
+    let answer = client.get("/dev/orders");
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.body, br#"{"message":"Internal server error"}"#);
+    let answer = client.get("/orders");
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (403, &br#"{"message":"Forbidden"}"#[..])
+    );
+}
+
+#[test]
+fn an_http_api_takes_and_gives_format_2() {
+    let (emulator, mut client) = behind(HttpEvent::ApiGatewayV2, None);
+    let answer = client.get("/orders?a=1&a=2");
+    let event = json(&answer.body);
+    assert_eq!(
+        (answer.status, event["queryStringParameters"]["a"].as_str()),
+        (200, Some("1,2"))
+    );
+    assert_eq!(event["requestContext"]["accountId"], "123456789012");
+    let body = br#"{"statusCode":"odd"}"#;
+    let answer = client.post(
+        "/",
+        &[("Content-Type", "text/plain"), ("X-Echo", "http")],
+        body,
+    );
+    assert_eq!(answer.status, 502);
+    assert_eq!(header(&answer, "content-type"), ["application/json"]);
+    assert_eq!(answer.body, br#"{"message":"Internal server error"}"#);
+    let reason = "HTTP API: the response is not of format 2.0";
+    assert!(
+        emulator
+            .log()
+            .iter()
+            .any(|line| line.text.starts_with(reason))
+    );
+}
+
+#[test]
+fn an_api_answers_500_where_no_function_was_run() {
+    let mut config = echo();
+    config.http_event = HttpEvent::ApiGatewayV2;
+    config.concurrency_max = 0;
+    let emulator = Emulator::start(config).unwrap();
+    let answer = Client::connect(emulator.invoke_addr()).get("/");
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.body, br#"{"message":"Internal server error"}"#);
 }

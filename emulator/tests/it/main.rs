@@ -9,6 +9,7 @@
 
 mod attach;
 mod boto3;
+mod control;
 mod extension_api;
 mod extensions;
 mod faults;

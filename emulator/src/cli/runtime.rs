@@ -1,0 +1,137 @@
+//! Functions in Python and Node.js, by the runtime clients that AWS publishes for them.
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bantam_emulator::Config;
+
+/// A language whose runtime client is installed beside the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Runtime {
+    /// `awslambdaric`, by the first `python3` of PATH
+    Python,
+    /// `aws-lambda-ric`, in `node_modules` or on PATH
+    #[value(name = "nodejs")]
+    NodeJs,
+}
+
+impl Runtime {
+    /// The configuration of a function in a folder, or in a file of the folder that it is in.
+    ///
+    /// # Errors
+    ///
+    /// The path leads nowhere, or the client is not installed; the text says how to install it.
+    pub(crate) fn config(self, path: &Path, handler: Option<&str>) -> Result<Config, String> {
+        let shown = path.display();
+        let path = std::path::absolute(path)
+            .map_err(|e| format!("cannot find the function {shown}: {e}"))?;
+        let folder = if path.is_dir() {
+            path.as_path()
+        } else if path.is_file() {
+            path.parent().unwrap_or_else(|| Path::new("/"))
+        } else {
+            return Err(format!(
+                "the function {shown} is neither a folder nor a file"
+            ));
+        };
+        let stem = path.file_stem().filter(|_| path.is_file());
+        let handler = handler.map_or_else(|| self.handler(stem), str::to_owned);
+        let (program, args) = match self {
+            Self::Python => python(folder)?,
+            Self::NodeJs => node(folder)?,
+        };
+        let mut config = Config::new(&program);
+        // A Python finds its packages beside the name that it was started under.
+        config.argv0 = program.display().to_string();
+        config.args = args;
+        config.args.push(handler.clone());
+        config.handler = handler;
+        config.task_root = folder.to_path_buf();
+        Ok(config)
+    }
+
+    /// The handler's name as AWS's console makes it, in the file that was named.
+    fn handler(self, stem: Option<&OsStr>) -> String {
+        let (file, function) = match self {
+            Self::Python => ("lambda_function", "lambda_handler"),
+            Self::NodeJs => ("index", "handler"),
+        };
+        let file = stem.map_or_else(|| file.into(), OsStr::to_string_lossy);
+        format!("{file}.{function}")
+    }
+}
+
+fn python(folder: &Path) -> Result<(PathBuf, Vec<String>), String> {
+    let program = find_program("python3").ok_or("python3 is not on PATH")?;
+    let module = "awslambdaric";
+    // From the folder, which may have the module in it.
+    let mut command = Command::new(&program);
+    command
+        .current_dir(folder)
+        .args(["-c", "import awslambdaric"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let found = command.status().is_ok_and(|status| status.success());
+    if !found {
+        let shown = program.display();
+        return Err(format!(
+            "AWS's runtime client for Python is not installed: {shown} -m pip install {module}"
+        ));
+    }
+    Ok((program, vec!["-m".to_owned(), module.to_owned()]))
+}
+
+fn node(folder: &Path) -> Result<(PathBuf, Vec<String>), String> {
+    let program = find_program("node").ok_or("node is not on PATH")?;
+    let local = folder.ancestors();
+    let local = local.map(|folder| folder.join("node_modules/.bin/aws-lambda-ric"));
+    let client = local.into_iter().find(|path| path.is_file());
+    let client = client.or_else(|| find_program("aws-lambda-ric"));
+    let client = client.ok_or_else(|| {
+        format!(
+            "AWS's runtime client for Node.js is not installed: \
+             npm install --prefix {} aws-lambda-ric",
+            folder.display()
+        )
+    })?;
+    Ok((program, vec![client.display().to_string()]))
+}
+
+/// An executable by its path, or by its name on PATH.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
+        file.is_some_and(|file| file.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(is_program);
+    }
+    let folders = env::var_os("PATH")?;
+    let mut paths = env::split_paths(&folders).map(|folder| folder.join(name));
+    paths.find(is_program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handler_is_named_after_the_file() {
+        let app = Some(OsStr::new("app"));
+        assert_eq!(Runtime::Python.handler(app), "app.lambda_handler");
+        assert_eq!(Runtime::NodeJs.handler(None), "index.handler");
+    }
+
+    #[test]
+    fn a_program_is_found_by_name_and_by_path() {
+        assert!(find_program("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(find_program("/bin/sh"), Some("/bin/sh".into()));
+        assert_eq!(find_program("/bin"), None);
+        assert_eq!(find_program("no-such-program"), None);
+    }
+}
