@@ -73,7 +73,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
             return 1;
         }
     };
-    let init_type = InitType::parse(text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref());
+    let init_type = InitType::parse(text(settings::INIT_TYPE).as_deref());
     let read_settings = || Settings::read(&Variables::of(std::env::vars_os()));
     let with_invoke = init_type != InitType::ManagedInstances;
     let ready = match Handover::read(&text) {

@@ -32,6 +32,7 @@ impl Notes {
             Predecessor::FailedInit,
             Predecessor::Timeout,
             Predecessor::Crash,
+            Predecessor::OutOfMemory,
         ]
         .into_iter();
         kinds.find(|kind| rmdir(self.path(*kind)).is_ok())

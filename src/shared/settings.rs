@@ -9,12 +9,15 @@ pub(crate) fn unknown(name: &str) -> Option<String> {
     if !name.starts_with("BANTAM_") || SETTINGS.contains(&name) {
         return None;
     }
-    let nearest = SETTINGS
-        .into_iter()
-        .min_by_key(|setting| distance(name, setting))?;
+    let nearest = nearest(name, SETTINGS.into_iter())?;
     Some(format!(
         "{name} is not a setting and changes nothing: did you mean {nearest}?"
     ))
+}
+
+/// The name out of `known` that differs least from this one.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known.min_by_key(|known| distance(name, known))
 }
 
 /// The number of bytes to insert, remove or replace that makes one name the other:
@@ -38,12 +41,13 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The variables with our prefix. The last five are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 13] = [
+pub(crate) const SETTINGS: [&str; 14] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_TELEMETRY_PORT",
     "BANTAM_EMF_NAMESPACE",
     "BANTAM_EMF_DIMENSIONS",
+    "BANTAM_EMF_METRICS",
     "BANTAM_NDJSON_FILE",
     "BANTAM_DOGSTATSD",
     "BANTAM_TRACES",

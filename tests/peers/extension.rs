@@ -241,7 +241,15 @@ fn histogram(metrics: &[Metric], name: &str) -> (u64, f64) {
 #[ignore = "needs .ci/peers"]
 fn emf_is_what_the_libraries_of_aws_write() {
     // The cold start, then the warm figures: some once, some as arrays of values.
-    let config = with_extension(programs::path("faulty"), &[]);
+    let all = [
+        ("BANTAM_EMF_METRICS", "all"),
+        // The libraries take no empty set of dimensions.
+        (
+            "BANTAM_EMF_DIMENSIONS",
+            "function_name;function_name,cold_start_kind",
+        ),
+    ];
+    let config = with_extension(programs::path("faulty"), &all);
     let echo = r#"{"do":"echo","value":1}"#;
     let failing = r#"{"do":"chosen"}"#;
     let events = [echo, echo, failing, echo, echo, echo];

@@ -18,7 +18,7 @@ use super::outcome::{Outcome, Reason, UNKNOWN};
 use super::series::{Attribute, Series};
 use crate::extension::metric::catalogue as m;
 use crate::extension::settings::InitType;
-use crate::extension::telemetry::{InvocationEnd, Metrics, PhaseEnd, PhaseStart, Spans};
+use crate::extension::telemetry::{InvocationEnd, MIB, Metrics, PhaseEnd, PhaseStart, Spans};
 use crate::shared::time::EpochMs;
 
 /// The kinds of starts.
@@ -42,6 +42,8 @@ pub(super) enum Kind {
     /// A restore ahead of demand.
     SnapStartProactive,
     ManagedInstances,
+    /// An invocation waited for it, and its init type is newer than this program.
+    Other,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::SnapStartRestore => "snap_start_restore",
             Self::SnapStartProactive => "snap_start_proactive",
             Self::ManagedInstances => "managed_instances",
+            Self::Other => "other",
         }
     }
 
@@ -68,7 +71,8 @@ impl Kind {
             | Self::InitRetriedInInvoke
             | Self::ResetAfterTimeout
             | Self::ResetAfterCrash
-            | Self::SnapStartRestore => true,
+            | Self::SnapStartRestore
+            | Self::Other => true,
             Self::Proactive
             | Self::ProvisionedConcurrency
             | Self::InitFailure
@@ -88,6 +92,8 @@ pub(in super::super) enum Predecessor {
     Timeout,
     /// An invocation in which the runtime or an extension exited.
     Crash,
+    /// An invocation in which memory ran out.
+    OutOfMemory,
 }
 
 /// The way in which this process came to run: started, or restored from a snapshot.
@@ -104,7 +110,7 @@ pub(super) const CLOCK: &str = "clock";
 #[derive(Debug)]
 pub(super) struct ColdStart {
     pub(super) origin: Origin,
-    init_type: InitType,
+    pub(super) init_type: InitType,
     /// When this process started or was restored, by our clock.
     pub(super) began_at: EpochMs,
     /// The time of `initStart` or `restoreStart`.
@@ -113,7 +119,7 @@ pub(super) struct ColdStart {
     pub(super) registered_at: Option<EpochMs>,
     pub(super) runtime_version: Option<String>,
     /// Whether an invocation waits for this init after an earlier one failed.
-    in_invoke: bool,
+    pub(super) in_invoke: bool,
     pub(super) predecessor: Option<Predecessor>,
     pub(super) runtime_done_at: Option<EpochMs>,
     report: Option<Report>,
@@ -352,10 +358,8 @@ impl ColdStart {
     /// Whether the kind and the durations are as good as they will get.
     fn is_known(&self, now: EpochMs) -> bool {
         let has_failed = self.failure.is_some() && self.invocations == 0;
-        // Nobody waits for these, so they are not exported with their first invocation.
-        let is_unawaited =
-            self.origin == Origin::Init && !self.in_invoke && self.init_type != InitType::OnDemand;
-        if self.end.is_some() || (self.report.is_some() && (has_failed || is_unawaited)) {
+        let is_over = self.report.is_some() && (has_failed || self.is_unawaited());
+        if self.end.is_some() || is_over {
             return true;
         }
         let has_substitute =
@@ -397,6 +401,37 @@ impl ColdStart {
     /// The type of error of a start that failed.
     pub(super) fn failure(&self) -> &str {
         self.failure.as_deref().unwrap_or(UNKNOWN)
+    }
+
+    /// The records that the figures lack, by their names; empty if there are all.
+    pub(super) fn missing(&self) -> String {
+        if self.without_telemetry {
+            return "telemetry".to_owned();
+        }
+        let [start, report] = match self.origin {
+            Origin::Init => ["initStart", "initReport"],
+            Origin::Restore => ["restoreStart", "restoreReport"],
+        };
+        let awaits_first = self.invocations != 0 && !self.is_unawaited();
+        let records = [
+            (self.started_at.is_none(), start),
+            (self.report.is_none(), report),
+            (awaits_first && self.first.metrics.is_none(), "report"),
+        ];
+        let missing = records.into_iter().filter(|(is_missing, _)| *is_missing);
+        let missing: Vec<&str> = missing.map(|(_, name)| name).collect();
+        missing.join(",")
+    }
+
+    /// The most memory that was used by the end of the first invocation.
+    pub(super) fn memory_used(&self) -> Option<f64> {
+        self.first.metrics?.max_memory_used_mb.map(|mb| mb * MIB)
+    }
+
+    /// Whether nobody waits for this start, so that it is exported without a first invocation.
+    fn is_unawaited(&self) -> bool {
+        let is_awaited = matches!(self.init_type, InitType::OnDemand | InitType::Other);
+        self.origin == Origin::Init && !self.in_invoke && !is_awaited
     }
 
     /// Adds the figures of this start.
@@ -498,15 +533,16 @@ impl ColdStart {
             InitType::ManagedInstances => return Kind::ManagedInstances,
             InitType::ProvisionedConcurrency => Some(Kind::ProvisionedConcurrency),
             InitType::SnapStart => Some(Kind::SnapStartInit),
-            InitType::OnDemand => ahead.then_some(Kind::Proactive),
+            InitType::OnDemand | InitType::Other => ahead.then_some(Kind::Proactive),
         };
         match (unforced, self.predecessor) {
             (Some(kind), _) if !self.in_invoke => kind,
             (_, Some(Predecessor::Timeout)) => Kind::ResetAfterTimeout,
-            (_, Some(Predecessor::Crash)) => Kind::ResetAfterCrash,
+            (_, Some(Predecessor::Crash | Predecessor::OutOfMemory)) => Kind::ResetAfterCrash,
             (_, Some(Predecessor::FailedInit) | None) if self.in_invoke => {
                 Kind::InitRetriedInInvoke
             }
+            _ if self.init_type == InitType::Other => Kind::Other,
             (_, Some(Predecessor::FailedInit) | None) => Kind::OnDemand,
         }
     }

@@ -15,6 +15,7 @@
 //! are bounded, and what has no room is counted. No sum exceeds 2^53.
 
 mod bounds;
+mod cause;
 mod cold_start;
 mod invocations;
 mod outcome;
@@ -22,12 +23,13 @@ mod series;
 mod trace;
 
 use self::bounds::kept;
-use self::cold_start::{ColdStart, Origin};
+use self::cause::Cause;
+use self::cold_start::{ColdStart, Origin, Verdict};
 use self::invocations::{Invocations, Request};
 use self::outcome::{Outcome, Reason, Status};
 use self::series::Series;
 use crate::extension::metric::catalogue as m;
-use crate::extension::metric::{Batch, Metric, Resource};
+use crate::extension::metric::{Batch, Detail, Metric, Resource};
 use crate::extension::settings::InitType;
 use crate::extension::telemetry::{
     Content, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
@@ -54,6 +56,8 @@ pub(super) struct Accounting {
     /// Processor time that has been added to the series; `None` after a restore, when the time so
     /// far belongs to the snapshot.
     cpu_counted_ms: Option<f64>,
+    /// Whether memory ran out in the invocation that was reported last.
+    is_out_of_memory: bool,
     /// Whether a restore was noticed since the last [`take_restored`](Self::take_restored).
     is_restored: bool,
 }
@@ -78,6 +82,7 @@ impl Accounting {
             resource: Resource::default(),
             start_cost: None,
             cpu_counted_ms: Some(0.0),
+            is_out_of_memory: false,
             is_restored: false,
         }
     }
@@ -230,33 +235,31 @@ impl Accounting {
     /// The start of this environment, once, as soon as it is known.
     pub(super) fn take_cold_start(&mut self, now: EpochMs) -> Option<Batch> {
         let verdict = self.cold_start.take(now)?;
-        let kind = ("cold_start_kind", verdict.kind.name());
-        let attributes = [kind, ("estimated", "true")];
-        let is_estimated = verdict.source == Some(cold_start::CLOCK);
-        let (attributes, _) = attributes.split_at(1 + usize::from(is_estimated));
+        let cause = Cause::of(&self.cold_start, verdict.kind);
+        // All points have the same attributes, sorted by name, so that a line can hold them all.
+        let mut attributes = vec![
+            ("cause", cause.name),
+            ("cold_start_kind", verdict.kind.name()),
+        ];
+        let has_failed = verdict.kind == cold_start::Kind::InitFailure;
+        if has_failed {
+            attributes.push(("error_type", self.cold_start.failure()));
+        }
+        if verdict.source == Some(cold_start::CLOCK) {
+            attributes.push(("estimated", "true"));
+        }
         let mut series = Series::default();
-        self.cold_start.add(verdict, attributes, &mut series);
-        if verdict.kind == cold_start::Kind::InitFailure {
-            let error_type = ("error_type", self.cold_start.failure());
-            series.count(&m::INIT_FAILURES, &[kind, error_type]);
+        self.cold_start.add(verdict, &attributes, &mut series);
+        if has_failed {
+            series.count(&m::INIT_FAILURES, &attributes);
         }
         if let Some(cost) = self.start_cost.take() {
             let to_register_ms = cost.to_register_ms;
-            series.add(&m::EXTENSION_REGISTER_DURATION, &[], to_register_ms);
-            series.add(&m::EXTENSION_READY_DURATION, &[], cost.to_ready_ms);
+            series.add(&m::EXTENSION_REGISTER_DURATION, &attributes, to_register_ms);
+            series.add(&m::EXTENSION_READY_DURATION, &attributes, cost.to_ready_ms);
         }
+        let properties = self.start_properties(verdict, cause);
         let start = &self.cold_start;
-        let properties = [
-            ("request_id", start.first.request_id.as_deref()),
-            ("trace_id", start.first.trace_id.as_deref()),
-            ("instance_id", Some(self.resource.instance_id.as_str())),
-            ("runtime_version", start.runtime_version.as_deref()),
-            ("duration_source", verdict.source),
-        ];
-        let known = properties.into_iter().filter_map(|(name, value)| {
-            let value = value.filter(|value| !value.is_empty())?;
-            Some((name, value.to_owned()))
-        });
         let began = start.started_at.unwrap_or(start.began_at).min(now);
         // A freeze may have held the last record back for long.
         let ended = start.first.ended_at.unwrap_or(now).min(now);
@@ -264,13 +267,44 @@ impl Accounting {
             start_ms: began.0,
             end_ms: ended.max(began).0,
             points: series.take(),
-            properties: known.collect(),
+            properties,
         })
     }
 
     /// The trace of the start that [`take_cold_start`](Self::take_cold_start) gave.
     pub(super) fn trace(&self) -> Trace {
         self.cold_start.trace()
+    }
+
+    /// The properties of the start that are known, the most important first.
+    fn start_properties(&self, verdict: Verdict, cause: Cause) -> Vec<(&'static str, Detail)> {
+        let (start, resource) = (&self.cold_start, &self.resource);
+        let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Detail::from);
+        let began = start.started_at.unwrap_or(start.began_at);
+        let properties = [
+            ("request_id", text(start.first.request_id.as_deref())),
+            ("instance_id", text(Some(&resource.instance_id))),
+            ("start_ms", Some(Detail::Number(float(began.0)))),
+            ("init_type", text(Some(&resource.init_type))),
+            ("cause_source", text(cause.source)),
+            ("missing", text(Some(&start.missing()))),
+            (
+                "trace_id",
+                text(start.first.trace_id.as_deref().map(trace_root)),
+            ),
+            ("memory_used", start.memory_used().map(Detail::Number)),
+            (
+                "memory_mb",
+                resource.memory_mb.map(|mb| Detail::Number(mb.into())),
+            ),
+            ("runtime_version", text(start.runtime_version.as_deref())),
+            ("duration_source", text(verdict.source)),
+            ("architecture", text(Some(ARCHITECTURE))),
+        ];
+        let known = properties.into_iter();
+        known
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 
     /// Everything since the last call, unless that is nothing.
@@ -309,6 +343,7 @@ impl Accounting {
         let is_invoked = self.cold_start.invocations != 0;
         match Reason::of(reason) {
             Reason::Timeout if is_invoked => Some(Predecessor::Timeout),
+            Reason::Crash if self.is_out_of_memory => Some(Predecessor::OutOfMemory),
             Reason::Crash if is_invoked => Some(Predecessor::Crash),
             Reason::Timeout | Reason::Crash => Some(Predecessor::FailedInit),
             Reason::Spindown | Reason::Other => None,
@@ -324,6 +359,9 @@ impl Accounting {
         }
         if let Some(arn) = &start.function_arn {
             kept(arn).clone_into(&mut resource.function_arn);
+        }
+        if let Some(init_type) = &start.initialization_type {
+            kept(init_type).clone_into(&mut resource.init_type);
         }
         resource.memory_mb = resource.memory_mb.or_else(|| start.memory_mb());
     }
@@ -402,7 +440,8 @@ impl Accounting {
         let entry = invocations.entry(request, series);
         // A report without a status is of a success.
         entry.settle(outcome.as_ref().unwrap_or(&Outcome::SUCCESS), series);
-        if is_out_of_memory(&end.metrics, outcome.as_ref()) {
+        self.is_out_of_memory = is_out_of_memory(&end.metrics, outcome.as_ref());
+        if self.is_out_of_memory {
             entry.settle_out_of_memory(series);
         }
         invocations.handle_report(request, end.metrics.duration_ms, series);
@@ -431,15 +470,13 @@ impl Accounting {
         if !is_earlier || !self.invocations.is_foreign(request) {
             return Some(request);
         }
-        match outcome {
-            Some(outcome) if outcome.status == Status::Timeout => {
-                self.cold_start.predecessor = Some(Predecessor::Timeout);
-            }
-            Some(outcome) if outcome.ends_environment() => {
-                self.cold_start.predecessor = Some(Predecessor::Crash);
-            }
-            Some(_) | None => {}
-        }
+        let predecessor = match outcome? {
+            outcome if outcome.status == Status::Timeout => Predecessor::Timeout,
+            outcome if is_out_of_memory(&end.metrics, Some(outcome)) => Predecessor::OutOfMemory,
+            outcome if outcome.ends_environment() => Predecessor::Crash,
+            _ => return None,
+        };
+        self.cold_start.predecessor = Some(predecessor);
         None
     }
 
@@ -450,6 +487,14 @@ impl Accounting {
             }
         }
     }
+}
+
+/// The id of a trace, out of a header such as `Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1`.
+fn trace_root(header: &str) -> &str {
+    let mut parts = header.split(';').map(str::trim_ascii);
+    parts
+        .find_map(|part| part.strip_prefix("Root="))
+        .unwrap_or(header)
 }
 
 /// Some runtimes report that memory ran out; others only exit, with all of it used.
@@ -495,6 +540,13 @@ fn add_figures(end: &InvocationEnd<'_>, series: &mut Series) {
         series.add_known(metric, &[], value);
     }
 }
+
+/// The architecture by Lambda's word for it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    std::env::consts::ARCH
+};
 
 #[cfg(test)]
 mod tests;

@@ -163,11 +163,26 @@ fn points(batch: &Batch) -> Vec<String> {
     batch.points.iter().map(point).collect()
 }
 
-/// Points of which all have the attribute `cold_start_kind`.
+/// Points of a start of this kind, with the usual cause of that kind.
 fn of_kind(kind: &str, points: &[&str]) -> Vec<String> {
+    let cause = match kind {
+        "on_demand" | "snap_start_restore" | "other" => "demand",
+        "proactive" | "snap_start_proactive" => "ahead_of_demand",
+        "reset_after_timeout" => "timeout",
+        "reset_after_crash" => "crash",
+        "init_retried_in_invoke" => "earlier_failure",
+        "snap_start_init" => "version_published",
+        "init_failure" => "unknown",
+        kind => kind,
+    };
+    of_cause(cause, kind, points)
+}
+
+/// Points of a start.
+fn of_cause(cause: &str, kind: &str, points: &[&str]) -> Vec<String> {
     let shown = |point: &&str| {
         let (name, value) = point.split_once('=').unwrap();
-        format!("{name}{{cold_start_kind={kind}}}={value}")
+        format!("{name}{{cause={cause},cold_start_kind={kind}}}={value}")
     };
     points.iter().map(shown).collect()
 }
@@ -181,11 +196,23 @@ fn estimated(kind: &str, points: &[&str]) -> Vec<String> {
 }
 
 fn property<'b>(batch: &'b Batch, name: &str) -> Option<&'b str> {
-    let found = batch
-        .properties
-        .iter()
-        .find(|(property, _)| *property == name);
-    found.map(|(_, value)| value.as_str())
+    let mut properties = batch.properties.iter();
+    let (_, value) = properties.find(|(property, _)| *property == name)?;
+    match value {
+        Detail::Text(text) => Some(text),
+        Detail::Number(value) => panic!("{name} is {value}"),
+    }
+}
+
+/// The names of the properties, each with its value.
+fn properties(batch: &Batch) -> Vec<String> {
+    let properties = batch.properties.iter();
+    properties
+        .map(|(name, value)| match value {
+            Detail::Text(text) => format!("{name}={text}"),
+            Detail::Number(value) => format!("{name}={value}"),
+        })
+        .collect()
 }
 
 #[test]
@@ -214,7 +241,7 @@ fn an_on_demand_start_has_all_its_parts() {
             r#""durationMs":210.2,"billedDurationMs":608,"memorySizeMB":256,"maxMemoryUsedMB":84,"initDurationMs":397.68"#,
         )],
     );
-    let mut expected = of_kind(
+    let expected = of_kind(
         "on_demand",
         &[
             "environment_starts=1",
@@ -226,20 +253,26 @@ fn an_on_demand_start_has_all_its_parts() {
             "first_invocation_duration=200.5",
             "cold_start_duration=598.1800000000001",
             "billed_init_duration=397",
+            "extension_register_duration=4.5",
+            "extension_ready_duration=6.25",
         ],
     );
-    expected.push("extension_register_duration{}=4.5".to_owned());
-    expected.push("extension_ready_duration{}=6.25".to_owned());
     assert_eq!(script.cold_start(), expected);
     let batch = &script.cold_starts[0];
     assert_eq!((batch.start_ms, batch.end_ms), (TEN + 64, TEN + 702));
-    let properties = [
-        ("request_id", "a"),
-        ("instance_id", "i-1"),
-        ("runtime_version", "r:1"),
-        ("duration_source", "phase_report"),
+    let expected = [
+        "request_id=a",
+        "instance_id=i-1",
+        "start_ms=1787220000064",
+        "init_type=on-demand",
+        "cause_source=inferred",
+        "memory_used=88080384",
+        "memory_mb=256",
+        "runtime_version=r:1",
+        "duration_source=phase_report",
+        &format!("architecture={ARCHITECTURE}"),
     ];
-    assert_eq!(batch.properties, properties.map(|(n, v)| (n, v.to_owned())));
+    assert_eq!(properties(batch), expected);
     let resource = &script.account.resource;
     assert_eq!(resource.instance_id, "i-1");
     assert_eq!(resource.memory_mb, Some(256));
@@ -259,11 +292,14 @@ fn what_is_not_known_is_no_property() {
     script
         .batch(440, &[record(64, "initStart", &start)])
         .batch(480, &end);
-    let properties = &script.cold_starts[0].properties;
-    assert_eq!(
-        *properties,
-        [("duration_source", "phase_report".to_owned())]
-    );
+    let expected = [
+        "start_ms=1787220000064",
+        "init_type=lambda-managed-instances",
+        "cause_source=platform",
+        "duration_source=phase_report",
+        &format!("architecture={ARCHITECTURE}"),
+    ];
+    assert_eq!(properties(&script.cold_starts[0]), expected);
 }
 
 #[test]
@@ -328,7 +364,7 @@ fn everything_in_one_late_batch_is_told_at_once() {
         ],
     );
     assert_eq!(script.cold_start(), expected);
-    assert_eq!(property(&script.cold_starts[0], "trace_id"), Some("Root=1"));
+    assert_eq!(property(&script.cold_starts[0], "trace_id"), Some("1"));
     assert_eq!(script.rest_of_start(60_025), [""; 0]);
 }
 
@@ -361,7 +397,7 @@ fn a_missing_init_report_has_substitutes() {
     assert_eq!(told[..3], on_demand("init_duration=398.5"));
     assert_eq!(
         told[3],
-        "first_invocation_duration{cold_start_kind=on_demand}=10"
+        "first_invocation_duration{cause=demand,cold_start_kind=on_demand}=10"
     );
     assert_eq!(
         property(&script.cold_starts[0], "duration_source"),
@@ -455,7 +491,7 @@ fn with_the_end_of_a_later_invocation_nothing_more_comes_of_the_first() {
     let told = script.cold_start();
     assert_eq!(
         told[3],
-        "first_invocation_duration{cold_start_kind=on_demand}=20"
+        "first_invocation_duration{cause=demand,cold_start_kind=on_demand}=20"
     );
     script.batch(60_031, &[report(501, "a", r#""durationMs":30"#)]);
     assert_eq!(script.rest_of_start(60_100), [""; 0]);
@@ -523,7 +559,11 @@ fn a_long_gap_is_a_proactive_start() {
             )],
         );
         let told = script.cold_start();
-        let of = |name: &str| format!("{name}{{cold_start_kind={kind}}}");
+        let cause = match kind {
+            "on_demand" => "demand",
+            _ => "ahead_of_demand",
+        };
+        let of = |name: &str| format!("{name}{{cause={cause},cold_start_kind={kind}}}");
         assert_eq!(told[0], format!("{}=1", of("environment_starts")));
         let first = format!("{}=20", of("first_invocation_duration"));
         assert!(told.contains(&first), "{told:?}");
@@ -584,33 +624,49 @@ fn provisioned_concurrency_is_told_before_it_is_invoked() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
     let status = r#""status":"success","metrics":{"durationMs":300.0}"#;
     let timed_out = r#""requestId":"old","status":"timeout""#;
     let crashed = r#""requestId":"old","status":"error","errorType":"Runtime.ExitError""#;
     let handled = r#""requestId":"old","status":"error","errorType":"Function.Oops""#;
     let failed = r#""initializationType":"on-demand","phase":"init","status":"timeout","metrics":{"durationMs":9999.0}"#;
+    let killed = r#""requestId":"old","status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
+    let of_old = |kind, members| record(20, kind, members);
     let table = [
-        ("init_retried_in_invoke", vec![]),
+        ("earlier_failure", "init_retried_in_invoke", vec![]),
         (
+            "failed_init",
             "init_retried_in_invoke",
-            vec![record(20, "initReport", failed)],
+            vec![of_old("initReport", failed)],
         ),
         (
+            "earlier_failure",
             "init_retried_in_invoke",
-            vec![record(20, "runtimeDone", handled)],
+            vec![of_old("runtimeDone", handled)],
         ),
         (
+            "timeout",
             "reset_after_timeout",
-            vec![record(20, "runtimeDone", timed_out)],
+            vec![of_old("runtimeDone", timed_out)],
         ),
-        ("reset_after_timeout", vec![record(20, "report", timed_out)]),
         (
+            "timeout",
+            "reset_after_timeout",
+            vec![of_old("report", timed_out)],
+        ),
+        (
+            "crash",
             "reset_after_crash",
-            vec![record(20, "runtimeDone", crashed)],
+            vec![of_old("runtimeDone", crashed)],
+        ),
+        (
+            "out_of_memory",
+            "reset_after_crash",
+            vec![of_old("runtimeDone", crashed), of_old("report", killed)],
         ),
     ];
-    for (kind, before) in table {
+    for (cause, kind, before) in table {
         let mut script = Script::new(InitType::OnDemand);
         script.batch(440, &before).nothing_yet();
         script
@@ -630,7 +686,8 @@ fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
                 r#""durationMs":512.5,"billedDurationMs":513"#,
             )],
         );
-        let expected = of_kind(
+        let expected = of_cause(
+            cause,
             kind,
             &[
                 "environment_starts=1",
@@ -660,11 +717,16 @@ fn a_record_of_the_millisecond_of_the_start_is_of_the_process_before() {
 #[test]
 fn a_caller_may_know_the_predecessor() {
     let table = [
-        (Predecessor::Timeout, "reset_after_timeout"),
-        (Predecessor::Crash, "reset_after_crash"),
-        (Predecessor::FailedInit, "on_demand"),
+        (Predecessor::Timeout, "timeout", "reset_after_timeout"),
+        (Predecessor::Crash, "crash", "reset_after_crash"),
+        (
+            Predecessor::OutOfMemory,
+            "out_of_memory",
+            "reset_after_crash",
+        ),
+        (Predecessor::FailedInit, "failed_init", "on_demand"),
     ];
-    for (predecessor, kind) in table {
+    for (predecessor, cause, kind) in table {
         let mut script = Script::new(InitType::OnDemand);
         script.account.handle_predecessor(predecessor);
         script.batch(
@@ -672,7 +734,8 @@ fn a_caller_may_know_the_predecessor() {
             &[init_start(64, "on-demand", "init"), init_report(462, 400.0)],
         );
         script.invoke(481, "a").shutdown(900, "spindown");
-        let expected = of_kind(
+        let expected = of_cause(
+            cause,
             kind,
             &["environment_starts=1", "cold_starts=1", "init_duration=400"],
         );
@@ -684,6 +747,12 @@ fn a_caller_may_know_the_predecessor() {
 fn a_failed_init_is_told_when_it_fails() {
     let with_type =
         r#""status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":250.0}"#;
+    let failed = |error_type: &str, points: &[&str]| {
+        let points = of_kind("init_failure", points).into_iter();
+        let error_type = format!(",error_type={error_type}}}");
+        let points = points.map(|point| point.replace('}', &error_type));
+        points.collect::<Vec<_>>()
+    };
     let without = r#""status":"timeout","metrics":{"durationMs":250.0}"#;
     for (rest, error_type) in [(with_type, "Runtime.ExitError"), (without, "timeout")] {
         let mut script = Script::new(InitType::OnDemand);
@@ -691,17 +760,15 @@ fn a_failed_init_is_told_when_it_fails() {
             .batch(440, &[init_start(64, "on-demand", "init")])
             .nothing_yet();
         script.batch(480, &init_end(300, "on-demand", "init", rest));
-        let mut expected = of_kind(
-            "init_failure",
+        let expected = failed(
+            error_type,
             &[
                 "environment_starts=1",
                 "init_duration=250",
                 "init_extensions_duration=14",
+                "init_failures=1",
             ],
         );
-        expected.push(format!(
-            "init_failures{{cold_start_kind=init_failure,error_type={error_type}}}=1"
-        ));
         assert_eq!(script.cold_start(), expected);
         script.shutdown(500, "failure");
         assert_eq!(script.cold_starts.len(), 1);
@@ -712,9 +779,7 @@ fn a_failed_init_is_told_when_it_fails() {
         script
             .batch(440, &[init_start(64, "on-demand", "init")])
             .shutdown(500, reason);
-        let mut expected = of_kind("init_failure", &["environment_starts=1"]);
-        expected
-            .push("init_failures{cold_start_kind=init_failure,error_type=unknown}=1".to_owned());
+        let expected = failed("unknown", &["environment_starts=1", "init_failures=1"]);
         assert_eq!(script.cold_start(), expected);
     }
 }
@@ -723,11 +788,20 @@ fn a_failed_init_is_told_when_it_fails() {
 /// invocation, and ends one whose init failed with `spindown`, and the second with `ReleaseFail`.
 #[test]
 fn without_telemetry_an_environment_that_is_never_invoked_failed() {
+    const FAILED: &str = "{cause=unknown,cold_start_kind=init_failure,error_type=unknown}";
     let table = [
-        (false, "spindown", "proactive"),
-        (true, "spindown", "init_failure"),
-        (true, "releasefail", "init_failure"),
-        (true, "sandboxterminated", "proactive"),
+        (
+            false,
+            "spindown",
+            "{cause=ahead_of_demand,cold_start_kind=proactive}",
+        ),
+        (true, "spindown", FAILED),
+        (true, "releasefail", FAILED),
+        (
+            true,
+            "sandboxterminated",
+            "{cause=ahead_of_demand,cold_start_kind=proactive}",
+        ),
     ];
     for (without_telemetry, reason, kind) in table {
         let mut script = Script::new(InitType::OnDemand);
@@ -736,9 +810,8 @@ fn without_telemetry_an_environment_that_is_never_invoked_failed() {
         }
         script.shutdown(500, reason);
         let told = script.cold_start();
-        let expected = format!("environment_starts{{cold_start_kind={kind}}}=1");
-        assert_eq!(told[0], expected, "{reason}");
-        assert_eq!(told.len(), 1 + usize::from(kind == "init_failure"));
+        assert_eq!(told[0], format!("environment_starts{kind}=1"), "{reason}");
+        assert_eq!(told.len(), 1 + usize::from(kind == FAILED));
     }
 }
 
@@ -836,7 +909,7 @@ fn restores_have_substitutes_and_gaps_too() {
     );
     assert_eq!(
         script.cold_start()[2],
-        "restore_duration{cold_start_kind=snap_start_restore}=500.5"
+        "restore_duration{cause=demand,cold_start_kind=snap_start_restore}=500.5"
     );
     // Nothing but the clock, by which the caller knows when it was thawed.
     let mut script = Script::new(InitType::SnapStart);
@@ -873,7 +946,7 @@ fn restores_have_substitutes_and_gaps_too() {
     script.batch(60_420, &[record(60_400, "restoreReport", failed)]);
     assert_eq!(
         script.cold_start()[2],
-        "init_failures{cold_start_kind=init_failure,error_type=Runtime.RestoreError}=1"
+        "init_failures{cause=unknown,cold_start_kind=init_failure,error_type=Runtime.RestoreError}=1"
     );
 }
 
@@ -1124,7 +1197,7 @@ fn a_shutdown_tells_what_telemetry_does_not() {
         // Whose first invocation was cut short was a cold start all the same.
         assert_eq!(
             script.cold_start()[1],
-            "cold_starts{cold_start_kind=on_demand,estimated=true}=1"
+            "cold_starts{cause=demand,cold_start_kind=on_demand,estimated=true}=1"
         );
         assert!(!script.account.awaits_report());
     }

@@ -6,7 +6,7 @@
 
 use super::json::number;
 use super::values;
-use crate::extension::metric::{Batch, Kind, Point, Resource};
+use crate::extension::metric::{Batch, Kind, Point, Resource, VERSION};
 use crate::shared::text::push;
 
 /// Gives each datagram of `batch` to `each`: at most `bytes_max` bytes of whole lines.
@@ -105,6 +105,7 @@ fn tags(resource: &Resource, given: &[(String, String)], point: &Point, out: &mu
     if given.iter().all(|(name, _)| name != "service") {
         tag("service", &resource.service_name);
     }
+    tag("bantam_version", VERSION);
     for (name, value) in &point.attributes {
         tag(name, value);
     }
@@ -161,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_a_datagram() {
-        let tags = "function_name:f,function_version:7,region:us-east-1";
+        let tags =
+            format!("function_name:f,function_version:7,region:us-east-1,bantam_version:{VERSION}");
         let expected = [
             format!("bantam.init_duration:397.68|d|#{tags},cold_start_kind:on_demand"),
             format!("bantam.invocations:3|c|#{tags}"),
@@ -194,7 +196,7 @@ mod tests {
             all(&resource, &batch),
             [format!(
                 "bantam.init_duration:1|d|#function_name:f,function_version:_LATEST,\
-                 service:{service},error_type:a_b_c_d_e_"
+                 service:{service},bantam_version:{VERSION},error_type:a_b_c_d_e_"
             )]
         );
     }
@@ -216,7 +218,9 @@ mod tests {
             (&long, "v"),
         ];
         let found = all_with(&given, &resource, &batch);
-        let start = "bantam.init_duration:1|d|#function_name:f,error_type:x";
+        let start = format!(
+            "bantam.init_duration:1|d|#function_name:f,bantam_version:{VERSION},error_type:x"
+        );
         let cut = "n".repeat(200);
         assert_eq!(
             found,

@@ -3,14 +3,18 @@
 //! The format:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 //! Every distinct pair of a metric's name and the values of a dimension set is billed as a metric
-//! of its own, so the default sets are few; everything else on a line is a property, which can be
+//! of its own, so a line declares few metrics. Everything else on it is a property, which can be
 //! searched and costs only its bytes.
+//!
+//! - The start of an environment is one line, with all figures.
+//! - A loss is a line, which has no metrics unless they are chosen.
+//! - Other figures are on lines if they are chosen as metrics.
 
 use std::borrow::Cow;
 
-use super::json::{comma, key, member, number, numbers};
+use super::json::{comma, detail, key, member, number, numbers};
 use super::{next, series};
-use crate::extension::metric::{Batch, Metric, Point, Resource, Unit};
+use crate::extension::metric::{Batch, Metric, Point, Resource, Subject, Unit, VERSION, catalogue};
 use crate::shared::json::write_str;
 use crate::shared::text::{push, push_decimal};
 use crate::shared::time::EpochMs;
@@ -25,6 +29,24 @@ pub(in crate::extension) struct Emf {
     /// On a line without one of a set's names the set goes without it. Sets that become equal are
     /// written once, and a set that loses all its names is not written if there is another.
     pub(in crate::extension) dimensions: Vec<Vec<&'static str>>,
+    pub(in crate::extension) metrics: Chosen,
+}
+
+/// The metrics that lines declare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::extension) enum Chosen {
+    All,
+    /// These names of the catalogue.
+    Named(Vec<&'static str>),
+}
+
+impl Chosen {
+    fn has(&self, metric: &Metric) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(&metric.name),
+        }
+    }
 }
 
 /// Gives each line of `batch` to `each`, with its line end.
@@ -38,55 +60,65 @@ pub(in crate::extension) fn lines(
     now: EpochMs,
     each: &mut dyn FnMut(&[u8]),
 ) {
+    let chosen = &settings.metrics;
     let mut left = series(batch);
+    left.retain(|(point, _)| point.metric.subject != Subject::Life || chosen.has(point.metric));
     // Each turn writes a line of the first point that is left and the others with its attributes.
     while let Some(first) = next(&left) {
         let mut members = Members {
             names: vec!["_aws"],
-            // The end of the object `_aws`.
-            bytes: b"}".to_vec(),
+            bytes: Vec::new(),
         };
         members.add_dimensions(resource, first, &settings.dimensions);
-        let mut line = Vec::new();
-        push(&mut line, "{\"_aws\":{\"Timestamp\":");
-        push_decimal(&mut line, timestamp(EpochMs(batch.end_ms), now).0);
-        push(&mut line, ",\"CloudWatchMetrics\":[{");
-        member("Namespace", &settings.namespace, &mut line);
-        key("Dimensions", &mut line);
-        write_sets(&settings.dimensions, &members.names, &mut line);
-        key("Metrics", &mut line);
-        push(&mut line, "[");
-        members.add_properties(batch, first);
+        let mut directive = Vec::new();
         let mut count = 0;
         for (point, values) in &mut left {
             let is_full = count == DIRECTIVE_METRICS_MAX
                 // The first is always taken, so that this ends.
-                || LINE_BYTES_MAX < line.len() + members.bytes.len() && count != 0;
+                || LINE_BYTES_MAX < directive.len() + members.bytes.len() && count != 0;
             if is_full || values.is_empty() || point.attributes != first.attributes {
                 continue;
             }
-            if members.names.contains(&point.metric.name) {
-                values.clear();
-                continue;
-            }
-            count += 1;
             let rest = values.split_off(values.len().min(ARRAY_VALUES_MAX));
-            cell(point.metric, values, &mut line, &mut members.bytes);
-            *values = rest;
+            if members.add_figures(point.metric.name, values) {
+                count += 1;
+                if chosen.has(point.metric) {
+                    declare(point.metric, &mut directive);
+                }
+                *values = rest;
+            } else {
+                values.clear();
+            }
         }
-        if count != 0 {
-            push(&mut line, "]}]");
-            line.append(&mut members.bytes);
-            push(&mut line, "}\n");
-            each(&line);
+        if count == 0 {
+            continue;
         }
+        let mut line = b"{".to_vec();
+        if !directive.is_empty() {
+            push(&mut line, "\"_aws\":{\"Timestamp\":");
+            push_decimal(&mut line, timestamp(EpochMs(batch.end_ms), now).0);
+            push(&mut line, ",\"CloudWatchMetrics\":[{");
+            member("Namespace", &settings.namespace, &mut line);
+            key("Dimensions", &mut line);
+            write_sets(&settings.dimensions, &members.names, &mut line);
+            key("Metrics", &mut line);
+            push(&mut line, "[");
+            line.append(&mut directive);
+            push(&mut line, "]}]},");
+        }
+        members.add("bantam_version", VERSION);
+        let bytes_max = LINE_BYTES_USUAL - line.len().min(DIRECTIVE_BYTES_USUAL);
+        members.add_properties(batch, bytes_max);
+        line.append(&mut members.bytes);
+        push(&mut line, "}\n");
+        each(&line);
     }
 }
 
 /// The members of a line behind its directive.
 #[derive(Debug)]
 struct Members<'a> {
-    /// The names that are taken, which no metric may have.
+    /// The names that are taken.
     names: Vec<&'a str>,
     bytes: Vec<u8>,
 }
@@ -94,10 +126,31 @@ struct Members<'a> {
 impl<'a> Members<'a> {
     /// Adds a member, unless its name is taken.
     fn add(&mut self, name: &'a str, value: &str) {
-        if !self.names.contains(&name) {
-            self.names.push(name);
+        if self.take(name) {
             member(name, value, &mut self.bytes);
         }
+    }
+
+    /// Adds the values of a metric. Returns whether its name was free.
+    fn add_figures(&mut self, name: &'a str, values: &[f64]) -> bool {
+        let is_free = self.take(name);
+        if is_free {
+            key(name, &mut self.bytes);
+            match values {
+                [value] => number(*value, &mut self.bytes),
+                values => numbers(values, &mut self.bytes),
+            }
+        }
+        is_free
+    }
+
+    /// Takes a name. Returns whether it was free.
+    fn take(&mut self, name: &'a str) -> bool {
+        let is_free = !self.names.contains(&name);
+        if is_free {
+            self.names.push(name);
+        }
+        is_free
     }
 
     /// Adds the members that dimensions can name.
@@ -127,32 +180,34 @@ impl<'a> Members<'a> {
         sets.iter().flatten().for_each(|name| add(name));
     }
 
-    /// Adds the properties, but none with the name of a metric of this line.
-    fn add_properties(&mut self, batch: &'a Batch, first: &Point) {
+    /// Adds the properties whose names are free, until the members have `bytes_max`. The number of
+    /// those that are left out is the last one.
+    fn add_properties(&mut self, batch: &'a Batch, bytes_max: usize) {
+        let mut left_out = 0;
         for (name, value) in &batch.properties {
-            let mut points = batch.points.iter();
-            let is_metric =
-                |point: &Point| point.metric.name == *name && point.attributes == first.attributes;
-            if !points.any(is_metric) {
-                let end = value.floor_char_boundary(PROPERTY_BYTES_MAX);
-                self.add(name, value.get(..end).unwrap_or_default());
+            let before = self.bytes.len();
+            if self.take(name) {
+                detail(name, value, &mut self.bytes);
             }
+            if bytes_max < self.bytes.len() && before < self.bytes.len() {
+                self.bytes.truncate(before);
+                left_out += 1;
+            }
+        }
+        if left_out != 0 && self.take("left_out") {
+            key("left_out", &mut self.bytes);
+            push_decimal(&mut self.bytes, left_out);
         }
     }
 }
 
-/// Writes the entry of the directive and the member that it names.
-fn cell(metric: &Metric, values: &[f64], directive: &mut Vec<u8>, members: &mut Vec<u8>) {
+/// Writes the entry of the directive.
+fn declare(metric: &Metric, directive: &mut Vec<u8>) {
     comma(directive);
     push(directive, "{");
     member("Name", metric.name, directive);
     member("Unit", unit(metric.unit), directive);
     push(directive, "}");
-    key(metric.name, members);
-    match values {
-        [value] => number(*value, members),
-        values => numbers(values, members),
-    }
 }
 
 /// Whether `text` is a namespace: 1 to 256 of `[a-zA-Z0-9 ._#:/-]`, not blank, and not one of
@@ -167,8 +222,12 @@ pub(in crate::extension) fn is_namespace(text: &str) -> bool {
 }
 
 /// Reads dimension sets: names between commas, sets between semicolons. A set without a name is a
-/// metric without dimensions. `None` if a name is not in [`DIMENSIONS`].
-pub(in crate::extension) fn dimension_sets(text: &str) -> Option<Vec<Vec<&'static str>>> {
+/// metric without dimensions.
+///
+/// # Errors
+///
+/// The first name that is not in [`DIMENSIONS`].
+pub(in crate::extension) fn dimension_sets(text: &str) -> Result<Vec<Vec<&'static str>>, &str> {
     let mut sets = Vec::new();
     for names in text.split(';') {
         let mut set = Vec::new();
@@ -176,14 +235,21 @@ pub(in crate::extension) fn dimension_sets(text: &str) -> Option<Vec<Vec<&'stati
             if name.is_empty() {
                 continue;
             }
-            let known = DIMENSIONS.iter().find(|known| **known == name)?;
+            let known = DIMENSIONS.iter().find(|known| **known == name);
+            let known = known.ok_or(name)?;
             if !set.contains(known) {
                 set.push(*known);
             }
         }
         sets.push(set);
     }
-    Some(sets)
+    Ok(sets)
+}
+
+/// The name of a metric as the catalogue has it.
+pub(in crate::extension) fn metric_name(name: &str) -> Option<&'static str> {
+    let mut known = catalogue::ALL.iter().map(|metric| metric.name);
+    known.find(|known| *known == name)
 }
 
 /// Writes the sets with those of their names that are members of the line.
@@ -231,7 +297,7 @@ const fn unit(unit: Unit) -> &'static str {
 }
 
 /// The names that dimensions can have: the fields of the resource and the attributes of points.
-pub(in crate::extension) const DIMENSIONS: [&str; 13] = [
+pub(in crate::extension) const DIMENSIONS: [&str; 14] = [
     "function_name",
     "function_version",
     "function_arn",
@@ -240,6 +306,7 @@ pub(in crate::extension) const DIMENSIONS: [&str; 13] = [
     "memory_mb",
     "instance_id",
     "service_name",
+    "cause",
     "cold_start_kind",
     "dropped_by",
     "error_type",
@@ -262,8 +329,12 @@ const NAMESPACE_BYTES_MAX: usize = 256;
 /// Bytes of the value of a dimension.
 const DIMENSION_VALUE_BYTES_MAX: usize = 1_024;
 
-/// Bytes of the value of a property; ours are ids of under 200.
-const PROPERTY_BYTES_MAX: usize = 1_024;
+/// Bytes of a line up to which it takes properties, less the room for the number of those that are
+/// left out. What settings add to a line takes no room from properties.
+const LINE_BYTES_USUAL: usize = 1_180;
+
+/// Bytes up to the end of the directive without settings.
+const DIRECTIVE_BYTES_USUAL: usize = 300;
 
 /// Bytes of a line after which it takes no further metric: 256 KB, the smallest limit on a log
 /// event that is documented, less 16 KB, which the name and the values of a metric do not reach.
@@ -284,6 +355,7 @@ mod tests {
     use super::super::samples::{self, DURATION, ERRORS, INVOCATIONS, Random, point};
     use super::super::values;
     use super::*;
+    use crate::extension::metric::Detail;
 
     const NOW: EpochMs = EpochMs(1_781_000_000_500);
 
@@ -299,6 +371,7 @@ mod tests {
         Emf {
             namespace: "Bantam".to_owned(),
             dimensions: dimension_sets(dimensions).unwrap(),
+            metrics: Chosen::All,
         }
     }
 
@@ -316,21 +389,22 @@ mod tests {
         let start =
             r#"{"_aws":{"Timestamp":1781000000462,"CloudWatchMetrics":[{"Namespace":"Bantam","#;
         let function = r#""function_name":"f","function_version":"7""#;
-        let end = "\"request_id\":\"6d68-\\\"1\\\"\"";
+        let end =
+            format!(r#""bantam_version":"{VERSION}","request_id":"6d68-\"1\"","memory_mb":128"#);
         let expected = [
             format!(
-                "{start}{}{function},{}{end},{}}}\n",
+                "{start}{}{function},{}{},{end}}}\n",
                 r#""Dimensions":[["function_name"],["function_name","cold_start_kind"]],"Metrics":[{"Name":"init_duration","Unit":"Milliseconds"}]}]},"#,
                 r#""cold_start_kind":"on_demand","#,
                 r#""init_duration":397.68"#,
             ),
             format!(
-                "{start}{}{function},{end},{}}}\n",
+                "{start}{}{function},{},{end}}}\n",
                 r#""Dimensions":[["function_name"]],"Metrics":[{"Name":"invocations","Unit":"Count"},{"Name":"memory_used","Unit":"Bytes"},{"Name":"extension_memory","Unit":"Bytes"}]}]},"#,
                 r#""invocations":3,"memory_used":[62914560,63963136],"extension_memory":1500000"#,
             ),
             format!(
-                "{start}{}{function},{}{end},{}}}\n",
+                "{start}{}{function},{}{},{end}}}\n",
                 r#""Dimensions":[["function_name"]],"Metrics":[{"Name":"errors","Unit":"Count"}]}]},"#,
                 r#""error_type":"Function.Panic","#,
                 r#""errors":1"#,
@@ -340,6 +414,95 @@ mod tests {
         for line in lines {
             check(line.as_bytes(), NOW.0);
         }
+    }
+
+    #[test]
+    fn a_start_has_all_its_figures_and_declares_the_chosen_ones() {
+        let of_start = |metric, value| point(metric, &[("cause", "demand")], &[value]);
+        let mut batch = samples::batch();
+        batch.points = vec![
+            of_start(&catalogue::COLD_STARTS, 1.0),
+            of_start(&catalogue::INIT_DURATION, 397.68),
+            of_start(&catalogue::BILLED_INIT_DURATION, 398.0),
+            point(&INVOCATIONS, &[], &[3.0]),
+            point(
+                &catalogue::DROPPED_RECORDS,
+                &[("dropped_by", "platform")],
+                &[2.0],
+            ),
+        ];
+        let directive = |names: &[&str]| match names {
+            [] => String::new(),
+            names => format!(
+                r#""_aws":{{"Timestamp":1781000000462,"CloudWatchMetrics":[{{"Namespace":"Bantam","Dimensions":[["function_name"],[]],"Metrics":[{}]}}]}},"#,
+                names.join(",")
+            ),
+        };
+        let cold_starts = r#"{"Name":"cold_starts","Unit":"Count"}"#;
+        let init = r#"{"Name":"init_duration","Unit":"Milliseconds"}"#;
+        let invocations = r#"{"Name":"invocations","Unit":"Count"}"#;
+        // The chosen metrics, and the entries of each line.
+        let table: [(&[&'static str], &[&[&str]]); 3] = [
+            (&[], &[&[], &[]]),
+            (
+                &["cold_starts", "init_duration"],
+                &[&[cold_starts, init], &[]],
+            ),
+            (&["invocations"], &[&[], &[invocations], &[]]),
+        ];
+        for (names, entries) in table {
+            let settings = Emf {
+                metrics: Chosen::Named(names.to_vec()),
+                ..emf("function_name;")
+            };
+            let lines = all(&samples::resource(), &batch, &settings, NOW);
+            let figures = [
+                r#""cause":"demand","cold_starts":1,"init_duration":397.68,"billed_init_duration":398"#,
+                r#""invocations":3"#,
+                r#""dropped_by":"platform","dropped_records":2"#,
+            ];
+            let figures = figures.into_iter();
+            let figures: Vec<&str> = figures
+                .filter(|text| entries.len() == 3 || !text.contains("invocations"))
+                .collect();
+            let expected: Vec<String> = entries
+                .iter()
+                .zip(figures)
+                .map(|(entries, figures)| {
+                    format!(
+                        "{{{}\"function_name\":\"f\",\"function_version\":\"7\",{figures},\
+                     \"bantam_version\":\"{VERSION}\",\"request_id\":\"6d68-\\\"1\\\"\",\
+                     \"memory_mb\":128}}\n",
+                        directive(entries)
+                    )
+                })
+                .collect();
+            let lines = lines
+                .into_iter()
+                .map(|line| String::from_utf8(line).unwrap());
+            assert_eq!(lines.collect::<Vec<_>>(), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn properties_that_make_a_line_too_long_are_left_out_and_counted() {
+        let mut batch = samples::batch();
+        batch.points.truncate(1);
+        batch.properties = ["a", "b", "c", "d"]
+            .map(|name| (name, Detail::Text("x".repeat(260))))
+            .to_vec();
+        let mut lengths = Vec::new();
+        for metrics in [Chosen::All, Chosen::Named(Vec::new())] {
+            let settings = Emf { metrics, ..usual() };
+            let [line] = &all(&samples::resource(), &batch, &settings, NOW)[..] else {
+                panic!("one line");
+            };
+            let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+            assert_eq!(line["left_out"], 1, "{line}");
+            assert!(line["c"].is_string() && line["d"].is_null(), "{line}");
+            lengths.push(line.to_string().len());
+        }
+        assert!(lengths.iter().all(|bytes| *bytes <= 1_200), "{lengths:?}");
     }
 
     #[test]
@@ -376,18 +539,19 @@ mod tests {
 
     #[test]
     fn dimension_sets_are_of_known_names() {
-        let table: [(&str, Option<&[&[&str]]>); 8] = [
-            ("region", Some(&[&["region"]])),
+        type Sets = &'static [&'static [&'static str]];
+        let table: [(&str, Result<Sets, &str>); 8] = [
+            ("region", Ok(&[&["region"]])),
             (
                 " region , function_name ;region",
-                Some(&[&["region", "function_name"], &["region"]]),
+                Ok(&[&["region", "function_name"], &["region"]]),
             ),
-            ("region,region", Some(&[&["region"]])),
-            ("", Some(&[&[]])),
-            (";", Some(&[&[], &[]])),
-            (";region", Some(&[&[], &["region"]])),
-            ("functionname", None),
-            ("region,_aws", None),
+            ("region,region", Ok(&[&["region"]])),
+            ("", Ok(&[&[]])),
+            (";", Ok(&[&[], &[]])),
+            (";region", Ok(&[&[], &["region"]])),
+            ("functionname", Err("functionname")),
+            ("region, _aws", Err("_aws")),
         ];
         for (text, expected) in table {
             let expected = expected.map(|sets| {
@@ -444,7 +608,7 @@ mod tests {
                 .iter()
                 .map(|metric| point(metric, &[], &values))
                 .collect();
-            batch.properties[0].1 = "\u{1}".repeat(1_000_000);
+            batch.properties[0].1 = Detail::Text("\u{1}".repeat(1_000_000));
             let lines = all(&samples::resource(), &batch, &usual(), NOW);
             let found: Vec<_> = lines
                 .iter()

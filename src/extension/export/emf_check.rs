@@ -263,10 +263,10 @@ const UNITS: [&str; 27] = [
 mod tests {
     use std::panic::catch_unwind;
 
-    use super::super::emf::{self, Emf};
+    use super::super::emf::{self, Chosen, Emf};
     use super::super::samples::{DURATION, point};
     use super::*;
-    use crate::extension::metric::{Batch, Kind, Metric, Resource, Unit};
+    use crate::extension::metric::{Batch, Detail, Kind, Metric, Resource, Subject, Unit};
     use crate::shared::time::EpochMs;
 
     const NOW_MS: u64 = 1_781_000_000_500;
@@ -295,6 +295,7 @@ mod tests {
         otlp_name: "faas.coldstarts",
         unit: Unit::Count,
         kind: Kind::Counter,
+        subject: Subject::Start,
         description: "Cold starts.",
     };
 
@@ -308,7 +309,7 @@ mod tests {
                 point(&DURATION, &kind, &[397.68, 1.5]),
                 point(&COLD_STARTS, &kind, &[1.0]),
             ],
-            properties: vec![("request_id", "6d68".to_owned())],
+            properties: vec![("request_id", Detail::Text("6d68".to_owned()))],
         };
         let resource = Resource {
             function_name: "f".to_owned(),
@@ -318,6 +319,7 @@ mod tests {
         let emf = Emf {
             namespace: "Bantam".to_owned(),
             dimensions: dimensions.unwrap(),
+            metrics: Chosen::All,
         };
         let mut lines = Vec::new();
         emf::lines(&resource, &batch, &emf, EpochMs(NOW_MS), &mut |line| {
@@ -329,6 +331,7 @@ mod tests {
             // The order of the sets means nothing, and all else of `_aws` has been taken apart.
             checked.dimensions.sort();
             checked.root.remove("_aws");
+            checked.root.remove("bantam_version");
         }
         assert_eq!(lines, [expected]);
     }

@@ -1,5 +1,6 @@
 //! JSON that is written piece by piece, without a value for the whole.
 
+use crate::extension::metric::Detail;
 use crate::shared::json::write_str;
 use crate::shared::text::{push, push_decimal};
 
@@ -49,6 +50,15 @@ pub(super) fn key(name: &str, out: &mut Vec<u8>) {
 pub(super) fn member(name: &str, text: &str, out: &mut Vec<u8>) {
     key(name, out);
     write_str(text, out);
+}
+
+/// Appends `"name":` and the value of a property, after a comma unless it is the first member.
+pub(super) fn detail(name: &str, value: &Detail, out: &mut Vec<u8>) {
+    key(name, out);
+    match value {
+        Detail::Text(text) => write_str(text, out),
+        Detail::Number(value) => number(*value, out),
+    }
 }
 
 /// Appends a comma unless an object or array has just been opened.

@@ -1,14 +1,15 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
-use super::json::{comma, key, member, numbers};
+use super::json::{comma, detail, key, member, numbers};
 use super::values;
-use crate::extension::metric::{Batch, Kind, Resource, Unit};
+use crate::extension::metric::{Batch, Kind, Resource, Unit, VERSION};
 use crate::shared::text::{push, push_decimal};
 
 /// Appends `batch` as one line with its line end; nothing when it has no points.
 ///
 /// ```json
-/// {"start_ms":1,"end_ms":2,"function_name":"f","function_version":"7","points":[
+/// {"start_ms":1,"end_ms":2,"function_name":"f","function_version":"7",
+///   "bantam_version":"0.1.0","points":[
 ///   {"name":"init_duration","kind":"distribution","unit":"ms",
 ///    "attributes":{"cold_start_kind":"on_demand"},"values":[397.68]}],
 ///  "properties":{"request_id":"6d68"}}
@@ -28,6 +29,7 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
     if !resource.instance_id.is_empty() {
         member("instance_id", &resource.instance_id, out);
     }
+    member("bantam_version", VERSION, out);
     key("points", out);
     push(out, "[");
     for point in &batch.points {
@@ -36,14 +38,23 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
         member("name", point.metric.name, out);
         member("kind", kind(point.metric.kind), out);
         member("unit", unit(point.metric.unit), out);
-        strings("attributes", &point.attributes, out);
+        key("attributes", out);
+        push(out, "{");
+        for (name, value) in &point.attributes {
+            member(name, value, out);
+        }
+        push(out, "}");
         key("values", out);
         numbers(&values(point), out);
         push(out, "}");
     }
     push(out, "]");
-    strings("properties", &batch.properties, out);
-    push(out, "}\n");
+    key("properties", out);
+    push(out, "{");
+    for (name, value) in &batch.properties {
+        detail(name, value, out);
+    }
+    push(out, "}}\n");
     debug_assert!(
         !out.iter()
             .skip(start)
@@ -51,15 +62,6 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
             .skip(1)
             .any(|byte| *byte == b'\n')
     );
-}
-
-fn strings(name: &str, pairs: &[(&'static str, String)], out: &mut Vec<u8>) {
-    key(name, out);
-    push(out, "{");
-    for (name, value) in pairs {
-        member(name, value, out);
-    }
-    push(out, "}");
 }
 
 const fn kind(kind: Kind) -> &'static str {
@@ -89,7 +91,8 @@ mod tests {
         line(&samples::resource(), &samples::batch(), &mut out);
         let expected = concat!(
             r#"{"start_ms":1781000000064,"end_ms":1781000000462,"function_name":"f","#,
-            r#""function_version":"7","instance_id":"2026/06/09/f[7]abc","points":["#,
+            r#""function_version":"7","instance_id":"2026/06/09/f[7]abc","#,
+            r#""bantam_version":"VERSION","points":["#,
             r#"{"name":"init_duration","kind":"distribution","unit":"ms","#,
             r#""attributes":{"cold_start_kind":"on_demand"},"values":[397.68]},"#,
             r#"{"name":"invocations","kind":"counter","unit":"1","attributes":{},"values":[3]},"#,
@@ -98,9 +101,10 @@ mod tests {
             r#"{"name":"errors","kind":"counter","unit":"1","#,
             r#""attributes":{"error_type":"Function.Panic"},"values":[1]},"#,
             r#"{"name":"extension_memory","kind":"gauge","unit":"B","attributes":{},"#,
-            r#""values":[1500000]}],"properties":{"request_id":"6d68-\"1\""}}"#,
+            r#""values":[1500000]}],"properties":{"request_id":"6d68-\"1\"","memory_mb":128}}"#,
             "\n",
         );
+        let expected = expected.replace("VERSION", VERSION);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -1,6 +1,6 @@
 //! Metrics and batches for the tests of all exporters, some written and some generated.
 
-use crate::extension::metric::{Batch, Kind, Metric, Point, Resource, Unit};
+use crate::extension::metric::{Batch, Detail, Kind, Metric, Point, Resource, Subject, Unit};
 
 /// A distribution with a name of the conventions.
 pub(super) static DURATION: Metric = Metric {
@@ -8,6 +8,7 @@ pub(super) static DURATION: Metric = Metric {
     otlp_name: "faas.init_duration",
     unit: Unit::Milliseconds,
     kind: Kind::Distribution,
+    subject: Subject::Start,
     description: "How long init took.",
 };
 
@@ -17,6 +18,7 @@ pub(super) static INVOCATIONS: Metric = Metric {
     otlp_name: "faas.invocations",
     unit: Unit::Count,
     kind: Kind::Counter,
+    subject: Subject::Life,
     description: "Successful invocations.",
 };
 
@@ -26,6 +28,7 @@ pub(super) static ERRORS: Metric = Metric {
     otlp_name: "faas.errors",
     unit: Unit::Count,
     kind: Kind::Counter,
+    subject: Subject::Life,
     description: "Failed invocations.",
 };
 
@@ -35,6 +38,7 @@ pub(super) static MEMORY: Metric = Metric {
     otlp_name: "bantam.extension.memory",
     unit: Unit::Bytes,
     kind: Kind::Gauge,
+    subject: Subject::Life,
     description: "Peak memory of the extension.",
 };
 
@@ -44,6 +48,7 @@ pub(super) static MEMORY_USED: Metric = Metric {
     otlp_name: "faas.mem_usage",
     unit: Unit::Bytes,
     kind: Kind::Distribution,
+    subject: Subject::Life,
     description: "Most memory used in an invocation.",
 };
 
@@ -53,6 +58,7 @@ pub(super) static CPU: Metric = Metric {
     otlp_name: "bantam.extension.cpu",
     unit: Unit::Milliseconds,
     kind: Kind::Counter,
+    subject: Subject::Life,
     description: "CPU time of the extension.",
 };
 
@@ -62,6 +68,7 @@ pub(super) static LIFETIME: Metric = Metric {
     otlp_name: "bantam.environment.invocations",
     unit: Unit::Count,
     kind: Kind::Distribution,
+    subject: Subject::Life,
     description: "Invocations of an environment.",
 };
 
@@ -90,6 +97,7 @@ pub(super) fn resource() -> Resource {
         memory_mb: Some(128),
         instance_id: "2026/06/09/f[7]abc".to_owned(),
         service_name: String::new(),
+        init_type: "on-demand".to_owned(),
     }
 }
 
@@ -105,7 +113,10 @@ pub(super) fn batch() -> Batch {
             point(&ERRORS, &[("error_type", "Function.Panic")], &[1.0]),
             point(&MEMORY, &[], &[1_500_000.0]),
         ],
-        properties: vec![("request_id", "6d68-\"1\"".to_owned())],
+        properties: vec![
+            ("request_id", Detail::Text("6d68-\"1\"".to_owned())),
+            ("memory_mb", Detail::Number(128.0)),
+        ],
     }
 }
 
@@ -218,7 +229,11 @@ impl Random {
             "",
         ] {
             if self.below(4) == 0 {
-                properties.push((name, self.text()));
+                let detail = match self.below(4) {
+                    0 => Detail::Number(self.below(100_000) as f64 / 8.0),
+                    _ => Detail::Text(self.text()),
+                };
+                properties.push((name, detail));
             }
         }
         Batch {
@@ -244,6 +259,7 @@ impl Random {
             memory_mb: self.pick(&[Some(10_240), None]),
             instance_id: optional(self),
             service_name: optional(self),
+            init_type: optional(self),
         }
     }
 }

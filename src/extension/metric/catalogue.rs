@@ -3,7 +3,7 @@
 //! A name of OTLP is the one of the conventions where there is one, with its meaning:
 //! <https://opentelemetry.io/docs/specs/semconv/faas/faas-metrics/>
 
-use crate::extension::metric::{Kind, Metric, Unit, is_name};
+use crate::extension::metric::{Kind, Metric, Subject, Unit, is_name};
 
 const fn counter(name: &'static str, otlp_name: &'static str, description: &'static str) -> Metric {
     assert!(is_name(name));
@@ -12,6 +12,7 @@ const fn counter(name: &'static str, otlp_name: &'static str, description: &'sta
         otlp_name,
         unit: Unit::Count,
         kind: Kind::Counter,
+        subject: Subject::Life,
         description,
     }
 }
@@ -41,161 +42,178 @@ const fn bytes(
     }
 }
 
-/// Declares metrics, and for tests the list of all.
+const fn of_start(metric: Metric) -> Metric {
+    Metric {
+        subject: Subject::Start,
+        ..metric
+    }
+}
+
+const fn loss(metric: Metric) -> Metric {
+    Metric {
+        subject: Subject::Loss,
+        ..metric
+    }
+}
+
+/// Declares metrics, each with the record or event that its values are taken from, and lists all.
 macro_rules! catalogue {
-    ($($name:ident = $metric:expr;)*) => {
+    ($($name:ident = $metric:expr, from $source:literal;)*) => {
         $(pub(in crate::extension) static $name: Metric = $metric;)*
 
-        #[cfg(test)]
         pub(in crate::extension) static ALL: &[&Metric] = &[$(&$name),*];
+
+        /// The sources of the metrics, in the order of [`ALL`].
+        #[cfg(test)]
+        static SOURCES: &[&str] = &[$($source),*];
     };
 }
 
 catalogue! {
     // The start of an environment. Each has the attribute `cold_start_kind`.
-    COLD_STARTS = counter(
+    COLD_STARTS = of_start(counter(
         "cold_starts",
         "faas.coldstarts",
         "Starts of an environment that an invocation waited for.",
-    );
-    ENVIRONMENT_STARTS = counter(
+    )), from "initReport, INVOKE";
+    ENVIRONMENT_STARTS = of_start(counter(
         "environment_starts",
         "bantam.environment.starts",
         "Starts of an environment, whether or not an invocation waited.",
-    );
-    INIT_FAILURES = counter(
+    )), from "initReport, restoreReport";
+    INIT_FAILURES = of_start(counter(
         "init_failures",
         "bantam.init.failures",
         "Inits and restores that failed, by type of error.",
-    );
-    INIT_DURATION = duration(
+    )), from "initReport, restoreReport, SHUTDOWN";
+    INIT_DURATION = of_start(duration(
         "init_duration",
         "faas.init_duration",
         "The init phase, from start to ready.",
-    );
-    INIT_BEFORE_RUNTIME_DURATION = duration(
+    )), from "initReport";
+    INIT_BEFORE_RUNTIME_DURATION = of_start(duration(
         "init_before_runtime_duration",
         "bantam.init.before_runtime_duration",
         "From the start of init until this extension let the runtime start.",
-    );
-    INIT_RUNTIME_DURATION = duration(
+    )), from "initStart, clock";
+    INIT_RUNTIME_DURATION = of_start(duration(
         "init_runtime_duration",
         "bantam.init.runtime_duration",
         "From the registration of this extension until the runtime and the function were ready.",
-    );
-    INIT_EXTENSIONS_DURATION = duration(
+    )), from "clock, initRuntimeDone";
+    INIT_EXTENSIONS_DURATION = of_start(duration(
         "init_extensions_duration",
         "bantam.init.extensions_duration",
         "From the end of the runtime's init until the last extension was ready.",
-    );
-    BILLED_INIT_DURATION = duration(
+    )), from "initRuntimeDone, initReport";
+    BILLED_INIT_DURATION = of_start(duration(
         "billed_init_duration",
         "bantam.init.billed_duration",
         "The part of the first invocation's billed duration that is init.",
-    );
-    RESTORE_DURATION = duration(
+    )), from "report";
+    RESTORE_DURATION = of_start(duration(
         "restore_duration",
         "bantam.restore.duration",
         "The restore of a snapshot.",
-    );
-    BILLED_RESTORE_DURATION = duration(
+    )), from "restoreReport";
+    BILLED_RESTORE_DURATION = of_start(duration(
         "billed_restore_duration",
         "bantam.restore.billed_duration",
         "The billed part of a restore.",
-    );
-    FIRST_INVOCATION_DURATION = duration(
+    )), from "report";
+    FIRST_INVOCATION_DURATION = of_start(duration(
         "first_invocation_duration",
         "bantam.first_invocation.duration",
         "The first invocation of an environment, without the init or restore before it.",
-    );
-    COLD_START_DURATION = duration(
+    )), from "runtimeDone";
+    COLD_START_DURATION = of_start(duration(
         "cold_start_duration",
         "bantam.cold_start.duration",
         "Init or restore and the first invocation, when it waited for them.",
-    );
+    )), from "initReport, runtimeDone";
 
     // Invocations.
     INVOCATIONS = counter(
         "invocations",
         "faas.invocations",
         "Invocations that succeeded.",
-    );
+    ), from "runtimeDone";
     ERRORS = counter(
         "errors",
         "faas.errors",
         "Invocations that failed, by type of error.",
-    );
-    TIMEOUTS = counter("timeouts", "faas.timeouts", "Invocations that timed out.");
+    ), from "runtimeDone, report, SHUTDOWN";
+    TIMEOUTS = counter("timeouts", "faas.timeouts", "Invocations that timed out."), from "runtimeDone, report, SHUTDOWN";
     OUT_OF_MEMORY = counter(
         "out_of_memory",
         "bantam.invocation.out_of_memory",
         "Invocations that failed because memory ran out.",
-    );
-    UNKNOWN_OUTCOMES = counter(
+    ), from "report";
+    UNKNOWN_OUTCOMES = loss(counter(
         "invocations_unknown",
         "bantam.invocation.unknown",
         "Invocations whose end no telemetry reported.",
-    );
+    )), from "INVOKE";
     DURATION = duration(
         "duration",
         "faas.invoke_duration",
         "An invocation, as the platform reports it.",
-    );
+    ), from "report";
     BILLED_DURATION = duration(
         "billed_duration",
         "bantam.invocation.billed_duration",
         "The billed duration of an invocation.",
-    );
+    ), from "report";
     RESPONSE_LATENCY = duration(
         "response_latency",
         "bantam.invocation.response_latency",
         "From the start of an invocation to the first byte of its response.",
-    );
+    ), from "runtimeDone";
     RESPONSE_DURATION = duration(
         "response_duration",
         "bantam.invocation.response_duration",
         "From the first byte of a response to its last.",
-    );
+    ), from "runtimeDone";
     RUNTIME_OVERHEAD = duration(
         "runtime_overhead",
         "bantam.invocation.runtime_overhead",
         "From a response until the runtime asked for the next invocation.",
-    );
+    ), from "runtimeDone";
     EXTENSION_OVERHEAD = duration(
         "extension_overhead",
         "bantam.invocation.extension_overhead",
         "From the end of the runtime's overhead until the last extension asked for the next event.",
-    );
+    ), from "report";
     PRODUCED_BYTES = bytes(
         "produced_bytes",
         "bantam.invocation.produced_bytes",
         Kind::Distribution,
         "The size of a response.",
-    );
+    ), from "runtimeDone";
     MEMORY_USED = bytes(
         "memory_used",
         "faas.mem_usage",
         Kind::Distribution,
         "The most memory used in an environment, as of an invocation.",
-    );
+    ), from "report";
     MEMORY_SIZE = bytes(
         "memory_size",
         "bantam.memory_size",
         Kind::Gauge,
         "The memory that is configured.",
-    );
+    ), from "report";
 
     // Environments.
     IDLE_DURATION = duration(
         "idle_duration",
         "bantam.environment.idle_duration",
         "From the end of an invocation to the start of the next in its environment.",
-    );
+    ), from "runtimeDone, INVOKE";
     ENVIRONMENT_LIFETIME = duration(
         "environment_lifetime",
         "bantam.environment.lifetime",
         "From the start of an environment to its shutdown.",
-    );
+    ), from "clock, SHUTDOWN";
     ENVIRONMENT_INVOCATIONS = Metric {
         kind: Kind::Distribution,
         ..counter(
@@ -203,65 +221,65 @@ catalogue! {
             "bantam.environment.invocations",
             "Invocations of an environment in its life.",
         )
-    };
+    }, from "INVOKE, SHUTDOWN";
     SHUTDOWNS = counter(
         "shutdowns",
         "bantam.environment.shutdowns",
         "Shutdowns of an environment, by reason.",
-    );
+    ), from "SHUTDOWN";
 
     // Telemetry.
-    DROPPED_RECORDS = counter(
+    DROPPED_RECORDS = loss(counter(
         "dropped_records",
         "bantam.telemetry.dropped_records",
         "Records lost by the platform, or points, lines and datagrams lost by an exporter.",
-    );
-    DROPPED_BYTES = bytes(
+    )), from "logsDropped, exporters";
+    DROPPED_BYTES = loss(bytes(
         "dropped_bytes",
         "bantam.telemetry.dropped_bytes",
         Kind::Counter,
         "The bytes of losses, as far as they are known.",
-    );
-    DROPPED_DELIVERIES = counter(
+    )), from "logsDropped, deliveries, exporters";
+    DROPPED_DELIVERIES = loss(counter(
         "dropped_deliveries",
         "bantam.telemetry.dropped_deliveries",
         "Deliveries of telemetry lost with all records in them.",
-    );
-    DROPPED_VALUES = counter(
+    )), from "deliveries";
+    DROPPED_VALUES = loss(counter(
         "dropped_values",
         "bantam.telemetry.dropped_values",
         "Values for which an interval had no room.",
-    );
-    MALFORMED_RECORDS = counter(
+    )), from "intervals";
+    MALFORMED_RECORDS = loss(counter(
         "malformed_records",
         "bantam.telemetry.malformed_records",
         "Records that could not be read.",
-    );
-    UNKNOWN_RECORDS = counter(
+    )), from "deliveries";
+    UNKNOWN_RECORDS = loss(counter(
         "unknown_records",
         "bantam.telemetry.unknown_records",
         "Records of an unknown type.",
-    );
+    )), from "deliveries";
 
     // The cost of this extension.
-    EXTENSION_RESTARTS = Metric {
+    EXTENSION_RESTARTS = loss(Metric {
         kind: Kind::Gauge,
         ..counter(
             "extension_restarts",
             "bantam.extension.restarts",
             "Panics of this extension so far. Each lost the figures measured until then.",
         )
-    };
-    EXTENSION_REGISTER_DURATION = duration(
+    }), from "panics";
+    EXTENSION_REGISTER_DURATION = of_start(duration(
         "extension_register_duration",
         "bantam.extension.register_duration",
         "From the start of this extension until it was registered.",
-    );
-    EXTENSION_READY_DURATION = duration(
+    )), from "clock";
+    EXTENSION_READY_DURATION = of_start(duration(
         "extension_ready_duration",
         "bantam.extension.ready_duration",
         "From the start of this extension until it was ready.",
-    );
+    )), from "clock";
     EXTENSION_CPU_TIME = Metric {
         kind: Kind::Counter,
         ..duration(
@@ -269,13 +287,13 @@ catalogue! {
             "bantam.extension.cpu_time",
             "Processor time of this extension.",
         )
-    };
+    }, from "the kernel";
     EXTENSION_MEMORY = bytes(
         "extension_memory",
         "bantam.extension.memory",
         Kind::Gauge,
         "The most memory of this extension.",
-    );
+    ), from "the kernel";
 }
 
 #[cfg(test)]
@@ -283,9 +301,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::extension::settings::EMF_METRICS;
 
     /// A row of the table in the documentation.
-    fn row(metric: &Metric) -> String {
+    fn row(metric: &Metric, source: &str) -> String {
         let unit = match metric.unit {
             Unit::Milliseconds => "ms",
             Unit::Bytes => "bytes",
@@ -296,21 +315,30 @@ mod tests {
             Kind::Distribution => "distribution",
             Kind::Gauge => "gauge",
         };
+        let is_usual = EMF_METRICS.split(',').any(|name| name == metric.name);
+        let emf = match metric.subject {
+            _ if is_usual => "metric",
+            Subject::Start | Subject::Loss => "property",
+            Subject::Life => "–",
+        };
         let Metric {
             name,
             otlp_name,
             description,
             ..
         } = metric;
-        format!("| `{name}` | `{otlp_name}` | {unit} | {kind} | {description} |\n")
+        format!(
+            "| `{name}` | `{otlp_name}` | {unit} | {kind} | {source} | {emf} | {description} |\n"
+        )
     }
 
     #[test]
     fn the_documentation_lists_every_metric() {
         let page = include_str!("../../../docs/extension.md");
-        let expected: String = ALL.iter().map(|metric| row(metric)).collect();
+        let rows = ALL.iter().zip(SOURCES);
+        let expected: String = rows.map(|(metric, source)| row(metric, source)).collect();
         let rows = page.split_inclusive('\n');
-        let rows = rows.filter(|row| row.ends_with(". |\n") && row.matches(" | ").count() == 4);
+        let rows = rows.filter(|row| row.ends_with(". |\n") && row.matches(" | ").count() == 6);
         let found: String = rows.collect();
         assert_eq!(
             found, expected,

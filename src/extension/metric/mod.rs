@@ -6,6 +6,9 @@ pub(super) mod catalogue;
 
 use std::borrow::Cow;
 
+/// The version of this program, which every export has.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// How values of a metric add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -25,6 +28,17 @@ pub(super) enum Unit {
     Count,
 }
 
+/// What the values of a metric tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The start of an environment. A batch of a start has these only.
+    Start,
+    /// What an environment does and uses after its start.
+    Life,
+    /// What was lost, or not understood, on the way to the figures or from there.
+    Loss,
+}
+
 /// One metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Metric {
@@ -34,6 +48,7 @@ pub(super) struct Metric {
     pub(super) otlp_name: &'static str,
     pub(super) unit: Unit,
     pub(super) kind: Kind,
+    pub(super) subject: Subject,
     /// A sentence for OTLP.
     pub(super) description: &'static str,
 }
@@ -68,8 +83,22 @@ pub(super) struct Batch {
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
     pub(super) points: Vec<Point>,
-    /// Details of a single event to search for (request id, trace id); never dimensions.
-    pub(super) properties: Vec<(&'static str, String)>,
+    /// Details of a single event to search for (request id, trace id); never dimensions. The most
+    /// important first.
+    pub(super) properties: Vec<(&'static str, Detail)>,
+}
+
+/// The value of a property.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Detail {
+    Text(String),
+    Number(f64),
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }
 
 /// The function and the environment that points belong to. A text that is not known is empty.
@@ -84,6 +113,8 @@ pub(super) struct Resource {
     /// The environment: `instanceId` of `platform.initStart`.
     pub(super) instance_id: String,
     pub(super) service_name: String,
+    /// How the environment was initialised, in the platform's words.
+    pub(super) init_type: String,
 }
 
 impl Resource {

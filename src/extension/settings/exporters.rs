@@ -7,7 +7,9 @@
 use super::dogstatsd::DogStatsd;
 use super::otlp::Otlp;
 use super::reader::{Reader, list, shown};
-use crate::extension::export::emf::{self, DIMENSIONS, Emf};
+use crate::extension::export::emf::{self, Chosen, DIMENSIONS, Emf};
+use crate::extension::metric::catalogue::ALL;
+use crate::shared::settings::nearest;
 
 /// The exporters that are on, each with its settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,20 +76,55 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
         "1 to 256 of letters, digits, spaces and ._#:/-, and not AWS/, which is reserved",
         EMF_NAMESPACE,
     );
-    let dimensions = reader.parsed(
-        "BANTAM_EMF_DIMENSIONS",
-        &emf::dimension_sets,
-        &format!(
-            "sets between semicolons of names between commas, out of {}",
-            DIMENSIONS.join(", ")
-        ),
+    let mut dimensions = Vec::new();
+    for sets in [
+        reader
+            .text("BANTAM_EMF_DIMENSIONS")
+            .unwrap_or(EMF_DIMENSIONS),
         EMF_DIMENSIONS,
-    );
+    ] {
+        match emf::dimension_sets(sets) {
+            Ok(sets) => {
+                dimensions = sets;
+                break;
+            }
+            Err(name) => reader.warn(format!(
+                "BANTAM_EMF_DIMENSIONS: \"{}\" is not a dimension{} Using \"{EMF_DIMENSIONS}\"",
+                shown(name),
+                suggestion(name, &mut DIMENSIONS.into_iter()),
+            )),
+        }
+    }
     Emf {
         namespace: namespace.unwrap_or_else(|| EMF_NAMESPACE.to_owned()),
-        dimensions: dimensions
-            .or_else(|| emf::dimension_sets(EMF_DIMENSIONS))
-            .unwrap_or_default(),
+        dimensions,
+        metrics: read_metrics(reader),
+    }
+}
+
+/// The metrics that are named, without the names that are not known.
+fn read_metrics(reader: &mut Reader<'_>) -> Chosen {
+    let mut chosen = Vec::new();
+    for name in list(reader.text("BANTAM_EMF_METRICS").unwrap_or(EMF_METRICS)) {
+        match (name, emf::metric_name(name)) {
+            ("all", _) => return Chosen::All,
+            (NONE, _) => {}
+            (_, Some(known)) => chosen.push(known),
+            (_, None) => reader.warn(format!(
+                "BANTAM_EMF_METRICS: \"{}\" is not a metric and changes nothing{}",
+                shown(name),
+                suggestion(name, &mut ALL.iter().map(|metric| metric.name)),
+            )),
+        }
+    }
+    Chosen::Named(chosen)
+}
+
+/// The end of a warning about a name: the nearest that is known.
+fn suggestion(name: &str, known: &mut dyn Iterator<Item = &'static str>) -> String {
+    match nearest(shown(name), known) {
+        Some(nearest) => format!(": did you mean {nearest}?"),
+        None => String::new(),
     }
 }
 
@@ -110,8 +147,14 @@ const NONE: &str = "none";
 
 const EMF_NAMESPACE: &str = "Bantam";
 
-/// One metric a function, and for cold starts one more for each kind.
-const EMF_DIMENSIONS: &str = "function_name;function_name,cold_start_kind";
+/// One metric for each function, and one for all of them in an account and region.
+const EMF_DIMENSIONS: &str = "function_name;";
+
+/// The figures of starts that are worth an alarm: how many invocations waited, how long they did,
+/// how long the init took, which a deployment changes, and inits that failed. The last exists only
+/// where there are any.
+pub(in crate::extension) const EMF_METRICS: &str =
+    "cold_starts,cold_start_duration,init_duration,init_failures";
 
 /// In the only folder that can be written.
 const NDJSON_FILE: &str = "/tmp/bantam.ndjson";
@@ -131,10 +174,13 @@ mod tests {
         let found = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")]);
         let emf = Emf {
             namespace: "Bantam".to_owned(),
-            dimensions: vec![
-                vec!["function_name"],
-                vec!["function_name", "cold_start_kind"],
-            ],
+            dimensions: vec![vec!["function_name"], vec![]],
+            metrics: Chosen::Named(vec![
+                "cold_starts",
+                "cold_start_duration",
+                "init_duration",
+                "init_failures",
+            ]),
         };
         let expected = Exporters {
             emf: Some(emf),
@@ -194,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_dimensions_are_told_with_those_that_are_known() {
+    fn unknown_dimensions_are_told_with_the_nearest_that_is_known() {
         let read = |value| {
             let (exporters, warnings) = read(&[("BANTAM_EMF_DIMENSIONS", value)]);
             (exporters.emf.unwrap().dimensions, warnings)
@@ -204,16 +250,40 @@ mod tests {
         assert_eq!(dimensions, usual);
         assert_eq!(
             warnings,
-            [concat!(
-                "BANTAM_EMF_DIMENSIONS is \"functionname\", expected sets between semicolons of ",
-                "names between commas, out of function_name, function_version, function_arn, ",
-                "account_id, region, memory_mb, instance_id, service_name, cold_start_kind, ",
-                "dropped_by, error_type, estimated, shutdown_reason: ",
-                "using function_name;function_name,cold_start_kind"
-            )]
+            [
+                "BANTAM_EMF_DIMENSIONS: \"functionname\" is not a dimension: did you mean \
+              function_name? Using \"function_name;\""
+            ]
         );
         let region = (vec![vec!["region"]], Vec::new());
         assert_eq!(read("region"), region);
+    }
+
+    #[test]
+    fn metrics_are_chosen_by_name() {
+        let unknown = "BANTAM_EMF_METRICS: \"init_durations\" is not a metric and changes nothing: \
+                       did you mean init_duration?";
+        let table: [(&str, Chosen, &[&str]); 6] = [
+            ("all", Chosen::All, &[]),
+            ("none", Chosen::Named(vec![]), &[]),
+            ("errors,all", Chosen::All, &[]),
+            (
+                " errors , duration,,",
+                Chosen::Named(vec!["errors", "duration"]),
+                &[],
+            ),
+            (
+                "init_durations,errors",
+                Chosen::Named(vec!["errors"]),
+                &[unknown],
+            ),
+            ("init_durations", Chosen::Named(vec![]), &[unknown]),
+        ];
+        for (value, chosen, expected) in table {
+            let (exporters, warnings) = read(&[("BANTAM_EMF_METRICS", value)]);
+            assert_eq!(exporters.emf.unwrap().metrics, chosen, "{value}");
+            assert_eq!(warnings, expected, "{value}");
+        }
     }
 
     #[test]

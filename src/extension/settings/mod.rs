@@ -14,6 +14,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 pub(super) use self::dogstatsd::{DogStatsd, Receiver as DatagramReceiver};
+#[cfg(test)]
+pub(super) use self::exporters::EMF_METRICS;
 pub(super) use self::exporters::Exporters;
 #[cfg(test)]
 pub(super) use self::otlp::Otlp;
@@ -31,6 +33,8 @@ pub(super) enum InitType {
     ProvisionedConcurrency,
     SnapStart,
     ManagedInstances,
+    /// One that is newer than this program.
+    Other,
 }
 
 /// All settings.
@@ -48,13 +52,14 @@ pub(super) struct Settings {
 }
 
 impl InitType {
-    /// Reads `AWS_LAMBDA_INITIALIZATION_TYPE`; an unknown value is the usual type.
+    /// Reads `AWS_LAMBDA_INITIALIZATION_TYPE`. Local tools may not set it.
     pub(super) fn parse(value: Option<&str>) -> Self {
         match value {
             Some("provisioned-concurrency") => Self::ProvisionedConcurrency,
             Some("snap-start") => Self::SnapStart,
             Some("lambda-managed-instances") => Self::ManagedInstances,
-            Some(_) | None => Self::OnDemand,
+            Some("on-demand") | None => Self::OnDemand,
+            Some(_) => Self::Other,
         }
     }
 }
@@ -85,6 +90,7 @@ impl Settings {
             region: text("AWS_REGION"),
             memory_mb: memory_mb.and_then(|mb| u32::try_from(mb).ok()),
             service_name: text("OTEL_SERVICE_NAME"),
+            init_type: text(INIT_TYPE),
             ..Resource::default()
         };
         let exporters = Exporters::read(&mut reader, &mut resource.service_name);
@@ -105,6 +111,9 @@ pub(super) fn name(argv0: &OsStr) -> String {
     let mut parts = argv0.as_bytes().rsplit(|byte| *byte == b'/');
     String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned()
 }
+
+/// How the environment is initialised; every local tool but some sets it.
+pub(super) const INIT_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
 /// A port that no known extension, sidecar or local tool uses.
 const PORT: u16 = 4_243;

@@ -154,6 +154,7 @@ impl Author {
     fn init(&mut self, init_type: InitType, status: &str) {
         let name = match init_type {
             InitType::OnDemand => "on-demand",
+            InitType::Other => "native-http",
             InitType::ProvisionedConcurrency => "provisioned-concurrency",
             InitType::SnapStart => "snap-start",
             InitType::ManagedInstances => "lambda-managed-instances",
@@ -225,6 +226,7 @@ impl Author {
             InitType::ProvisionedConcurrency,
             InitType::SnapStart,
             InitType::ManagedInstances,
+            InitType::Other,
         ]);
         let fails = init_type != InitType::SnapStart && self.chance(8);
         self.init(init_type, if fails { "error" } else { "success" });
@@ -368,13 +370,16 @@ fn sum(points: &[Point], name: &str) -> f64 {
     points.map(|(.., value)| value).sum()
 }
 
-/// The kinds of the starts. The init of a snapshot is another one than each restore of it.
+/// The causes and kinds of the starts. The init of a snapshot is another one than each restore of
+/// it.
 fn starts(points: &[Point]) -> Vec<&str> {
     let starts = points
         .iter()
         .filter(|(name, ..)| name == "environment_starts");
     let kinds = starts.map(|(_, attributes, _)| attributes.as_str());
-    kinds.filter(|kind| *kind != "snap_start_init").collect()
+    kinds
+        .filter(|kind| !kind.ends_with("snap_start_init"))
+        .collect()
 }
 
 fn is_told(point: &Point) -> bool {

@@ -60,10 +60,10 @@ fn scenarios() -> Vec<Scenario> {
             ]
             .concat(),
             lines: &[
-                "230 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "230 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 first_invocation_duration=14 \
-                 cold_start_duration=204 () extension_register_duration=5 \
+                 cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "3600230 invocations=1 duration=30",
                 "3600240 (spindown) shutdowns=1 () environment_lifetime=3600240 \
@@ -85,10 +85,10 @@ fn scenarios() -> Vec<Scenario> {
             ]
             .concat(),
             lines: &[
-                "230 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "230 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 first_invocation_duration=14 \
-                 cold_start_duration=204 () extension_register_duration=5 \
+                 cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "265 invocations=1 duration=30 (spindown) shutdowns=1 () \
                  environment_lifetime=265 environment_invocations=1",
@@ -102,10 +102,10 @@ fn scenarios() -> Vec<Scenario> {
             init_type: InitType::OnDemand,
             steps: [first_invocation(), vec![(10, shutdown("spindown", 2_000))]].concat(),
             lines: &[
-                "215 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "215 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 first_invocation_duration=14 \
-                 cold_start_duration=204 () extension_register_duration=5 \
+                 cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "270 invocations=1 duration=14 (spindown) shutdowns=1 () \
                  environment_lifetime=270 environment_invocations=1",
@@ -123,9 +123,9 @@ fn scenarios() -> Vec<Scenario> {
                 (3_000, shutdown("timeout", 2_000)),
             ],
             lines: &[
-                "3250 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "3250 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
-                 init_extensions_duration=10 () extension_register_duration=5 \
+                 init_extensions_duration=10 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "3250 timeouts=1 (timeout) shutdowns=1 () environment_lifetime=3250 \
                  environment_invocations=1",
@@ -152,10 +152,10 @@ fn scenarios() -> Vec<Scenario> {
             ]
             .concat(),
             lines: &[
-                "215 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "215 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 first_invocation_duration=14 \
-                 cold_start_duration=204 () extension_register_duration=5 \
+                 cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "270 invocations=1 duration=14 (sigterm) shutdowns=1 () \
                  environment_lifetime=270 environment_invocations=1",
@@ -172,7 +172,7 @@ fn scenarios() -> Vec<Scenario> {
                 (10, shutdown("spindown", 300)),
             ],
             lines: &[
-                "50 (proactive) environment_starts=1 () extension_register_duration=5 \
+                "50 (ahead_of_demand,proactive) environment_starts=1 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "50 (spindown) shutdowns=1 () environment_lifetime=50 \
                  environment_invocations=0",
@@ -186,7 +186,7 @@ fn scenarios() -> Vec<Scenario> {
             init_type: InitType::OnDemand,
             steps: vec![(0, Step::Receiver(STALLED)), (10, shutdown("spindown", 80))],
             lines: &[
-                "30 (proactive) environment_starts=1 () extension_register_duration=5 \
+                "30 (ahead_of_demand,proactive) environment_starts=1 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "30 (spindown) shutdowns=1 () environment_lifetime=30 \
                  environment_invocations=0",
@@ -200,7 +200,7 @@ fn scenarios() -> Vec<Scenario> {
             init_type: InitType::OnDemand,
             steps: vec![(10, shutdown("spindown", -5))],
             lines: &[
-                "10 (proactive) environment_starts=1 () extension_register_duration=5 \
+                "10 (ahead_of_demand,proactive) environment_starts=1 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "10 (spindown) shutdowns=1 () environment_lifetime=10 \
                  environment_invocations=0",
@@ -223,10 +223,10 @@ fn scenarios() -> Vec<Scenario> {
             ]
             .concat(),
             lines: &[
-                "220 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "220 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 first_invocation_duration=14 \
-                 cold_start_duration=204 () extension_register_duration=5 \
+                 cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "240 invocations=1 duration=30 (spindown) shutdowns=1 () \
                  environment_lifetime=240 environment_invocations=1",
@@ -245,8 +245,8 @@ fn scenarios() -> Vec<Scenario> {
                 (1_000, shutdown("spindown", 2_000)),
             ],
             lines: &[
-                "2200 (on_demand,true) environment_starts=1 cold_starts=1 \
-                 init_duration=200 () extension_register_duration=5 \
+                "2200 (demand,on_demand,true) environment_starts=1 cold_starts=1 \
+                 init_duration=200 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "3240 invocations_unknown=3 (spindown) shutdowns=1 () \
                  environment_lifetime=3240 environment_invocations=3",
@@ -274,11 +274,11 @@ fn scenarios() -> Vec<Scenario> {
                 (10, shutdown("spindown", 2_000)),
             ],
             lines: &[
-                "300 (snap_start_init) environment_starts=1 init_duration=190 \
+                "300 (version_published,snap_start_init) environment_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
-                 init_extensions_duration=10 () extension_register_duration=5 \
+                 init_extensions_duration=10 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "86400325 (snap_start_restore) environment_starts=1 cold_starts=1 \
+                "86400325 (demand,snap_start_restore) environment_starts=1 cold_starts=1 \
                  restore_duration=200 first_invocation_duration=18 \
                  cold_start_duration=218",
                 "86400335 invocations=1 duration=20 (spindown) shutdowns=1 () \
@@ -309,7 +309,7 @@ fn scenarios() -> Vec<Scenario> {
             .concat(),
             lines: &[
                 "210260 (error) errors=1 () duration=9 idle_duration=70020 (exporter) \
-                 dropped_records=3 dropped_bytes=2440",
+                 dropped_records=3 dropped_bytes=2842",
                 "210280 invocations=1 duration=9 (spindown) shutdowns=1 () \
                  environment_lifetime=210280 environment_invocations=3",
             ],
@@ -338,10 +338,10 @@ fn scenarios() -> Vec<Scenario> {
             ]
             .concat(),
             lines: &[
-                "-3599765 (on_demand) environment_starts=1 cold_starts=1 \
+                "-3599765 (demand,on_demand) environment_starts=1 cold_starts=1 \
                  init_duration=190 init_before_runtime_duration=5 \
                  init_runtime_duration=175 init_extensions_duration=10 \
-                 first_invocation_duration=14 cold_start_duration=204 () \
+                 first_invocation_duration=14 cold_start_duration=204 \
                  extension_register_duration=5 extension_ready_duration=9",
                 "-3599765 invocations=1 duration=30",
                 "-3599695 idle_duration=0 invocations=1 duration=9 (spindown) shutdowns=1 \
@@ -366,13 +366,13 @@ fn scenarios() -> Vec<Scenario> {
             ]
             .concat(),
             lines: &[
-                "220 (on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                "220 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 first_invocation_duration=14 \
-                 cold_start_duration=204 () extension_register_duration=5 \
+                 cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "70220 invocations=1 duration=30 idle_duration=70005 (exporter) \
-                 dropped_records=16 dropped_bytes=4647",
+                 dropped_records=16 dropped_bytes=5086",
                 "70240 invocations=1 duration=30 (spindown) shutdowns=1 () \
                  environment_lifetime=70240 environment_invocations=2 (exporter) \
                  dropped_records=3 dropped_bytes=1386",
@@ -392,9 +392,9 @@ fn scenarios() -> Vec<Scenario> {
                 (70_000, shutdown("spindown", 2_000)),
             ],
             lines: &[
-                "190 (managed_instances) environment_starts=1 init_duration=190 \
+                "190 (managed_instances,managed_instances) environment_starts=1 init_duration=190 \
                  init_before_runtime_duration=5 init_runtime_duration=175 \
-                 init_extensions_duration=10 () extension_register_duration=5 \
+                 init_extensions_duration=10 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "60000 invocations=1 duration=24",
                 "120000 invocations=1 duration=59",

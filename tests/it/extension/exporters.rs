@@ -22,7 +22,8 @@ use crate::support::start;
 /// Exports after everything that happens, by these exporters.
 fn exporting(variables: &[(&str, &str)]) -> Config {
     let mut config = with_extension();
-    let variables = variables.iter().chain(&[("BANTAM_INTERVAL_MS", "0")]);
+    let all = [("BANTAM_INTERVAL_MS", "0"), ("BANTAM_EMF_METRICS", "all")];
+    let variables = variables.iter().chain(&all);
     for &(name, value) in variables {
         config.env.push((name.to_owned(), value.to_owned()));
     }
@@ -165,15 +166,20 @@ fn otlp_that_is_refused_or_hangs_holds_up_nothing() {
     drop(waiting);
 }
 
-/// However often it exports, and whatever comes late.
+/// Without settings it is the only line, and short. However often it exports, and whatever comes
+/// late.
 #[test]
 fn a_cold_start_is_one_line_of_emf() {
-    let late = ["", "initReport", "report"];
-    for late in late {
-        let mut config = exporting(&[("BANTAM_EXPORTERS", "emf")]);
+    let names = ["", "initReport", "report"];
+    for (is_default, late) in names.iter().flat_map(|name| [(true, name), (false, name)]) {
+        let mut config = exporting(&[]);
+        if is_default {
+            config.env.retain(|(name, _)| name != "BANTAM_EMF_METRICS");
+        }
         config.telemetry.late = vec![format!("platform.{late}")];
         let report = run(config, late);
         let lines = emf(&report);
+        assert_eq!(lines.len() == 1, is_default, "{lines:#?}");
         let mut starts = lines
             .iter()
             .filter(|line| line.get("cold_start_kind").is_some());
@@ -192,6 +198,10 @@ fn a_cold_start_is_one_line_of_emf() {
                 "{name} with {late} late: {start}"
             );
         }
+        let text = report.log.iter().map(|line| &line.text);
+        let mut text = text.filter(|text| text.contains("cold_start_kind"));
+        let bytes = text.next().unwrap().len();
+        assert_eq!(bytes <= 1_200, is_default, "{bytes} bytes: {start}");
     }
 }
 
@@ -200,6 +210,7 @@ fn a_setting_with_a_typo_is_told() {
     let config = exporting(&[
         ("BANTAM_EXPORTER", "otlp"),
         ("BANTAM_EMF_DIMENSIONS", "functionname"),
+        ("BANTAM_EMF_METRICS", "all,cold_start"),
         ("BANTAM_EMF_NAMESPACE", "AWS/Mine"),
     ]);
     let report = run(config, "typos");
@@ -207,7 +218,7 @@ fn a_setting_with_a_typo_is_told() {
     let lines: Vec<&str> = lines.map(|line| line.text.as_str()).collect();
     for expected in [
         "BANTAM_EXPORTER is not a setting and changes nothing: did you mean BANTAM_EXPORTERS?",
-        "BANTAM_EMF_DIMENSIONS is \"functionname\", expected sets between semicolons",
+        "BANTAM_EMF_DIMENSIONS: \"functionname\" is not a dimension: did you mean function_name?",
         "BANTAM_EMF_NAMESPACE is \"AWS/Mine\", expected 1 to 256",
     ] {
         let told = lines.iter().filter(|line| line.contains(expected));

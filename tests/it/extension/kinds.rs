@@ -407,6 +407,9 @@ fn emf_goes_to_standard_output_line_by_line() {
     config
         .env
         .push(("BANTAM_INTERVAL_MS".to_owned(), "0".to_owned()));
+    config
+        .env
+        .push(("BANTAM_EMF_METRICS".to_owned(), "all".to_owned()));
     let env = start(config);
     for _ in 0..3 {
         env.invoke("1").unwrap();

@@ -313,12 +313,17 @@ fn a_process_after_a_reset_knows_what_it_follows() {
     });
     // How each ends, whether it was invoked, and what the one after it says of its own start.
     let table = [
-        ("TIMEOUT", true, "reset_after_timeout"),
-        ("failure", true, "reset_after_crash"),
-        ("failure", false, "init_retried_in_invoke"),
-        ("spindown", true, "init_retried_in_invoke"),
+        ("TIMEOUT", true, "timeout", "reset_after_timeout"),
+        ("failure", true, "crash", "reset_after_crash"),
+        ("failure", false, "failed_init", "init_retried_in_invoke"),
+        (
+            "spindown",
+            true,
+            "earlier_failure",
+            "init_retried_in_invoke",
+        ),
     ];
-    for (reason, is_invoked, kind) in table {
+    for (reason, is_invoked, cause, kind) in table {
         let mut connection = platform.ready("200 OK");
         if is_invoked {
             connection.invoke(1);
@@ -337,7 +342,7 @@ fn a_process_after_a_reset_knows_what_it_follows() {
         platform.start_again();
         let exported = std::fs::read_to_string(&file).unwrap();
         let kind = format!(
-            r#""name":"cold_starts","kind":"counter","unit":"1","attributes":{{"cold_start_kind":"{kind}"}}"#
+            r#""name":"cold_starts","kind":"counter","unit":"1","attributes":{{"cause":"{cause}","cold_start_kind":"{kind}"}}"#
         );
         assert!(exported.contains(&kind), "{kind} in {exported}");
     }

@@ -345,6 +345,7 @@ mod any_value {
     pub(super) const STRING: u8 = 1;
     pub(super) const BOOL: u8 = 2;
     pub(super) const INT: u8 = 3;
+    pub(super) const DOUBLE: u8 = 4;
 }
 
 /// `Metric`

@@ -5,7 +5,7 @@
 
 use super::message::Message;
 use super::{any_value, attribute, request, text_attribute};
-use crate::extension::metric::{Batch, Resource};
+use crate::extension::metric::{Batch, Detail, Resource};
 use crate::extension::trace::{Span, Trace};
 use crate::shared::backoff::Jitter;
 
@@ -72,10 +72,13 @@ fn start(batch: &Batch, trace: &Trace, out: &mut Message) {
         let name = match *name {
             "request_id" => "faas.invocation_id".to_owned(),
             // In the span itself, and in the resource.
-            "trace_id" | "instance_id" => continue,
+            "trace_id" | "start_ms" | "instance_id" | "memory_mb" => continue,
             name => ["bantam.", name].concat(),
         };
-        text_attribute(span::ATTRIBUTES, &name, value, out);
+        attribute(span::ATTRIBUTES, &name, out, &mut |out| match value {
+            Detail::Text(text) => out.string(any_value::STRING, text),
+            Detail::Number(number) => out.double(any_value::DOUBLE, *number),
+        });
     }
     if let Some(failure) = &trace.failure {
         text_attribute(span::ATTRIBUTES, "error.type", failure, out);
@@ -155,9 +158,10 @@ mod tests {
     fn decoded(trace: &Trace) -> Vec<Decoded> {
         let mut batch = samples::batch();
         batch.properties = vec![
-            ("request_id", "r".to_owned()),
-            ("trace_id", "t".to_owned()),
-            ("duration_source", "stamps".to_owned()),
+            ("request_id", Detail::from("r")),
+            ("trace_id", Detail::from("t")),
+            ("duration_source", Detail::from("stamps")),
+            ("memory_used", Detail::Number(1_048_576.0)),
         ];
         let mut ids = Jitter::new(7);
         let id = trace_id(trace, &mut ids);
@@ -179,6 +183,9 @@ mod tests {
         let texts = span.attributes.iter().map(|attribute| {
             let value = attribute.value.as_ref().unwrap().value.as_ref().unwrap();
             if let Value::BoolValue(value) = value {
+                return (attribute.key.as_str(), value.to_string());
+            }
+            if let Value::DoubleValue(value) = value {
                 return (attribute.key.as_str(), value.to_string());
             }
             let Value::StringValue(text) = value else {
@@ -212,6 +219,7 @@ mod tests {
             ("bantam.cold_start_kind", "on_demand"),
             ("faas.invocation_id", "r"),
             ("bantam.duration_source", "stamps"),
+            ("bantam.memory_used", "1048576"),
         ];
         let expected = expected.map(|(name, value)| (name, value.to_owned()));
         assert_eq!(attributes(&spans[0]), expected);
