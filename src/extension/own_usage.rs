@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-
 use crate::shared::digits::decimal;
-use crate::shared::os::clock;
+use crate::shared::os::{self, clock};
 
 /// What the process has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,13 +24,10 @@ pub(super) fn so_far() -> OwnUsage {
 
 /// `VmHWM` of <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>, which is in KiB.
 fn peak_memory_bytes() -> Option<u64> {
-    // It has some 1,500 bytes. `std::fs::read` would ask for its size first, through functions that
-    // are looked up by name.
+    // It has some 1,500 bytes.
     let mut status = [0; 4_096];
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(c"/proc/self/status", flags, Mode::empty()).ok()?;
-    let count = rustix::io::read(&file, &mut status).ok()?;
-    let mut lines = status.get(..count)?.split(|byte| *byte == b'\n');
+    let status = os::read_file(c"/proc/self/status", &mut status).ok()?;
+    let mut lines = status.split(|byte| *byte == b'\n');
     let line = lines.find_map(|line| line.strip_prefix(b"VmHWM:"))?;
     let kib = line.strip_suffix(b"kB")?.trim_ascii();
     decimal(kib)?.checked_mul(1_024)

@@ -9,8 +9,8 @@ use std::error::Error;
 use std::ffi::{CStr, CString};
 use std::fmt;
 
-use rustix::fs::{Access, FileType, Mode, OFlags, Stat, access, open, stat};
-use rustix::io::{Errno, read};
+use rustix::fs::{Access, FileType, Stat, access, stat};
+use rustix::io::Errno;
 
 use crate::shared::os;
 
@@ -88,7 +88,7 @@ fn look(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Fault> {
     executable_file(path)?;
     access(path, Access::EXEC_OK).map_err(|_refused| Fault::NotExecutable)?;
     let mut buffer = [0; HEAD_BYTES];
-    let Ok(head) = head(path, &mut buffer) else {
+    let Ok(head) = os::read_file(path, &mut buffer) else {
         return Ok(());
     };
     match parse(head) {
@@ -116,13 +116,6 @@ fn look(path: &CStr, folders: &[&[u8]], depth: usize) -> Result<(), Fault> {
         }
         Head::Unknown => Err(Fault::Format),
     }
-}
-
-/// Reads the first bytes of a file.
-fn head<'a>(path: &CStr, buffer: &'a mut [u8; HEAD_BYTES]) -> Result<&'a [u8], Errno> {
-    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let length = read(file, &mut *buffer)?;
-    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 fn in_first_line(interpreter: &[u8], fault: Fault) -> Fault {

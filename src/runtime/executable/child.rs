@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group,
@@ -424,9 +423,7 @@ pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
 /// and a server among them holds its port.
 pub(super) fn end_forgotten() {
     let mut children = [0; 1_024];
-    let file = rustix::fs::open(CHILDREN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let length = file.and_then(|file| rustix::io::read(file, &mut children));
-    let children = children.get(..length.unwrap_or(0)).unwrap_or_default();
+    let children = os::read_file(CHILDREN, &mut children).unwrap_or_default();
     for id in children.split(|byte| *byte == b' ') {
         let id = decimal(id).and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(Pid::from_raw) {

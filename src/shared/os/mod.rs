@@ -9,16 +9,36 @@ pub(crate) mod start;
 
 pub(crate) use self::clock::now;
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// The value of a variable of this process.
 #[expect(clippy::disallowed_methods, reason = "others ask here")]
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
+}
+
+/// The first bytes of a file, as many as there is room for.
+///
+/// `std::fs::read` would ask for its size first, through functions that are looked up by name.
+///
+/// # Errors
+///
+/// Those of `open` and `read`.
+pub(crate) fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut length = 0;
+    while let Some(space @ [_, ..]) = buffer.get_mut(length..) {
+        match rustix::io::read(&file, space)? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 /// Ends the process.
