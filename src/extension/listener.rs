@@ -11,6 +11,7 @@
 //! leave the path out: deliveries to `/` are taken until one has come to the path.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
@@ -128,6 +129,7 @@ struct Connection {
 }
 
 /// The reason for which there is no request.
+#[derive(Debug)]
 enum NoRequest {
     /// The peer closed between two messages.
     Closed,
@@ -138,6 +140,19 @@ enum NoRequest {
     /// The path is not the one of the subscription.
     Stranger,
 }
+
+impl fmt::Display for NoRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection is closed"),
+            Self::Lost => f.write_str("the connection is lost"),
+            Self::Malformed(error) => error.fmt(f),
+            Self::Stranger => f.write_str("the path is not the one of the subscription"),
+        }
+    }
+}
+
+impl std::error::Error for NoRequest {}
 
 impl From<io::Error> for NoRequest {
     fn from(_: io::Error) -> Self {

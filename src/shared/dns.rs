@@ -6,6 +6,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::text::same;
@@ -20,6 +21,14 @@ pub(crate) enum Family {
 /// An answer does not belong to the question, or the server does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no answer to the question")
+    }
+}
+
+impl core::error::Error for NoAnswer {}
 
 /// The address of a host in the text of `/etc/hosts`.
 /// <https://man7.org/linux/man-pages/man5/hosts.5.html>

@@ -12,6 +12,14 @@ pub(in crate::extension) struct Malformed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::extension) struct NotABatch;
 
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the record is not JSON, or not of the form of its type")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
 impl fmt::Display for NotABatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the body is not a JSON array")

@@ -50,7 +50,7 @@ struct OutputLine<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     response: Option<&'a RawValue>,
     #[serde(default)]
-    error: Option<Object<OutputError>>,
+    error: Option<Object<ErrorMember>>,
     #[serde(default)]
     prelude: Option<&'a RawValue>,
     #[serde(default)]
@@ -65,7 +65,7 @@ struct OutputLine<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
-struct OutputError {
+struct ErrorMember {
     error_type: Text,
     error_message: Text,
     #[serde(default)]
@@ -176,8 +176,8 @@ pub(super) fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolE
     Ok((said, output.request_id.map(|Text(id)| id)))
 }
 
-impl From<OutputError> for Error {
-    fn from(error: OutputError) -> Self {
+impl From<ErrorMember> for Error {
+    fn from(error: ErrorMember) -> Self {
         let Text(message) = error.error_message;
         let lines = error.stack_trace.unwrap_or_default().into_iter();
         let lines = lines.map(|Text(line)| line).take(CHAIN_LENGTH_MAX);

@@ -127,6 +127,8 @@ impl fmt::Display for Cause {
 
 impl Error for ServerError {}
 
+impl Error for Cause {}
+
 /// A request for a message.
 pub(super) fn tried(method: &str, authority: &str, target: &str) -> String {
     [method, " http://", authority, target].concat()
