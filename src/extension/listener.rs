@@ -61,7 +61,7 @@ pub(super) async fn listen(
         });
         open.push(Open {
             connection: Rc::downgrade(&connection),
-            task: driver::spawn(executor, async move { connection.serve().await }),
+            task: driver::spawn(executor, connection.serve()),
         });
         // One that connects again and again takes turns with the connections there are.
         future::yield_now().await;
@@ -172,7 +172,7 @@ impl From<HttpError> for NoRequest {
 
 impl Connection {
     /// Serves one connection until it ends, breaks the protocol or takes too long over a message.
-    async fn serve(&self) {
+    async fn serve(self: Rc<Self>) {
         let limits = Limits::of_body(BATCH_BYTES_MAX);
         let mut request = Reader::new(Expect::Request, limits);
         let mut progress = Ok(Progress::Partial);

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(found, Ok(Some(IpAddr::from([10, 0, 0, 7]))));
         // The records have no address of the other kind.
         assert_eq!(answer(&question, Family::V6, &message), Ok(None));
-        let mut no_such_name = message.clone();
+        let mut no_such_name = message;
         no_such_name[3] = 0x83;
         assert_eq!(answer(&question, Family::V4, &no_such_name), Ok(None));
     }
