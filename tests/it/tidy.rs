@@ -125,9 +125,9 @@ fn every_error_is_an_error_of_the_standard_library() {
 }
 
 /// `Error` takes any other error by `?`, which an error of the standard library cannot; `AnyError`
-/// is a mark of a macro. `Answered` is the proof that an invocation has its answer, and `Stop` the
-/// order to end the loop.
-const OTHERS: [&str; 4] = ["AnyError", "Answered", "Error", "Stop"];
+/// and `Boxed` are marks of a macro. `Answered` is the proof that an invocation has its answer, and
+/// `Stop` the order to end the loop.
+const OTHERS: [&str; 5] = ["AnyError", "Answered", "Boxed", "Error", "Stop"];
 
 /// The first block of code that begins with this line, in a Markdown text.
 fn first_code(text: &str, begin: &str) -> String {

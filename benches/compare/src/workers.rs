@@ -50,7 +50,8 @@ pub(crate) fn table(concurrency: u32, subjects: &[Subject], rounds: usize) -> Ou
     Ok(table)
 }
 
-/// What each further worker takes: the difference between two concurrencies, by the workers between.
+/// The memory of each further worker: the difference between two concurrencies, by the workers
+/// between.
 pub(crate) fn memory_of_each(subjects: &[Subject], tables: &[Table]) -> Table {
     let note = "kB between the memory at one concurrency and at the next one, for each worker that \
                 came, or for each task of lambda_runtime. awslambdaric takes workers as processes.";
