@@ -93,8 +93,8 @@ impl Child {
             rustix::io::ioctl_fionbio(pipe, true).ok();
         }
         let [input, output, errors] = spawned.pipes.map(Some);
-        // Nobody writes to a pipe that the output does not go to: it would be at its end, which ends
-        // every wait at once.
+        // Nobody writes to a pipe that the output does not go to. It would be at its end, which
+        // ends every wait at once.
         let output = output.filter(|_| !command.merges_output);
         Ok(Box::new(Self {
             id: spawned.id,
