@@ -483,6 +483,50 @@ fn it_stands_in_for_the_emulator_of_aws() {
     }
 }
 
+/// Copies the function as a build tool does that writes in steps.
+fn write_in_steps(from: &Path, to: &Path) {
+    let bytes = fs::read(from).unwrap();
+    let (begin, end) = bytes.split_at(bytes.len() / 2);
+    let mut file = fs::File::create(to).unwrap();
+    file.write_all(begin).unwrap();
+    file.write_all(end).unwrap();
+    drop(file);
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_function_that_changes_is_started_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let function = folder.path().join("orders");
+    write_in_steps(&echo(), &function);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command
+        .args(["run", "--watch", "--function"])
+        .arg(&function);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (serving, text) = Serving::read(child);
+    let path = "/2015-03-31/functions/function/invocations";
+    let answer = post(address(&text), path, r#"{"do":"echo","n":1}"#);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Another function, in the place of the old one.
+    fs::remove_file(&function).unwrap();
+    let script = folder.path().join("orders.new");
+    fs::write(&script, "#!/bin/sh\nexit 7\n").unwrap();
+    write_in_steps(&script, &function);
+    let said = "orders has changed: 1 environment is retired, new ones start it";
+    let found = log.find(|line| line.as_ref().unwrap() == said);
+    assert!(found.is_some(), "nothing was said");
+    let answer = post(address(&text), path, "{}");
+    assert!(answer.contains("exit status 7"), "{answer}");
+    drop(serving);
+}
+
 #[test]
 fn a_killed_command_leaves_no_process() {
     let mark = format!("COMMAND_TEST_MARK=killed-{}", std::process::id());
@@ -661,7 +705,10 @@ impl Serving {
 
     fn of(mut command: Command) -> (Self, String) {
         let command = command.stdin(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Self::read(command.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn read(mut child: Child) -> (Self, String) {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let serving = Self(child);
         let mut text = String::new();

@@ -11,6 +11,7 @@ use bantam_emulator::{Config, Initialization};
 use serde::de::IgnoredAny;
 
 use super::credentials;
+use super::reload::Files;
 use super::runtime::Runtime;
 
 /// The function's settings.
@@ -111,6 +112,20 @@ impl FunctionArgs {
         self.with_settings(config)
     }
 
+    /// The files whose change is a change of the function: its programs, and the folder that was
+    /// named as its own.
+    pub(crate) fn files(&self, path: &Path, config: &Config) -> Files {
+        let is_whole = path.is_dir() || self.task_root.is_some() || self.runtime.is_some();
+        let program = config.program.clone();
+        // An interpreter is none of them.
+        let own = Some(program).filter(|_| self.runtime.is_none());
+        let extensions = config.extensions.iter().map(|path| absolute(path));
+        Files {
+            programs: own.into_iter().chain(extensions).collect(),
+            folder: is_whole.then(|| config.task_root.clone()),
+        }
+    }
+
     /// The configuration of a function that is started elsewhere.
     ///
     /// # Errors
@@ -165,10 +180,14 @@ impl FunctionArgs {
             config.handler.clone_from(handler);
         }
         if let Some(task_root) = &self.task_root {
-            config.task_root = std::path::absolute(task_root).unwrap_or_else(|_| task_root.clone());
+            config.task_root = absolute(task_root);
         }
         Ok(config)
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Checks that a program can be started, which on Lambda is found out at its first start.

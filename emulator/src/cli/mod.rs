@@ -5,10 +5,12 @@ pub(crate) mod coldstart;
 mod credentials;
 pub(crate) mod event;
 mod function;
+mod reload;
 pub(crate) mod rie;
 pub(crate) mod run;
 mod runtime;
 mod suite;
+mod view;
 
 use std::env;
 use std::ffi::OsString;

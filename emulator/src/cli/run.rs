@@ -2,10 +2,13 @@
 //! from files.
 
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
 use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, UrlInvokeMode};
@@ -13,6 +16,8 @@ use clap::ValueEnum as _;
 
 use super::event::Kind;
 use super::function::{FunctionArgs, at_least_one, read_event};
+use super::reload::{self, Files};
+use super::view::{self, Input};
 
 /// Arguments of `bantam-emulator run`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +29,14 @@ pub(crate) struct Args {
     /// connects. Nothing times out and nothing is frozen
     #[arg(long, conflicts_with_all = ["function", "runtime", "event"])]
     attach: bool,
+    /// When the function's files change, start the new ones: environments end when they run no
+    /// invocation, and new ones are started
+    #[arg(long, conflicts_with_all = ["attach", "event"])]
+    watch: bool,
+    /// Show the environments, the starts and the log as they change, with keys to act on them;
+    /// plain lines where the output is no terminal
+    #[arg(long, conflicts_with = "event")]
+    view: bool,
     #[command(flatten)]
     given: FunctionArgs,
     /// Port of the Invoke API on 127.0.0.1 [default: any free one]
@@ -107,16 +120,41 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         .iter()
         .map(|path| read_event(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let config = args.config()?;
-    let sample = match args.sample_event {
-        Some(given) => Some(Sample::read(&given)?),
-        None => None,
+    let mut config = args.config()?;
+    let sample = match &args.sample_event {
+        Some(given) => Sample::read(given)?,
+        None => Sample::empty(),
     };
     let interrupt = Interrupt::install()?;
-    if events.is_empty() {
-        serve(config, &Sample::or_empty(sample), &interrupt)
+    if !events.is_empty() {
+        return invoke(config, &events, &interrupt);
+    }
+    let shows = args.view && io::stdout().is_terminal() && io::stdin().is_terminal();
+    config.echo_log = !shows;
+    let watched = args.function.as_ref().filter(|_| args.watch);
+    let watched = watched.map(|path| args.given.files(path, &config));
+    let emulator = Arc::new(Emulator::start(config.clone())?);
+    if shows {
+        serve_in_view(&config, &emulator, &sample, watched, &interrupt)?;
     } else {
-        invoke(config, &events, &interrupt)
+        serve(&config, &emulator, &sample, watched, &interrupt)?;
+    }
+    stop(emulator);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the environments as Lambda does.
+fn stop(mut emulator: Arc<Emulator>) {
+    let end = Instant::now() + STOP_BOUND;
+    loop {
+        match Arc::try_unwrap(emulator) {
+            Ok(emulator) => return drop(emulator.stop()),
+            // A thread of the view waits for an invocation. If it does not end in time, the end of
+            // this process ends the function.
+            Err(shared) if Instant::now() < end => emulator = shared,
+            Err(_) => return,
+        }
+        thread::sleep(STOP_PAUSE);
     }
 }
 
@@ -155,6 +193,7 @@ impl Args {
 
 /// The event of the printed command lines.
 struct Sample {
+    event: Vec<u8>,
     /// The argument of curl's `-d`.
     data: String,
     /// The argument of the AWS CLI's `--payload`, if there is one.
@@ -164,45 +203,99 @@ struct Sample {
 impl Sample {
     fn read(given: &Path) -> Result<Self, String> {
         let name = given.to_string_lossy();
-        if !given.exists() && Kind::from_str(&name, false).is_ok() {
+        if !given.exists()
+            && let Ok(kind) = Kind::from_str(&name, false)
+        {
             let printed = format!("\"$(bantam-emulator event {name})\"");
             return Ok(Self {
+                event: kind.event().as_bytes().to_vec(),
                 data: printed.clone(),
                 payload: Some(printed),
             });
         }
-        read_event(given)?;
         let path = quoted(&name);
         Ok(Self {
+            event: read_event(given)?,
             data: format!("@{path}"),
             payload: Some(format!("fileb://{path}")),
         })
     }
 
-    fn or_empty(given: Option<Self>) -> Self {
-        given.unwrap_or_else(|| Self {
+    fn empty() -> Self {
+        Self {
+            event: b"{}".to_vec(),
             data: "'{}'".to_owned(),
             payload: None,
-        })
+        }
     }
 }
 
-/// Serves the function until a signal.
+/// Serves the function until a signal, with plain lines.
 fn serve(
-    config: Config,
+    config: &Config,
+    emulator: &Arc<Emulator>,
     sample: &Sample,
+    watched: Option<Files>,
     interrupt: &Interrupt,
-) -> Result<ExitCode, Box<dyn Error>> {
-    let emulator = Emulator::start(config.clone())?;
-    let text = welcome(&config, &emulator, sample);
+) -> Result<(), Box<dyn Error>> {
+    let text = welcome(config, emulator, sample);
     // Whoever reads this may take the first lines and close; the function is served all the same.
     let mut stdout = io::stdout().lock();
     let shown = stdout.write_all(text.as_bytes());
     shown.and_then(|()| stdout.flush()).unwrap_or_default();
     drop(stdout);
+    if let Some(files) = watched {
+        // A thread that watches keeps no emulator alive.
+        let emulator = Arc::downgrade(emulator);
+        reload::watch(files, move |changed| {
+            if let Some(emulator) = emulator.upgrade() {
+                eprintln!("{}", renewed(&emulator, changed));
+            }
+        })?;
+    }
     interrupt.wait();
-    drop(emulator.stop());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Serves the function until a signal or a key, in the live view.
+fn serve_in_view(
+    config: &Config,
+    emulator: &Arc<Emulator>,
+    sample: &Sample,
+    watched: Option<Files>,
+    interrupt: &Interrupt,
+) -> Result<(), Box<dyn Error>> {
+    let inputs = view::inputs();
+    for line in welcome(config, emulator, sample).lines() {
+        inputs.0.send(Input::Note(line.to_owned()))?;
+    }
+    if let Some(files) = watched {
+        let (emulator, notes) = (Arc::downgrade(emulator), inputs.0.clone());
+        reload::watch(files, move |changed| {
+            if let Some(emulator) = emulator.upgrade() {
+                // The view may be gone already.
+                let _unseen = notes.send(Input::Reloaded(renewed(&emulator, changed)));
+            }
+        })?;
+    }
+    let title = format!(
+        "{} at http://{}",
+        config.function_name,
+        emulator.invoke_addr()
+    );
+    view::show(emulator, title, &sample.event, interrupt, inputs)?;
+    Ok(())
+}
+
+/// Retires the environments, and says so.
+fn renewed(emulator: &Emulator, changed: &Path) -> String {
+    let name = changed.file_name().unwrap_or(changed.as_os_str());
+    let name = name.to_string_lossy();
+    match emulator.renew() {
+        Ok(1) => format!("{name} has changed: 1 environment is retired, new ones start it"),
+        Ok(n) => format!("{name} has changed: {n} environments are retired, new ones start it"),
+        Err(error) => format!("{name} has changed: {error}"),
+    }
 }
 
 /// The command lines that reach the function. The first is of the kind that was asked for.
@@ -312,6 +405,9 @@ fn invoke(
     Ok(code)
 }
 
+/// How long the threads of the view may take to end what they do.
+const STOP_BOUND: Duration = Duration::from_secs(2);
+const STOP_PAUSE: Duration = Duration::from_millis(10);
 /// Nobody reads the transcript and the log of a command: what is kept is for the moment alone.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
