@@ -92,7 +92,9 @@
 //   api                   the HTTP endpoints, for processes and for callers
 //   handle                what a caller holds
 //   measure               cold starts, measured
+//   conform               the rules of the contracts, tried on a program
 //   cli (in main.rs)      arguments to calls, results to text
+pub mod conform;
 pub mod interrupt;
 pub mod measure;
 

@@ -7,7 +7,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use self::cli::{Command, coldstart, event, rie, run};
+use self::cli::{Command, coldstart, conform, event, rie, run};
 
 fn main() -> ExitCode {
     let result = match Command::of_process() {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Rie(args) => rie::rie(&args),
         Command::Event(args) => event::event(&args),
         Command::Coldstart(args) => coldstart::coldstart(args),
+        Command::Conform(args) => conform::conform(&args),
     };
     match result {
         Ok(code) => code,

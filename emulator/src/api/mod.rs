@@ -114,6 +114,7 @@ async fn apply(env: &Env, port: &Arc<Port>, stream: &TcpStream, drawn: Drawn) ->
             | FaultKind::SplitAt(_)
             | FaultKind::ByteByByte
             | FaultKind::Garbage(_)
+            | FaultKind::Instead(_)
             | FaultKind::Status(..)
             | FaultKind::EarlyStatus(..) => {}
         }

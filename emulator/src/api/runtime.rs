@@ -157,7 +157,8 @@ impl Exchange {
                 | FaultKind::SplitAt(_)
                 | FaultKind::ByteByByte
                 | FaultKind::Delay(_)
-                | FaultKind::Garbage(_) => {}
+                | FaultKind::Garbage(_)
+                | FaultKind::Instead(_) => {}
             }
         }
         None
@@ -177,6 +178,7 @@ impl Exchange {
                 FaultKind::SplitAt(n) => control.arm(ByteFault::SplitAt(n)),
                 FaultKind::ByteByByte => control.arm(ByteFault::ByteByByte),
                 FaultKind::Garbage(bytes) => control.arm(ByteFault::Garbage(bytes)),
+                FaultKind::Instead(bytes) => control.arm(ByteFault::Instead(bytes)),
                 FaultKind::Refuse { .. }
                 | FaultKind::Unreachable(_)
                 | FaultKind::ResetBefore
@@ -527,6 +529,7 @@ impl Exchange {
             headers: header_list(&self.parts.headers),
             body_bytes: collected.length,
             body: collected.data.slice(..kept).to_vec(),
+            trailers: header_list(&collected.trailers),
         });
     }
 

@@ -2,6 +2,7 @@
 //! here.
 
 pub(crate) mod coldstart;
+pub(crate) mod conform;
 mod credentials;
 pub(crate) mod event;
 mod function;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Event(event::Args),
     /// Measure cold starts of one or more functions, in turn
     Coldstart(coldstart::Args),
+    /// Put a runtime or an extension through the rules of its contract
+    Conform(conform::Args),
 }
 
 /// Shown under the help.

@@ -91,6 +91,9 @@ pub enum FaultKind {
     Delay(Duration),
     /// The request is processed, these bytes go out in place of the answer, then a close.
     Garbage(Vec<u8>),
+    /// The request is processed, these bytes go out in place of the answer, and the connection is
+    /// kept.
+    Instead(Vec<u8>),
     /// The request is not processed; this status with this body is the answer.
     Status(u16, String),
     /// As [`FaultKind::Status`], as soon as the head of the request was read: its body is left

@@ -33,6 +33,8 @@ pub(crate) enum ByteFault {
     ByteByByte,
     /// These go out instead, then the connection is closed.
     Garbage(Vec<u8>),
+    /// These go out instead.
+    Instead(Vec<u8>),
 }
 
 /// The connection as the request handler sees it.
@@ -119,6 +121,8 @@ enum Step {
     Pause,
     /// Write these in place of the answer's.
     Replace(Vec<u8>),
+    /// Write nothing: what stands in place of the answer is out.
+    Swallow,
     Reset,
     Close,
 }
@@ -147,6 +151,10 @@ impl FaultStream {
             ByteFault::Garbage(bytes) => match bytes.get(armed.written..) {
                 Some(rest) if !rest.is_empty() => Step::Replace(rest.to_vec()),
                 Some(_) | None => Step::Close,
+            },
+            ByteFault::Instead(bytes) => match bytes.get(armed.written..) {
+                Some(rest) if !rest.is_empty() => Step::Replace(rest.to_vec()),
+                Some(_) | None => Step::Swallow,
             },
         }
     }
@@ -203,6 +211,7 @@ impl AsyncWrite for FaultStream {
                     let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &rest))?;
                     self.count(written);
                 }
+                Step::Swallow => return Poll::Ready(Ok(bytes.len())),
                 Step::Reset => {
                     self.control.reset();
                     return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));

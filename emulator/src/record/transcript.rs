@@ -52,6 +52,8 @@ pub enum What {
         body_bytes: usize,
         /// The first 64 KiB of the body.
         body: Vec<u8>,
+        /// The trailers, names in lower case.
+        trailers: Vec<(String, String)>,
     },
     /// A request was answered.
     Answered {

@@ -1,0 +1,152 @@
+//! `bantam-emulator conform`: the rules of [`bantam_emulator::conform`] from a terminal.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bantam_emulator::conform::{
+    Row, Rule, Subject, Verdict, compare, json, junit, list, markdown, rules, run, text,
+};
+use serde_json::Value;
+
+use super::function::{FunctionArgs, read_event};
+
+/// Arguments of `bantam-emulator conform`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The function's program, or a directory with a `bootstrap`. With --extension, the extension
+    /// is what is tested, and this runs beside it
+    #[arg(value_name = "BOOTSTRAP", required_unless_present = "compare")]
+    bootstrap: Option<PathBuf>,
+    #[command(flatten)]
+    given: FunctionArgs,
+    /// An event that the function takes (`-`: stdin) [default: {}]
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// Only this rule; repeat for more. An id, or its beginning
+    #[arg(long, value_name = "ID")]
+    rule: Vec<String>,
+    /// List the rules and try none
+    #[arg(long)]
+    list: bool,
+    /// Its name in reports [default: the file's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Print every exchange of a rule that is broken
+    #[arg(long)]
+    transcript: bool,
+    /// All rows as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// All rows as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// All rows as a JUnit file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Print JSON files of earlier runs as one table, and try nothing
+    #[arg(long, value_name = "FILE.json", num_args = 1.., conflicts_with = "bootstrap")]
+    compare: Vec<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// An argument names what cannot be used, or a report cannot be written.
+pub(crate) fn conform(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(bootstrap) = &args.bootstrap else {
+        let programs: Result<Vec<_>, _> = args.compare.iter().map(|path| read(path)).collect();
+        print!("{}", compare(&programs?));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let subject = subject(bootstrap, args)?;
+    let rules = chosen(args, &subject)?;
+    if args.list {
+        println!("{}", list(&rules));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = run(&subject, &rules, |row| {
+        println!("{}", text(row));
+        if args.transcript && row.verdict == Verdict::Fail {
+            println!("{}", row.transcript.join("\n"));
+        }
+    });
+    let tested = subject.extension.as_ref().unwrap_or(bootstrap);
+    let name = args.name.clone().unwrap_or_else(|| file_name(tested));
+    let failed = count(&rows, Verdict::Fail);
+    println!(
+        "{name}: {} passed, {failed} failed, {} did not apply",
+        count(&rows, Verdict::Pass),
+        count(&rows, Verdict::NotApplicable),
+    );
+    if let Some(path) = &args.json {
+        write(path, &format!("{:#}\n", json(&name, &rows)))?;
+    }
+    if let Some(path) = &args.markdown {
+        write(path, &markdown(&name, &rows))?;
+    }
+    if let Some(path) = &args.junit {
+        write(path, &junit(&name, &rows)?)?;
+    }
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn subject(bootstrap: &Path, args: &Args) -> Result<Subject, String> {
+    let mut config = args.given.config(bootstrap)?;
+    let mut extensions = config.extensions.drain(..);
+    let extension = extensions.next();
+    if extensions.next().is_some() {
+        return Err("one extension is tested at a time".to_owned());
+    }
+    drop(extensions);
+    let event = match &args.event {
+        Some(path) => read_event(path)?,
+        None => b"{}".to_vec(),
+    };
+    Ok(Subject {
+        config,
+        extension,
+        event,
+    })
+}
+
+/// The rules that were asked for.
+fn chosen(args: &Args, subject: &Subject) -> Result<Vec<&'static Rule>, String> {
+    let all = rules(subject);
+    if let Some(unknown) = args
+        .rule
+        .iter()
+        .find(|asked| !all.iter().any(|rule| rule.id.starts_with(asked.as_str())))
+    {
+        return Err(format!("there is no rule {unknown}; --list shows them"));
+    }
+    let is_asked = |rule: &&Rule| {
+        args.rule.is_empty() || args.rule.iter().any(|asked| rule.id.starts_with(asked))
+    };
+    Ok(all.into_iter().filter(is_asked).collect())
+}
+
+fn count(rows: &[Row], verdict: Verdict) -> usize {
+    rows.iter().filter(|row| row.verdict == verdict).count()
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> Result<Value, String> {
+    let shown = path.display();
+    let bytes = fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("{shown} is no JSON: {error}"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,16 @@
+//! The program under test.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+
+/// The program under test.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// How it is started. Its extensions are left out: rules of the runtime run without.
+    pub config: Config,
+    /// The extension under test, if it is one that is tested; the runtime is only its neighbour.
+    pub extension: Option<PathBuf>,
+    /// An event that the function takes.
+    pub event: Vec<u8>,
+}

@@ -1,0 +1,111 @@
+//! Each rule of the conformance run can be kept, and can be broken.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a thread that panicked has failed the test"
+)]
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+
+use bantam_emulator::Config;
+use bantam_emulator::conform::{Row, Rule, Subject, Verdict, rules, run};
+
+fn example(name: &str) -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_BIN_EXE_bantam-emulator"));
+    let path = target.with_file_name("examples").join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: cargo build -p bantam-emulator --examples",
+        path.display()
+    );
+    path
+}
+
+fn runtime(misbehave: &str) -> Subject {
+    let mut config = Config::new(example("misbehaving"));
+    config.env = vec![("MISBEHAVE".to_owned(), misbehave.to_owned())];
+    Subject {
+        config,
+        extension: None,
+        event: b"{}".to_vec(),
+    }
+}
+
+fn extension(misbehave: &str) -> Subject {
+    Subject {
+        extension: Some(example("misbehaving_extension")),
+        ..runtime(misbehave)
+    }
+}
+
+fn shown(rows: &[Row], wrong: fn(&Row) -> bool) -> Vec<String> {
+    let wrong = rows.iter().filter(|row| wrong(row));
+    wrong
+        .map(|row| {
+            let transcript = row.transcript.join("\n");
+            format!("{}: {}\n{transcript}", row.rule.id, row.seen)
+        })
+        .collect()
+}
+
+fn every_rule_is_kept(subject: &Subject) {
+    let rows = run(subject, &rules(subject), |_| {});
+    let broken = shown(&rows, |row| row.verdict != Verdict::Pass);
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+}
+
+/// Breaks one rule after the other, and tries only that rule.
+fn every_rule_can_be_broken(subject: fn(&str) -> Subject) {
+    let rules = rules(&subject(""));
+    let broken = |rule: &&'static Rule| {
+        let rows = run(&subject(rule.id), &[*rule], |_| {});
+        shown(&rows, |row| row.verdict != Verdict::Fail)
+    };
+    let held = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for share in rules.chunks(rules.len().div_ceil(AT_ONCE)) {
+            scope.spawn(|| {
+                let of_share: Vec<_> = share.iter().flat_map(broken).collect();
+                held.lock().expect("no other panicked").extend(of_share);
+            });
+        }
+    });
+    let held = held.into_inner().expect("none panicked");
+    assert!(held.is_empty(), "{}", held.join("\n\n"));
+}
+
+/// They wait more than they compute.
+const AT_ONCE: usize = 8;
+
+#[test]
+fn a_runtime_that_keeps_every_rule_passes() {
+    every_rule_is_kept(&runtime(""));
+}
+
+#[test]
+fn a_runtime_that_breaks_a_rule_fails_it() {
+    every_rule_can_be_broken(runtime);
+}
+
+#[test]
+fn an_extension_that_keeps_every_rule_passes() {
+    every_rule_is_kept(&extension(""));
+}
+
+#[test]
+fn an_extension_that_breaks_a_rule_fails_it() {
+    every_rule_can_be_broken(extension);
+}
+
+#[test]
+fn names_are_used_once() {
+    for subject in [runtime(""), extension("")] {
+        let mut names: Vec<_> = rules(&subject).iter().map(|rule| rule.id).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
