@@ -1,5 +1,6 @@
 //! The clocks and timers of the extension's tasks, as an argument: a test gives them virtual time.
 
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,15 @@ impl Clock {
             return OwnUsage::default();
         }
         own_usage::so_far()
+    }
+
+    /// The standard output, or in a test the file that a world has in its place.
+    pub(super) fn stdout(self) -> BorrowedFd<'static> {
+        #[cfg(test)]
+        if let Some(world) = self.world {
+            return world.stdout();
+        }
+        rustix::stdio::stdout()
     }
 
     /// Waits this long.

@@ -72,8 +72,11 @@ pub(super) async fn run(
     let over = future::or(until_shutdown(&mut events, figures), terminated());
     let shutdown = over.await;
     panic::ends();
-    notes.leave(figures.note_for_successor(&shutdown.reason));
+    let reason = shutdown.reason.clone();
+    notes.leave(figures.note_for_successor(&reason));
     end(shutdown, figures, listening, buffering).await;
+    // The last report may have told more.
+    notes.leave(figures.note_for_successor(&reason));
 }
 
 /// Takes the last telemetry and exports what is left, before the process is killed.

@@ -32,7 +32,9 @@ pub(super) struct Figures {
     /// Deliveries that came, and those of them that are counted.
     came: Cell<u64>,
     counted: Cell<u64>,
-    /// Notified when a delivery is counted.
+    /// Restores that were noticed.
+    restores: Cell<u32>,
+    /// Notified when a delivery is counted, and when a restore is noticed.
     changed: Notify,
 }
 
@@ -44,6 +46,7 @@ impl Figures {
             clock,
             came: Cell::default(),
             counted: Cell::default(),
+            restores: Cell::default(),
             changed: Notify::default(),
         }
     }
@@ -138,6 +141,21 @@ impl Figures {
         }
     }
 
+    /// The availability zone is this one.
+    pub(super) fn zone(&self, zone: String) {
+        self.reporter.borrow_mut().handle_zone(zone);
+    }
+
+    /// How often a restore was noticed.
+    pub(super) const fn restores(&self) -> u32 {
+        self.restores.get()
+    }
+
+    /// Waits until a restore is noticed beside these.
+    pub(super) async fn restored_after(&self, restores: u32) {
+        self.changed.until(|| restores < self.restores.get()).await;
+    }
+
     /// SHUTDOWN came, and the last telemetry that was waited for.
     pub(super) fn shutdown(&self, reason: &str) {
         let now = self.clock.now();
@@ -166,6 +184,8 @@ impl Figures {
         let mut reporter = self.reporter.borrow_mut();
         if reporter.take_restore(self.clock.now(), || self.clock.usage()) {
             self.deliver.restored();
+            self.restores.set(self.restores.get() + 1);
+            self.changed.notify();
         }
     }
 

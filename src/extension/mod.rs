@@ -28,6 +28,7 @@ mod telemetry;
 mod trace;
 #[cfg(test)]
 mod world;
+mod zone;
 
 use std::ffi::{OsStr, OsString};
 use std::rc::Rc;
@@ -111,6 +112,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         let listening = listener::listen(figures, executor, listener, destination.token);
         io::spawn(executor, listening)
     });
+    if let Some(source) = zone::Source::read(&text) {
+        io::spawn(executor, source.watch(Rc::clone(&figures))).detach();
+    }
     if !ready.with_invoke {
         io::spawn(executor, export_by_the_clock(Rc::clone(&figures), interval)).detach();
     }

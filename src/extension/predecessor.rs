@@ -3,9 +3,10 @@
 //! The new process sees only that it was started again. The old one hears why it ends, and `/tmp`
 //! outlasts it: "Lambda … performs a reset … without clearing `/tmp`",
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-invoke-with-errors>.
-//! The notes are directories, because making and removing one is atomic and cannot block.
+//! A note is a symbolic link that leads nowhere: making and reading one is a system call each, and
+//! cannot block.
 
-use rustix::fs::{Mode, mkdir, rmdir};
+use rustix::fs::{CWD, readlinkat_raw, symlink, unlink};
 use rustix::process::Pid;
 
 use crate::extension::account::Predecessor;
@@ -19,31 +20,51 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Leaves a note, if there is anything to tell.
+    /// Leaves a note, if there is anything to tell, in place of one that this process left before.
     pub(super) fn leave(self, predecessor: Option<Predecessor>) {
         if let Some(predecessor) = predecessor {
-            mkdir(self.path(predecessor), Mode::RWXU).ok();
+            let path = self.path();
+            unlink(&*path).ok();
+            symlink(word(predecessor), &*path).ok();
         }
     }
 
     /// Takes the note, if one was left.
     pub(super) fn take(self) -> Option<Predecessor> {
-        let mut kinds = [
-            Predecessor::FailedInit,
-            Predecessor::Timeout,
-            Predecessor::Crash,
-            Predecessor::OutOfMemory,
-        ]
-        .into_iter();
-        kinds.find(|kind| rmdir(self.path(*kind)).is_ok())
+        let path = self.path();
+        let mut note = [0; WORD_BYTES_MAX];
+        let count = readlinkat_raw(CWD, &*path, &mut note).ok()?;
+        let found = KINDS
+            .into_iter()
+            .find(|kind| note.get(..count) == Some(word(*kind).as_bytes()));
+        unlink(&*path).ok();
+        found
     }
 
-    fn path(self, predecessor: Predecessor) -> String {
+    fn path(self) -> String {
         let parent = self.parent.map_or(0, Pid::as_raw_pid);
-        let kind = predecessor as u8;
-        format!("/tmp/.bantam-{parent}-{}-{kind}", self.api_port)
+        format!("/tmp/.bantam-{parent}-{}", self.api_port)
     }
 }
+
+const fn word(predecessor: Predecessor) -> &'static str {
+    match predecessor {
+        Predecessor::FailedInit => "failed_init",
+        Predecessor::Timeout => "timeout",
+        Predecessor::Crash => "crash",
+        Predecessor::OutOfMemory => "out_of_memory",
+    }
+}
+
+const KINDS: [Predecessor; 4] = [
+    Predecessor::FailedInit,
+    Predecessor::Timeout,
+    Predecessor::Crash,
+    Predecessor::OutOfMemory,
+];
+
+/// Bytes of a note that are read: more than the longest word.
+const WORD_BYTES_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -56,11 +77,15 @@ mod tests {
             parent: rustix::process::getppid(),
             api_port,
         });
-        one.leave(Some(Predecessor::Timeout));
-        one.leave(Some(Predecessor::Timeout));
-        other.leave(None);
-        assert_eq!(other.take(), None);
-        assert_eq!(one.take(), Some(Predecessor::Timeout));
-        assert_eq!(one.take(), None);
+        for kind in KINDS {
+            // The last note counts.
+            one.leave(Some(Predecessor::Crash));
+            one.leave(Some(kind));
+            one.leave(None);
+            other.leave(None);
+            assert_eq!(other.take(), None);
+            assert_eq!(one.take(), Some(kind));
+            assert_eq!(one.take(), None);
+        }
     }
 }

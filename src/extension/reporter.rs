@@ -64,6 +64,11 @@ impl Reporter {
         self.accounting.handle_lost_delivery(bytes);
     }
 
+    /// The availability zone is this one.
+    pub(super) fn handle_zone(&mut self, zone: String) {
+        self.accounting.resource.availability_zone = zone;
+    }
+
     /// SHUTDOWN came, and the last telemetry that was waited for.
     pub(super) fn handle_shutdown(&mut self, reason: &str, now: EpochMs) {
         self.accounting.handle_shutdown(reason, now);

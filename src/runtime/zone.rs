@@ -3,7 +3,6 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-metadata-endpoint.html>
 //! A restore may be in another zone than the snapshot, so [`forget`] is called then.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::AsFd as _;
 use std::sync::Mutex;
@@ -11,24 +10,17 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use serde::Deserialize;
 
 use super::log;
 use crate::shared::endpoint::{Endpoint, EndpointError};
 use crate::shared::env::Lookup;
-use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
+use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 use crate::shared::log_record::Level;
+use crate::shared::metadata::{self, API, MetadataError, TOKEN};
 use crate::shared::os::blocking::ExchangeError;
 use crate::shared::os::clock::monotonic;
 use crate::shared::os::{self, blocking, reexec};
-
-/// The answer, of which other members are ignored.
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(rename = "AvailabilityZoneID", borrow)]
-    zone: Cow<'a, str>,
-}
 
 /// Why the zone is not known.
 #[derive(Debug)]
@@ -37,8 +29,7 @@ enum ZoneError {
     NoEndpoint,
     Endpoint(EndpointError),
     Exchange(ExchangeError),
-    Status(u16),
-    Json(serde_json::Error),
+    Answer(MetadataError),
 }
 
 /// What is known.
@@ -80,21 +71,10 @@ fn read(lookup: Lookup<'_>) -> Result<String, ZoneError> {
         return Err(ZoneError::NoEndpoint);
     };
     let endpoint = Endpoint::parse(&address, &os::resolve::address).map_err(ZoneError::Endpoint)?;
-    let mut head = Vec::new();
-    let path = [&*endpoint.prefix, PATH];
-    HeadWriter::request(&mut head, "GET", &path, &endpoint.authority)
-        .field("Authorization", &[b"Bearer ", token.as_bytes()].concat())
-        .end();
+    let head = metadata::request(&endpoint, &token);
     let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
     get(&endpoint, &head, &mut response).map_err(ZoneError::Exchange)?;
-    match response.status() {
-        Some(200) => {
-            let metadata: Metadata<'_> =
-                serde_json::from_slice(response.body()).map_err(ZoneError::Json)?;
-            Ok(metadata.zone.into_owned())
-        }
-        status => Err(ZoneError::Status(status.unwrap_or_default())),
-    }
+    metadata::zone(&response).map_err(ZoneError::Answer)
 }
 
 /// One exchange, all of which takes no longer than [`TIMEOUT`].
@@ -124,8 +104,7 @@ impl fmt::Display for ZoneError {
             Self::NoEndpoint => write!(f, "{API} or {TOKEN} is not set"),
             Self::Endpoint(error) => write!(f, "{API}: {error}"),
             Self::Exchange(error) => error.fmt(f),
-            Self::Status(status) => write!(f, "the metadata endpoint answered {status}"),
-            Self::Json(error) => error.fmt(f),
+            Self::Answer(error) => error.fmt(f),
         }
     }
 }
@@ -135,8 +114,8 @@ impl std::error::Error for ZoneError {
         match self {
             Self::Endpoint(error) => Some(error),
             Self::Exchange(error) => Some(error),
-            Self::Json(error) => Some(error),
-            Self::NoEndpoint | Self::Status(_) => None,
+            Self::Answer(error) => Some(error),
+            Self::NoEndpoint => None,
         }
     }
 }
@@ -147,10 +126,6 @@ const UNKNOWN: Known = Known {
     zone: None,
     failures: 0,
 };
-
-const API: &str = "AWS_LAMBDA_METADATA_API";
-const TOKEN: &str = "AWS_LAMBDA_METADATA_TOKEN";
-const PATH: &str = "/2026-01-15/metadata/execution-environment";
 
 /// How long a handler that asks is held up.
 const TIMEOUT: Duration = Duration::from_millis(500);

@@ -21,6 +21,7 @@ pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod log_record;
+pub(crate) mod metadata;
 pub(crate) mod os;
 pub(crate) mod settings;
 pub(crate) mod text;

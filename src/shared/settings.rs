@@ -41,13 +41,14 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The variables with our prefix. The last five are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 14] = [
+pub(crate) const SETTINGS: [&str; 15] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_TELEMETRY_PORT",
     "BANTAM_EMF_NAMESPACE",
     "BANTAM_EMF_DIMENSIONS",
     "BANTAM_EMF_METRICS",
+    "BANTAM_EMF_ENDS",
     "BANTAM_NDJSON_FILE",
     "BANTAM_DOGSTATSD",
     "BANTAM_TRACES",

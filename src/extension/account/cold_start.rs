@@ -148,6 +148,7 @@ pub(super) struct First {
     request: Option<Request>,
     pub(super) request_id: Option<String>,
     pub(super) trace_id: Option<String>,
+    pub(super) tenant_id: Option<String>,
     /// The time of the INVOKE event.
     pub(super) invoked_at: Option<EpochMs>,
     /// The time of `start`.
@@ -319,6 +320,19 @@ impl ColdStart {
         if self.is_first(request) {
             self.first.started_at = time;
         }
+    }
+
+    /// The tenant of an invocation. An environment has one, if any.
+    pub(super) fn handle_tenant(&mut self, tenant_id: Option<&str>) {
+        if self.first.tenant_id.is_none() {
+            self.first.tenant_id = tenant_id.map(|id| kept(id).to_owned());
+        }
+    }
+
+    /// Whether the function is durable, as the version of its runtime says.
+    pub(super) fn is_durable(&self) -> bool {
+        let version = self.runtime_version.as_deref();
+        version.is_some_and(|version| version.contains("DurableFunction"))
     }
 
     /// The trace header of an invocation.

@@ -30,6 +30,10 @@ pub(super) struct Invocations {
     /// Whether requests from before this process are its own, because it took the place of one that
     /// panicked.
     keeps_earlier: bool,
+    /// The durations of all invocations that are over, together.
+    busy_ms: f64,
+    /// The latest end of an invocation.
+    last_end: Option<EpochMs>,
     /// A ring of the requests that had their report last.
     over: Vec<Request>,
     /// The place in the ring that is written next.
@@ -82,6 +86,14 @@ impl Invocations {
         in_flight.any(|entry| entry.request == request)
     }
 
+    pub(super) const fn busy_ms(&self) -> f64 {
+        self.busy_ms
+    }
+
+    pub(super) const fn last_end(&self) -> Option<EpochMs> {
+        self.last_end
+    }
+
     pub(super) const fn awaits_report(&self) -> bool {
         !self.in_flight.is_empty()
     }
@@ -121,6 +133,7 @@ impl Invocations {
             return false;
         }
         entry.duration_ms = duration_ms;
+        self.last_end = self.last_end.max(time);
         let Some(time) = time else {
             return true;
         };
@@ -139,10 +152,16 @@ impl Invocations {
     pub(super) fn handle_report(
         &mut self,
         request: Request,
+        time: Option<EpochMs>,
         duration_ms: Option<f64>,
         series: &mut Series,
     ) {
         let duration_ms = duration_ms.or_else(|| self.entry(request, series).duration_ms);
+        self.busy_ms += duration_ms.unwrap_or(0.0);
+        // On Managed Instances there is no `runtimeDone`, which has the better time.
+        if !self.entry(request, series).ended {
+            self.last_end = self.last_end.max(time);
+        }
         series.add_known(&m::DURATION, &[], duration_ms);
         self.in_flight.retain(|entry| entry.request != request);
         match self.over.get_mut(self.next_over) {
@@ -155,7 +174,7 @@ impl Invocations {
     /// Stops waiting for the reports of the invocations in flight.
     pub(super) fn give_up(&mut self, series: &mut Series) {
         for entry in self.in_flight.drain(..) {
-            abandon(&entry, series);
+            self.busy_ms += abandon(&entry, series);
         }
     }
 
@@ -188,7 +207,7 @@ impl Invocations {
             .position(|entry| entry.request == request);
         let at = found.unwrap_or_else(|| {
             if IN_FLIGHT_MAX <= self.in_flight.len() {
-                abandon(&self.in_flight.remove(0), series);
+                self.busy_ms += abandon(&self.in_flight.remove(0), series);
             }
             self.in_flight.push(InFlight::new(request));
             self.in_flight.len() - 1
@@ -234,12 +253,13 @@ impl InFlight {
     }
 }
 
-/// Counts an invocation that gets no report, as far as it is known.
-fn abandon(entry: &InFlight, series: &mut Series) {
+/// Counts an invocation that gets no report, as far as it is known. Returns its duration, or 0.
+fn abandon(entry: &InFlight, series: &mut Series) -> f64 {
     if entry.settled.is_none() {
         series.count(&m::UNKNOWN_OUTCOMES, &[]);
     }
     series.add_known(&m::DURATION, &[], entry.duration_ms);
+    entry.duration_ms.unwrap_or(0.0)
 }
 
 /// Counts an error by its type. Functions choose types freely, so their number is bounded.

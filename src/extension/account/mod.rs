@@ -58,6 +58,8 @@ pub(super) struct Accounting {
     cpu_counted_ms: Option<f64>,
     /// Whether memory ran out in the invocation that was reported last.
     is_out_of_memory: bool,
+    /// Whether SHUTDOWN came.
+    is_over: bool,
     /// Whether a restore was noticed since the last [`take_restored`](Self::take_restored).
     is_restored: bool,
 }
@@ -83,6 +85,7 @@ impl Accounting {
             start_cost: None,
             cpu_counted_ms: Some(0.0),
             is_out_of_memory: false,
+            is_over: false,
             is_restored: false,
         }
     }
@@ -136,6 +139,7 @@ impl Accounting {
         self.series = Series::default();
         self.interval_start = now;
         self.resource.instance_id.clear();
+        self.resource.availability_zone.clear();
         self.cpu_counted_ms = None;
         self.is_restored = true;
         self.start_cost = None;
@@ -204,11 +208,14 @@ impl Accounting {
         let series = &mut self.series;
         self.invocations
             .handle_shutdown(Reason::of(reason), now, series);
-        series.count(&m::SHUTDOWNS, &[("shutdown_reason", kept(reason))]);
+        // All have the same attributes, so that a line can hold them all.
+        let attributes = [("shutdown_reason", kept(reason))];
+        series.count(&m::SHUTDOWNS, &attributes);
         let lifetime_ms = now.0.saturating_sub(self.cold_start.began_at.0);
-        series.add(&m::ENVIRONMENT_LIFETIME, &[], float(lifetime_ms));
+        series.add(&m::ENVIRONMENT_LIFETIME, &attributes, float(lifetime_ms));
         let invocations = float(self.cold_start.invocations);
-        series.add(&m::ENVIRONMENT_INVOCATIONS, &[], invocations);
+        series.add(&m::ENVIRONMENT_INVOCATIONS, &attributes, invocations);
+        self.is_over = true;
     }
 
     /// A delivery of telemetry was lost: with how many records is not known.
@@ -286,6 +293,7 @@ impl Accounting {
             ("instance_id", text(Some(&resource.instance_id))),
             ("start_ms", Some(Detail::Number(float(began.0)))),
             ("init_type", text(Some(&resource.init_type))),
+            ("availability_zone", text(Some(&resource.availability_zone))),
             ("cause_source", text(cause.source)),
             ("missing", text(Some(&start.missing()))),
             (
@@ -297,6 +305,8 @@ impl Accounting {
                 "memory_mb",
                 resource.memory_mb.map(|mb| Detail::Number(mb.into())),
             ),
+            ("tenant_id", text(start.first.tenant_id.as_deref())),
+            ("durable", text(start.is_durable().then_some("true"))),
             ("runtime_version", text(start.runtime_version.as_deref())),
             ("duration_source", text(verdict.source)),
             ("architecture", text(Some(ARCHITECTURE))),
@@ -315,8 +325,34 @@ impl Accounting {
             start_ms: start.0.min(now.0),
             end_ms: now.0,
             points,
-            properties: Vec::new(),
+            properties: if self.is_over {
+                self.end_properties(now)
+            } else {
+                Vec::new()
+            },
         })
+    }
+
+    /// What a report over several environments needs of one that is over.
+    fn end_properties(&self, now: EpochMs) -> Vec<(&'static str, Detail)> {
+        let began = self
+            .cold_start
+            .started_at
+            .unwrap_or(self.cold_start.began_at);
+        let number = |ms: u64| Detail::Number(float(ms));
+        let mut properties = vec![
+            (
+                "instance_id",
+                Detail::from(self.resource.instance_id.as_str()),
+            ),
+            ("start_ms", number(began.0)),
+            ("end_ms", number(now.0)),
+            ("busy_ms", Detail::Number(self.invocations.busy_ms())),
+        ];
+        if let Some(last) = self.invocations.last_end() {
+            properties.push(("last_invocation_ms", number(last.0)));
+        }
+        properties
     }
 
     /// Whether this process was restored since the last call.
@@ -403,6 +439,7 @@ impl Accounting {
         self.cold_start.handle_invocation_start(request, time);
         let trace = start.tracing.value.as_deref();
         self.cold_start.handle_trace(request, trace);
+        self.cold_start.handle_tenant(start.tenant_id.as_deref());
         if self.resource.function_arn.is_empty()
             && let Some(arn) = &start.function_arn
         {
@@ -444,7 +481,7 @@ impl Accounting {
         if self.is_out_of_memory {
             entry.settle_out_of_memory(series);
         }
-        invocations.handle_report(request, end.metrics.duration_ms, series);
+        invocations.handle_report(request, time, end.metrics.duration_ms, series);
         add_figures(end, series);
     }
 

@@ -526,8 +526,8 @@ fn without_telemetry_nothing_is_waited_for() {
     let expected = [
         "invocations_unknown{}=3",
         "shutdowns{shutdown_reason=spindown}=1",
-        "environment_lifetime{}=1900",
-        "environment_invocations{}=3",
+        "environment_lifetime{shutdown_reason=spindown}=1900",
+        "environment_invocations{shutdown_reason=spindown}=3",
     ];
     assert_eq!(script.interval(2_000), expected);
     // Nor is there a duration of an init that nobody waited for.
@@ -1020,8 +1020,8 @@ fn managed_instances_have_no_events_and_one_init() {
             "response_latency{}=2.5,2.5,2.5",
             "response_duration{}=0.5,0.5,0.5",
             "shutdowns{shutdown_reason=spindown}=1",
-            "environment_lifetime{}=89900",
-            "environment_invocations{}=2",
+            "environment_lifetime{shutdown_reason=spindown}=89900",
+            "environment_invocations{shutdown_reason=spindown}=2",
         ]
     );
 }
@@ -1092,8 +1092,8 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
             "duration{}=9,500",
             "invocations_unknown{}=1",
             "shutdowns{shutdown_reason=spindown}=1",
-            "environment_lifetime{}=29900",
-            "environment_invocations{}=4",
+            "environment_lifetime{shutdown_reason=spindown}=29900",
+            "environment_invocations{shutdown_reason=spindown}=4",
         ]
         .map(ToOwned::to_owned)
     );
@@ -1379,7 +1379,7 @@ fn a_start_that_comes_again_is_counted_once() {
     script.shutdown(2_500, "spindown");
     let points = script.interval(3_000);
     assert!(
-        points.contains(&"environment_invocations{}=1".to_owned()),
+        points.contains(&"environment_invocations{shutdown_reason=spindown}=1".to_owned()),
         "{points:?}"
     );
     assert!(points.contains(&"duration{}=5".to_owned()));
@@ -1419,7 +1419,7 @@ fn a_start_that_comes_again_is_counted_once() {
     script.shutdown(6_000, "spindown");
     let points = script.interval(6_000);
     assert!(
-        points.contains(&"environment_invocations{}=1".to_owned()),
+        points.contains(&"environment_invocations{shutdown_reason=spindown}=1".to_owned()),
         "{points:?}"
     );
 }

@@ -55,7 +55,7 @@ pub(super) struct Deliver {
 impl Deliver {
     pub(super) fn new(exporters: Exporters, clock: Clock) -> Self {
         let ledger = Rc::new(Ledger::default());
-        let stdout = || Rc::new(Lines::new(rustix::stdio::stdout(), Rc::clone(&ledger)));
+        let stdout = || Rc::new(Lines::new(clock.stdout(), Rc::clone(&ledger)));
         let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
         let sender = |receiver| Rc::new(Sender::new(receiver, Rc::clone(&ledger), clock));
         let otlp = exporters.otlp.unwrap_or_default();

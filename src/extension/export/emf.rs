@@ -8,6 +8,7 @@
 //!
 //! - The start of an environment is one line, with all figures.
 //! - A loss is a line, which has no metrics unless they are chosen.
+//! - The end of an environment is a line if the settings say so.
 //! - Other figures are on lines if they are chosen as metrics.
 
 use std::borrow::Cow;
@@ -30,6 +31,18 @@ pub(in crate::extension) struct Emf {
     /// written once, and a set that loses all its names is not written if there is another.
     pub(in crate::extension) dimensions: Vec<Vec<&'static str>>,
     pub(in crate::extension) metrics: Chosen,
+    /// Whether the end of an environment is a line.
+    pub(in crate::extension) with_ends: bool,
+}
+
+impl Emf {
+    fn writes(&self, metric: &Metric) -> bool {
+        match metric.subject {
+            Subject::Start | Subject::Loss => true,
+            Subject::End if self.with_ends => true,
+            Subject::End | Subject::Life => self.metrics.has(metric),
+        }
+    }
 }
 
 /// The metrics that lines declare.
@@ -62,7 +75,7 @@ pub(in crate::extension) fn lines(
 ) {
     let chosen = &settings.metrics;
     let mut left = series(batch);
-    left.retain(|(point, _)| point.metric.subject != Subject::Life || chosen.has(point.metric));
+    left.retain(|(point, _)| settings.writes(point.metric));
     // Each turn writes a line of the first point that is left and the others with its attributes.
     while let Some(first) = next(&left) {
         let mut members = Members {
@@ -297,7 +310,7 @@ const fn unit(unit: Unit) -> &'static str {
 }
 
 /// The names that dimensions can have: the fields of the resource and the attributes of points.
-pub(in crate::extension) const DIMENSIONS: [&str; 14] = [
+pub(in crate::extension) const DIMENSIONS: [&str; 15] = [
     "function_name",
     "function_version",
     "function_arn",
@@ -306,6 +319,7 @@ pub(in crate::extension) const DIMENSIONS: [&str; 14] = [
     "memory_mb",
     "instance_id",
     "service_name",
+    "availability_zone",
     "cause",
     "cold_start_kind",
     "dropped_by",
@@ -372,6 +386,7 @@ mod tests {
             namespace: "Bantam".to_owned(),
             dimensions: dimension_sets(dimensions).unwrap(),
             metrics: Chosen::All,
+            with_ends: false,
         }
     }
 
@@ -564,7 +579,7 @@ mod tests {
         let mut resource = samples::resource();
         resource.service_name = "s".to_owned();
         let known = |name: &&&str| !resource.get(name).is_empty();
-        assert_eq!(DIMENSIONS.iter().filter(known).count(), 8);
+        assert_eq!(DIMENSIONS.iter().filter(known).count(), 9);
     }
 
     #[test]

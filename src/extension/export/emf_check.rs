@@ -320,6 +320,7 @@ mod tests {
             namespace: "Bantam".to_owned(),
             dimensions: dimensions.unwrap(),
             metrics: Chosen::All,
+            with_ends: false,
         };
         let mut lines = Vec::new();
         emf::lines(&resource, &batch, &emf, EpochMs(NOW_MS), &mut |line| {

@@ -26,8 +26,11 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
     push_decimal(out, batch.end_ms);
     member("function_name", &resource.function_name, out);
     member("function_version", &resource.function_version, out);
-    if !resource.instance_id.is_empty() {
-        member("instance_id", &resource.instance_id, out);
+    for name in ["instance_id", "availability_zone"] {
+        match resource.get(name) {
+            value if value.is_empty() => {}
+            value => member(name, &value, out),
+        }
     }
     member("bantam_version", VERSION, out);
     key("points", out);
@@ -92,6 +95,7 @@ mod tests {
         let expected = concat!(
             r#"{"start_ms":1781000000064,"end_ms":1781000000462,"function_name":"f","#,
             r#""function_version":"7","instance_id":"2026/06/09/f[7]abc","#,
+            r#""availability_zone":"use1-az1","#,
             r#""bantam_version":"VERSION","points":["#,
             r#"{"name":"init_duration","kind":"distribution","unit":"ms","#,
             r#""attributes":{"cold_start_kind":"on_demand"},"values":[397.68]},"#,

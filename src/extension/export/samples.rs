@@ -98,6 +98,7 @@ pub(super) fn resource() -> Resource {
         instance_id: "2026/06/09/f[7]abc".to_owned(),
         service_name: String::new(),
         init_type: "on-demand".to_owned(),
+        availability_zone: "use1-az1".to_owned(),
     }
 }
 
@@ -260,6 +261,7 @@ impl Random {
             instance_id: optional(self),
             service_name: optional(self),
             init_type: optional(self),
+            availability_zone: optional(self),
         }
     }
 }

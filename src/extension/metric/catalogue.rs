@@ -49,6 +49,13 @@ const fn of_start(metric: Metric) -> Metric {
     }
 }
 
+const fn of_end(metric: Metric) -> Metric {
+    Metric {
+        subject: Subject::End,
+        ..metric
+    }
+}
+
 const fn loss(metric: Metric) -> Metric {
     Metric {
         subject: Subject::Loss,
@@ -209,24 +216,24 @@ catalogue! {
         "bantam.environment.idle_duration",
         "From the end of an invocation to the start of the next in its environment.",
     ), from "runtimeDone, INVOKE";
-    ENVIRONMENT_LIFETIME = duration(
+    ENVIRONMENT_LIFETIME = of_end(duration(
         "environment_lifetime",
         "bantam.environment.lifetime",
         "From the start of an environment to its shutdown.",
-    ), from "clock, SHUTDOWN";
-    ENVIRONMENT_INVOCATIONS = Metric {
+    )), from "clock, SHUTDOWN";
+    ENVIRONMENT_INVOCATIONS = of_end(Metric {
         kind: Kind::Distribution,
         ..counter(
             "environment_invocations",
             "bantam.environment.invocations",
             "Invocations of an environment in its life.",
         )
-    }, from "INVOKE, SHUTDOWN";
-    SHUTDOWNS = counter(
+    }), from "INVOKE, SHUTDOWN";
+    SHUTDOWNS = of_end(counter(
         "shutdowns",
         "bantam.environment.shutdowns",
         "Shutdowns of an environment, by reason.",
-    ), from "SHUTDOWN";
+    )), from "SHUTDOWN";
 
     // Telemetry.
     DROPPED_RECORDS = loss(counter(
@@ -319,7 +326,7 @@ mod tests {
         let emf = match metric.subject {
             _ if is_usual => "metric",
             Subject::Start | Subject::Loss => "property",
-            Subject::Life => "–",
+            Subject::Life | Subject::End => "–",
         };
         let Metric {
             name,

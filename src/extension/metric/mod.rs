@@ -35,6 +35,8 @@ pub(super) enum Subject {
     Start,
     /// What an environment does and uses after its start.
     Life,
+    /// The end of an environment.
+    End,
     /// What was lost, or not understood, on the way to the figures or from there.
     Loss,
 }
@@ -115,6 +117,8 @@ pub(super) struct Resource {
     pub(super) service_name: String,
     /// How the environment was initialised, in the platform's words.
     pub(super) init_type: String,
+    /// The id of the availability zone.
+    pub(super) availability_zone: String,
 }
 
 impl Resource {
@@ -131,6 +135,7 @@ impl Resource {
             }
             "instance_id" => &self.instance_id,
             "service_name" => &self.service_name,
+            "availability_zone" => &self.availability_zone,
             _ => "",
         })
     }

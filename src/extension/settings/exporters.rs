@@ -99,6 +99,14 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
         namespace: namespace.unwrap_or_else(|| EMF_NAMESPACE.to_owned()),
         dimensions,
         metrics: read_metrics(reader),
+        with_ends: reader
+            .parsed(
+                "BANTAM_EMF_ENDS",
+                &|value| value.parse().ok(),
+                "true or false",
+                "false",
+            )
+            .unwrap_or_default(),
     }
 }
 
@@ -181,6 +189,7 @@ mod tests {
                 "init_duration",
                 "init_failures",
             ]),
+            with_ends: false,
         };
         let expected = Exporters {
             emf: Some(emf),
@@ -283,6 +292,16 @@ mod tests {
             let (exporters, warnings) = read(&[("BANTAM_EMF_METRICS", value)]);
             assert_eq!(exporters.emf.unwrap().metrics, chosen, "{value}");
             assert_eq!(warnings, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn ends_are_lines_if_that_is_set() {
+        let table = [("true", true, 0), ("false", false, 0), ("yes", false, 1)];
+        for (value, with_ends, count) in table {
+            let (exporters, warnings) = read(&[("BANTAM_EMF_ENDS", value)]);
+            assert_eq!(exporters.emf.unwrap().with_ends, with_ends, "{value}");
+            assert_eq!(warnings.len(), count, "{value}");
         }
     }
 

@@ -85,6 +85,8 @@ pub(in crate::extension) struct InvocationStart<'a> {
     /// On Managed Instances.
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) function_arn: Option<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "text")]
+    pub(in crate::extension) tenant_id: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "object")]
     pub(in crate::extension) tracing: Tracing<'a>,
 }

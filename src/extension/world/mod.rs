@@ -5,6 +5,7 @@
 //! test plays [`steps`](platform::Step) and reads what the receivers got. Time passes only when
 //! every task waits, so hours take microseconds, and each run of the same steps is the same.
 
+mod emf;
 mod lives;
 mod platform;
 mod records;
@@ -12,6 +13,9 @@ mod scenarios;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +36,8 @@ pub(super) struct World {
     /// The timers that run: when each is due, its number and its task.
     timers: RefCell<Vec<(Duration, u64, Waker)>>,
     timers_made: Cell<u64>,
+    /// The file in the place of standard output.
+    stdout: File,
     /// What the OTLP receiver does with the next request.
     answer: Cell<Answer>,
     /// The targets and the bodies of the requests that it got.
@@ -56,6 +62,7 @@ impl World {
             wall: Cell::new(Duration::from_millis(START.0)),
             timers: RefCell::default(),
             timers_made: Cell::default(),
+            stdout: tempfile::tempfile().unwrap(),
             answer: Cell::new(TAKEN),
             received: RefCell::default(),
         }
@@ -67,6 +74,19 @@ impl World {
 
     pub(super) fn monotonic(&self) -> Instant {
         self.began + self.monotonic.get()
+    }
+
+    pub(super) fn stdout(&'static self) -> BorrowedFd<'static> {
+        self.stdout.as_fd()
+    }
+
+    /// The lines on standard output.
+    fn printed(&self) -> Vec<String> {
+        let mut file = &self.stdout;
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        text.lines().map(str::to_owned).collect()
     }
 
     pub(super) fn sleep(&'static self, length: Duration) -> Sleep {

@@ -20,6 +20,7 @@ use crate::extension::api;
 use crate::extension::clock::Clock;
 use crate::extension::deliver::Deliver;
 use crate::extension::events::{self, Shutdown};
+use crate::extension::export::emf::Emf;
 use crate::extension::export::losses::Losses;
 use crate::extension::export_by_the_clock;
 use crate::extension::figures::Figures;
@@ -56,6 +57,8 @@ pub(super) enum Step {
 pub(super) struct Played {
     /// The lines of the file.
     pub(super) lines: Vec<Value>,
+    /// The lines of EMF.
+    pub(super) emf: Vec<String>,
     /// The batches that the OTLP receiver took.
     pub(super) batches: Vec<ExportMetricsServiceRequest>,
     /// The traces that it took.
@@ -68,12 +71,23 @@ pub(super) struct Played {
 /// Plays the steps in an environment of this type; before each of them the time in milliseconds
 /// passes that is given with it. The last one is SHUTDOWN.
 pub(super) fn play(init_type: InitType, steps: Vec<(u64, Step)>) -> Played {
+    play_with(None, init_type, steps)
+}
+
+/// The same with EMF of these settings.
+pub(super) fn play_with(emf: Option<Emf>, init_type: InitType, steps: Vec<(u64, Step)>) -> Played {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk(folder.path().to_owned());
     fs::create_dir(disk.folder(true)).unwrap();
     let world: &'static World = Box::leak(Box::new(World::new()));
     let clock = Clock { world: Some(world) };
-    let deliver = Deliver::new(exporters(&disk), clock);
+    let deliver = Deliver::new(
+        Exporters {
+            emf,
+            ..exporters(&disk)
+        },
+        clock,
+    );
     let mut accounting = Accounting::new(init_type, clock.now());
     accounting.handle_start(5.0, 9.0);
     accounting.resource.function_name = "f".to_owned();
@@ -112,6 +126,7 @@ pub(super) fn play(init_type: InitType, steps: Vec<(u64, Step)>) -> Played {
     let traces = traces.iter();
     Played {
         lines: platform.disk.lines(),
+        emf: world.printed(),
         batches: batches
             .map(|(_, body)| ExportMetricsServiceRequest::decode(&**body).unwrap())
             .collect(),

@@ -66,7 +66,7 @@ fn scenarios() -> Vec<Scenario> {
                  cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "3600230 invocations=1 duration=30",
-                "3600240 (spindown) shutdowns=1 () environment_lifetime=3600240 \
+                "3600240 (spindown) shutdowns=1 environment_lifetime=3600240 \
                  environment_invocations=1",
             ],
             batches: 3,
@@ -90,7 +90,7 @@ fn scenarios() -> Vec<Scenario> {
                  init_extensions_duration=10 first_invocation_duration=14 \
                  cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "265 invocations=1 duration=30 (spindown) shutdowns=1 () \
+                "265 invocations=1 duration=30 (spindown) shutdowns=1 \
                  environment_lifetime=265 environment_invocations=1",
             ],
             batches: 2,
@@ -107,7 +107,7 @@ fn scenarios() -> Vec<Scenario> {
                  init_extensions_duration=10 first_invocation_duration=14 \
                  cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "270 invocations=1 duration=14 (spindown) shutdowns=1 () \
+                "270 invocations=1 duration=14 (spindown) shutdowns=1 \
                  environment_lifetime=270 environment_invocations=1",
             ],
             batches: 2,
@@ -127,7 +127,7 @@ fn scenarios() -> Vec<Scenario> {
                  init_before_runtime_duration=5 init_runtime_duration=175 \
                  init_extensions_duration=10 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "3250 timeouts=1 (timeout) shutdowns=1 () environment_lifetime=3250 \
+                "3250 timeouts=1 (timeout) shutdowns=1 environment_lifetime=3250 \
                  environment_invocations=1",
             ],
             batches: 2,
@@ -157,7 +157,7 @@ fn scenarios() -> Vec<Scenario> {
                  init_extensions_duration=10 first_invocation_duration=14 \
                  cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "270 invocations=1 duration=14 (sigterm) shutdowns=1 () \
+                "270 invocations=1 duration=14 (sigterm) shutdowns=1 \
                  environment_lifetime=270 environment_invocations=1",
             ],
             batches: 0,
@@ -174,7 +174,7 @@ fn scenarios() -> Vec<Scenario> {
             lines: &[
                 "50 (ahead_of_demand,proactive) environment_starts=1 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "50 (spindown) shutdowns=1 () environment_lifetime=50 \
+                "50 (spindown) shutdowns=1 environment_lifetime=50 \
                  environment_invocations=0",
             ],
             batches: 0,
@@ -188,7 +188,7 @@ fn scenarios() -> Vec<Scenario> {
             lines: &[
                 "30 (ahead_of_demand,proactive) environment_starts=1 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "30 (spindown) shutdowns=1 () environment_lifetime=30 \
+                "30 (spindown) shutdowns=1 environment_lifetime=30 \
                  environment_invocations=0",
             ],
             batches: 0,
@@ -202,7 +202,7 @@ fn scenarios() -> Vec<Scenario> {
             lines: &[
                 "10 (ahead_of_demand,proactive) environment_starts=1 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "10 (spindown) shutdowns=1 () environment_lifetime=10 \
+                "10 (spindown) shutdowns=1 environment_lifetime=10 \
                  environment_invocations=0",
             ],
             batches: 1,
@@ -228,7 +228,7 @@ fn scenarios() -> Vec<Scenario> {
                  init_extensions_duration=10 first_invocation_duration=14 \
                  cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "240 invocations=1 duration=30 (spindown) shutdowns=1 () \
+                "240 invocations=1 duration=30 (spindown) shutdowns=1 \
                  environment_lifetime=240 environment_invocations=1",
             ],
             batches: 2,
@@ -248,7 +248,7 @@ fn scenarios() -> Vec<Scenario> {
                 "2200 (demand,on_demand,true) environment_starts=1 cold_starts=1 \
                  init_duration=200 extension_register_duration=5 \
                  extension_ready_duration=9",
-                "3240 invocations_unknown=3 (spindown) shutdowns=1 () \
+                "3240 invocations_unknown=3 (spindown) shutdowns=1 \
                  environment_lifetime=3240 environment_invocations=3",
             ],
             batches: 2,
@@ -281,7 +281,7 @@ fn scenarios() -> Vec<Scenario> {
                 "86400325 (demand,snap_start_restore) environment_starts=1 cold_starts=1 \
                  restore_duration=200 first_invocation_duration=18 \
                  cold_start_duration=218",
-                "86400335 invocations=1 duration=20 (spindown) shutdowns=1 () \
+                "86400335 invocations=1 duration=20 (spindown) shutdowns=1 \
                  environment_lifetime=25 environment_invocations=1",
             ],
             batches: 3,
@@ -310,7 +310,7 @@ fn scenarios() -> Vec<Scenario> {
             lines: &[
                 "210260 (error) errors=1 () duration=9 idle_duration=70020 (exporter) \
                  dropped_records=3 dropped_bytes=2842",
-                "210280 invocations=1 duration=9 (spindown) shutdowns=1 () \
+                "210280 invocations=1 duration=9 (spindown) shutdowns=1 \
                  environment_lifetime=210280 environment_invocations=3",
             ],
             batches: 5,
@@ -345,7 +345,7 @@ fn scenarios() -> Vec<Scenario> {
                  extension_register_duration=5 extension_ready_duration=9",
                 "-3599765 invocations=1 duration=30",
                 "-3599695 idle_duration=0 invocations=1 duration=9 (spindown) shutdowns=1 \
-                 () environment_lifetime=0 environment_invocations=2",
+                 environment_lifetime=0 environment_invocations=2",
             ],
             batches: 3,
             lost: [0, 0],
@@ -373,7 +373,7 @@ fn scenarios() -> Vec<Scenario> {
                  extension_ready_duration=9",
                 "70220 invocations=1 duration=30 idle_duration=70005 (exporter) \
                  dropped_records=16 dropped_bytes=5086",
-                "70240 invocations=1 duration=30 (spindown) shutdowns=1 () \
+                "70240 invocations=1 duration=30 (spindown) shutdowns=1 \
                  environment_lifetime=70240 environment_invocations=2 (exporter) \
                  dropped_records=3 dropped_bytes=1386",
             ],
@@ -398,7 +398,7 @@ fn scenarios() -> Vec<Scenario> {
                  extension_ready_duration=9",
                 "60000 invocations=1 duration=24",
                 "120000 invocations=1 duration=59",
-                "130230 (spindown) shutdowns=1 () environment_lifetime=130230 \
+                "130230 (spindown) shutdowns=1 environment_lifetime=130230 \
                  environment_invocations=2",
             ],
             batches: 4,
@@ -408,22 +408,22 @@ fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-fn invoke(id: &str) -> Step {
+pub(super) fn invoke(id: &str) -> Step {
     Step::Invoke(id.to_owned())
 }
 
-fn deliver(records: &[String]) -> Step {
+pub(super) fn deliver(records: &[String]) -> Step {
     Step::Deliver(records.to_vec())
 }
 
-fn frozen(ms: i64) -> Step {
+pub(super) fn frozen(ms: i64) -> Step {
     Step::Freeze {
         wall_ms: ms,
         monotonic_ms: 0,
     }
 }
 
-fn shutdown(reason: &'static str, left_ms: i64) -> Step {
+pub(super) fn shutdown(reason: &'static str, left_ms: i64) -> Step {
     Step::Shutdown {
         reason,
         left_ms: Some(left_ms),
@@ -431,7 +431,7 @@ fn shutdown(reason: &'static str, left_ms: i64) -> Step {
 }
 
 /// The records of an init of 190 ms, the last 10 of them after the runtime was ready.
-fn init(init_type: &str) -> [String; 3] {
+pub(super) fn init(init_type: &str) -> [String; 3] {
     [
         phase_start(0, "initStart", init_type),
         phase_end(180, "initRuntimeDone", "success", 170),
@@ -449,7 +449,7 @@ fn restore(at: u64) -> [String; 3] {
 }
 
 /// An init, and an invocation that has no report yet.
-fn first_invocation() -> Vec<(u64, Step)> {
+pub(super) fn first_invocation() -> Vec<(u64, Step)> {
     vec![
         (200, invoke("a")),
         (10, deliver(&init("on-demand"))),

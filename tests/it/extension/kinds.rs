@@ -115,6 +115,34 @@ fn a_restore_is_told_from_the_init_before_it() {
     );
 }
 
+/// A restore may be in another zone than the init that its snapshot was made of.
+#[test]
+fn a_start_has_the_zone_of_its_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let mut config = measured(&file);
+    config.initialization = Initialization::SnapStart;
+    config.availability_zones = ["use1-az1", "use1-az2"].map(str::to_owned).to_vec();
+    let env = start(config);
+    env.invoke(ECHO).unwrap();
+    env.invoke(r#"{"do":"sleep","ms":300}"#).unwrap();
+    let token = env.environments()[0].metadata.clone().unwrap().token;
+    let report = env.stop();
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let zones: Vec<(bool, String)> = lines
+        .lines()
+        .map(|line| {
+            let zone = r#""availability_zone":"use1-az"#;
+            let (_, rest) = line.split_once(zone).unwrap_or_default();
+            let is_start = line.contains("environment_starts");
+            (is_start, rest.chars().take(1).collect())
+        })
+        .collect();
+    assert!(zones.contains(&(true, "2".to_owned())), "{zones:?} {lines}");
+    assert!(!lines.contains(&token));
+    assert!(report.log.iter().all(|line| !line.text.contains(&token)));
+}
+
 #[test]
 fn managed_instances_count_starts_of_environments() {
     let folder = tempfile::tempdir().unwrap();

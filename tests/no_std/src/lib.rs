@@ -24,6 +24,7 @@ mod shared {
     pub(crate) mod json;
     pub(crate) mod limits;
     pub(crate) mod log_record;
+    pub(crate) mod metadata;
     pub(crate) mod settings;
     pub(crate) mod text;
     pub(crate) mod time;

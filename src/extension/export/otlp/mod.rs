@@ -84,6 +84,7 @@ fn resource_attributes(resource: &Resource, given: &[(String, String)], out: &mu
         ("cloud.provider", "aws"),
         ("cloud.platform", "aws_lambda"),
         ("cloud.region", &resource.region),
+        ("cloud.availability_zone", &resource.availability_zone),
         ("cloud.account.id", &resource.account_id),
         (
             "cloud.resource_id",
@@ -541,6 +542,7 @@ mod tests {
             ("cloud.provider", "aws"),
             ("cloud.platform", "aws_lambda"),
             ("cloud.region", "us-east-1"),
+            ("cloud.availability_zone", "use1-az1"),
             ("cloud.account.id", "123456789012"),
             (
                 "cloud.resource_id",
