@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::Error;
 use super::response::{Answer, Answered};
+use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Env;
 
 /// Answers invocations.
@@ -92,6 +93,26 @@ pub trait Init {
     /// The failure of the initialisation, which is reported.
     #[doc(hidden)]
     fn init(self, env: &Env) -> Result<Self::Handler, Error>;
+
+    /// What the supervisor of several workers, in which no init step runs, does beside starting
+    /// them.
+    #[doc(hidden)]
+    fn beside_workers(&self, _env: &Env) -> Beside {
+        Beside::default()
+    }
+}
+
+/// What the supervisor of several workers does beside starting them.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(
+    not(feature = "managed-instances"),
+    expect(dead_code, reason = "there are no workers")
+)]
+pub struct Beside {
+    /// It starts a process that keeps the HTTP server which all workers use.
+    pub(super) has_keeper: bool,
+    /// It registers as an extension, so that the platform sends SIGTERM.
+    pub(super) register: Option<fn(&Endpoint)>,
 }
 
 impl<H: Handler> Init for H {

@@ -190,6 +190,7 @@ pub mod private {
     use crate::shared::json;
     use crate::shared::os::start;
 
+    pub use crate::runtime::handler::Beside;
     pub use crate::shared::env::Env;
 
     /// [`main`](crate::main()) for a program with the `main` of C.

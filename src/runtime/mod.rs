@@ -32,6 +32,7 @@ mod zone;
 
 use self::api::Post;
 use self::client::{Client, Connection, Received, Stop};
+use self::handler::Beside;
 use self::trace::TraceVariable;
 use self::workers::Part;
 use crate::shared::backoff::RUNTIME_RESTARTS;
@@ -66,7 +67,6 @@ pub(crate) use self::wrapper::is_wrapped;
 /// ```
 pub fn run(init: impl Init) -> ! {
     // What is the same for every handler is compiled once, and not as part of users' crates.
-    let init = move |env: &Env| init.init(env).map(|handler| Box::new(handler) as _);
     os::exit(invoke(Box::new(init)))
 }
 
@@ -78,12 +78,29 @@ pub(crate) fn refuse_to_be_a_handler() {
     }
 }
 
-/// The initialisation, to the handler it makes.
-type Start<'h> = Box<dyn FnOnce(&Env) -> Result<Box<dyn Handler + 'h>, Error> + 'h>;
+/// An [`Init`] of any type.
+trait Start<'h> {
+    fn start(self: Box<Self>, env: &Env) -> Result<Box<dyn Handler + 'h>, Error>;
+
+    fn beside(&self, env: &Env) -> Beside;
+}
+
+impl<'h, I: Init> Start<'h> for I
+where
+    I::Handler: 'h,
+{
+    fn start(self: Box<Self>, env: &Env) -> Result<Box<dyn Handler + 'h>, Error> {
+        Ok(Box::new(self.init(env)?))
+    }
+
+    fn beside(&self, env: &Env) -> Beside {
+        self.beside_workers(env)
+    }
+}
 
 /// The runtime, to its exit code.
 #[inline(never)]
-fn invoke(init: Start<'_>) -> u8 {
+fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
     process_one::end_by_signals();
     refuse_to_be_a_handler();
     let env = Env::read(&os::variable, &os::resolve::address);
@@ -105,7 +122,7 @@ fn invoke(init: Start<'_>) -> u8 {
     }
     let wrapped = wrapper::run(&os::variable);
     if wrapped.is_ok() {
-        match workers::take_part(env) {
+        match workers::take_part(env, || init.beside(env)) {
             Part::Alone => {}
             Part::Worker(seat) => current::take(seat),
             Part::Supervisor(code) => return code,
@@ -114,7 +131,7 @@ fn invoke(init: Start<'_>) -> u8 {
     panic::watch(&env.api);
     let connection = Connection::new(env.api.address, None);
     let mut client = Client::new(&env.api, Box::new(connection));
-    let stop = match wrapped.and_then(|()| init(env)) {
+    let stop = match wrapped.and_then(|()| init.start(env)) {
         Ok(mut handler) => {
             let restarts = os::variable(panic::RESTARTS);
             let restarts = restarts.and_then(|count| count.to_str()?.parse().ok());

@@ -405,6 +405,15 @@ pub(super) fn end_gently() {
     stderr.finish(&mut log_line);
 }
 
+/// Sends SIGTERM to the group of the process that asked for it. Another thread waits for its end,
+/// and then ends this process.
+pub(super) fn ask_to_end() {
+    if let Some(Gentle { id, .. }) = &*reexec::lock(&GENTLE) {
+        kill_process_group(*id, Signal::TERM).ok();
+    }
+    reexec::wait()
+}
+
 /// Collects the processes that this one inherited as process 1 of a container, which would stay as
 /// zombies. `child` is the child that is running, if there is one.
 pub(super) fn collect_orphans(mut child: Option<&mut Child>) {

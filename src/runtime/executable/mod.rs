@@ -23,7 +23,8 @@ use self::persistent::Persistent;
 use self::program::{Program, replaces_a_runtime};
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
-use crate::runtime::handler::{Handler, Init};
+use crate::runtime::handler::{Beside, Handler, Init};
+use crate::runtime::hooks::register;
 use crate::runtime::log;
 use crate::runtime::response::{Answer, Answered};
 use crate::shared::env::Env;
@@ -69,8 +70,7 @@ impl Init for ExecutableInit {
         report_unknown_settings();
         // Nothing else is done with a wrapper, so its users need not say it.
         let is_wrapper = replaces_a_runtime();
-        let default = if is_wrapper { "http" } else { "per-invocation" };
-        let mode = env.handler_mode.as_deref().unwrap_or(default);
+        let mode = mode(env, is_wrapper);
         let program = match mode {
             "http" => Program::find_server(env, is_wrapper),
             _ => Program::find(env),
@@ -87,6 +87,20 @@ impl Init for ExecutableInit {
         snapshot::take_part(env, &mut mode)?;
         Ok(Executable(mode))
     }
+
+    fn beside_workers(&self, env: &Env) -> Beside {
+        let has_keeper = mode(env, replaces_a_runtime()) == "http";
+        Beside {
+            has_keeper,
+            register: has_keeper.then_some(register),
+        }
+    }
+}
+
+/// The mode that is set, or the default.
+fn mode(env: &Env, is_wrapper: bool) -> &str {
+    let default = if is_wrapper { "http" } else { "per-invocation" };
+    env.handler_mode.as_deref().unwrap_or(default)
 }
 
 /// A misspelt setting would otherwise change nothing, and say nothing where there is no extension.

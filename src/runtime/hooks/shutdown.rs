@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::call::call;
 use crate::runtime::client::describe;
 use crate::runtime::error::Error;
-use crate::runtime::handler::Init;
+use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{current, log, panic};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Env;
@@ -44,7 +44,7 @@ use crate::shared::os::blocking;
 /// }
 /// ```
 ///
-/// On Managed Instances it runs in every worker, if an extension is registered by somebody else.
+/// On Managed Instances it runs in every worker.
 #[must_use = "hand it to `bantam::main`"]
 pub fn on_shutdown<I, F>(init: I, hook: F) -> OnShutdown<I, F>
 where
@@ -69,6 +69,13 @@ impl<I: Init, F: FnOnce() + Send + 'static> Init for OnShutdown<I, F> {
         before_end(&env.api, Box::new(self.hook))?;
         self.init.init(env)
     }
+
+    fn beside_workers(&self, env: &Env) -> Beside {
+        Beside {
+            register: Some(register),
+            ..self.init.beside_workers(env)
+        }
+    }
 }
 
 /// Runs `hook` when the platform sends SIGTERM, and then ends the process.
@@ -85,8 +92,8 @@ pub(in crate::runtime) fn before_end(api: &Endpoint, hook: Work) -> Result<(), E
         }))
     });
     signal.map_err(|error| Error::new("Runtime.ShutdownHook", os::error_text(error)))?;
-    // A program that was started again is registered. One worker of several must not be: should it
-    // end, so would the environment.
+    // A program that was started again is registered. For the workers of Managed Instances their
+    // supervisor is: should one end that is, so would the environment.
     if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
         register(api);
     }
@@ -160,7 +167,7 @@ static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
 
 /// Registers as an internal extension. Where that fails the hook still runs if another extension is
 /// registered, so it is a warning.
-fn register(api: &Endpoint) {
+pub(in crate::runtime) fn register(api: &Endpoint) {
     if let Err(reason) = try_register(api) {
         log::line(Level::Warn, &reason);
     }

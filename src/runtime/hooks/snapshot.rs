@@ -8,7 +8,7 @@ use super::call::call;
 use crate::runtime::api::{self, Post};
 use crate::runtime::client::{Client, Connection, describe};
 use crate::runtime::error::Error;
-use crate::runtime::handler::Init;
+use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{log, panic, zone};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Env;
@@ -82,6 +82,10 @@ impl<I: Init> Init for SnapStart<I> {
             around_snapshot(&env.api, self.before, self.after)?;
         }
         Ok(handler)
+    }
+
+    fn beside_workers(&self, env: &Env) -> Beside {
+        self.init.beside_workers(env)
     }
 }
 

@@ -1,6 +1,7 @@
 //! In the place of `workers` in a build without it: the process serves every invocation.
 
 use self::seat::Seat;
+use super::handler::Beside;
 use crate::shared::env::Env;
 
 /// The part that this process plays.
@@ -12,19 +13,47 @@ pub(super) enum Part {
     Supervisor(u8),
 }
 
-pub(super) const fn take_part(_: &Env) -> Part {
+pub(super) fn take_part(_: &Env, _: impl FnOnce() -> Beside) -> Part {
     Part::Alone
 }
 
 pub(super) mod seat {
+    use std::process::ExitStatus;
+
     use crate::runtime::api::Ids;
+
+    /// The HTTP server that workers use.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[expect(dead_code, reason = "there are no workers")]
+    pub(in crate::runtime) enum Server {
+        Starting,
+        Ready(u64),
+        Ended,
+        Failed(u32),
+    }
 
     /// The place of a worker. There are no workers.
     #[derive(Clone, Copy, Debug)]
     pub(in crate::runtime) enum Seat {}
 
     impl Seat {
-        pub(in crate::runtime) const fn index(self) -> usize {
+        pub(in crate::runtime) const fn is_keeper(self) -> bool {
+            match self {}
+        }
+
+        pub(in crate::runtime) const fn server_is_ready(self) {
+            match self {}
+        }
+
+        pub(in crate::runtime) const fn server_has_ended(self, _: ExitStatus) {
+            match self {}
+        }
+
+        pub(in crate::runtime) const fn server(self) -> Server {
+            match self {}
+        }
+
+        pub(in crate::runtime) const fn server_status(self) -> ExitStatus {
             match self {}
         }
 

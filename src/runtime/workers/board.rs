@@ -5,13 +5,18 @@
 //!
 //! ```text
 //!  Init ──► Polling ──► Invoking ──► Answering ──► Polling
-//!    └► InitFailed          └─────────────┴► Overdue (written by the supervisor)
+//!   │└► InitFailed          └─────────────┴► Overdue (written by the supervisor)
+//!   └► Listening ──► Ended                          (the keeper of the HTTP server)
 //! ```
+//!
+//! The slot behind those of the workers is the keeper's, where there is one.
 
 use std::mem::size_of;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::ptr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::ftruncate;
 use rustix::io::Errno;
@@ -30,7 +35,11 @@ pub(super) struct Board {
     polled: AtomicU8,
     /// Not 0 once a worker has claimed the report of the failed initialisation.
     init_error_claimed: AtomicU8,
-    slots: [Slot; WORKERS_MAX],
+    /// How often the keeper could not start the HTTP server. Written before its phase.
+    server_failures: AtomicU32,
+    /// How the HTTP server ended, as `waitpid` says it. Written before the phase of its keeper.
+    server_status: AtomicI32,
+    slots: [Slot; WORKERS_MAX + 1],
 }
 
 /// One worker.
@@ -69,6 +78,23 @@ pub(super) enum Phase {
     Answering,
     /// The handler runs past its deadline; the supervisor answers and kills the worker.
     Overdue,
+    /// It keeps the HTTP server that the workers use, which is ready.
+    Listening,
+    /// That server has ended.
+    Ended,
+}
+
+/// The HTTP server that the workers use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runtime) enum Server {
+    /// It starts.
+    Starting,
+    /// It is ready, for so many times now.
+    Ready(u64),
+    /// It was ready, and ended. It will be started again.
+    Ended,
+    /// It was never ready: this start failed. The number is another one for each.
+    Failed(u32),
 }
 
 /// The ids of an invocation.
@@ -151,6 +177,52 @@ impl Board {
         Phase::of(state) != Phase::Overdue && slot.moves(state, Phase::Polling)
     }
 
+    /// The initialisation of a worker has failed.
+    pub(super) fn fails(&self, index: usize) {
+        if index == self.keeper() {
+            self.server_failures.fetch_add(1, Ordering::Relaxed);
+        }
+        self.slot(index).fails();
+    }
+
+    /// The slot of the keeper.
+    pub(super) fn keeper(&self) -> usize {
+        self.workers.load(Ordering::Relaxed) as usize
+    }
+
+    /// The server is ready.
+    pub(super) fn server_is_ready(&self) {
+        self.slot(self.keeper()).counts(Phase::Listening);
+    }
+
+    /// The server has ended.
+    pub(super) fn server_has_ended(&self, status: ExitStatus) {
+        self.server_status
+            .store(status.into_raw(), Ordering::Relaxed);
+        let keeper = self.slot(self.keeper());
+        if keeper.phase() == Phase::Listening {
+            keeper.enter(Phase::Ended);
+        }
+    }
+
+    /// The state of the server.
+    pub(super) fn server(&self) -> Server {
+        let state = self.slot(self.keeper()).state.load(Ordering::Acquire);
+        match Phase::of(state) {
+            Phase::Listening => Server::Ready(state & !PHASE),
+            Phase::Ended => Server::Ended,
+            Phase::InitFailed => Server::Failed(self.server_failures.load(Ordering::Relaxed)),
+            Phase::Init | Phase::Polling | Phase::Invoking | Phase::Answering | Phase::Overdue => {
+                Server::Starting
+            }
+        }
+    }
+
+    /// How the server ended last.
+    pub(super) fn server_status(&self) -> ExitStatus {
+        ExitStatus::from_raw(self.server_status.load(Ordering::Relaxed))
+    }
+
     /// Whether a worker has asked for an event.
     pub(super) fn has_polled(&self) -> bool {
         self.polled.load(Ordering::Relaxed) != 0
@@ -178,8 +250,7 @@ impl Slot {
         self.enter(Phase::Init);
     }
 
-    /// The initialisation of the worker has failed.
-    pub(super) fn fails(&self) {
+    fn fails(&self) {
         self.enter(Phase::InitFailed);
     }
 
@@ -190,9 +261,7 @@ impl Slot {
             .set(ids.invocation_id.unwrap_or_default());
         self.deadline_ms
             .store(deadline_ms.unwrap_or(0), Ordering::Relaxed);
-        let count = self.state.load(Ordering::Relaxed) & !PHASE;
-        let state = count.wrapping_add(PHASE + 1) | Phase::Invoking as u64;
-        self.state.store(state, Ordering::Release);
+        self.counts(Phase::Invoking);
     }
 
     /// An answer is about to be sent. False if the supervisor answers.
@@ -210,7 +279,12 @@ impl Slot {
         let now = match Phase::of(state) {
             Phase::Invoking => now,
             Phase::Answering => now.saturating_sub(ANSWER_GRACE_MS),
-            Phase::Init | Phase::InitFailed | Phase::Polling | Phase::Overdue => return false,
+            Phase::Init
+            | Phase::InitFailed
+            | Phase::Polling
+            | Phase::Overdue
+            | Phase::Listening
+            | Phase::Ended => return false,
         };
         // The deadline may be that of the next invocation already. The state has changed then.
         (1..=now).contains(&deadline_ms) && self.moves(state, Phase::Overdue)
@@ -233,6 +307,13 @@ impl Slot {
             request_id: self.request_id.get()?,
             invocation_id: self.invocation_id.get(),
         })
+    }
+
+    /// Enters a phase with which the slot has served once more.
+    fn counts(&self, phase: Phase) {
+        let count = self.state.load(Ordering::Relaxed) & !PHASE;
+        let state = count.wrapping_add(PHASE + 1) | phase as u64;
+        self.state.store(state, Ordering::Release);
     }
 
     fn enter(&self, phase: Phase) {
@@ -283,6 +364,8 @@ impl Phase {
             2 => Self::Polling,
             3 => Self::Invoking,
             4 => Self::Answering,
+            6 => Self::Listening,
+            7 => Self::Ended,
             _ => Self::Overdue,
         }
     }
@@ -381,16 +464,44 @@ mod tests {
     #[test]
     fn one_worker_reports_a_failed_initialisation_once_all_have_failed() {
         let (board, _file) = Board::create(2).unwrap();
-        board.slot(0).fails();
+        board.fails(0);
         assert!(board.claims_init_error());
         assert!(!board.claims_init_error());
         assert_eq!(board.init_has_failed(), None);
-        board.slot(1).fails();
+        board.fails(1);
         assert_eq!(board.init_has_failed(), Some(true));
 
         board.slot(1).starts();
         assert_eq!(board.init_has_failed(), None);
         assert!(board.polls(1));
         assert_eq!(board.init_has_failed(), Some(false));
+    }
+
+    #[test]
+    fn workers_see_the_state_of_the_server() {
+        let (board, _file) = Board::create(2).unwrap();
+        assert_eq!(board.keeper(), 2);
+        assert_eq!(board.server(), Server::Starting);
+        board.fails(0);
+        assert_eq!(board.server(), Server::Starting, "that is a worker");
+        board.server_is_ready();
+        let Server::Ready(first) = board.server() else {
+            panic!("{:?}", board.server());
+        };
+        let status = ExitStatus::from_raw(7 << 8);
+        board.server_has_ended(status);
+        assert_eq!(
+            (board.server(), board.server_status()),
+            (Server::Ended, status)
+        );
+        for failures in 1..3 {
+            board.slot(2).starts();
+            assert_eq!(board.server(), Server::Starting);
+            board.fails(2);
+            assert_eq!(board.server(), Server::Failed(failures));
+        }
+        board.server_is_ready();
+        assert_ne!(board.server(), Server::Ready(first), "another life");
+        assert_eq!(board.init_has_failed(), None);
     }
 }

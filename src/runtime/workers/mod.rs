@@ -13,6 +13,10 @@
 //!          ended or passed its deadline
 //! ```
 //!
+//! Where the handler is an HTTP server there is one for all workers, as it serves several requests
+//! at once. One more process of this program keeps it: starts it, waits until it is ready, writes
+//! its log, and ends when it ends. So it is started again by the rules for workers.
+//!
 //! The supervisor runs no code of the user, and ends only when nothing can be served: once the
 //! process that the platform started has ended, so has the environment.
 
@@ -23,6 +27,7 @@ mod supervisor;
 
 use self::board::WORKERS_MAX;
 use self::seat::Seat;
+use super::handler::Beside;
 use super::log;
 use crate::shared::digits::decimal;
 use crate::shared::env::{Env, Lookup};
@@ -34,14 +39,14 @@ use crate::shared::os;
 pub(super) enum Part {
     /// It serves every invocation.
     Alone,
-    /// It serves one invocation at a time, beside others.
+    /// It serves one invocation at a time, beside others, or keeps the server of the others.
     Worker(Seat),
     /// It was the supervisor, and ends with this code.
     Supervisor(u8),
 }
 
 /// Finds out which part this process plays. It returns from the supervisor's when that is over.
-pub(super) fn take_part(env: &Env) -> Part {
+pub(super) fn take_part(env: &Env, beside: impl FnOnce() -> Beside) -> Part {
     match Seat::find(&os::variable) {
         Ok(Some(seat)) => return Part::Worker(seat),
         Ok(None) => {}
@@ -53,7 +58,7 @@ pub(super) fn take_part(env: &Env) -> Part {
     }
     match concurrency(&os::variable) {
         1 => Part::Alone,
-        workers => Part::Supervisor(supervisor::run(workers, &env.api)),
+        workers => Part::Supervisor(supervisor::run(workers, beside(), &env.api)),
     }
 }
 

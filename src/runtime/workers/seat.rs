@@ -1,10 +1,12 @@
 //! The place of a worker on the board, and how the worker finds it.
 
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{getpid, getppid};
 
+pub(in crate::runtime) use super::board::Server;
 use super::board::{Board, WORKERS_MAX};
 use super::process;
 use crate::runtime::api::Ids;
@@ -49,9 +51,29 @@ impl Seat {
         Ok(Some(Self { board, mark }))
     }
 
-    /// The number of the worker, from 0.
-    pub(in crate::runtime) const fn index(self) -> usize {
-        self.mark.index
+    /// True if this process serves no invocations, and keeps the HTTP server that all workers use.
+    pub(in crate::runtime) fn is_keeper(self) -> bool {
+        self.mark.index == self.board.keeper()
+    }
+
+    /// The server that this process keeps is ready.
+    pub(in crate::runtime) fn server_is_ready(self) {
+        self.board.server_is_ready();
+    }
+
+    /// The server that this process keeps has ended.
+    pub(in crate::runtime) fn server_has_ended(self, status: ExitStatus) {
+        self.board.server_has_ended(status);
+    }
+
+    /// The state of the server that the keeper keeps.
+    pub(in crate::runtime) fn server(self) -> Server {
+        self.board.server()
+    }
+
+    /// How that server ended last.
+    pub(in crate::runtime) fn server_status(self) -> ExitStatus {
+        self.board.server_status()
     }
 
     /// The loop is about to ask for an event. False if the supervisor is about to kill this
@@ -77,8 +99,10 @@ impl Seat {
     /// initialisation fails does, once that of all others has failed as well. It waits for that.
     #[must_use]
     pub(in crate::runtime) fn reports_init_error(self) -> bool {
-        self.board.slot(self.mark.index).fails();
-        if !self.board.claims_init_error() {
+        // In this order: workers whose server has failed see that here, and must not be the first.
+        let is_first = self.board.claims_init_error();
+        self.board.fails(self.mark.index);
+        if !is_first {
             return false;
         }
         loop {
@@ -111,7 +135,7 @@ impl Mark {
         Some(Self {
             index: usize::try_from(next()?)
                 .ok()
-                .filter(|index| *index < WORKERS_MAX)?,
+                .filter(|index| *index <= WORKERS_MAX)?,
             board: i32::try_from(next()?).ok()?,
             supervisor: i32::try_from(next()?).ok()?,
         })
@@ -138,7 +162,7 @@ mod tests {
     fn a_mark_is_read_as_it_is_written() {
         let mark = Mark::new(7, 5);
         assert_eq!(Mark::parse(&mark.to_text()), Some(mark));
-        for text in ["", "1 2", "1 2 x", "1000 2 3", "-1 2 3"] {
+        for text in ["", "1 2", "1 2 x", "1001 2 3", "-1 2 3"] {
             assert_eq!(Mark::parse(text), None, "{text}");
         }
     }

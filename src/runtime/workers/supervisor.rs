@@ -1,6 +1,7 @@
 //! The supervisor: starts workers, replaces those that end, and answers the invocations that they
 //! leave behind.
 
+use std::fmt;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::board::{Board, Phase, Slot};
+use super::board::{Board, Phase, Server, Slot};
 use super::process::{self, Signals};
 use super::seat::{Mark, WORKER};
 use crate::runtime::Stop;
 use crate::runtime::api::{Ids, Post};
 use crate::runtime::client::{Client, Connection};
 use crate::runtime::error::Error;
+use crate::runtime::handler::Beside;
 use crate::runtime::log;
 use crate::shared::backoff::WORKER_RESTARTS;
 use crate::shared::endpoint::Endpoint;
@@ -25,7 +27,7 @@ use crate::shared::os::reexec::Image;
 use crate::shared::time::EpochMs;
 
 /// Runs this many workers until nothing can be served, and returns the exit code.
-pub(super) fn run(workers: usize, api: &Endpoint) -> u8 {
+pub(super) fn run(workers: usize, beside: Beside, api: &Endpoint) -> u8 {
     let (board, file) = match Board::create(workers) {
         Ok(made) => made,
         Err(error) => {
@@ -34,17 +36,22 @@ pub(super) fn run(workers: usize, api: &Endpoint) -> u8 {
             return 1;
         }
     };
+    if let Some(register) = beside.register {
+        register(api);
+    }
     let signals = Signals::block();
-    let mut crew = Crew::new(workers);
+    let mut crew = Crew::new(workers, beside.has_keeper);
+    let mut fault = None;
     let stop = loop {
         while let Some(index) = crew.due(board.has_polled(), os::now()) {
             let mark = Mark::new(index, file.as_raw_fd()).to_text();
             let image = Image::again(&[(WORKER, Some(&mark))]);
             match image.and_then(|image| process::start(&image)) {
                 Ok(process) => crew.started(index, process),
-                Err(error) => not_started(&mut crew, index, board, error),
+                Err(error) => fault = Some(not_started(&mut crew, index, board, error)),
             }
         }
+        crew.is_server_ready = matches!(board.server(), Server::Ready(_));
         if let Some(stop) = crew.verdict(board.has_polled()) {
             break stop;
         }
@@ -71,16 +78,21 @@ pub(super) fn run(workers: usize, api: &Endpoint) -> u8 {
         Level::Fatal
     };
     log::line(level, &stop.reason);
+    if stop.code != 0 && !board.has_polled() && board.claims_init_error() {
+        // No worker came so far that it could report this.
+        let error = Error::new("Runtime.WorkerFailed", fault.unwrap_or(stop.reason));
+        send(Post::init_error(&error), api);
+    }
     stop.code
 }
 
-fn not_started(crew: &mut Crew, index: usize, board: &Board, error: Errno) {
-    let error = os::error_text(error);
-    log::line(
-        Level::Error,
-        &format!("worker {index} cannot be started: {error}"),
-    );
-    take_note(crew, index, board, None);
+/// A worker could not be started. Returns why.
+fn not_started(crew: &mut Crew, index: usize, board: &Board, error: Errno) -> String {
+    let next = take_note(crew, index, board, None);
+    let (name, error) = (crew.name(index), os::error_text(error));
+    let fault = format!("{name} cannot be started: {error}");
+    log::line(Level::Error, &format!("{fault}; {next}"));
+    fault
 }
 
 /// A worker has ended: answers its invocation, and sees to the next start.
@@ -89,14 +101,9 @@ fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: 
     if let Some(error) = left_behind(slot.phase(), status) {
         report(slot, &error, api);
     }
-    let next = match take_note(crew, index, board, status.code()) {
-        Next::Start(pause) => format!("it is started again in {} ms", pause.as_millis()),
-        Next::Nothing => "it is not started again".to_owned(),
-    };
-    log::line(
-        Level::Warn,
-        &format!("worker {index} ended with {status}; {next}"),
-    );
+    let next = take_note(crew, index, board, status.code());
+    let name = crew.name(index);
+    log::line(Level::Warn, &format!("{name} ended with {status}; {next}"));
 }
 
 /// Takes note that a worker does not run, on the board and in the crew.
@@ -108,8 +115,15 @@ fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) ->
         code,
     };
     // A worker that was killed while it started, or never did, has not said so itself.
-    if ended.phase == Phase::Init {
-        slot.fails();
+    match ended.phase {
+        Phase::Init => board.fails(index),
+        Phase::Listening => board.server_has_ended(ExitStatus::from_raw(libc::SIGKILL)),
+        Phase::InitFailed
+        | Phase::Polling
+        | Phase::Invoking
+        | Phase::Answering
+        | Phase::Overdue
+        | Phase::Ended => {}
     }
     crew.ended(index, ended, board.has_polled(), os::now())
 }
@@ -117,7 +131,7 @@ fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) ->
 /// The error of an invocation whose worker ended in this phase, if it leaves one behind.
 fn left_behind(phase: Phase, status: ExitStatus) -> Option<Error> {
     match phase {
-        Phase::Init | Phase::InitFailed | Phase::Polling => None,
+        Phase::Init | Phase::InitFailed | Phase::Polling | Phase::Listening | Phase::Ended => None,
         Phase::Overdue => Some(Error::new("Function.Timeout", OVERDUE)),
         Phase::Invoking | Phase::Answering => {
             let mut message = format!("the process ended with {status} before it had answered");
@@ -143,15 +157,22 @@ fn report(slot: &Slot, error: &Error, api: &Endpoint) {
         request_id: &ids.request_id,
         invocation_id: ids.invocation_id.as_deref(),
     };
+    send(Post::Error { to, error }, api);
+}
+
+fn send(post: Post<'_>, api: &Endpoint) {
     let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
     // A worker finds out by itself if the API is gone.
-    let _answer = Client::new(api, Box::new(connection)).post(Post::Error { to, error });
+    let _answer = Client::new(api, Box::new(connection)).post(post);
 }
 
 /// The workers, as the supervisor knows them. It makes no system call.
 #[derive(Debug)]
 struct Crew {
+    /// The workers, and behind them the keeper of the server if there is one.
     workers: Vec<Worker>,
+    has_keeper: bool,
+    is_server_ready: bool,
     /// The process was asked to end: nobody is started any more.
     is_stopping: bool,
 }
@@ -191,15 +212,26 @@ enum Next {
     Nothing,
 }
 
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(pause) => write!(f, "it is started again in {} ms", pause.as_millis()),
+            Self::Nothing => f.write_str("it is not started again"),
+        }
+    }
+}
+
 impl Crew {
-    fn new(workers: usize) -> Self {
+    fn new(workers: usize, has_keeper: bool) -> Self {
         let worker = Worker {
             state: State::Waiting(EpochMs(0)),
             failures: 0,
             invocations: 0,
         };
         Self {
-            workers: vec![worker; workers],
+            workers: vec![worker; workers + usize::from(has_keeper)],
+            has_keeper,
+            is_server_ready: false,
             is_stopping: false,
         }
     }
@@ -257,24 +289,29 @@ impl Crew {
     /// Why there is nothing left to do, if that is so.
     fn verdict(&self, has_polled: bool) -> Option<Stop> {
         let runs = |worker: &Worker| matches!(worker.state, State::Running(_));
-        if self.workers.iter().any(runs) {
-            return None;
-        }
+        let count = self.workers.len() - usize::from(self.has_keeper);
+        let (workers, keeper) = self.workers.split_at(count);
+        let any_runs = workers.iter().any(runs);
+        let keeper_runs = keeper.iter().any(runs);
+        let all = |is: fn(&Worker) -> bool| workers.iter().all(is);
         let (code, reason) = if self.is_stopping {
+            if any_runs || keeper_runs {
+                return None;
+            }
             (0, "stopped by a signal")
+        } else if keeper.iter().any(|keeper| keeper.state == State::Gone(1)) {
+            (1, "the server of the workers cannot be started")
+        } else if any_runs {
+            return None;
         } else if !has_polled {
+            // A keeper whose server is not ready is about to report why.
+            if keeper_runs && !self.is_server_ready {
+                return None;
+            }
             (1, "initialisation failed")
-        } else if self
-            .workers
-            .iter()
-            .all(|worker| worker.state == State::Gone(0))
-        {
+        } else if all(|worker| worker.state == State::Gone(0)) {
             (0, "there are no more events")
-        } else if self
-            .workers
-            .iter()
-            .all(|worker| matches!(worker.state, State::Gone(_)))
-        {
+        } else if all(|worker| matches!(worker.state, State::Gone(_))) {
             (1, "no worker can serve invocations")
         } else {
             return None;
@@ -292,6 +329,14 @@ impl Crew {
             State::Waiting(_) | State::Gone(_) => None,
         });
         running.collect()
+    }
+
+    /// The name of a worker for the log.
+    fn name(&self, index: usize) -> String {
+        if self.has_keeper && index + 1 == self.workers.len() {
+            return "the keeper of the server".to_owned();
+        }
+        format!("worker {index}")
     }
 
     fn index_of(&self, process: Pid) -> Option<usize> {
@@ -333,7 +378,7 @@ mod tests {
 
     /// A crew whose workers run as processes 10, 11, …
     fn running(workers: usize) -> Crew {
-        let mut crew = Crew::new(workers);
+        let mut crew = Crew::new(workers, false);
         for index in 0..workers {
             assert_eq!(crew.due(false, NOW), Some(index));
             crew.started(index, pid(10 + i32::try_from(index).unwrap()));
@@ -413,6 +458,45 @@ mod tests {
         crew.ended(0, killed(Phase::Init, 0), false, NOW);
         assert_eq!(crew.due(false, NOW), None);
         assert_eq!(crew.due(true, NOW), Some(0));
+    }
+
+    #[test]
+    fn the_keeper_of_the_server_is_started_again_like_a_worker() {
+        let mut crew = Crew::new(1, true);
+        for (index, process) in [(0, pid(10)), (1, pid(11))] {
+            assert_eq!(crew.due(false, NOW), Some(index));
+            crew.started(index, process);
+        }
+        assert_eq!(crew.name(1), "the keeper of the server");
+        let next = crew.ended(1, killed(Phase::Ended, 1), true, NOW);
+        assert_eq!(next, Next::Start(Duration::ZERO));
+        assert_eq!(verdict(&crew, true), None);
+        // Its server cannot be started any more, so the worker can serve nothing.
+        crew.started(1, pid(12));
+        while let Next::Start(_) = crew.ended(1, killed(Phase::InitFailed, 1), true, NOW) {
+            crew.started(1, pid(12));
+        }
+        assert_eq!(crew.running(), [(0, pid(10))]);
+        assert_eq!(verdict(&crew, true), Some(1));
+    }
+
+    #[test]
+    fn a_keeper_is_no_reason_to_go_on_without_workers() {
+        let mut crew = Crew::new(1, true);
+        crew.started(0, pid(10));
+        crew.started(1, pid(11));
+        crew.ended(0, killed(Phase::InitFailed, 0), false, NOW);
+        assert_eq!(
+            verdict(&crew, false),
+            None,
+            "it reports why its server is not ready"
+        );
+        crew.is_server_ready = true;
+        assert_eq!(verdict(&crew, false), Some(1));
+        crew.stops();
+        assert_eq!(verdict(&crew, true), None, "its server gets time to end");
+        crew.ended(1, killed(Phase::Ended, 1), true, NOW);
+        assert_eq!(verdict(&crew, true), Some(0));
     }
 
     #[test]

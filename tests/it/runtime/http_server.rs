@@ -1,16 +1,18 @@
 //! The stock binary with a web server as its handler.
 
 use std::collections::BTreeSet;
-use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
+use std::{fs, process, thread};
 
-use bantam_emulator::{Config, Entry, Initialization, Invoke, UrlInvokeMode, What};
+use bantam_emulator::{
+    Config, Entry, Initialization, Invoke, LogLine, Outcome, UrlInvokeMode, What,
+};
 use serde_json::{Value, json};
 use testkit::http::Client;
 use testkit::pipe::named_pipe;
 
-use crate::support::{Env, example_path, fixtures, start, stock};
+use crate::support::{Env, answers, count, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, at an address of its own: every address of
 /// 127.0.0.0/8 is this machine.
@@ -542,20 +544,199 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
     assert!(lines.contains(&"closing the database"), "{lines:?}");
 }
 
-#[test]
-fn each_worker_of_managed_instances_has_a_server_at_a_port_of_its_own() {
-    let mut config = server("");
+/// The server of the tests behind several workers.
+fn managed(how: &str) -> Config {
+    let mut config = server(how);
     config.initialization = Initialization::ManagedInstances;
-    config.max_concurrency = 3;
-    set(&mut config, "PORT", "8090");
+    config.max_concurrency = WORKERS;
+    config.timeout = Duration::from_secs(3);
+    config
+}
+
+/// Starts it, and waits until every worker asks for an event.
+fn started(config: Config) -> Env {
     let env = start(config);
     env.prepare().unwrap();
-    let all = |_: &[Entry]| env.environments()[0].polls == 3;
-    env.wait_until("a poll of each worker", all).unwrap();
-    let port = |_| get(&env, "/port")["body"].as_str().unwrap().to_owned();
-    let ports: BTreeSet<String> = (0..3).map(port).collect();
-    assert!(ports.iter().eq(["8090", "8091", "8092"]), "{ports:?}");
+    all_poll(&env);
+    env
 }
+
+fn all_poll(env: &Env) {
+    let all = |_: &[Entry]| env.environments()[0].polls == WORKERS;
+    env.wait_until("a poll of each worker", all).unwrap();
+}
+
+/// Asks for these at once.
+fn at_once(env: &Env, targets: &[&str]) -> Vec<Outcome> {
+    thread::scope(|scope| {
+        let mut asked = Vec::new();
+        for target in targets {
+            let event = event("GET", target);
+            asked.push(scope.spawn(|| env.invoke(event).unwrap()));
+        }
+        let outcomes = asked.into_iter().map(|outcome| outcome.join().unwrap());
+        outcomes.collect()
+    })
+}
+
+/// The error of an invocation, of which the platform has one.
+fn only_error(env: &Env, outcome: &Outcome) -> (String, String) {
+    let error = outcome.function_error.as_ref().expect("a function error");
+    assert_eq!(answers(env, outcome), 1);
+    let document: Value = serde_json::from_slice(&error.body).unwrap();
+    let message = document["errorMessage"].as_str().unwrap();
+    (error.error_type.clone(), message.to_owned())
+}
+
+/// The process id of the server.
+fn server_process(env: &Env) -> u64 {
+    let counts = get(env, "/counts")["body"].clone();
+    let counts: [u64; 3] = serde_json::from_str(counts.as_str().unwrap()).unwrap();
+    counts[2]
+}
+
+fn body(outcome: &Outcome) -> Value {
+    assert_eq!(outcome.function_error, None);
+    let response: Value = serde_json::from_slice(&outcome.body).unwrap();
+    response["body"].clone()
+}
+
+#[test]
+fn the_workers_of_managed_instances_have_one_server() {
+    let mut config = managed("");
+    set(&mut config, "PORT", "8090");
+    let env = started(config);
+    // Each waits for the others: were they one after the other, they would wait for ever.
+    let outcomes = at_once(&env, &["/together?4"; WORKERS]);
+    assert!(outcomes.iter().all(|outcome| body(outcome) == "all"));
+    let all = |target| (0..WORKERS).map(move |_| get(&env, target)["body"].clone());
+    assert!(all("/port").all(|port| port == "8090"));
+    let env = started(managed(""));
+    let processes: BTreeSet<u64> = (0..WORKERS).map(|_| server_process(&env)).collect();
+    assert_eq!(processes.len(), 1);
+    assert_eq!(env.spawned(), 1);
+}
+
+#[test]
+fn a_worker_past_its_deadline_leaves_the_server_to_its_neighbours() {
+    for mode in ["buffered", "response_stream"] {
+        let mut config = managed("");
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
+        let env = started(config);
+        let count = |env: &Env| {
+            let outcome = env.invoke(event("GET", "/counts")).unwrap();
+            let text = String::from_utf8(outcome.body).unwrap();
+            let process = text.rsplit(',').next().unwrap().to_owned();
+            process.split(']').next().unwrap().to_owned()
+        };
+        let before = count(&env);
+        let outcomes = at_once(&env, &["/hang", "/sleep?1000", "/sleep?2500"]);
+        let (error_type, message) = only_error(&env, &outcomes[0]);
+        assert_eq!(error_type, "Function.Timeout", "{message}");
+        assert!(message.ends_with(" ms: no response"), "{message}");
+        for neighbour in &outcomes[1..] {
+            assert_eq!(neighbour.function_error, None);
+        }
+        assert_eq!(count(&env), before, "{mode}: the server is the same");
+        all_poll(&env);
+    }
+}
+
+#[test]
+fn when_the_server_dies_each_request_fails_once_and_it_is_started_again() {
+    let env = started(managed(""));
+    let before = server_process(&env);
+    let outcomes = at_once(&env, &["/hang", "/hang", "/die-of?2"]);
+    for outcome in &outcomes {
+        let (error_type, message) = only_error(&env, outcome);
+        assert_eq!(error_type, "Function.ExitStatus", "{message}");
+        let expected = "the server ended with exit status: 7";
+        assert!(message.ends_with(expected), "{message}");
+    }
+    // Nothing of the next event has reached the one that died, so it waits for the new one.
+    assert_ne!(server_process(&env), before);
+    env.wait_for_log("out of luck");
+    env.wait_for_log(
+        "the keeper of the server ended with exit status: 1; it is started again in 0",
+    );
+    all_poll(&env);
+    assert_eq!(env.spawned(), 1, "the environment goes on");
+}
+
+#[test]
+fn a_server_that_ended_between_events_fails_no_invocation() {
+    let env = started(managed(""));
+    for _ in 0..5 {
+        let before = server_process(&env);
+        assert_eq!(get(&env, "/die-after")["body"], "last words");
+        assert_ne!(server_process(&env), before);
+    }
+}
+
+#[test]
+fn a_server_that_is_never_ready_is_one_init_error_with_its_words() {
+    let env = start(managed("exit"));
+    env.prepare().unwrap_err();
+    let report = env.stop();
+    let errors = report
+        .transcript
+        .iter()
+        .filter_map(|entry| match &entry.what {
+            What::Request { path, body, .. } if path.ends_with("/init/error") => Some(body),
+            _ => None,
+        });
+    let errors: Vec<_> = errors.map(|body| String::from_utf8_lossy(body)).collect();
+    let [error] = &*errors else {
+        panic!("{errors:?}");
+    };
+    let words = ["exit status: 3", "cannot reach the database"];
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+}
+
+#[test]
+fn the_environment_ends_when_the_server_cannot_be_started_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("server");
+    let mut config = managed("");
+    fs::copy(&config.handler, &program).unwrap();
+    config.handler = program.to_str().unwrap().to_owned();
+    config.timeout = Duration::from_secs(10);
+    let env = started(config);
+    fs::remove_file(&program).unwrap();
+    let outcome = env.invoke(event("GET", "/die")).unwrap();
+    assert_eq!(only_error(&env, &outcome).0, "Function.ExitStatus");
+    // While it is tried again, invocations fail with what is known.
+    let outcome = env.invoke(event("GET", "/counts")).unwrap();
+    let (error_type, message) = only_error(&env, &outcome);
+    assert_eq!(error_type, "Function.ServerNotReady", "{message}");
+    assert!(message.contains("it could not be started"), "{message}");
+    let exited = |what: &What| {
+        matches!(
+            what,
+            What::Exited {
+                code: Some(1),
+                signal: None
+            }
+        )
+    };
+    let is_over = |entries: &[Entry]| count(entries, exited) == 1;
+    env.wait_until("end", is_over).unwrap();
+    env.wait_for_log("the server of the workers cannot be started");
+}
+
+#[test]
+fn the_server_of_the_workers_gets_sigterm_once() {
+    let mut config = managed("");
+    let program = config.handler.clone();
+    config.args = vec!["graceful.sh".to_owned(), program];
+    let env = started(config);
+    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    let report = env.stop();
+    let said = |line: &&LogLine| line.text.contains("closing the database");
+    assert_eq!(report.log.iter().filter(said).count(), 1);
+}
+
+const WORKERS: usize = 4;
 
 /// `examples/web_server.py`.
 fn example() -> Config {
@@ -601,7 +782,7 @@ fn a_function_url_gets_the_parts_of_a_stream_as_the_server_makes_them() {
     assert_eq!(head.header("Set-Cookie"), Some("a=1"));
     // The server makes the second part when the caller has the first.
     assert_eq!(caller.chunk().unwrap().unwrap(), b"data: 1\n\n");
-    std::fs::write(&pipe, "on").unwrap();
+    fs::write(&pipe, "on").unwrap();
     assert_eq!(caller.chunk().unwrap().unwrap(), b"data: 2\n\n");
     assert_eq!(caller.chunk().unwrap(), None);
 }

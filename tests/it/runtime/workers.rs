@@ -5,14 +5,14 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bantam_emulator::{Config, Entry, Initialization, Invoke, Outcome, What};
+use bantam_emulator::{Config, Entry, Initialization, Invoke, LogLine, Outcome, What};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use testkit::pipe::named_pipe;
 use testkit::process::{state, status};
 
-use crate::support::{Env, answers, count, faulty, start, stock};
+use crate::support::{Env, answers, count, faulty, function, start, stock};
 
 const WORKERS: usize = 4;
 
@@ -259,6 +259,17 @@ fn workers_do_not_outlive_a_supervisor_that_is_killed() {
         assert!(start.elapsed() < Duration::from_secs(10), "they go on");
         thread::yield_now();
     }
+}
+
+#[test]
+fn the_hook_before_the_end_runs_in_each_worker_and_the_supervisor_is_registered() {
+    let env = started(function("hooks"));
+    let registered =
+        |what: &What| matches!(what, What::ExtensionRegistered { external: false, .. });
+    assert_eq!(count(&env.transcript(), registered), 1);
+    let report = env.stop();
+    let ran = |line: &&LogLine| line.text.contains("hook shutdown");
+    assert_eq!(report.log.iter().filter(ran).count(), WORKERS);
 }
 
 #[test]

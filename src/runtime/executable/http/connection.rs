@@ -11,8 +11,9 @@ use rustix::io::{Errno, ioctl_fionbio, writev};
 use rustix::net::sockopt::{set_tcp_nodelay, socket_error};
 use rustix::net::{RecvFlags, recv};
 
-use super::super::child::{Child, Waited, now};
+use super::super::child::{Waited, now};
 use super::error::Cause;
+use super::process::Process;
 use crate::shared::http::{Exchange, Reader};
 use crate::shared::os;
 use crate::shared::os::blocking;
@@ -27,7 +28,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects before `end`.
     pub(super) fn open(
-        server: &mut Child,
+        server: &mut Process,
         address: SocketAddr,
         end: Option<Instant>,
     ) -> Result<Self, Cause> {
@@ -60,7 +61,7 @@ impl Connection {
     /// `end`. After that, and after [`Cause::TimedOut`], it can go on.
     pub(super) fn carry(
         &mut self,
-        server: &mut Child,
+        server: &mut Process,
         exchange: &mut Exchange<'_>,
         is_enough: IsEnough<'_>,
         end: Option<Instant>,
@@ -129,7 +130,7 @@ pub(super) type IsEnough<'a> = &'a dyn Fn(&Reader) -> bool;
 
 /// Waits for the stream.
 fn wait(
-    server: &mut Child,
+    server: &mut Process,
     stream: &OwnedFd,
     direction: PollFlags,
     end: Option<Instant>,

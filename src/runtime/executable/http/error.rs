@@ -23,6 +23,8 @@ pub(super) struct ServerError {
     pub(super) was_ready: bool,
     /// The end of what the server wrote to its log.
     pub(super) log: String,
+    /// Other workers use the server, so it is not ended.
+    pub(super) goes_on: bool,
 }
 
 /// What came of a request.
@@ -40,6 +42,8 @@ pub(super) enum Cause {
     Unhealthy(u16),
     /// The server ended.
     Exited(ExitStatus),
+    /// The keeper could not start the server.
+    NotStarted,
     /// A system call about the process of the server failed.
     Process(Errno),
 }
@@ -60,7 +64,7 @@ impl ServerError {
         match self.cause {
             Cause::Exited(_) | Cause::Process(_) => true,
             Cause::TimedOut | Cause::Connect(_) => self.was_ready,
-            Cause::Io(_) | Cause::Http(_) | Cause::Unhealthy(_) => false,
+            Cause::Io(_) | Cause::Http(_) | Cause::Unhealthy(_) | Cause::NotStarted => false,
         }
     }
 
@@ -74,7 +78,9 @@ impl ServerError {
             Cause::Http(HttpError::BodyTooLarge { .. }) => "Function.ResponseSizeTooLarge",
             Cause::Connect(_) => "Function.ConnectionLost",
             cause if cause.is_loss() => "Function.ConnectionLost",
-            Cause::Io(_) | Cause::Http(_) | Cause::Unhealthy(_) => "Function.ProtocolError",
+            Cause::Io(_) | Cause::Http(_) | Cause::Unhealthy(_) | Cause::NotStarted => {
+                "Function.ProtocolError"
+            }
         }
     }
 }
@@ -90,7 +96,7 @@ impl Cause {
 
     /// True if no later check can have another outcome.
     pub(super) const fn is_last(self) -> bool {
-        matches!(self, Self::Exited(_) | Self::Process(_))
+        matches!(self, Self::Exited(_) | Self::Process(_) | Self::NotStarted)
     }
 }
 
@@ -101,7 +107,7 @@ impl fmt::Display for ServerError {
         }
         let ms = self.after.as_millis();
         write!(f, "{} failed after {ms} ms: {}", self.tried, self.cause)?;
-        if self.was_ready && matches!(self.cause, Cause::TimedOut) {
+        if self.was_ready && !self.goes_on && matches!(self.cause, Cause::TimedOut) {
             f.write_str("; the server was killed shortly before the deadline")?;
         }
         if !self.log.is_empty() {
@@ -120,6 +126,7 @@ impl fmt::Display for Cause {
             Self::TimedOut => f.write_str("no response"),
             Self::Unhealthy(status) => write!(f, "status {status}, which is not a healthy one"),
             Self::Exited(status) => write!(f, "the server ended with {status}"),
+            Self::NotStarted => f.write_str("it could not be started, and its lines say why"),
             Self::Process(error) => write!(f, "lost the server: {}", os::error_text(*error)),
         }
     }

@@ -5,12 +5,13 @@
 //!
 //! - `event` reads the forms of events, `request` writes what the server gets for one, `response`
 //!   what the sender of the event gets: bytes in, bytes out;
-//! - `connection` moves the bytes, and keeps an eye on the process of the server; `readiness` asks
-//!   it whether it is ready.
+//! - `connection` moves the bytes, and keeps an eye on the `process` of the server; `readiness`
+//!   asks it whether it is ready.
 
 mod connection;
 mod error;
 mod event;
+mod process;
 mod readiness;
 mod request;
 mod response;
@@ -18,25 +19,23 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use self::connection::Connection;
 use self::error::{Cause, ServerError, tried};
+use self::process::{Process, Shared};
 use self::request::Request;
 use self::response::Response;
 use self::settings::{Readiness, Settings};
-use super::child::{self, Child, EXIT_GRACE, Waited, kill_at, now};
+use super::child::{self, EXIT_GRACE, Waited, kill_at, now};
 use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::hooks::before_end;
 use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::ResponseStream;
-use crate::runtime::workers::seat::Seat;
 use crate::runtime::{current, log, panic, trace};
-use crate::shared::digits::decimal;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::json::write_str;
@@ -50,7 +49,7 @@ use crate::shared::text::{push, push_decimal};
 pub(super) struct Server {
     program: Program,
     settings: Settings,
-    process: Option<Box<Child>>,
+    process: Option<Process>,
     is_ready: bool,
     connection: Option<Connection>,
     response: Reader,
@@ -59,11 +58,13 @@ pub(super) struct Server {
 impl Server {
     /// Starts the server and waits until it is ready. The init phase bounds the wait:
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
+    ///
+    /// A worker starts none: it waits until the one of its keeper is ready. In the keeper this
+    /// returns only if the server was never ready.
     #[inline(never)]
     pub(super) fn start(program: Program, api: &Endpoint) -> Result<Self, Error> {
-        let worker = current::seat().map_or(0, Seat::index);
-        let lookup = |name: &str| of_worker(worker, name, os::variable(name));
-        let settings = Settings::read(&lookup, &os::resolve::address);
+        let seat = current::seat();
+        let settings = Settings::read(&os::variable, &os::resolve::address);
         let settings = settings.map_err(|error| Error::new(INVALID_SETTING, error.to_string()))?;
         let limits = if settings.is_streamed {
             Limits::of_stream(STREAM_BUFFER_BYTES)
@@ -78,21 +79,36 @@ impl Server {
             connection: None,
             response: Reader::new(Expect::Response, limits),
         };
-        if os::variable(panic::RESTARTS).is_some() {
-            child::end_forgotten();
+        let keeper = seat.filter(|seat| seat.is_keeper());
+        if keeper.is_some() {
+            before_end(api, Box::new(child::ask_to_end))?;
+        } else if seat.is_none() {
+            if os::variable(panic::RESTARTS).is_some() {
+                child::end_forgotten();
+            }
+            before_end(api, Box::new(child::end_gently))?;
         }
-        before_end(api, Box::new(child::end_gently))?;
-        let mut process = server.start_process()?;
         let Readiness {
             timeout, is_async, ..
         } = server.settings.readiness;
-        let bound = if is_async { Some(ASYNC_INIT) } else { timeout };
+        let bound = match (seat, keeper) {
+            (_, Some(_)) => timeout.filter(|_| !is_async),
+            _ if is_async => Some(ASYNC_INIT),
+            // The keeper says why the server is not ready.
+            (Some(_), _) => None,
+            (None, _) => timeout,
+        };
+        let mut process = server.start_process()?;
         let outcome = server.wait_until_ready(&mut process, bound.map(|bound| now() + bound));
         match outcome {
             // The first event waits on.
             Err(error) if !(is_async && error.is_late()) => return Err(error.report()),
-            _ => server.process = Some(process),
+            _ => {}
         }
+        if let Some(keeper) = keeper {
+            process.keep(keeper);
+        }
+        server.process = Some(process);
         Ok(server)
     }
 
@@ -111,13 +127,9 @@ impl Server {
         if request.origin.is_some() && self.is_hook(&request.target) {
             return self.forbid(&request, answer);
         }
-        child::collect_orphans(self.process.as_deref_mut());
+        child::collect_orphans(self.process.as_mut().and_then(Process::child));
         // It ended between events, so nothing of this event has reached it.
-        if self
-            .process
-            .as_ref()
-            .is_some_and(|process| process.has_exited())
-        {
+        if self.process.as_ref().is_some_and(Process::has_ended) {
             self.process = None;
         }
         let (mut process, connection) = match self.connect(end) {
@@ -191,7 +203,7 @@ impl Server {
 
     /// The server and a connection to it. The server is started if it does not run, or does not
     /// listen any more.
-    fn connect(&mut self, end: Option<Instant>) -> Result<(Box<Child>, Connection), Error> {
+    fn connect(&mut self, end: Option<Instant>) -> Result<(Process, Connection), Error> {
         let mut running = self.process.take();
         loop {
             let is_fresh = running.is_none();
@@ -213,7 +225,7 @@ impl Server {
             }
             match Connection::open(&mut process, self.settings.server.address, end) {
                 Ok(connection) => return Ok((process, connection)),
-                Err(cause) if is_fresh || cause.is_last() => {
+                Err(cause) if cause.is_last() || !process.is_replaced(is_fresh) => {
                     let tried = ["connecting to ", &self.settings.server.authority].concat();
                     return Err(failed(&mut process, tried, start, cause).report());
                 }
@@ -225,7 +237,7 @@ impl Server {
     /// Sends the request and answers with the response. True if the server is of no more use.
     fn respond(
         &mut self,
-        process: &mut Child,
+        process: &mut Process,
         mut connection: Connection,
         request: &Request<'_>,
         answer: Answer<'_>,
@@ -303,24 +315,42 @@ impl Server {
         Response::new(status, self.response.head(), body).document(request.origin)
     }
 
-    /// Starts a process, which is not ready.
-    fn start_process(&mut self) -> Result<Box<Child>, Error> {
+    /// Starts a process, which is not ready. A worker leaves that to the keeper.
+    fn start_process(&mut self) -> Result<Process, Error> {
         self.is_ready = false;
         self.connection = None;
+        if let Some(worker) = current::seat().filter(|seat| !seat.is_keeper()) {
+            return Ok(Process::Shared(Shared::new(worker)));
+        }
         // The process outlives the invocation that it may be started in.
         let changes = [(trace::NAME, None), ("PORT", Some(&*self.settings.port))];
         let process = self.program.start(&changes);
         let process = process.map_err(|error| error.report())?;
         process.ends_gently();
-        Ok(process)
+        Ok(Process::Own(process))
     }
 
     fn wait_until_ready(
         &mut self,
-        process: &mut Child,
+        process: &mut Process,
         end: Option<Instant>,
     ) -> Result<(), ServerError> {
-        readiness::wait(&self.settings.readiness, process, &mut self.response, end)?;
+        match process {
+            Process::Own(_) => {
+                readiness::wait(&self.settings.readiness, process, &mut self.response, end)?;
+            }
+            Process::Shared(shared) => {
+                let start = now();
+                shared.wait_until_ready(end).map_err(|cause| ServerError {
+                    tried: ["waiting for ", &self.settings.server.authority].concat(),
+                    after: now().saturating_duration_since(start),
+                    cause,
+                    was_ready: false,
+                    goes_on: true,
+                    log: String::new(),
+                })?;
+            }
+        }
         self.is_ready = true;
         Ok(())
     }
@@ -328,7 +358,7 @@ impl Server {
 
 /// Hands the body on as it comes.
 fn copy(
-    process: &mut Child,
+    process: &mut Process,
     connection: &mut Connection,
     exchange: &mut Exchange<'_>,
     stream: &mut ResponseStream<'_>,
@@ -350,7 +380,7 @@ fn copy(
 }
 
 /// The error of a request to a server that was ready.
-fn failed(process: &mut Child, tried: String, start: Instant, mut cause: Cause) -> ServerError {
+fn failed(process: &mut Process, tried: String, start: Instant, mut cause: Cause) -> ServerError {
     // Most often the server is about to end, and its status says more.
     if cause.is_loss()
         && let Ok(Waited::Exited(status)) = process.wait(None, Some(now() + EXIT_GRACE))
@@ -362,21 +392,8 @@ fn failed(process: &mut Child, tried: String, start: Instant, mut cause: Cause) 
         after: now().saturating_duration_since(start),
         cause,
         was_ready: true,
-        log: process.errors_tail(),
-    }
-}
-
-/// The value of a variable for one worker of several: each has a server of its own, and so a port
-/// of its own, as many above the one that is set as its number says.
-fn of_worker(worker: usize, name: &str, value: Option<OsString>) -> Option<OsString> {
-    if worker == 0 || !name.ends_with(PORT) {
-        return value;
-    }
-    let value = value.filter(|value| !value.is_empty());
-    let value = value.or_else(|| (name == PORT).then(|| DEFAULT_PORT.into()))?;
-    match decimal(value.as_encoded_bytes()) {
-        Some(port) => Some((port + worker as u64).to_string().into()),
-        None => Some(value),
+        goes_on: process.child().is_none(),
+        log: process.log_tail(),
     }
 }
 
@@ -390,11 +407,6 @@ fn status_error(status: u16, body: &[u8]) -> String {
     push(&mut message, "}");
     String::from_utf8(message).unwrap_or_default()
 }
-
-/// The variable of the port, with which the names of others end.
-const PORT: &str = "PORT";
-
-const DEFAULT_PORT: &str = "8080";
 
 const INVALID_SETTING: &str = "Runtime.InvalidSetting";
 

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::child::{Child, Waited, now};
+use super::super::child::{Waited, now};
 use super::connection::Connection;
 use super::error::{Cause, ServerError, tried};
+use super::process::Process;
 use super::settings::Readiness;
 use crate::runtime::log;
 use crate::shared::backoff::SERVER_CHECKS;
@@ -24,7 +25,7 @@ struct Checks<'a> {
 /// init phase without a word about the reason.
 pub(super) fn wait(
     readiness: &Readiness,
-    server: &mut Child,
+    server: &mut Process,
     response: &mut Reader,
     end: Option<Instant>,
 ) -> Result<(), ServerError> {
@@ -66,14 +67,15 @@ pub(super) fn wait(
         after: now().saturating_duration_since(start),
         cause,
         was_ready: false,
-        log: server.errors_tail(),
+        log: server.log_tail(),
+        goes_on: false,
     })
 }
 
 impl Checks<'_> {
     fn check(
         &mut self,
-        server: &mut Child,
+        server: &mut Process,
         head: &[u8],
         response: &mut Reader,
     ) -> Result<(), Cause> {

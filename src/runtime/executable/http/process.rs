@@ -1,0 +1,166 @@
+//! The process of the server: this runtime's own, or the one that all workers of an environment use.
+
+use std::os::fd::BorrowedFd;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+use super::super::child::{Child, EXIT_GRACE, Waited, now};
+use super::error::Cause;
+use crate::runtime::log;
+use crate::runtime::workers::seat::{Seat, Server};
+use crate::shared::log_record::Level;
+use crate::shared::os;
+
+/// The process of a server.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// This process has started it, and ends it when it drops this.
+    Own(Box<Child>),
+    /// The keeper has started it, and a worker connects to it.
+    Shared(Shared),
+}
+
+/// A server that another process keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared {
+    seat: Seat,
+    /// Which of its lives this is; `None` until it is ready.
+    life: Option<u64>,
+}
+
+impl Shared {
+    /// The server of this worker, which may not be ready.
+    pub(super) const fn new(seat: Seat) -> Self {
+        Self { seat, life: None }
+    }
+
+    /// Waits until the server is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NotStarted`] if a start of it failed meanwhile, [`Cause::TimedOut`] at the end.
+    pub(super) fn wait_until_ready(&mut self, end: Option<Instant>) -> Result<(), Cause> {
+        let before = self.seat.server();
+        loop {
+            let server = self.seat.server();
+            if let Server::Ready(life) = server {
+                self.life = Some(life);
+                return Ok(());
+            }
+            // A start that had failed before is followed by another one.
+            if matches!(server, Server::Failed(_)) && server != before {
+                return Err(Cause::NotStarted);
+            }
+            if end.is_some_and(|end| end <= now()) {
+                return Err(Cause::TimedOut);
+            }
+            os::sleep(LOOK_PAUSE);
+        }
+    }
+
+    /// How the server ended, if this life of it is over.
+    fn status(self) -> Option<ExitStatus> {
+        let life = self.life?;
+        let is_over = self.seat.server() != Server::Ready(life);
+        is_over.then(|| self.seat.server_status())
+    }
+}
+
+impl Process {
+    /// Waits until another descriptor is ready or the server has ended. Of a shared server the end
+    /// is noticed where there is no other descriptor: the kernel closes its connections.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll` and `waitpid`.
+    pub(super) fn wait(
+        &mut self,
+        other: Option<(BorrowedFd<'_>, PollFlags)>,
+        end: Option<Instant>,
+    ) -> Result<Waited, Errno> {
+        let shared = match self {
+            Self::Own(child) => return child.wait(other, end),
+            Self::Shared(shared) => *shared,
+        };
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Waited::TimedOut);
+            }
+            let Some((fd, flags)) = other else {
+                if let Some(status) = shared.status() {
+                    return Ok(Waited::Exited(status));
+                }
+                os::sleep(LOOK_PAUSE);
+                continue;
+            };
+            match os::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], left) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(Waited::Ready),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// True if the server has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Own(child) => child.has_exited(),
+            Self::Shared(shared) => shared.status().is_some(),
+        }
+    }
+
+    /// True if another server may take the connections that this one does not. `is_fresh` says that
+    /// it has only just become ready. A worker may know sooner than the keeper that it has ended.
+    pub(super) fn is_replaced(&mut self, is_fresh: bool) -> bool {
+        match self {
+            Self::Own(_) => !is_fresh,
+            Self::Shared(_) => {
+                let soon = Some(now() + EXIT_GRACE);
+                matches!(self.wait(None, soon), Ok(Waited::Exited(_)))
+            }
+        }
+    }
+
+    /// Puts what the server has written into the log, which is its keeper's part if it has one.
+    pub(super) fn log_what_came(&mut self) {
+        if let Self::Own(child) = self {
+            child.log_what_came();
+        }
+    }
+
+    /// The end of what the server wrote. All of it is in the log then.
+    pub(super) fn log_tail(&mut self) -> String {
+        match self {
+            Self::Own(child) => child.errors_tail(),
+            Self::Shared(_) => String::new(),
+        }
+    }
+
+    /// Keeps a server that is ready for the workers, until it ends, and then ends this process: the
+    /// supervisor starts another keeper.
+    pub(super) fn keep(mut self, keeper: Seat) -> ! {
+        keeper.server_is_ready();
+        let ended = self.wait(None, None);
+        self.log_tail();
+        if let Ok(Waited::Exited(status)) = ended {
+            keeper.server_has_ended(status);
+            log::line(Level::Warn, &Cause::Exited(status).to_string());
+        }
+        os::exit(1)
+    }
+
+    /// The child, if it is one of this process.
+    pub(super) fn child(&mut self) -> Option<&mut Child> {
+        match self {
+            Self::Own(child) => Some(child),
+            Self::Shared(_) => None,
+        }
+    }
+}
+
+/// How often a worker looks at the state of the server while it waits for a change.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
