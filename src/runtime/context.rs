@@ -1,13 +1,14 @@
 //! The metadata of an invocation: what the platform sends beside the event.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::api::Ids;
 use super::zone;
 use crate::shared::env::Function;
 use crate::shared::http::Head;
 use crate::shared::os;
+use crate::shared::os::clock::monotonic;
 use crate::shared::text::same;
 use crate::shared::time::{Deadline, EpochMs};
 
@@ -187,6 +188,12 @@ impl<'a> Context<'a> {
         self.deadline.map(|deadline| deadline.remaining(os::now()))
     }
 
+    /// When to give up what the invocation waits for, so that its error still gets out: a little
+    /// before the deadline, if there is one.
+    pub(super) fn end(&self) -> Option<Instant> {
+        Some(end(self.remaining()?, monotonic()))
+    }
+
     /// The ARN that was invoked, with the version or alias if one was named.
     #[must_use]
     pub const fn invoked_function_arn(&self) -> Option<&'a str> {
@@ -250,6 +257,14 @@ impl<'a> Context<'a> {
 
 /// How the names of all these fields start.
 const PREFIX: &[u8] = b"Lambda-Runtime-";
+
+/// A little before the end of the time that remains at `now`.
+fn end(remaining: Duration, now: Instant) -> Instant {
+    now + remaining.saturating_sub(END_MARGIN.min(remaining / 2))
+}
+
+/// How long before the deadline an invocation gives up, or half of what is left if that is less.
+pub(super) const END_MARGIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -345,6 +360,17 @@ mod tests {
         ];
         for (fields, error) in table {
             assert_eq!(parse(fields, |_| ()), Err(error));
+        }
+    }
+
+    #[test]
+    fn an_invocation_gives_up_a_little_before_its_deadline() {
+        let now = monotonic();
+        for (remaining, expected) in [(1, 0), (100, 50), (200, 100), (900_000, 899_900)] {
+            let end = end(Duration::from_millis(remaining), now);
+            // Half of a millisecond is cut off.
+            let left = end.saturating_duration_since(now).as_millis();
+            assert_eq!(left, expected, "{remaining}");
         }
     }
 }

@@ -469,17 +469,6 @@ fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
     }
 }
 
-/// When to kill a process so that its error still gets out: a little before the deadline, if there
-/// is one.
-pub(super) fn kill_at(remaining: Option<Duration>, now: Instant) -> Option<Instant> {
-    let remaining = remaining?;
-    let margin = KILL_MARGIN.min(remaining / 2);
-    Some(now + remaining.saturating_sub(margin))
-}
-
-/// How long before the deadline a process is killed, or half of what is left if that is less.
-const KILL_MARGIN: Duration = Duration::from_millis(100);
-
 /// How long a process that has closed its output may take to exit.
 pub(super) const EXIT_GRACE: Duration = Duration::from_millis(200);
 
@@ -519,25 +508,6 @@ mod tests {
     /// Far enough away for any machine.
     fn late() -> Option<Instant> {
         Some(now() + Duration::from_secs(60))
-    }
-
-    #[test]
-    fn a_process_is_killed_a_little_before_the_deadline() {
-        let now = now();
-        assert_eq!(kill_at(None, now), None);
-        let table = [
-            (1, Some(0)),
-            (100, Some(50)),
-            (200, Some(100)),
-            (900_000, Some(899_900)),
-        ];
-        for (remaining, expected) in table {
-            let end = kill_at(Some(Duration::from_millis(remaining)), now);
-            let found = end.map(|end| end.saturating_duration_since(now));
-            // Half of a millisecond is cut off.
-            let found = found.map(|left| left.as_millis());
-            assert_eq!(found, expected, "{remaining}");
-        }
     }
 
     #[test]

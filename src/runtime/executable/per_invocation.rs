@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 use serde::de::IgnoredAny;
 
-use super::child::{self, Child, Driven, Until, kill_at, now};
+use super::child::{self, Child, Driven, Until};
 use super::error::{ExecutableError, Missing, quoted};
 use super::output::Output;
 use super::program::Program;
@@ -74,7 +74,7 @@ impl PerInvocation {
             Ok(child) => child,
             Err(error) => return answer.error(error.report()),
         };
-        let end = kill_at(context.remaining(), now());
+        let end = context.end();
         match self.invoke_mode {
             InvokeMode::Buffered => match self.output(child, event, end) {
                 Ok(output) => answer.json_text(&output),

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::child::{self, Child, Driven, Until, kill_at, now};
+use super::child::{self, Child, Driven, Until, now};
 use super::error::{ExecutableError, Missing, ProtocolError};
 use super::output::Output;
 use super::program::Program;
@@ -58,7 +58,7 @@ impl Persistent {
             Ok(line) => line,
             Err(error) => return answer.error(error),
         };
-        let end = kill_at(context.remaining(), now());
+        let end = context.end();
         child::collect_orphans(self.process.as_deref_mut());
         // It ended between events, or wrote a line then, which must not become the answer to this
         // event. Nothing of this event has reached it.

@@ -19,12 +19,13 @@ use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::api::{self, AfterPost, Outcome, Post};
 use super::client::{self, Client, Stop};
-use super::context::Context;
+use super::context::{Context, END_MARGIN};
 use super::current;
 use super::error::Error;
 use super::log;
@@ -84,7 +85,8 @@ pub(super) use self::prelude::DELIMITER;
 /// Before the first byte an error is answered like that of any other response. After it the caller
 /// has a part of the response, and the platform says that it failed.
 /// A write fails when the platform takes no more, such as after the invocation has timed out, and
-/// then every later one does.
+/// then every later one does. One that waits for the caller fails 100 ms before the deadline, and
+/// the response ends with the error `Function.Timeout`.
 ///
 /// # Limits
 ///
@@ -105,6 +107,8 @@ pub struct ResponseStream<'a> {
     prelude_bytes: usize,
     /// Bytes of the response so far, the prelude included.
     bytes: usize,
+    /// When it no longer waits for the caller.
+    end: Option<Instant>,
     /// Why the response is a failure, however the handler ends it.
     refused: Option<Error>,
 }
@@ -182,6 +186,7 @@ impl<'a> ResponseStream<'a> {
             is_ended: false,
             prelude_bytes: 0,
             bytes: 0,
+            end: context.end(),
             refused: None,
         }
     }
@@ -223,7 +228,8 @@ impl<'a> ResponseStream<'a> {
     /// Ends the response as a failure, and writes that to the log.
     #[must_use = "it is what the handler returns"]
     pub fn error(mut self, error: impl Into<Error>) -> Answered {
-        self.fail(&error.into())
+        let error = self.refused.take().unwrap_or_else(|| error.into());
+        self.fail(&error)
     }
 
     /// The part of [`ResponseStream::error`] that is the same for every type.
@@ -300,6 +306,11 @@ impl<'a> ResponseStream<'a> {
         };
         let error = match self.exchange(connection.as_fd(), until) {
             Ok(Until::Written) => return None,
+            // What is left of the time is for the trailers.
+            Err(ExchangeError::Io(Errno::TIMEDOUT)) if !self.is_ended => {
+                self.refused = Some(Error::new("Function.Timeout", TOO_SLOW));
+                return None;
+            }
             Ok(Until::Answered) => None,
             Err(error) => Some(error),
         };
@@ -337,6 +348,13 @@ impl<'a> ResponseStream<'a> {
         until: Until,
     ) -> Result<Until, ExchangeError> {
         let mut write_error = None;
+        // The last message waits for a part of the margin, and is cut off then.
+        let margin = if self.is_ended {
+            END_MARGIN
+        } else {
+            Duration::ZERO
+        };
+        let end = self.end.map(|end| end + margin);
         loop {
             let is_accepted = matches!(self.client.response.status(), Some(200..=299));
             if self.is_answered && !is_accepted {
@@ -353,7 +371,10 @@ impl<'a> ResponseStream<'a> {
                 read: !self.is_answered,
                 write: is_pending && write_error.is_none(),
             };
-            let ready = blocking::wait(connection, wants).map_err(ExchangeError::Io)?;
+            let ready = blocking::wait(connection, wants, end).map_err(ExchangeError::Io)?;
+            if !ready.read && !ready.write {
+                return Err(ExchangeError::Io(write_error.unwrap_or(Errno::TIMEDOUT)));
+            }
             if ready.read {
                 let mut exchange = Exchange::awaiting(&mut self.client.response);
                 blocking::read_now(connection, &mut exchange)
@@ -488,6 +509,8 @@ fn act(panic: &Panic<'_>) -> After {
     error.log(Level::Error);
     panic::start_again(0)
 }
+
+const TOO_SLOW: &str = "the caller had not taken the response shortly before the deadline";
 
 const STREAMING: &str = "streaming the response";
 

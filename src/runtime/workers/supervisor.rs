@@ -360,7 +360,7 @@ const LONGEST_PAUSE_MS: u64 = WORKER_RESTARTS.longest.as_secs() * 1_000;
 /// How long each step of a report may take.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-const OVERDUE: &str = "the handler still ran at the deadline, so its process was replaced";
+const OVERDUE: &str = "the invocation went on at the deadline, so its process was replaced";
 
 #[cfg(test)]
 mod tests {

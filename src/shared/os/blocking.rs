@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, writev};
@@ -17,6 +17,7 @@ use rustix::net::{
 
 use crate::shared::http::{Exchange, HttpError};
 use crate::shared::os;
+use crate::shared::os::clock::monotonic;
 
 /// Why an exchange did not complete.
 #[derive(Debug)]
@@ -134,19 +135,26 @@ pub(crate) struct Ready {
 }
 
 /// Waits until one of what it `wants` can be done. The end of the stream, and its error, can be
-/// read and written.
+/// read and written. When the time `end` has come, nothing may be ready.
 ///
 /// # Errors
 ///
 /// Those of `poll`.
-pub(crate) fn wait(stream: BorrowedFd<'_>, wants: Ready) -> Result<Ready, Errno> {
+pub(crate) fn wait(
+    stream: BorrowedFd<'_>,
+    wants: Ready,
+    end: Option<Instant>,
+) -> Result<Ready, Errno> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, wants.read);
     flags.set(PollFlags::OUT, wants.write);
     let mut fds = [PollFd::from_borrowed_fd(stream, flags)];
-    while let Err(error) = os::poll(&mut fds, None) {
-        if error != Errno::INTR {
-            return Err(error);
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(monotonic()));
+        match os::poll(&mut fds, left) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
         }
     }
     let [ready] = fds.map(|fd| fd.revents());

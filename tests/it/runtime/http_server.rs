@@ -16,7 +16,7 @@ use crate::support::{Env, answers, count, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, at an address of its own: every address of
 /// 127.0.0.0/8 is this machine.
-fn server(how: &str) -> Config {
+pub(super) fn server(how: &str) -> Config {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let mut config = stock(example_path("http_server").to_str().unwrap());
     let id = process::id().to_be_bytes();
@@ -41,7 +41,7 @@ fn set(config: &mut Config, name: &str, value: &str) {
 }
 
 /// An event of a function URL.
-fn event(method: &str, target: &str) -> String {
+pub(super) fn event(method: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let http = json!({"method": method});
     let event = json!({

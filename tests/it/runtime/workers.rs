@@ -9,9 +9,11 @@ use bantam_emulator::{Config, Entry, Initialization, Invoke, LogLine, Outcome, W
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use testkit::http::Client;
 use testkit::pipe::named_pipe;
 use testkit::process::{state, status};
 
+use super::http_server;
 use crate::support::{Env, answers, count, faulty, function, start, stock};
 
 const WORKERS: usize = 4;
@@ -172,7 +174,7 @@ fn a_worker_past_its_deadline_is_reported_once_and_replaced() {
     };
     all_poll(&env);
     assert_eq!(errors(&env.transcript()), 1);
-    env.wait_for_log("the handler still ran at the deadline, so its process was replaced");
+    env.wait_for_log("the invocation went on at the deadline, so its process was replaced");
     let after: BTreeSet<u32> = workers(&env).into_iter().collect();
     assert_eq!(
         before.intersection(&after).count(),
@@ -183,6 +185,80 @@ fn a_worker_past_its_deadline_is_reported_once_and_replaced() {
         process(&env);
     }
     assert_eq!(env.spawned(), 1);
+}
+
+/// Each kind of handler that streams more than the sockets hold, and its event.
+fn streaming_handlers() -> [(Config, String); 4] {
+    let set = |config: &mut Config, name: &str, value: &str| {
+        config.env.push((name.to_owned(), value.to_owned()));
+    };
+    let mut executable = stock("streaming.sh");
+    set(&mut executable, "BANTAM_INVOKE_MODE", "response_stream");
+    set(&mut executable, "BYTES", "100000000");
+    let mut persistent = stock("persistent.sh");
+    set(&mut persistent, "BANTAM_HANDLER_MODE", "persistent");
+    let mut server = http_server::server("");
+    set(&mut server, "AWS_LWA_INVOKE_MODE", "response_stream");
+    let texts = json!(["x".repeat(1_000_000)]);
+    [
+        (
+            faulty(),
+            format!(r#"{{"stream":{texts},"times":100,"end":"finish"}}"#),
+        ),
+        (executable, r#"{"do":"large"}"#.to_owned()),
+        (persistent, r#"{"do":"stream-large"}"#.to_owned()),
+        (server, http_server::event("GET", "/large?100000000")),
+    ]
+}
+
+/// A caller who takes the head of the response and nothing more.
+fn stalled(env: &Env, event: &str) -> Client {
+    let mut caller = Client::connect(env.invoke_addr());
+    let path = "/2021-11-15/functions/function/response-streaming-invocations";
+    caller.send("POST", path, &[], event.as_bytes());
+    assert_eq!(caller.head().unwrap().status, 200);
+    caller
+}
+
+#[test]
+fn a_stream_does_not_wait_for_its_caller_beyond_the_deadline() {
+    for (mut config, event) in streaming_handlers() {
+        config.timeout = Duration::from_secs(2);
+        let env = started(config);
+        let before: BTreeSet<u32> = workers(&env).into_iter().collect();
+        let mut caller = stalled(&env, &event);
+        // The worker asks for the next event while its caller still takes nothing.
+        all_poll(&env);
+        env.wait_for_log("the caller had not taken the response shortly before the deadline");
+        let after: BTreeSet<u32> = workers(&env).into_iter().collect();
+        assert_eq!(before, after, "no worker is lost");
+        // What it took stays a part: the platform says that it failed.
+        let mut rest = Vec::new();
+        while let Some(chunk) = caller.chunk().unwrap() {
+            rest = chunk;
+        }
+        let rest = String::from_utf8_lossy(&rest);
+        assert!(rest.contains("InvokeComplete"), "{rest}");
+        assert!(rest.contains("ErrorCode"), "{rest}");
+        let failed = |what: &What| matches!(what, What::InvokeDone { error: Some(_), .. });
+        assert_eq!(count(&env.transcript(), failed), 1);
+        assert_eq!(env.spawned(), 1);
+    }
+}
+
+/// Its writes do not wait for the caller, so nothing in the process notices the deadline.
+#[test]
+fn a_worker_that_streams_past_its_deadline_is_replaced() {
+    let mut config = faulty();
+    config.timeout = Duration::from_secs(1);
+    let env = started(config);
+    let before: BTreeSet<u32> = workers(&env).into_iter().collect();
+    let outcome = env.invoke(r#"{"stream":["one"],"end":"hang"}"#).unwrap();
+    assert!(outcome.function_error.is_some());
+    env.wait_for_log("the invocation went on at the deadline, so its process was replaced");
+    all_poll(&env);
+    let after: BTreeSet<u32> = workers(&env).into_iter().collect();
+    assert_eq!(before.intersection(&after).count(), WORKERS - 1);
 }
 
 #[test]
@@ -264,8 +340,15 @@ fn workers_do_not_outlive_a_supervisor_that_is_killed() {
 #[test]
 fn the_hook_before_the_end_runs_in_each_worker_and_the_supervisor_is_registered() {
     let env = started(function("hooks"));
-    let registered =
-        |what: &What| matches!(what, What::ExtensionRegistered { external: false, .. });
+    let registered = |what: &What| {
+        matches!(
+            what,
+            What::ExtensionRegistered {
+                external: false,
+                ..
+            }
+        )
+    };
     assert_eq!(count(&env.transcript(), registered), 1);
     let report = env.stop();
     let ran = |line: &&LogLine| line.text.contains("hook shutdown");

@@ -28,7 +28,7 @@ use self::process::{Process, Shared};
 use self::request::Request;
 use self::response::Response;
 use self::settings::{Readiness, Settings};
-use super::child::{self, EXIT_GRACE, Waited, kill_at, now};
+use super::child::{self, EXIT_GRACE, Waited, now};
 use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
@@ -120,7 +120,7 @@ impl Server {
         context: &Context<'_>,
         answer: Answer<'_>,
     ) -> Answered {
-        let end = kill_at(context.remaining(), now());
+        let end = context.end();
         let Some(request) = Request::new(event, context, &self.settings) else {
             return answer.error(Error::new("Runtime.UnmarshalError", NOT_BASE64));
         };

@@ -1,4 +1,4 @@
-//! The process of the server: this runtime's own, or the one that all workers of an environment use.
+//! The process of the server: this runtime's own, or the one that all workers use.
 
 use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
