@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::child::{self, Child, Driven, Until, now};
 use super::error::{ExecutableError, Missing, ProtocolError};
 use super::output::Output;
-use super::program::Program;
+use super::program::{Program, availability_zone};
 use super::protocol::{Said, input_line, parse};
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
@@ -54,7 +54,7 @@ impl Persistent {
         context: &Context<'_>,
         answer: Answer<'_>,
     ) -> Answered {
-        let line = match input_line(event, context) {
+        let line = match input_line(event, context, availability_zone().as_deref()) {
             Ok(line) => line,
             Err(error) => return answer.error(error),
         };

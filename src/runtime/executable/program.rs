@@ -81,8 +81,7 @@ impl Program {
     pub(super) fn start(&self, changes: &[Change<'_>]) -> Result<Box<Child>, ExecutableError> {
         let api = os::variable(env::API).unwrap_or_default();
         let api = api.to_string_lossy();
-        let wants_zone = os::variable(WANTS_ZONE).is_some_and(|value| value == "true");
-        let zone = wants_zone.then(zone::availability_zone).flatten();
+        let zone = availability_zone();
         let own = [
             (CHILD_OF, Some(&*api)),
             (panic::RESTARTS, None),
@@ -110,6 +109,12 @@ impl Program {
         let fault = diagnose(&self.0.path, &folders(&path).collect::<Vec<_>>())?;
         Some(ExecutableError::NotStartable(text(&self.0.path), fault))
     }
+}
+
+/// The availability zone, where executables want to know it.
+pub(super) fn availability_zone() -> Option<String> {
+    let is_wanted = os::variable(WANTS_ZONE).is_some_and(|value| value == "true");
+    is_wanted.then(zone::availability_zone).flatten()
 }
 
 /// The first of the folders' files with this name that can be executed.

@@ -36,6 +36,8 @@ struct InputContext<'a> {
     cognito_identity: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    availability_zone: Option<&'a str>,
 }
 
 /// One line from the process.
@@ -98,7 +100,11 @@ pub(super) enum Said<'a> {
 /// # Errors
 ///
 /// `Runtime.UnmarshalError` for an event that is not JSON.
-pub(super) fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+pub(super) fn input_line(
+    event: &[u8],
+    context: &Context<'_>,
+    availability_zone: Option<&str>,
+) -> Result<Vec<u8>, Error> {
     let input = Input {
         context: InputContext {
             request_id: context.request_id(),
@@ -108,6 +114,7 @@ pub(super) fn input_line(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>,
             client_context: context.client_context(),
             cognito_identity: context.cognito_identity(),
             tenant_id: context.tenant_id(),
+            availability_zone,
         },
         event: crate::runtime::macros::private::parse(event)?,
     };

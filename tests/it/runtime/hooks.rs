@@ -271,3 +271,26 @@ fn an_executable_gets_the_availability_zone_where_it_asks_for_it() {
     assert_eq!(zone("true"), (json!("use1-az1"), 1));
     assert_eq!(zone("false"), (json!(""), 0));
 }
+
+/// Its process is older than the restore, and its variables with it.
+#[test]
+fn a_persistent_executable_learns_the_zone_of_the_restored_environment() {
+    let with = |initialization, asks: &str| {
+        let mut config = stock("persistent.sh");
+        config.initialization = initialization;
+        for (name, value) in [
+            ("BANTAM_HANDLER_MODE", "persistent"),
+            ("BANTAM_AVAILABILITY_ZONE", asks),
+        ] {
+            config.env.push((name.to_owned(), value.to_owned()));
+        }
+        start(config).respond(r#"{"do":"zone"}"#)
+    };
+    let restored = with(Initialization::SnapStart, "true");
+    assert_eq!(restored, json!(["use1-az1", "use1-az2"]));
+    let on_demand = with(Initialization::OnDemand, "true");
+    assert_eq!(on_demand, json!(["use1-az1", "use1-az1"]));
+    let unasked = with(Initialization::OnDemand, "false");
+    assert_eq!(unasked[0], "");
+    assert!(!unasked[1].as_str().unwrap().starts_with("use1"));
+}
