@@ -8,7 +8,8 @@
 //! The HTTP is the least that works, on `std::net::TcpStream`. It is not how to write a runtime.
 //!
 //! An event is an object; `do` is one of `echo`, `error`, `env`, `headers`, `panic`, `exit`,
-//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `metadata`, `large`, `stream`,
+//! `abort`, `kill`, `sleep`, `print`, `child`, `allocate`, `cwd`, `read`, `write`, `metadata`,
+//! `large`, `stream`,
 //! `stream_error`, `bad_mode`, `twice`, `answer_and_exit`. The variable `ECHO_INIT` makes the init
 //! phase fail: `error`, `exit`, `hang`, and each of them with `_once` to fail only while the file
 //! named by `ECHO_MARK` is missing; with `metadata` it reads the metadata endpoint. An HTTP request
@@ -280,6 +281,15 @@ fn effect(what: &str, asked: &Value, event: &Answer) -> Result<Vec<u8>, Failure>
         "http" => {
             let body = asked["body"].as_str().unwrap_or_default();
             return Ok(body.as_bytes().to_vec());
+        }
+        "read" | "write" => {
+            let path = asked["path"].as_str().ok_or("no path")?;
+            let done = match asked["text"].as_str() {
+                Some(text) => fs::write(path, text).map(|()| "written".to_owned()),
+                None => fs::read_to_string(path),
+            };
+            let text = done.unwrap_or_else(|error| error.to_string());
+            return Ok(json!(text).to_string().into());
         }
         "metadata" => return Ok(metadata()?.body),
         "cwd" => return Ok(json!(env::current_dir()?).to_string().into()),

@@ -7,12 +7,13 @@ mod cli;
 
 use std::process::ExitCode;
 
-use self::cli::{Command, coldstart, conform, event, rie, run};
+use self::cli::{Command, coldstart, conform, event, rie, run, sandbox};
 
 fn main() -> ExitCode {
     let result = match Command::of_process() {
         Command::Run(args) => run::run(args),
         Command::Rie(args) => rie::rie(&args),
+        Command::Enter(args) => sandbox::enter(&args),
         Command::Event(args) => event::event(&args),
         Command::Coldstart(args) => coldstart::coldstart(args),
         Command::Conform(args) => conform::conform(&args),

@@ -527,6 +527,104 @@ fn a_function_that_changes_is_started_anew() {
     drop(serving);
 }
 
+/// The response to an event, and the log.
+fn run_once(args: &[&str], event: &Value) -> (Value, String) {
+    let output = emulator(
+        &[&["run", "--event", "-"], args].concat(),
+        &event.to_string(),
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), log)
+}
+
+#[test]
+fn layers_are_in_opt_and_their_extensions_run() {
+    let layer = tempfile::tempdir().unwrap();
+    fs::write(layer.path().join("data"), "of the layer").unwrap();
+    fs::create_dir(layer.path().join("extensions")).unwrap();
+    fs::copy(
+        example("extension"),
+        layer.path().join("extensions/extension"),
+    )
+    .unwrap();
+    let args = ["--layer", layer.path().to_str().unwrap()];
+    let (text, log) = run_once(&args, &json!({"do": "read", "path": "/opt/data"}));
+    assert!(
+        log.contains("EXTENSION\tName: extension\tState: Ready"),
+        "{log}"
+    );
+    // A machine may allow no mounts; then it says so.
+    if !log.contains("warning: this machine allows no mounts (") {
+        assert_eq!(text, "of the layer");
+    }
+    assert!(!Path::new("/opt/data").exists(), "nothing is left");
+}
+
+#[test]
+fn a_machine_that_allows_no_mounts_is_told_in_a_line() {
+    let layer = tempfile::tempdir().unwrap();
+    fs::create_dir(layer.path().join("extensions")).unwrap();
+    fs::copy(
+        example("extension"),
+        layer.path().join("extensions/extension"),
+    )
+    .unwrap();
+    // A namespace for users in which no further one of any kind can be made.
+    let script = "cd /proc/sys/user && echo 0 > max_user_namespaces && echo 0 > max_mnt_namespaces \
+                  && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "sh", "-c", script, "sh"]);
+    let event = tempfile::NamedTempFile::new().unwrap();
+    fs::write(event.path(), "7").unwrap();
+    command.args([env!("CARGO_BIN_EXE_bantam-emulator"), "run", "--read-only"]);
+    command
+        .arg("--layer")
+        .arg(layer.path())
+        .arg("--function")
+        .arg(echo());
+    let output = command.arg("--event").arg(event.path()).output();
+    let Some(output) = output.ok().filter(|output| !output.stdout.is_empty()) else {
+        // This machine has no such namespaces in the first place.
+        return;
+    };
+    assert_eq!(output.stdout, b"7\n");
+    let log = String::from_utf8(output.stderr).unwrap();
+    let warnings = log.lines().filter(|line| line.starts_with("warning: "));
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(
+        warnings[0].contains("allows no mounts (no namespace: "),
+        "{log}"
+    );
+    assert!(
+        log.contains("EXTENSION\tName: extension\tState: Ready"),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_file_system_is_read_only_but_for_tmp() {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("read-only-test");
+    let (text, log) = run_once(
+        &["--read-only"],
+        &json!({"do": "write", "path": place, "text": "x"}),
+    );
+    if log.contains("warning: this machine allows no mounts (") {
+        return;
+    }
+    assert_eq!(text, "Read-only file system (os error 30)");
+    let free = std::env::temp_dir().join(format!("read-only-test-{}", std::process::id()));
+    assert!(
+        free.starts_with("/tmp"),
+        "the test needs another place: {free:?}"
+    );
+    let event = json!({"do": "write", "path": free, "text": "x"});
+    assert_eq!(run_once(&["--read-only"], &event).0, "written");
+    assert_eq!(fs::read_to_string(&free).unwrap(), "x");
+    fs::remove_file(&free).unwrap();
+}
+
 #[test]
 fn a_killed_command_leaves_no_process() {
     let mark = format!("COMMAND_TEST_MARK=killed-{}", std::process::id());

@@ -40,9 +40,6 @@ pub(crate) struct FunctionArgs {
     #[arg(long, value_name = "MB", default_value = "128",
         value_parser = clap::value_parser!(u32).range(MEMORY_MB))]
     memory: u32,
-    /// Kill the function when all its processes have more memory than that, as Lambda does
-    #[arg(long)]
-    enforce_memory: bool,
     /// Working directory and `LAMBDA_TASK_ROOT` [default: the program's directory]
     #[arg(long, value_name = "DIR")]
     pub(super) task_root: Option<PathBuf>,
@@ -98,11 +95,7 @@ impl FunctionArgs {
         let config = if let Some(runtime) = self.runtime {
             runtime.config(path, self.handler.as_deref())?
         } else {
-            let program = if path.is_dir() {
-                path.join("bootstrap")
-            } else {
-                path.to_owned()
-            };
+            let program = program_at(path);
             check_program("function", &program)?;
             Config::new(program)
         };
@@ -114,15 +107,21 @@ impl FunctionArgs {
 
     /// The files whose change is a change of the function: its programs, and the folder that was
     /// named as its own.
-    pub(crate) fn files(&self, path: &Path, config: &Config) -> Files {
-        let is_whole = path.is_dir() || self.task_root.is_some() || self.runtime.is_some();
-        let program = config.program.clone();
+    pub(crate) fn files(&self, path: &Path) -> Files {
+        let path = absolute(path);
+        let own_folder = if path.is_dir() {
+            Some(path.clone())
+        } else {
+            // A script has others beside it.
+            let parent = path.parent().filter(|_| self.runtime.is_some());
+            parent.map(Path::to_owned)
+        };
         // An interpreter is none of them.
-        let own = Some(program).filter(|_| self.runtime.is_none());
-        let extensions = config.extensions.iter().map(|path| absolute(path));
+        let program = self.runtime.is_none().then(|| program_at(&path));
+        let extensions = self.extension.iter().map(|path| absolute(path));
         Files {
-            programs: own.into_iter().chain(extensions).collect(),
-            folder: is_whole.then(|| config.task_root.clone()),
+            programs: program.into_iter().chain(extensions).collect(),
+            folder: self.task_root.as_deref().map(absolute).or(own_folder),
         }
     }
 
@@ -143,19 +142,21 @@ impl FunctionArgs {
         if let Some(root) = self.task_root.as_ref().filter(|root| !root.is_dir()) {
             return Err(format!("the task root {} is no directory", root.display()));
         }
+        let mut variables = Vec::new();
         for path in &self.env_file {
-            config.env.extend(read_env_file(path)?);
+            variables.extend(read_env_file(path)?);
         }
-        for (name, value) in &self.env {
-            config.env.retain(|(other, _)| other != name);
-            config.env.push((name.clone(), value.clone()));
+        variables.extend(self.env.iter().cloned());
+        // The last one of a name counts.
+        for (name, value) in variables {
+            config.env.retain(|(other, _)| *other != name);
+            config.env.push((name, value));
         }
         if self.credentials == Which::Inherit {
             config.credentials = Some(credentials::inherited()?);
         }
         config.timeout = self.timeout;
         config.memory_mb = self.memory;
-        config.enforce_memory = self.enforce_memory;
         config.freeze = !self.no_freeze && !self.debug;
         if self.debug {
             config.timeout = NO_TIMEOUT;
@@ -183,6 +184,15 @@ impl FunctionArgs {
             config.task_root = absolute(task_root);
         }
         Ok(config)
+    }
+}
+
+/// The program of a function: the path itself, or the `bootstrap` in the folder.
+fn program_at(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join("bootstrap")
+    } else {
+        path.to_owned()
     }
 }
 

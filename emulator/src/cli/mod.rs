@@ -10,6 +10,7 @@ mod reload;
 pub(crate) mod rie;
 pub(crate) mod run;
 mod runtime;
+pub(crate) mod sandbox;
 mod suite;
 mod view;
 
@@ -44,6 +45,9 @@ pub(crate) enum Command {
     ///
     /// Started under the name `aws-lambda-rie`, this program needs no `rie` in front.
     Rie(rie::Args),
+    /// Start a program in a namespace of its own
+    #[command(hide = true)]
+    Enter(sandbox::Args),
     /// Print an event to try a function with
     Event(event::Args),
     /// Measure cold starts of one or more functions, in turn

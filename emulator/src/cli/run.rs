@@ -17,6 +17,7 @@ use clap::ValueEnum as _;
 use super::event::Kind;
 use super::function::{FunctionArgs, at_least_one, read_event};
 use super::reload::{self, Files};
+use super::sandbox::Confinement;
 use super::view::{self, Input};
 
 /// Arguments of `bantam-emulator run`.
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     view: bool,
     #[command(flatten)]
     given: FunctionArgs,
+    #[command(flatten)]
+    confinement: Confinement,
     /// Port of the Invoke API on 127.0.0.1 [default: any free one]
     #[arg(
         long,
@@ -120,7 +123,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         .iter()
         .map(|path| read_event(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut config = args.config()?;
+    // The files of the layers live until the end.
+    let (mut config, _opt) = args.confinement.apply(args.config()?)?;
     let sample = match &args.sample_event {
         Some(given) => Sample::read(given)?,
         None => Sample::empty(),
@@ -132,7 +136,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let shows = args.view && io::stdout().is_terminal() && io::stdin().is_terminal();
     config.echo_log = !shows;
     let watched = args.function.as_ref().filter(|_| args.watch);
-    let watched = watched.map(|path| args.given.files(path, &config));
+    let watched = watched.map(|path| args.given.files(path));
     let emulator = Arc::new(Emulator::start(config.clone())?);
     if shows {
         serve_in_view(&config, &emulator, &sample, watched, &interrupt)?;

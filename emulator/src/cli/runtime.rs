@@ -50,6 +50,12 @@ impl Runtime {
         config.args.push(handler.clone());
         config.handler = handler;
         config.task_root = folder.to_path_buf();
+        // Where AWS's images look for the packages of layers.
+        let (name, place) = match self {
+            Self::Python => ("PYTHONPATH", "/opt/python"),
+            Self::NodeJs => ("NODE_PATH", "/opt/nodejs/node_modules"),
+        };
+        config.env = vec![(name.to_owned(), place.to_owned())];
         Ok(config)
     }
 
