@@ -81,7 +81,7 @@ fn one(number: u64, text: &str, reading: &mut Reading<'_>) {
             source.time_ms = Some(time);
             rest = after.trim_ascii_start();
             let (word, after) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-            if word.contains('/') && parts_of_stream(word).1.is_some() {
+            if is_stream(word) {
                 source.stream = Some(Cow::Borrowed(word));
                 rest = after.trim_ascii_start();
             }
@@ -90,6 +90,11 @@ fn one(number: u64, text: &str, reading: &mut Reading<'_>) {
     // A line of the function that begins with a time of its own, as a timeout does.
     let text = if rest.is_empty() { text } else { rest };
     reading.message(number, text, &source);
+}
+
+/// Whether a word is the name of a log stream. A message without blanks can have one in it.
+fn is_stream(word: &str) -> bool {
+    !word.starts_with('{') && word.contains('/') && parts_of_stream(word).1.is_some()
 }
 
 /// An event of `aws logs … --output text`, which may go on over several lines:
@@ -180,5 +185,18 @@ pub(super) fn read_protobuf(mut from: impl Read, reading: &mut Reading<'_>) {
         let source = reading.guess.complete(&Source::default());
         let seen = message::otlp_protobuf(&message, &source, reading.sink);
         reading.seen(number, seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_with_the_name_of_a_stream_in_it_is_no_stream() {
+        assert!(is_stream("2026/06/09/[$LATEST]82561ce0"));
+        assert!(is_stream("2026/06/09/orders[7]82561ce0"));
+        assert!(!is_stream(r#"{"instance_id":"2026/06/09/[7]82561ce0"}"#));
+        assert!(!is_stream("START"));
     }
 }
