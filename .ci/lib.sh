@@ -31,6 +31,18 @@ arm64_packages() {
   debian_packages "$@"
 }
 
+# Sets what tools for AWS would otherwise ask of the network, or read from and leave in a home: what
+# they leave goes to $1.
+local_aws_only() {
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export AWS_REGION=eu-central-1 AWS_DEFAULT_REGION=eu-central-1
+  export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
+  export AWS_EC2_METADATA_DISABLED=true AWS_PAGER='' AWS_MAX_ATTEMPTS=2
+  export SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR=$1/sam
+  export CDK_DISABLE_CLI_TELEMETRY=true CDK_HOME=$1/cdk CI=true
+  export CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=/dev/null
+}
+
 # Makes the virtual environment $1 hold exactly what the requirements $2 name, by their hashes.
 # An environment that was made from the same file is left as it is.
 python_tools() {

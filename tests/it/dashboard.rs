@@ -1,108 +1,123 @@
-//! The dashboard of `layer/` shows every metric of the extension, each as its kind allows.
+//! The dashboards and the alarms of `layer/` are of metrics that the extension exports by default.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use bantam_emulator::Config;
 use serde_json::Value;
 
-/// How values of a metric add up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Distribution,
-    Gauge,
-}
+use crate::support::{function, start, stock};
 
-/// The dashboard of the templates.
+/// A metric by its name and the names of its dimensions.
+type Metric = (String, Vec<String>);
+
 const DASHBOARD: &str = include_str!("../../layer/dashboard.json");
-
-/// Its table lists all metrics, as a test of the catalogue holds.
-const PAGE: &str = include_str!("../../docs/extension.md");
-
-#[test]
-fn every_metric_is_on_the_dashboard_and_no_other() {
-    let declared: BTreeSet<_> = declared().into_keys().collect();
-    let shown: BTreeSet<_> = shown().into_iter().map(|search| search.metric).collect();
-    assert_eq!(shown, declared);
-}
+const GRAFANA: &str = include_str!("../../layer/grafana.json");
+const SAM: &str = include_str!("../../layer/sam/fleet.yaml");
+const TERRAFORM: &str = include_str!("../../layer/terraform/main.tf");
+const CDK: &str = include_str!("../../layer/cdk/app.js");
 
 #[test]
-fn a_metric_is_shown_as_its_kind_allows() {
-    let declared = declared();
-    for search in shown() {
-        let fits = match declared[search.metric.as_str()] {
-            // Lines of one metric add up to it, and nothing else can be said of it.
-            Kind::Counter => search.statistic == "Sum",
-            Kind::Gauge => search.statistic == "Maximum",
-            Kind::Distribution => search.statistic != "SampleCount",
-        };
-        assert!(fits, "{search:?}");
+fn dashboards_are_of_all_that_is_exported_by_default() {
+    let exported = exported();
+    let names = |metrics: &BTreeSet<Metric>| -> BTreeSet<String> {
+        metrics.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&exported).len(), 4, "{exported:?}");
+    for (place, text) in [("dashboard.json", DASHBOARD), ("grafana.json", GRAFANA)] {
+        let named = named(text);
+        assert_eq!(named.difference(&exported).next(), None, "{place}");
+        assert_eq!(names(&named), names(&exported), "{place}");
     }
 }
 
 #[test]
-fn it_searches_where_the_extension_writes() {
-    // The default of the namespace, as docs/extension.md tells it, and sets of dimensions.
-    assert!(PAGE.contains("| `BANTAM_EMF_NAMESPACE` | `Bantam` |"));
-    let schemas = [
-        r#"Bantam,"function_name""#,
-        r#"Bantam,"function_name","cold_start_kind""#,
-    ];
-    for search in shown() {
-        assert!(schemas.contains(&search.schema.as_str()), "{search:?}");
+fn alarms_are_of_failed_inits_and_of_the_share_of_cold_starts() {
+    let of_all = |name: &str| (name.to_owned(), Vec::new());
+    let expected = BTreeSet::from([of_all("init_failures"), of_all("cold_starts")]);
+    assert!(expected.is_subset(&exported()));
+    // The template of SAM has the dashboard in it.
+    let sam = SAM.split_once("  Dashboard:\n").unwrap().0;
+    for (place, text) in [("SAM", sam), ("Terraform", TERRAFORM), ("CDK", CDK)] {
+        assert_eq!(named(text), expected, "{place}");
     }
 }
 
-/// One expression of the dashboard: `SEARCH('{schema} MetricName="metric"', 'statistic')`.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html>
-#[derive(Debug)]
-struct Search {
-    schema: String,
-    metric: String,
-    statistic: String,
+#[test]
+fn the_template_of_sam_has_the_same_dashboard() {
+    let indented = DASHBOARD.lines().flat_map(|line| ["        ", line, "\n"]);
+    let indented: String = indented.collect();
+    assert!(SAM.contains(&indented));
 }
 
-fn shown() -> Vec<Search> {
-    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
-    let mut shown = Vec::new();
-    for widget in dashboard["widgets"].as_array().unwrap() {
-        if widget["type"] == "metric" {
-            for metric in widget["properties"]["metrics"].as_array().unwrap() {
-                let expression = metric[0]["expression"].as_str().unwrap();
-                shown.push(search(expression).unwrap_or_else(|| panic!("{expression}")));
+/// The metrics on the lines of functions that start and that do not.
+fn exported() -> BTreeSet<Metric> {
+    let mut good = function("raw");
+    good.extensions = vec![stock("").program];
+    good.telemetry.flush_at_shutdown = true;
+    let mut bad = good.clone();
+    bad.program = "/bin/false".into();
+    [good, bad].into_iter().flat_map(metrics).collect()
+}
+
+fn metrics(config: Config) -> Vec<Metric> {
+    let env = start(config);
+    // The one that does not start fails its invocation.
+    drop(env.invoke("1"));
+    let report = env.stop();
+    let lines = report.log.iter().filter(|line| line.extension.is_some());
+    let lines = lines.filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
+    lines.flat_map(|line| declared(&line)).collect()
+}
+
+/// The metrics that a line of EMF declares.
+fn declared(line: &Value) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for directive in line["_aws"]["CloudWatchMetrics"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        for metric in directive["Metrics"].as_array().unwrap() {
+            for set in directive["Dimensions"].as_array().unwrap() {
+                let names = set.as_array().unwrap().iter();
+                let names = names.map(|name| name.as_str().unwrap().to_owned());
+                let name = metric["Name"].as_str().unwrap().to_owned();
+                metrics.push((name, names.collect()));
             }
         }
     }
-    shown
+    metrics
 }
 
-fn search(expression: &str) -> Option<Search> {
-    let inner = expression.strip_prefix("SEARCH('{")?.strip_suffix("')")?;
-    let (schema, inner) = inner.split_once("} MetricName=\"")?;
-    let (metric, statistic) = inner.split_once("\"', '")?;
-    Some(Search {
-        schema: schema.to_owned(),
-        metric: metric.to_owned(),
-        statistic: statistic.to_owned(),
-    })
-}
-
-/// The name and the kind of each metric, out of the rows of the table.
-fn declared() -> BTreeMap<String, Kind> {
-    let mut declared = BTreeMap::new();
-    for row in PAGE.lines() {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        let [name, _, _, kind, _, _, _] = cells[..] else {
+/// The metrics in the namespace of the extension that a text names, be it JSON, YAML, Terraform or
+/// JavaScript: after the namespace, dimensions, then the name, or the name, then dimensions.
+fn named(text: &str) -> BTreeSet<Metric> {
+    let mut metrics = BTreeSet::new();
+    for (_, rest) in text
+        .match_indices("Bantam")
+        .map(|(place, found)| text.split_at(place + found.len()))
+    {
+        // Anything else is a word in a sentence.
+        if !rest.starts_with(['"', ',', '\n']) {
             continue;
-        };
-        let kind = match kind {
-            "counter" => Kind::Counter,
-            "distribution" => Kind::Distribution,
-            "gauge" => Kind::Gauge,
-            _ => continue,
-        };
-        let name = name.trim_start_matches("| ").trim_matches('`');
-        declared.insert(name.to_owned(), kind);
+        }
+        let mut words = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let mut word = || words.find(|word| !word.is_empty()).unwrap_or_default();
+        let mut dimensions = Vec::new();
+        let mut next = word();
+        if next == "function_name" {
+            dimensions.push(next.to_owned());
+            next = word();
+        }
+        if ["MetricName", "metricName", "metric_name"].contains(&next) {
+            next = word();
+        }
+        let name = next.to_owned();
+        if word() == "dimensions" {
+            let dimension = word();
+            dimensions.extend((dimension == "function_name").then(|| dimension.to_owned()));
+        }
+        metrics.insert((name, dimensions));
     }
-    assert!(30 < declared.len(), "{declared:?}");
-    declared
+    metrics
 }

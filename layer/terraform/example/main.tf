@@ -11,8 +11,9 @@ variable "name" {
 }
 
 variable "architecture" {
-  type    = string
-  default = "x86_64"
+  description = "Of the functions."
+  type        = string
+  default     = "x86_64"
 }
 
 variable "zips" {
@@ -26,9 +27,25 @@ variable "log_retention_days" {
   default = 14
 }
 
+variable "alarm_init_failures" {
+  type    = number
+  default = null
+}
+
+variable "alarm_cold_start_share" {
+  type    = number
+  default = null
+}
+
 locals {
   # In the names of the zips.
-  arch = { x86_64 = "x86_64", arm64 = "aarch64" }[var.architecture]
+  arches = { x86_64 = "x86_64", arm64 = "aarch64" }
+  arch   = local.arches[var.architecture]
+  # Of the layer, those that layer/package has made.
+  layer_zips = {
+    for architecture, arch in local.arches : architecture => "${var.zips}/bantam-${arch}.zip"
+    if fileexists("${var.zips}/bantam-${arch}.zip")
+  }
 
   functions = {
     # (a) Bantam as the runtime: the example apigw.rs, behind a URL that takes signed requests.
@@ -43,14 +60,14 @@ locals {
       runtime = "python3.13"
       handler = "index.handler"
       zip     = "${var.zips}/measured.zip"
-      layers  = [module.bantam.layer_arn]
+      layers  = [module.bantam.layer_arns[var.architecture]]
     }
     # (c) Both: the example hello.sh, run by the stock binary, and the layer.
     both = {
       runtime = "provided.al2023"
       handler = "hello.sh"
       zip     = "${var.zips}/script-${local.arch}.zip"
-      layers  = [module.bantam.layer_arn]
+      layers  = [module.bantam.layer_arns[var.architecture]]
     }
   }
 }
@@ -60,10 +77,11 @@ provider "aws" {
 }
 
 module "bantam" {
-  source       = "../"
-  name         = var.name
-  architecture = var.architecture
-  layer_zip    = "${var.zips}/bantam-${local.arch}.zip"
+  source                 = "../"
+  name                   = var.name
+  layer_zips             = local.layer_zips
+  alarm_init_failures    = var.alarm_init_failures
+  alarm_cold_start_share = var.alarm_cold_start_share
 }
 
 resource "aws_lambda_function" "example" {
@@ -122,8 +140,8 @@ resource "aws_iam_role_policy" "logs" {
   })
 }
 
-output "layer_arn" {
-  value = module.bantam.layer_arn
+output "layer_arns" {
+  value = module.bantam.layer_arns
 }
 
 output "functions" {
