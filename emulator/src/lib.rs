@@ -113,7 +113,8 @@ mod time;
 
 pub use config::telemetry::{SchemaVersion, TelemetryOptions};
 pub use config::{
-    Config, Credentials, HttpEvent, Initialization, Invoke, InvokeKind, LogFormat, UrlInvokeMode,
+    Config, Credentials, HttpEvent, Initialization, Invoke, InvokeKind, LogFormat, StreamRate,
+    UrlInvokeMode,
 };
 pub use error::EmulatorError as Error;
 pub use fault::{Fault, FaultKind, Step};

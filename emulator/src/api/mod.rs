@@ -12,6 +12,7 @@ mod function_name;
 mod function_url;
 mod invoke;
 mod metadata;
+mod pace;
 mod reported;
 mod rest_api;
 mod route;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::api::body::{ERROR_TYPE_NOTE, Reset, error_response, not_found, text_response};
+use crate::api::pace::Pace;
 use crate::api::reported::{cropped_cause, platform_error, recorded, split_cause, trailer_error};
 use crate::api::route::{Route, metadata_route, route};
 use crate::api::{extensions, metadata, telemetry};
@@ -415,7 +416,9 @@ impl Exchange {
                     content_type,
                     streamed,
                 };
-                hand_on(body, limit, head, &sink).await
+                let rate = self.env.shared.config.stream_rate.filter(|_| streamed);
+                let pace = rate.map(|rate| Pace::new(rate, Instant::now()));
+                hand_on(body, limit, head, &sink, pace).await
             }
             Some(_) | None => collect(body, limit).await,
         };
@@ -602,9 +605,16 @@ fn refuse(refusal: Refusal) -> Response<Payload> {
     error_response(refusal.status(), refusal.error_type(), &refusal.to_string())
 }
 
-/// Hands a response on as it comes, up to the limit, and reads it to its end. A caller who hangs up
-/// does not end it: the function goes on. The data that is kept is for the transcript.
-async fn hand_on(body: Incoming, limit: usize, head: Part, sink: &Sink) -> Collected {
+/// Hands a response on as it comes, up to the limit and no faster than the pace, and reads it to its
+/// end. A caller who hangs up does not end it: the function goes on. The data that is kept is for
+/// the transcript.
+async fn hand_on(
+    body: Incoming,
+    limit: usize,
+    head: Part,
+    sink: &Sink,
+    mut pace: Option<Pace>,
+) -> Collected {
     let mut is_taken = sink.send(head).await.is_ok();
     let mut reading = Reading::new(body, RECORDED_BYTES_MAX);
     loop {
@@ -614,6 +624,9 @@ async fn hand_on(body: Incoming, limit: usize, head: Part, sink: &Sink) -> Colle
         };
         piece.truncate(room);
         if is_taken && !piece.is_empty() {
+            if let Some(pace) = &mut pace {
+                sleep(pace.wait(piece.len(), Instant::now())).await;
+            }
             is_taken = sink.send(Part::Data(piece)).await.is_ok();
         }
     }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, UrlInvokeMode};
+use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, StreamRate, UrlInvokeMode};
 use clap::ValueEnum as _;
 
 use super::event::Kind;
@@ -78,6 +78,10 @@ pub(crate) struct Args {
         ignore_case = true
     )]
     invoke_mode: InvokeMode,
+    /// Streamed responses are as slow as on AWS: 2 MB a second behind the first 6 MB, and behind 10 MB
+    /// by a REST API
+    #[arg(long)]
+    stream_rate: bool,
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
@@ -188,6 +192,10 @@ impl Args {
                 InvokeMode::Buffered => UrlInvokeMode::Buffered,
                 InvokeMode::ResponseStream => UrlInvokeMode::ResponseStream,
             },
+            stream_rate: self.stream_rate.then_some(match self.http {
+                Front::FunctionUrl | Front::ApiGatewayV2 => StreamRate::LAMBDA,
+                Front::ApiGatewayV1 => StreamRate::API_GATEWAY,
+            }),
             echo_log: true,
             record_bytes_max: RECORD_BYTES_MAX,
             ..given

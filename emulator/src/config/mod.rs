@@ -104,6 +104,31 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// How fast a streamed response goes to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRate {
+    /// What goes as fast as it comes.
+    pub burst_bytes: u64,
+    /// The rate behind that.
+    pub bytes_per_second: u64,
+}
+
+impl StreamRate {
+    /// The rate of `InvokeWithResponseStream` and of function URLs
+    /// (docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html), with the bytes
+    /// of aws-lambda-runtime-interface-emulator.
+    pub const LAMBDA: Self = Self {
+        burst_bytes: 6 * 1024 * 1024,
+        bytes_per_second: 2 * 1024 * 1024,
+    };
+    /// The rate of REST APIs of API Gateway
+    /// (docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html).
+    pub const API_GATEWAY: Self = Self {
+        burst_bytes: 10 * 1024 * 1024,
+        ..Self::LAMBDA
+    };
+}
+
 /// The function and the environment it is given.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -193,6 +218,8 @@ pub struct Config {
     pub http_stage: Option<String>,
     /// How the function as a web server gives its responses.
     pub url_invoke_mode: UrlInvokeMode,
+    /// How fast a streamed response goes to its caller; as fast as it comes where it is `None`.
+    pub stream_rate: Option<StreamRate>,
     /// Where the Invoke API listens.
     pub listen: SocketAddr,
     /// Where the Runtime API of the first environment listens; the others listen on its address and
@@ -262,6 +289,7 @@ impl Config {
             http_event: HttpEvent::FunctionUrl,
             http_stage: None,
             url_invoke_mode: UrlInvokeMode::Buffered,
+            stream_rate: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             runtime_api: None,
             faults: Vec::new(),

@@ -2,10 +2,12 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
-use bantam_emulator::{Config, Emulator, Initialization, Invoke, UrlInvokeMode, answers};
+use bantam_emulator::{
+    Config, Emulator, Initialization, Invoke, StreamRate, UrlInvokeMode, answers,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
@@ -349,6 +351,36 @@ fn a_caller_who_reads_slowly_holds_the_runtime_back() {
     assert_eq!(length % data.len(), 0);
     assert!(written - chunk.len() <= length * chunk.len() / data.len());
     ends.is_over();
+}
+
+#[test]
+fn a_stream_is_as_slow_as_its_rate_behind_the_burst() {
+    let mut config = Config::new("");
+    config.stream_rate = Some(StreamRate {
+        burst_bytes: 100_000,
+        bytes_per_second: 200_000,
+    });
+    let mut ends = ends(config);
+    let id = ends.invoke(PATH, &[]);
+    let start = Instant::now();
+    ends.begin(&id, "text/plain");
+    ends.caller.head().unwrap();
+    for _ in 0..10 {
+        ends.write(&"x".repeat(20_000));
+    }
+    ends.runtime.write(b"0\r\n\r\n").unwrap();
+    let mut length = 0;
+    loop {
+        let (kind, payload) = ends.event();
+        if kind == "InvokeComplete" {
+            break;
+        }
+        length += payload.len();
+    }
+    ends.is_over();
+    assert_eq!(length, 200_000);
+    // It may take longer, but not less: what is behind the burst comes at the rate.
+    assert!(Duration::from_millis(500) <= start.elapsed());
 }
 
 #[test]
