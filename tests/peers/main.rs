@@ -4,8 +4,8 @@
 //! `.ci/peers` installs them; then `cargo test --test peers -- --ignored`.
 //! The same cases run under both, and once more under RIE with the extension beside the function.
 //! A case that only one of them can show is a test of its own.
-//! Other programs read what the extension exports, and AWS Lambda Web Adapter runs the web server
-//! that the stock binary runs.
+//! Other programs read what the extension exports, AWS Lambda Web Adapter runs the web server that
+//! the stock binary runs, and a browser reads what a function streams.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod browser;
 mod cargo_lambda;
 mod cases;
 mod extension;
