@@ -129,14 +129,11 @@ fn of_workers(workshop: &Workshop, effort: Effort, results: &mut Results) -> Out
     if effort == Effort::Full {
         let path =
             workshop.peer_with("concurrent", Profile::Speed, &["--features", "concurrent"])?;
-        subjects.push(Subject::new(
-            "lambda_runtime, concurrency-tokio, level 3",
-            path,
-        ));
+        subjects.push(Subject::new(PEER_CONCURRENT, path));
     }
     if let Some(python) = workshop.installed("python/bin/python") {
         let path = workshop.file("benches/peers/python/bootstrap");
-        let mut subject = Subject::new("awslambdaric, Python", path);
+        let mut subject = Subject::new(PEER_PYTHON, path);
         subject.env.push(("PYTHON", python.display().to_string()));
         subjects.push(subject);
     }
@@ -631,7 +628,9 @@ const PLAIN: &str = "Bantam, plain cargo build";
 pub(crate) const EXTENSION: &str = "Bantam, extension";
 pub(crate) const PEER_RUNTIME: &str = "lambda_runtime, release";
 pub(crate) const PEER_SPEED: &str = "lambda_runtime, level 3";
-const PEER_ADAPTER: &str = "AWS Lambda Web Adapter";
+pub(crate) const PEER_CONCURRENT: &str = "lambda_runtime, concurrency-tokio, level 3";
+pub(crate) const PEER_PYTHON: &str = "awslambdaric, Python";
+pub(crate) const PEER_ADAPTER: &str = "AWS Lambda Web Adapter";
 pub(crate) const PEER_EXTENSION: &str = "lambda-extension, release";
 const PEER_EXTENSION_SPEED: &str = "lambda-extension, level 3";
 

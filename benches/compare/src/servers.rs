@@ -41,7 +41,7 @@ struct Exchange {
 
 const EXCHANGES: [Exchange; 2] = [
     Exchange {
-        title: "HTTP server as the function: GET, a page of 1 KB",
+        title: GET,
         body_bytes: 0,
     },
     Exchange {
@@ -325,6 +325,7 @@ const COUNTED: usize = 20;
 /// How long the server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+pub(crate) const GET: &str = "HTTP server as the function: GET, a page of 1 KB";
 pub(crate) const START: &str = "HTTP server as the function: start";
 pub(crate) const READY_US: &str = "ready µs";
 pub(crate) const ADDED_US: &str = "added µs";

@@ -112,4 +112,6 @@ fn sample(
 const INVOCATIONS: u32 = 5_000;
 
 const MEMORY: &str = "memory kB";
+pub(crate) const EACH: &str = "Managed Instances, memory of each further worker";
+pub(crate) const TO_MOST: &str = "from 8 to 64";
 pub(crate) const RATE: &str = "invocations a second";
