@@ -96,7 +96,9 @@ fn coldstart_shows_what_an_extension_adds_and_takes() {
     let output = emulator(&args, "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("extension beside echo + extension"), "{text}");
+    for expected in ["extension beside echo", "  to echo", "echo + extension: /"] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
     let json: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
     let names = ["/subjects/0/name", "/subjects/1/name"];
     assert_eq!(

@@ -26,11 +26,13 @@ pub(crate) struct Args {
     /// Another program to compare it with; repeat for more
     #[arg(long, value_name = "PATH", conflicts_with = "suite")]
     versus: Vec<PathBuf>,
-    /// Measure the function once more with this extension beside it: what does it add?
+    /// Measure the function once more with this extension beside it: what does it add? Repeat to
+    /// compare several
     #[arg(long, value_name = "EXTENSION", conflicts_with = "suite")]
-    beside: Option<PathBuf>,
+    beside: Vec<PathBuf>,
     /// A list of programs in place of --function: a JSON array of objects with name, function,
-    /// and, where needed, handler, `task_root`, event (a file), env and extensions
+    /// and, where needed, handler, `task_root`, event (a file), env, extensions and
+    /// `compared_with` (a name)
     #[arg(long, value_name = "FILE.json", conflicts_with = "event")]
     suite: Option<PathBuf>,
     #[command(flatten)]
@@ -100,25 +102,35 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
         None => b"{}".to_vec(),
     };
     let mut subjects: Vec<Subject> = Vec::new();
-    for path in args.function.iter().chain(&args.versus) {
-        let taken = |name: &String| subjects.iter().any(|other| other.name == *name);
-        let name = Some(file_name(path)).filter(|name| !taken(name));
+    let mut add = |name: String, path: &Path, given: &FunctionArgs, long_name: String| {
+        let is_taken = subjects.iter().any(|other| other.name == name);
         subjects.push(Subject {
-            name: name.unwrap_or_else(|| path.display().to_string()),
-            config: args.given.config(path)?,
+            name: if is_taken { long_name } else { name },
+            config: given.config(path)?,
             event: event.clone(),
+            compared_with: None,
         });
+        Ok::<_, String>(())
+    };
+    if let Some(function) = &args.function {
+        let name = file_name(function);
+        add(name.clone(), function, &args.given, name.clone())?;
+        // Next to the row that they are compared with.
+        for extension in &args.beside {
+            let mut given = args.given.clone();
+            given.extension.push(extension.clone());
+            let [short, long] = [file_name(extension), extension.display().to_string()]
+                .map(|extension| format!("{name} + {extension}"));
+            add(short, function, &given, long)?;
+        }
     }
-    if let (Some(extension), Some(function)) = (&args.beside, &args.function) {
-        let mut given = args.given.clone();
-        given.extension.push(extension.clone());
-        let beside = Subject {
-            name: format!("{} + {}", file_name(function), file_name(extension)),
-            config: given.config(function)?,
-            event,
-        };
-        // Next to the row that it is compared with.
-        subjects.insert(1, beside);
+    for path in &args.versus {
+        add(
+            file_name(path),
+            path,
+            &args.given,
+            path.display().to_string(),
+        )?;
     }
     Ok(subjects)
 }

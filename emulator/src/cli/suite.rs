@@ -29,6 +29,8 @@ struct Entry {
     /// External extensions beside the command's.
     #[serde(default)]
     extensions: Vec<PathBuf>,
+    /// The name of the program that its ratios are to; the first one without it.
+    compared_with: Option<String>,
 }
 
 /// Reads a suite: a JSON array of the programs. Their paths are relative to the working directory.
@@ -41,6 +43,16 @@ pub(crate) fn read(path: &Path, given: &FunctionArgs) -> Result<Vec<Subject>, St
     let text = fs::read(path).map_err(|error| format!("cannot read the suite {shown}: {error}"))?;
     let entries: Vec<Entry> = serde_json::from_slice(&text)
         .map_err(|error| format!("the suite {shown} is not as it should be: {error}"))?;
+    let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+    for entry in &entries {
+        let base = entry.compared_with.as_ref();
+        if let Some(base) = base.filter(|base| !names.contains(base)) {
+            let name = &entry.name;
+            return Err(format!(
+                "the suite {shown} compares {name} with {base}, which is not in it"
+            ));
+        }
+    }
     let subjects = entries.into_iter().map(|entry| entry.subject(given));
     subjects.collect()
 }
@@ -60,6 +72,7 @@ impl Entry {
             name: self.name,
             config: given.config(&self.function)?,
             event,
+            compared_with: self.compared_with,
         })
     }
 }

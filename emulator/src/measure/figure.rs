@@ -10,7 +10,7 @@ pub enum Figure {
     /// From just before the process is spawned until its first complete request for the next
     /// invocation has been read.
     ExecToNext,
-    /// The init phase as the platform bills it: until the runtime asks for its first invocation.
+    /// The init phase: until the runtime and every extension ask for their first event.
     Init,
     /// The first invocation: from the event going out until the response has been read.
     FirstInvocation,
@@ -88,21 +88,17 @@ impl Figure {
         }
     }
 
-    /// This figure's values over all cold starts of one program. Empty for [`Figure::Binary`],
-    /// which no cold start changes.
+    /// This figure's values in one cold start. Empty for [`Figure::Binary`], which no cold start
+    /// changes.
     #[must_use]
-    pub fn values(self, samples: &[Sample]) -> Vec<u64> {
-        let each = |value: fn(&Sample) -> u64| samples.iter().map(value).collect();
+    pub fn values(self, sample: &Sample) -> Vec<u64> {
         match self {
-            Self::ExecToNext => each(|sample| sample.exec_to_next_ns),
-            Self::Init => each(|sample| sample.init_ns),
-            Self::FirstInvocation => each(|sample| sample.first_invocation_ns),
-            Self::WarmInvocation => samples
-                .iter()
-                .flat_map(|sample| sample.warm_invocations_ns.clone())
-                .collect(),
-            Self::Cpu => each(|sample| sample.cpu_ns),
-            Self::PeakMemory => each(|sample| sample.peak_memory_bytes),
+            Self::ExecToNext => vec![sample.exec_to_next_ns],
+            Self::Init => vec![sample.init_ns],
+            Self::FirstInvocation => vec![sample.first_invocation_ns],
+            Self::WarmInvocation => sample.warm_invocations_ns.clone(),
+            Self::Cpu => vec![sample.cpu_ns],
+            Self::PeakMemory => vec![sample.peak_memory_bytes],
             Self::Binary => Vec::new(),
         }
     }
@@ -181,7 +177,13 @@ impl Scale {
             })
     }
 
-    /// `value` in this unit, with its symbol and three digits or more.
+    /// The unit, as it is written behind a value.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        self.symbol
+    }
+
+    /// `value` in this unit, with three digits or more.
     #[must_use]
     pub fn show(self, value: u64) -> String {
         let decimals = match value / self.divisor {
@@ -193,7 +195,7 @@ impl Scale {
         #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
         let scaled = value as f64 / self.divisor as f64;
         let number = format!("{scaled:.decimals$}");
-        format!("{} {}", grouped(number), self.symbol)
+        grouped(number)
     }
 }
 
@@ -294,7 +296,10 @@ mod tests {
             ),
         ] {
             let scale = Scale::of(unit, values);
-            let written: Vec<String> = values.iter().map(|value| scale.show(*value)).collect();
+            let written = values.iter().map(|value| scale.show(*value));
+            let written: Vec<_> = written
+                .map(|shown| [&shown, " ", scale.symbol()].concat())
+                .collect();
             assert_eq!(written, shown);
         }
     }

@@ -6,9 +6,10 @@
 //! microVM, no download of the code and no CPU share in them. What carries over is the ratio
 //! between two programs.
 //!
-//! [`measure`] takes the samples, [`Results::table`] draws them, and [`Results::json`] keeps every
-//! one.
+//! [`measure`] takes the samples, [`Results::table`] and [`Results::chart`] show them, and
+//! [`Results::json`] keeps every one.
 
+mod chart;
 mod error;
 mod figure;
 mod json;
@@ -28,5 +29,5 @@ pub use self::progress::Bar;
 pub use self::results::{Measured, Results};
 pub use self::run::measure;
 pub use self::sample::{ExtensionSample, Sample};
-pub use self::stats::{Summary, percentile, ratio};
+pub use self::stats::{Comparison, Summary, percentile, ratio};
 pub use self::subject::{Options, Progress, Subject};

@@ -60,5 +60,5 @@ impl fmt::Debug for Bar {
     }
 }
 
-/// How the bar looks, in the notation of indicatif.
-const TEMPLATE: &str = "cold starts [{bar:40}] {pos}/{len} {eta} {msg}";
+/// How the bar looks, in the notation of indicatif. A wide message is cut to what the line has left.
+const TEMPLATE: &str = "cold starts [{bar:40}] {pos}/{len} {eta} {wide_msg}";

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::figure::{ExtensionFigure, Figure};
 use super::machine::Machine;
 use super::sample::Sample;
-use super::stats::{Summary, ratio};
+use super::stats::{Comparison, Summary};
 use super::subject::Options;
 
 /// Everything that was measured.
@@ -32,6 +32,8 @@ pub struct Measured {
     pub binary_bytes: u64,
     /// The size of the event it was invoked with.
     pub event_bytes: usize,
+    /// The subject that its ratios are to, by name.
+    pub compared_with: Option<String>,
     /// Its cold starts, in the order they were taken.
     pub samples: Vec<Sample>,
 }
@@ -47,7 +49,20 @@ impl Measured {
             | Figure::FirstInvocation
             | Figure::WarmInvocation
             | Figure::Cpu
-            | Figure::PeakMemory => Summary::of(&figure.values(&self.samples)),
+            | Figure::PeakMemory => Summary::of(&self.values(figure).concat()),
+        }
+    }
+
+    /// The values of one figure, by cold start.
+    fn values(&self, figure: Figure) -> Vec<Vec<u64>> {
+        match figure {
+            Figure::Binary => vec![vec![self.binary_bytes]],
+            Figure::ExecToNext
+            | Figure::Init
+            | Figure::FirstInvocation
+            | Figure::WarmInvocation
+            | Figure::Cpu
+            | Figure::PeakMemory => self.samples.iter().map(|s| figure.values(s)).collect(),
         }
     }
 }
@@ -75,11 +90,19 @@ impl Measured {
 }
 
 impl Results {
-    /// How many times the first subject's median of `figure` goes into `of`'s.
+    /// The subject that the ratios of another one are to; `None` for the first, which has none.
     #[must_use]
-    pub fn ratio(&self, of: &Measured, figure: Figure) -> Option<f64> {
-        let base = self.subjects.first()?.summary(figure)?.median;
-        ratio(of.summary(figure)?.median, base)
+    pub fn base(&self, of: &Measured) -> Option<&Measured> {
+        let first = self.subjects.first()?;
+        let named = of.compared_with.as_deref().unwrap_or(&first.name);
+        let base = self.subjects.iter().find(|other| other.name == named)?;
+        (base.name != of.name).then_some(base)
+    }
+
+    /// A figure of a subject beside the one it is compared with.
+    #[must_use]
+    pub fn comparison(&self, of: &Measured, figure: Figure) -> Option<Comparison> {
+        Comparison::of(&of.values(figure), &self.base(of)?.values(figure))
     }
 }
 
@@ -108,14 +131,22 @@ pub(super) mod tests {
         Vec::from_iter((factor == 2).then_some(extension))
     }
 
-    /// Two subjects; every figure of the second is twice the first's.
+    /// Two subjects with three cold starts; every figure of the second is twice the first's.
     pub(in super::super) fn results() -> Results {
+        results_of(3)
+    }
+
+    /// The same with so many cold starts.
+    pub(in super::super) fn results_of(times: usize) -> Results {
         let measured = |name: &str, factor: u64| Measured {
             name: name.to_owned(),
             program: name.into(),
             binary_bytes: 1_000 * factor,
             event_bytes: 2,
+            compared_with: None,
             samples: (0..3)
+                .cycle()
+                .take(times)
                 .map(|round| Sample {
                     exec_to_next_ns: (1_000_000 + 100_000 * round) * factor,
                     init_ns: (1_000_100 + 100_000 * round) * factor,
@@ -129,7 +160,7 @@ pub(super) mod tests {
         };
         Results {
             options: Options {
-                times: 3,
+                times,
                 warm: 2,
                 unmeasured: 0,
             },

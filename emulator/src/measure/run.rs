@@ -72,6 +72,7 @@ fn unmeasured(subject: &Subject) -> Result<Measured, MeasureError> {
         program,
         binary_bytes: file.len(),
         event_bytes: subject.event.len(),
+        compared_with: subject.compared_with.clone(),
         samples: Vec::new(),
     })
 }
@@ -88,6 +89,7 @@ mod tests {
             name: "one".to_owned(),
             config: Config::new(program),
             event: b"{}".to_vec(),
+            compared_with: None,
         }
     }
 

@@ -11,6 +11,8 @@ pub struct Subject {
     pub config: Config,
     /// The payload of every invocation.
     pub event: Vec<u8>,
+    /// The name of the subject that its ratios are to; the first one where it is `None`.
+    pub compared_with: Option<String>,
 }
 
 /// The number of measurements.
