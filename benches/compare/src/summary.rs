@@ -85,7 +85,7 @@ const ROWS: [Row; 8] = [
     },
 ];
 
-/// A sentence for each thing that somebody may be after; one whose programs were not all measured is
+/// A sentence for each thing that somebody looks for. One whose programs were not all measured is
 /// left out.
 pub(crate) fn sentences(tables: &[Table]) -> String {
     let figures = Figures(tables);

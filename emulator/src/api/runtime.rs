@@ -605,9 +605,9 @@ fn refuse(refusal: Refusal) -> Response<Payload> {
     error_response(refusal.status(), refusal.error_type(), &refusal.to_string())
 }
 
-/// Hands a response on as it comes, up to the limit and no faster than the pace, and reads it to its
-/// end. A caller who hangs up does not end it: the function goes on. The data that is kept is for
-/// the transcript.
+/// Hands a response on as it comes, up to the limit and no faster than the pace, and reads it to
+/// its end. A caller who hangs up does not end it: the function goes on. The data that is kept is
+/// for the transcript.
 async fn hand_on(
     body: Incoming,
     limit: usize,

@@ -78,10 +78,10 @@ pub(crate) struct Args {
         ignore_case = true
     )]
     invoke_mode: InvokeMode,
-    /// Streamed responses are as slow as on AWS: 2 MB a second behind the first 6 MB, and behind 10 MB
+    /// How fast streamed responses are; on AWS 2 MB a second behind the first 6 MB, and behind 10 MB
     /// by a REST API
-    #[arg(long)]
-    stream_rate: bool,
+    #[arg(long, value_name = "RATE", value_enum, default_value = "unlimited")]
+    stream_rate: Rate,
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
@@ -96,6 +96,13 @@ pub(crate) struct Args {
 enum Format {
     Json,
     Text,
+}
+
+/// A rate of streamed responses on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Rate {
+    Unlimited,
+    Aws,
 }
 
 /// An invoke mode on the command line, in the words of AWS and in any case.
@@ -192,10 +199,11 @@ impl Args {
                 InvokeMode::Buffered => UrlInvokeMode::Buffered,
                 InvokeMode::ResponseStream => UrlInvokeMode::ResponseStream,
             },
-            stream_rate: self.stream_rate.then_some(match self.http {
-                Front::FunctionUrl | Front::ApiGatewayV2 => StreamRate::LAMBDA,
-                Front::ApiGatewayV1 => StreamRate::API_GATEWAY,
-            }),
+            stream_rate: match (self.stream_rate, self.http) {
+                (Rate::Unlimited, _) => None,
+                (Rate::Aws, Front::FunctionUrl | Front::ApiGatewayV2) => Some(StreamRate::LAMBDA),
+                (Rate::Aws, Front::ApiGatewayV1) => Some(StreamRate::API_GATEWAY),
+            },
             echo_log: true,
             record_bytes_max: RECORD_BYTES_MAX,
             ..given

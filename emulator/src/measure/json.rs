@@ -6,9 +6,9 @@ use super::figure::{ExtensionFigure, Figure, Unit};
 use super::results::{Measured, NOTE, Results};
 
 impl Results {
-    /// The results as one JSON object, as `docs/coldstart.md` describes it: machine, options, and of
-    /// each subject its summaries, ratios and samples. Times are in nanoseconds, sizes in bytes;
-    /// names end in the unit.
+    /// The results as one JSON object, as `docs/coldstart.md` describes it: machine, options, and
+    /// each subject with its summaries, ratios and samples. Times are in nanoseconds, sizes in
+    /// bytes; names end in the unit.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -60,5 +60,6 @@ impl fmt::Debug for Bar {
     }
 }
 
-/// How the bar looks, in the notation of indicatif. A wide message is cut to what the line has left.
+/// How the bar looks, in the notation of indicatif. A wide message is cut to what is left of the
+/// line.
 const TEMPLATE: &str = "cold starts [{bar:40}] {pos}/{len} {eta} {wide_msg}";
