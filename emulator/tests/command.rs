@@ -177,7 +177,10 @@ fn coldstart_takes_a_suite() {
 fn what_the_user_got_wrong_exits_with_2_and_is_named() {
     let cases: [(&[&str], &str); 14] = [
         (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
-        (&["run", "--sample-event", "/nowhere.json"], "/nowhere.json"),
+        (
+            &["run", "--sample-event", "/nowhere.json"],
+            "/nowhere.json is neither a file nor one of api-gateway-v1, ",
+        ),
         (
             &["run", "--extension", "/nowhere", "--event", "-"],
             "the extension /nowhere",
@@ -561,6 +564,63 @@ fn layers_are_in_opt_and_their_extensions_run() {
         assert_eq!(text, "of the layer");
     }
     assert!(!Path::new("/opt/data").exists(), "nothing is left");
+}
+
+#[test]
+#[ignore = "needs .ci/peers, for AWS's runtime client for Python"]
+fn a_function_in_python_is_run_by_the_client_of_aws() {
+    let peers = std::env::var_os("BANTAM_PEERS").map(PathBuf::from);
+    let peers =
+        peers.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers"));
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("app.py");
+    let script =
+        "def handler(event, context):\n    return {'got': event, 'name': context.function_name}\n";
+    fs::write(&app, script).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command.args([
+        "run",
+        "--runtime",
+        "python",
+        "--handler",
+        "app.handler",
+        "--event",
+        "-",
+    ]);
+    command.args(["--timeout", "30", "--function"]).arg(&app);
+    command.env("PATH", peers.join("python/bin"));
+    let output = output_of(command, "[1]");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let response: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(response, json!({"got": [1], "name": "function"}));
+}
+
+#[test]
+fn a_client_that_is_not_installed_is_named_with_what_installs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (program, runtime, expected) in [
+        ("python3", "python", "/python3 -m pip install awslambdaric"),
+        ("node", "nodejs", "npm install --prefix "),
+        ("other", "nodejs", "node is not on PATH"),
+    ] {
+        let tools = tempfile::tempdir().unwrap();
+        let tool = tools.path().join(program);
+        fs::write(&tool, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+        command
+            .args(["run", "--runtime", runtime, "--function"])
+            .arg(folder.path());
+        let output = output_of_path(command, tools.path());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+fn output_of_path(mut command: Command, path: &Path) -> Output {
+    command.env("PATH", path);
+    output_of(command, "")
 }
 
 #[test]

@@ -135,7 +135,10 @@ impl FunctionArgs {
             debug: true,
             ..self.clone()
         };
-        given.with_settings(Config::new(""))
+        let mut config = Config::new("");
+        // Where the function is started, most likely.
+        config.task_root = absolute(Path::new("."));
+        given.with_settings(config)
     }
 
     fn with_settings(&self, mut config: Config) -> Result<Config, String> {

@@ -233,6 +233,15 @@ impl Sample {
                 payload: Some(printed),
             });
         }
+        if !given.exists() {
+            let kinds = Kind::value_variants().iter();
+            let kinds = kinds.filter_map(clap::ValueEnum::to_possible_value);
+            let kinds: Vec<_> = kinds.map(|kind| kind.get_name().to_owned()).collect();
+            let kinds = kinds.join(", ");
+            return Err(format!(
+                "the event {name} is neither a file nor one of {kinds}"
+            ));
+        }
         let path = quoted(&name);
         Ok(Self {
             event: read_event(given)?,

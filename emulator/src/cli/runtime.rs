@@ -73,9 +73,11 @@ impl Runtime {
 fn python(folder: &Path) -> Result<(PathBuf, Vec<String>), String> {
     let program = find_program("python3").ok_or("python3 is not on PATH")?;
     let module = "awslambdaric";
-    // From the folder, which may have the module in it.
+    // From the folder, which may have the module in it, and without your variables, which the
+    // function does not get.
     let mut command = Command::new(&program);
     command
+        .env_clear()
         .current_dir(folder)
         .args(["-c", "import awslambdaric"]);
     command

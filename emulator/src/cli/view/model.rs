@@ -304,7 +304,7 @@ impl Model {
         self.log.push_back(Line {
             environment,
             writer,
-            text: plain(text),
+            text: plain(cropped(text)),
         });
     }
 }
@@ -388,6 +388,12 @@ impl Kind {
     }
 }
 
+/// As much of a text as is kept.
+fn cropped(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LINE_BYTES_MAX))
+        .unwrap_or(text)
+}
+
 /// The text without what would move the cursor or change colours (ECMA-48): tabs become blanks, and
 /// of an escape sequence nothing is left.
 fn plain(text: &str) -> String {
@@ -412,6 +418,8 @@ fn plain(text: &str) -> String {
 
 /// More than a terminal shows, and little memory.
 const LINES_MAX: usize = 1_000;
+/// More than the widest terminal shows of one line; a process may write lines of 1 MB.
+const LINE_BYTES_MAX: usize = 16 * 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -564,5 +572,8 @@ mod tests {
         }
         assert_eq!(model.log.len(), LINES_MAX);
         assert_eq!(model.log[0].text, "5");
+        model.note(&"\u{e9}".repeat(LINE_BYTES_MAX));
+        let last = &model.log[LINES_MAX - 1].text;
+        assert_eq!(last.len(), LINE_BYTES_MAX);
     }
 }
