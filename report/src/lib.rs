@@ -14,6 +14,8 @@ mod input;
 mod ledger;
 mod limits;
 mod message;
+mod page;
+mod picture;
 mod statistics;
 mod tables;
 
@@ -125,6 +127,33 @@ impl Report {
         })
     }
 }
+
+impl Report {
+    /// One HTML page with all tables and pictures. It needs no network, and has no script.
+    ///
+    /// # Errors
+    ///
+    /// A picture cannot be drawn.
+    pub fn html(&self, title: &str) -> Result<String, PictureError> {
+        Ok(page::page(self, title)?)
+    }
+
+    /// All pictures: the name and the text of an SVG file each.
+    ///
+    /// # Errors
+    ///
+    /// A picture cannot be drawn.
+    pub fn pictures(&self) -> Result<Vec<(String, String)>, PictureError> {
+        let pictures = page::pictures(self)?.into_iter();
+        let files = pictures.map(|picture| (format!("{}.svg", picture.name), picture.file()));
+        Ok(files.collect())
+    }
+}
+
+/// A picture cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot draw a picture: {0}")]
+pub struct PictureError(#[from] picture::DrawError);
 
 impl Run {
     fn read(paths: &[PathBuf], progress: &dyn Fn(Progress)) -> Result<Self, InputError> {

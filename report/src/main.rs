@@ -5,6 +5,7 @@ mod terminal;
 use std::cell::Cell;
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,6 +30,15 @@ struct Args {
     /// Where all tables go, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where one HTML page goes, with all pictures and tables in it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// A folder for the pictures, as SVG
+    #[arg(long, value_name = "FOLDER")]
+    svg: Option<PathBuf>,
+    /// The title of the page
+    #[arg(long, value_name = "TEXT", default_value = "Cold starts")]
+    title: String,
     /// Rows of a table in the terminal
     #[arg(long, value_name = "N", default_value = "10")]
     rows: usize,
@@ -53,11 +63,24 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         bar.add(progress.bytes);
     })?;
     bar.end();
-    terminal::show(&report, args.rows);
     if let Some(path) = &args.json {
         write(path, &format!("{:#}\n", serde_json::to_value(&report)?))?;
     }
-    Ok(())
+    if let Some(path) = &args.html {
+        write(path, &report.html(&args.title)?)?;
+    }
+    if let Some(folder) = &args.svg {
+        let failed = |error| format!("cannot make {}: {error}", folder.display());
+        fs::create_dir_all(folder).map_err(failed)?;
+        for (name, text) in report.pictures()? {
+            write(&folder.join(name), &text)?;
+        }
+    }
+    match terminal::show(&mut io::stdout().lock(), &report, args.rows) {
+        // Its reader has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

@@ -66,7 +66,8 @@ impl Summary {
 
 /// Rounded to a millionth, so that sums in another order give the same figure.
 pub(crate) fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    // A sum of nothing is -0.
+    (value * 1e6).round() / 1e6 + 0.0
 }
 
 /// One bar of a histogram.

@@ -196,9 +196,7 @@ const PARTS: [(&str, FigureOf); 5] = [
         figures.register_ms
     }),
     ("runtime and function", |figures| figures.runtime_ms),
-    ("extensions that are not ready yet", |figures| {
-        figures.extensions_ms
-    }),
+    ("later extensions", |figures| figures.extensions_ms),
     ("first invocation", |figures| figures.first_ms),
 ];
 

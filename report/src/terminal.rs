@@ -1,54 +1,66 @@
 //! The summary in the terminal.
 
+use std::io::{self, Write};
+
 use bantam_report::{DifferenceRow, FunctionRow, Report, Summary, Tables};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// Prints the summary, with at most `rows` rows of a table.
-pub(crate) fn show(report: &Report, rows: usize) {
-    read(&report.tables);
-    totals(&report.tables);
-    starts(&report.tables, rows);
-    distributions(&report.tables);
+pub(crate) fn show(out: &mut dyn Write, report: &Report, rows: usize) -> io::Result<()> {
+    read(out, &report.tables)?;
+    totals(out, &report.tables)?;
+    starts(out, &report.tables, rows)?;
+    distributions(out, &report.tables)?;
     functions(
+        out,
         "functions, by the time that was waited",
         &report.tables.functions,
         rows,
-    );
+    )?;
     if let Some(versus) = &report.versus {
-        println!("\ncompared with");
-        read(&versus.tables);
-        totals(&versus.tables);
-        differences(&versus.differences);
+        writeln!(out, "\ncompared with")?;
+        read(out, &versus.tables)?;
+        totals(out, &versus.tables)?;
+        differences(out, &versus.differences)?;
     }
+    Ok(())
 }
 
-fn read(tables: &Tables) {
+fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let read = &tables.read;
-    println!(
+    writeln!(
+        out,
         "{} files, {} bytes, {} messages; {} told of a start or an invocation",
         number(read.files),
         number(read.bytes),
         number(read.messages),
         number(read.facts)
-    );
+    )?;
     if read.problems != 0 {
-        println!("{} could not be read:", number(read.problems));
+        writeln!(out, "{} could not be read:", number(read.problems))?;
         for problem in &read.shown {
-            println!("  {}:{}: {}", problem.file, problem.line, problem.reason);
+            writeln!(
+                out,
+                "  {}:{}: {}",
+                problem.file, problem.line, problem.reason
+            )?;
         }
     }
     if tables.totals.left_out != 0 {
-        println!(
+        writeln!(
+            out,
             "{} environments or starts had no room and are left out",
             number(tables.totals.left_out)
-        );
+        )?;
     }
+    Ok(())
 }
 
-fn totals(tables: &Tables) {
+fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let totals = &tables.totals;
     let share = totals.cold_start_share.map(percent);
-    println!(
+    writeln!(
+        out,
         "{} functions, {} environments, {} invocations, {} starts, {} cold starts{}; {} waited, {} billed",
         number(totals.functions),
         number(totals.environments),
@@ -58,10 +70,11 @@ fn totals(tables: &Tables) {
         share.map_or_else(String::new, |share| format!(" ({share} of invocations)")),
         duration(totals.wait_ms),
         duration(totals.billed_init_ms),
-    );
+    )?;
+    Ok(())
 }
 
-fn starts(tables: &Tables, rows: usize) {
+fn starts(out: &mut dyn Write, tables: &Tables, rows: usize) -> io::Result<()> {
     let mut table = table(&[
         "kind", "cause", "inferred", "starts", "init p50", "p99", "waited",
     ]);
@@ -77,14 +90,16 @@ fn starts(tables: &Tables, rows: usize) {
         ]);
     }
     print(
+        out,
         "starts, by kind and cause",
         &table,
         tables.starts.len(),
         rows,
-    );
+    )?;
+    Ok(())
 }
 
-fn distributions(tables: &Tables) {
+fn distributions(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let mut table = table(&["figure", "unit", "count", "min", "p50", "p90", "p99", "max"]);
     for row in &tables.distributions {
         let Summary {
@@ -103,10 +118,11 @@ fn distributions(tables: &Tables) {
         );
         table.add_row(cells);
     }
-    print("distributions", &table, 0, 0);
+    print(out, "distributions", &table, 0, 0)?;
+    Ok(())
 }
 
-fn functions(title: &str, all: &[FunctionRow], rows: usize) {
+fn functions(out: &mut dyn Write, title: &str, all: &[FunctionRow], rows: usize) -> io::Result<()> {
     let mut table = table(&[
         "function",
         "invocations",
@@ -127,10 +143,11 @@ fn functions(title: &str, all: &[FunctionRow], rows: usize) {
             duration(row.wait_ms),
         ]);
     }
-    print(title, &table, all.len(), rows);
+    print(out, title, &table, all.len(), rows)?;
+    Ok(())
 }
 
-fn differences(rows: &[DifferenceRow]) {
+fn differences(out: &mut dyn Write, rows: &[DifferenceRow]) -> io::Result<()> {
     let mut table = table(&[
         "figure",
         "quantile",
@@ -155,7 +172,8 @@ fn differences(rows: &[DifferenceRow]) {
         cells.push(verdict.to_owned());
         table.add_row(cells);
     }
-    print("differences", &table, 0, 0);
+    print(out, "differences", &table, 0, 0)?;
+    Ok(())
 }
 
 fn table(head: &[&str]) -> Table {
@@ -175,17 +193,25 @@ fn table(head: &[&str]) -> Table {
     table
 }
 
-fn print(title: &str, table: &Table, all: usize, shown: usize) {
+fn print(
+    out: &mut dyn Write,
+    title: &str,
+    table: &Table,
+    all: usize,
+    shown: usize,
+) -> io::Result<()> {
     if table.is_empty() {
-        return;
+        return Ok(());
     }
-    println!("\n{title}\n{table}");
+    writeln!(out, "\n{title}\n{table}")?;
     if shown < all {
-        println!(
+        writeln!(
+            out,
             "… and {} more rows: --rows, or --json",
             number((all - shown) as u64)
-        );
+        )?;
     }
+    Ok(())
 }
 
 fn optional(ms: Option<f64>) -> String {

@@ -1,6 +1,7 @@
 //! The invocations around each start. They are counted in a second reading of the logs, when the
 //! times of all starts are known, so that no invocation has to be kept.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::fact::{Fact, Sink, Source};
@@ -59,12 +60,15 @@ impl<'a> Second<'a> {
         }
     }
 
-    /// An invocation in an environment from `begin` to `end`.
-    fn invocation(&mut self, environment: u32, begin: i64, end: i64) {
+    /// An invocation in an environment from `begin` to `end`, which can have begun `together_ms`
+    /// later than a start that it came with.
+    fn invocation(&mut self, environment: u32, begin: i64, end: i64, together_ms: i64) {
         let Some(times) = self.times.get(&version_of(self.ledger, environment)) else {
             return;
         };
-        let from = times.partition_point(|(time, _)| *time < begin - TOGETHER_MS);
+        let seen = self.ledger.environments[environment as usize].seen_ms;
+        let there_since = seen.map_or(i64::MAX, |(first, _)| first);
+        let from = times.partition_point(|(time, _)| *time < begin - together_ms);
         for (time, at) in times.iter().skip(from) {
             let near = &mut self.near[*at];
             if end <= *time {
@@ -73,7 +77,12 @@ impl<'a> Second<'a> {
             }
             let other = self.ledger.starts[*at].environment;
             // Of two that begin together one has to be the first.
-            let came_before = begin < *time || other != environment && environment < other;
+            let came_before = match begin.cmp(time) {
+                Ordering::Less => true,
+                Ordering::Equal => environment < other,
+                // It is warm: its environment was there before.
+                Ordering::Greater => there_since < *time,
+            };
             if other != environment && came_before {
                 near.busy += 1;
             }
@@ -104,30 +113,21 @@ fn version_of(ledger: &Ledger, environment: u32) -> (Name, Name) {
 
 impl Sink for Second<'_> {
     fn fact(&mut self, source: &Source<'_>, fact: &Fact<'_>) {
-        let (end, took) = match fact {
-            Fact::Report(report) => {
-                // An invocation that waits for an init is on its way from the begin of that.
-                let waited = report.init_ms.or(report.restore_ms).unwrap_or_default();
-                let took = report.duration_ms.unwrap_or_default() + waited;
-                (source.time_ms, took)
-            }
-            Fact::PhaseStart(_)
-            | Fact::RuntimeDone
-            | Fact::PhaseReport(_)
-            | Fact::Start { .. }
-            | Fact::Failed(_)
-            | Fact::Measured(_)
-            | Fact::Counted(_)
-            | Fact::Sample(_) => return,
-        };
-        let (Some(end), Some(environment)) = (end, self.ledger.find(source)) else {
+        let Fact::Report(report) = fact else { return };
+        let (Some(end), Some(environment)) = (source.time_ms, self.ledger.find(source)) else {
             return;
         };
+        let took = report.duration_ms.unwrap_or_default();
         #[expect(
             clippy::cast_possible_truncation,
             reason = "rounded to milliseconds, and one that is too large becomes the largest"
         )]
         let begin = end.saturating_sub(took as i64);
-        self.invocation(environment, begin, end);
+        // An invocation that waits for a start is on its way from the begin of that.
+        let start = self.ledger.start_of(&report.request);
+        match start.and_then(|start| start.at_ms) {
+            Some(begin) => self.invocation(environment, begin, end, 0),
+            None => self.invocation(environment, begin, end, TOGETHER_MS),
+        }
     }
 }

@@ -27,6 +27,9 @@ const IDLE_MS_MIN: i64 = 5 * 60_000;
 /// environment after some hours, also one that is in use.
 const LIFETIME_MS_MIN: i64 = 90 * 60_000;
 
+/// How many environments in use a deployment replaces at least that is told from a scale-out.
+const REPLACED_MIN: usize = 3;
+
 /// How long after a deployment its first environment is in use at least.
 const DEPLOYED_MS_MIN: i64 = 60_000;
 
@@ -74,6 +77,8 @@ struct Group {
     begun: Vec<(i64, i64)>,
     /// When the last invocation began of all from it on.
     rest: Vec<i64>,
+    /// When the last invocation began of each, in order.
+    last: Vec<i64>,
 }
 
 /// All versions.
@@ -99,6 +104,8 @@ impl Groups {
         }
         for ((function, version), group) in &mut all.versions {
             group.begun.sort_unstable();
+            group.last = group.begun.iter().map(|(_, last)| *last).collect();
+            group.last.sort_unstable();
             group.rest = group.begun.iter().map(|(_, last)| *last).collect();
             let mut last = i64::MIN;
             for at in (0..group.rest.len()).rev() {
@@ -154,7 +161,7 @@ impl Groups {
         let replaced = group.is_some_and(|group| group.replaced_at(time));
         if near.busy != 0 {
             let is_deployed =
-                is_unpublished && replaced && group.is_some_and(|group| group.goes_on_after(time));
+                is_unpublished && replaced && group.is_some_and(|group| group.is_taken_over(time));
             let cause = if is_deployed {
                 "first_of_deployment"
             } else {
@@ -201,10 +208,17 @@ impl Group {
         last.is_some_and(|(_, last)| *last <= time)
     }
 
-    /// Whether the environments that began from `time` on stayed in use.
-    fn goes_on_after(&self, time: i64) -> bool {
+    /// Whether several environments that were in use until `time` left the work to later ones,
+    /// which stayed in use. One alone can also have been passed over: Lambda takes the one that was
+    /// used last.
+    fn is_taken_over(&self, time: i64) -> bool {
+        let recent = self.last.partition_point(|last| *last < time - IDLE_MS_MIN);
+        let until = self.last.partition_point(|last| *last <= time);
         let from = self.begun.partition_point(|(first, _)| *first < time);
-        let last = self.rest.get(from);
-        last.is_some_and(|last| time.saturating_add(DEPLOYED_MS_MIN) < *last)
+        let goes_on = self
+            .rest
+            .get(from)
+            .is_some_and(|last| time + DEPLOYED_MS_MIN < *last);
+        goes_on && REPLACED_MIN <= until - recent
     }
 }

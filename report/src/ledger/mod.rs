@@ -107,7 +107,10 @@ impl Sink for Ledger {
     fn fact(&mut self, source: &Source<'_>, fact: &Fact<'_>) {
         let known = match fact {
             // Where the platform's report was read first, its environment is known better.
-            Fact::Measured(measured) => self.environment_of_request(measured),
+            Fact::Measured(measured) => {
+                let start = measured.text("request_id").and_then(|id| self.start_of(id));
+                start.map(|start| start.environment)
+            }
             Fact::PhaseStart(_)
             | Fact::RuntimeDone
             | Fact::PhaseReport(_)
@@ -168,10 +171,10 @@ impl Ledger {
         }
     }
 
-    fn environment_of_request(&self, measured: &Measured<'_>) -> Option<u32> {
-        let request = number_of(measured.text("request_id")?);
-        let start = self.by_request.get(&request)?;
-        Some(self.starts.get(*start as usize)?.environment)
+    /// The start that the invocation waited for.
+    pub(crate) fn start_of(&self, request: &str) -> Option<&Start> {
+        let start = self.by_request.get(&number_of(request))?;
+        self.starts.get(*start as usize)
     }
 
     fn pending(&mut self, at: u32) -> Option<&mut Pending> {

@@ -1,0 +1,310 @@
+//! The same log in every format gives the same report.
+
+use std::fs;
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::{fleet, report};
+
+const STREAM: &str = "2026/11/26/[$LATEST]0123456789abcdef0123456789abcdef";
+const REPORT: &str = "REPORT RequestId: 6d68\tDuration: 100.50 ms\tBilled Duration: 498 ms\tMemory \
+                      Size: 128 MB\tMax Memory Used: 84 MB\tInit Duration: 397.25 ms\t";
+
+/// The lines of one start, with their times.
+fn lines() -> Vec<(i64, String)> {
+    let at = 1_795_694_400_000;
+    vec![
+        (at, "INIT_START Runtime Version: python:3.14.v3".to_owned()),
+        (
+            at + 400,
+            "START RequestId: 6d68 Version: $LATEST".to_owned(),
+        ),
+        (at + 450, "a line\nover two".to_owned()),
+        (at + 501, REPORT.to_owned()),
+    ]
+}
+
+/// Each format, as the bytes of a file.
+fn formats() -> Vec<(&'static str, Vec<u8>)> {
+    let lines = lines();
+    let time = |ms: &i64| jiff::Timestamp::from_millisecond(*ms).unwrap().to_string();
+    let text = |each: &dyn Fn(&i64, &str) -> String| {
+        let all = lines.iter().map(|(ms, line)| each(ms, line));
+        all.collect::<String>().into_bytes()
+    };
+    let events: Vec<Value> = lines
+        .iter()
+        .map(|(ms, line)| json!({"logStreamName": STREAM, "timestamp": ms, "message": line}))
+        .collect();
+    let cells = |ms: &i64, line: &String| {
+        let time = time(ms).replace('T', " ").replace('Z', "");
+        json!([{"field": "@timestamp", "value": time}, {"field": "@message", "value": line},
+            {"field": "@logStream", "value": STREAM}, {"field": "@ptr", "value": "x"}])
+    };
+    let results: Vec<Value> = lines.iter().map(|(ms, line)| cells(ms, line)).collect();
+    let rows: Vec<Value> = lines
+        .iter()
+        .map(|(ms, line)| json!({"@timestamp": ms, "@logStream": STREAM, "@message": line}))
+        .collect();
+    let batch = json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/f",
+        "logStream": STREAM, "logEvents": events});
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table
+        .write_record(["@timestamp", "@message", "@logStream"])
+        .unwrap();
+    for (ms, line) in &lines {
+        let time = time(ms).replace('T', " ").replace('Z', "");
+        table.write_record([&time, line, STREAM]).unwrap();
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let tail = text(&|ms, line| format!("{} {STREAM} {line}\n", time(ms)));
+    gzip.write_all(&tail).unwrap();
+    vec![
+        ("tail", tail),
+        ("gzip", gzip.finish().unwrap()),
+        (
+            "text",
+            text(&|ms, line| format!("EVENTS\t37\t{ms}\t{STREAM}\t{line}\n\t{ms}\n")),
+        ),
+        (
+            "filter-log-events",
+            format!("{:#}", json!({"events": events})).into_bytes(),
+        ),
+        (
+            "events in one line",
+            json!({"events": events}).to_string().into_bytes(),
+        ),
+        (
+            "get-query-results",
+            format!("{:#}", json!({"results": results})).into_bytes(),
+        ),
+        ("console", json!(rows).to_string().into_bytes()),
+        ("subscription", batch.to_string().repeat(2).into_bytes()),
+        ("table", table.into_inner().unwrap()),
+    ]
+}
+
+#[test]
+fn one_start_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, bytes) in formats() {
+        let path = folder.path().join("anything");
+        fs::write(&path, bytes).unwrap();
+        let report = report(&[&path]);
+        let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(*at("/tables/read/problems"), 0, "{format}: {report:#}");
+        assert_eq!(*at("/tables/totals/environment_starts"), 1, "{format}");
+        assert_eq!(*at("/tables/totals/environments"), 1, "{format}");
+        assert_eq!(
+            *at("/tables/totals/from_ms"),
+            1_795_694_400_000_i64,
+            "{format}"
+        );
+        assert_eq!(
+            *at("/tables/starts/0/cold_start_kind"),
+            "on_demand",
+            "{format}"
+        );
+        assert_eq!(*at("/tables/starts/0/cause"), "first_in_log", "{format}");
+        assert_eq!(*at("/tables/functions/0/init_ms/p50"), 397.25, "{format}");
+        assert_eq!(
+            *at("/tables/functions/0/memory_used_mb/max"),
+            84.0,
+            "{format}"
+        );
+        assert_eq!(
+            *at("/tables/versions/0/function_version"),
+            "$LATEST",
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_of_an_export_names_stream_and_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = folder
+        .path()
+        .join("export/aws/lambda/orders/2026-11-26-[$LATEST]0123");
+    fs::create_dir_all(&stream).unwrap();
+    fs::write(
+        folder.path().join("export/aws-logs-write-test"),
+        "Permission Check",
+    )
+    .unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writeln!(gzip, "2026-11-26T12:00:00.501Z {REPORT}").unwrap();
+    fs::write(stream.join("000000.gz"), gzip.finish().unwrap()).unwrap();
+    let report = report(&[folder.path()]);
+    let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+    assert_eq!(*at("/tables/functions/0/function_name"), "orders");
+    assert_eq!(*at("/tables/read/files"), 1);
+    assert_eq!(*at("/tables/totals/cold_start_share"), 1.0);
+}
+
+/// A start that the platform and the extension report is one, whichever comes first.
+#[test]
+fn a_start_is_counted_once() {
+    let emf = json!({"_aws": {"Timestamp": 1_795_694_400_501_i64}, "function_name": "f",
+        "function_version": "7", "cold_start_kind": "proactive", "cause": "ahead_of_demand",
+        "cause_source": "inferred", "init_duration": 397.25, "first_invocation_duration": 100.5,
+        "init_before_runtime_duration": 20, "extension_register_duration": 2.5,
+        "init_runtime_duration": 370, "init_extensions_duration": 7.25,
+        "availability_zone": "use1-az1", "request_id": "6d68", "start_ms": 1_795_694_400_000_i64});
+    let emf = format!("{emf}\n");
+    let folder = tempfile::tempdir().unwrap();
+    let (extension, platform) = (folder.path().join("emf"), folder.path().join("log"));
+    fs::write(&extension, &emf).unwrap();
+    let tail = &formats()[0].1;
+    fs::write(&platform, tail).unwrap();
+    let whole = folder.path().join("whole");
+    fs::write(&whole, [tail, emf.as_bytes()].concat()).unwrap();
+    for files in [
+        &[&*extension, &*platform][..],
+        &[&platform, &extension],
+        &[&whole],
+    ] {
+        let report = report(files);
+        let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(*at("/tables/totals/environment_starts"), 1, "{report:#}");
+        assert_eq!(*at("/tables/totals/environments"), 1, "{files:?}");
+        assert_eq!(*at("/tables/totals/invocations"), 1);
+        // The extension knows better than the log.
+        assert_eq!(*at("/tables/starts/0/cold_start_kind"), "proactive");
+        assert_eq!(*at("/tables/starts/0/cause"), "ahead_of_demand");
+        assert_eq!(*at("/tables/functions/0/function_name"), "f");
+        assert_eq!(*at("/tables/zones/0/availability_zone"), "use1-az1");
+        let parts = at("/tables/init_parts").as_array().unwrap();
+        let medians: Vec<f64> = parts
+            .iter()
+            .map(|part| part.pointer("/duration_ms/p50").unwrap().as_f64().unwrap())
+            .collect();
+        assert_eq!(medians, [17.5, 2.5, 370.0, 7.25, 100.5]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_by_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut bytes = format!("{REPORT}\nREPORT RequestId: cut\tDur\n").into_bytes();
+    bytes.extend(vec![b'x'; (16 << 20) + 1]);
+    bytes.extend(b"\n{\"type\":\"platform.report\",\"record\":{\"requestId\":\n\xff\xfe\n");
+    fs::write(&path, bytes).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writeln!(gzip, "{REPORT}").unwrap();
+    let mut cut = gzip.finish().unwrap();
+    cut.truncate(cut.len() - 12);
+    let cut_path = folder.path().join("cut.gz");
+    fs::write(&cut_path, cut).unwrap();
+    let document = folder.path().join("document.json");
+    let event =
+        json!({"timestamp": 1_795_694_400_501_i64, "logStreamName": "s", "message": REPORT});
+    fs::write(
+        &document,
+        format!("{{\n\"events\": [{event:#},\n{event:#}, {{\"mess"),
+    )
+    .unwrap();
+    let report = report(&[&path, &cut_path, &document]);
+    let shown = report.pointer("/tables/read/shown").unwrap();
+    let told = shown.as_array().unwrap().iter().map(|problem| {
+        let text = |name: &str| problem[name].as_str().unwrap().to_owned();
+        let reason = text("reason");
+        let short = reason.split(':').next().unwrap().to_owned();
+        (problem["line"].as_u64().unwrap(), short)
+    });
+    let told: Vec<(u64, String)> = told.collect();
+    let expected = [
+        (2, "REPORT without Duration"),
+        (3, "a line of over 16777216 bytes"),
+        (4, "not the JSON it begins as"),
+        (1, "corrupt deflate stream"),
+        (3, "the document ends here"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for ((line, reason), (expected_line, expected)) in told.iter().zip(expected) {
+        assert_eq!(*line, expected_line, "{told:?}");
+        assert!(
+            reason == expected || expected.starts_with("corrupt"),
+            "{reason}"
+        );
+    }
+    assert_eq!(report.pointer("/tables/totals/invocations").unwrap(), 3);
+}
+
+/// The causes that the rules find are the ones that the functions of `fleet` had.
+#[test]
+fn causes_are_the_true_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    fleet(folder.path(), &["24", "6e6", "5"]);
+    let truth = fs::read(folder.path().join("causes.json")).unwrap();
+    let truth: std::collections::BTreeMap<String, u64> = serde_json::from_slice(&truth).unwrap();
+    let report = report(&[&folder.path().join("logs")]);
+    assert_eq!(report.pointer("/tables/read/problems").unwrap(), 0);
+    let mut found = std::collections::BTreeMap::new();
+    for row in report
+        .pointer("/tables/starts")
+        .unwrap()
+        .as_array()
+        .unwrap()
+    {
+        let cause = row["cause"].as_str().unwrap().to_owned();
+        *found.entry(cause).or_insert(0) += row["environment_starts"].as_u64().unwrap();
+    }
+    let all: u64 = truth.values().sum();
+    assert_eq!(found.values().sum::<u64>(), all, "{found:?}");
+    // The rules do not see everything: an idle environment that a deployment replaced, or one that
+    // ended a moment before its lifetime.
+    let differences: u64 = truth
+        .keys()
+        .chain(found.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .map(|cause| {
+            let of = |counts: &std::collections::BTreeMap<String, u64>| {
+                counts.get(cause).copied().unwrap_or_default()
+            };
+            of(&truth).abs_diff(of(&found))
+        })
+        .sum();
+    assert!(differences * 50 <= all, "{truth:?}\n{found:?}");
+    for cause in [
+        "timeout",
+        "crash",
+        "out_of_memory",
+        "first_of_version",
+        "first_in_log",
+    ] {
+        assert_eq!(found.get(cause), truth.get(cause), "{cause}");
+    }
+}
+
+/// The emulator's measurement, and two of them side by side.
+#[test]
+fn a_measurement_of_the_emulator_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("coldstart.json");
+    let samples: Vec<Value> = (1..=9)
+        .map(|at| {
+            json!({"exec_to_next_ns": at * 1_000_000, "init_ns": at * 2_000_000,
+                "first_invocation_ns": 500_000, "warm_invocations_ns": [1, 2, 3], "cpu_ns": 1,
+                "peak_memory_bytes": 2 << 20})
+        })
+        .collect();
+    let measurement = json!({"note": "x", "machine": {"cores": 2}, "times": 9,
+        "subjects": [{"name": "hello", "program": "p", "figures": {}, "samples": samples}]});
+    fs::write(&path, format!("{measurement:#}\n")).unwrap();
+    let report = report(&[&path]);
+    let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+    assert_eq!(*at("/tables/functions/0/function_name"), "hello");
+    assert_eq!(*at("/tables/functions/0/init_ms/p50"), 10.0);
+    assert_eq!(*at("/tables/totals/invocations"), 36);
+    assert_eq!(*at("/tables/totals/cold_start_share"), 0.25);
+    assert_eq!(*at("/tables/starts_over_time"), json!([]));
+    let figures = at("/tables/distributions").as_array().unwrap();
+    let exec = figures
+        .iter()
+        .find(|of| of["figure"] == "exec_to_next_duration");
+    assert_eq!(exec.unwrap().pointer("/summary/p50").unwrap(), 5.0);
+}
