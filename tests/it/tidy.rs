@@ -159,13 +159,14 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Folders that documents name.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     ".ci/",
     "benches/",
     "docs/",
     "emulator/",
     "examples/",
     "layer/",
+    "report/",
     "src/",
     "testkit/",
     "tests/",
