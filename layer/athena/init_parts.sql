@@ -15,7 +15,7 @@ WITH parts AS (
     init_runtime_duration AS duration_ms
   FROM bantam_starts
   UNION ALL
-  SELECT 4 AS place, 'extensions that are not ready yet' AS part,
+  SELECT 4 AS place, 'later extensions' AS part,
     init_extensions_duration AS duration_ms
   FROM bantam_starts
   UNION ALL
