@@ -6,6 +6,7 @@
 //   cdk deploy -c alarmInitFailures=1     alarm at so many failed inits in 5 minutes
 //   cdk deploy -c alarmColdStartShare=5   above this percentage of invocations, over 15 minutes
 //   cdk deploy -c alarmTopic=ARN          where alarms are sent to
+//   cdk deploy -c queries=true            layer/queries in Logs Insights
 //   cdk synth -c zips=FOLDER              with zips that layer/package put elsewhere
 
 const fs = require("node:fs");
@@ -26,7 +27,7 @@ const ARCHITECTURES = {
 };
 
 class BantamStack extends cdk.Stack {
-  constructor(scope, id, { architecture, zips, alarms }) {
+  constructor(scope, id, { architecture, zips, alarms, queries }) {
     super(scope, id);
     const [cpu, arch] = ARCHITECTURES[architecture];
     const zip = (name) => lambda.Code.fromAsset(path.join(zips, name));
@@ -107,6 +108,9 @@ class BantamStack extends cdk.Stack {
       dashboardBody: cdk.Fn.sub(dashboard),
     });
     this.addAlarms(alarms);
+    if (queries) {
+      this.addQueries();
+    }
 
     const outputs = {
       TypedName: typed.functionName,
@@ -120,6 +124,17 @@ class BantamStack extends cdk.Stack {
     }
     for (const [name, value] of Object.entries(outputs)) {
       new cdk.CfnOutput(this, `${name}Output`, { value }).overrideLogicalId(name);
+    }
+  }
+
+  addQueries() {
+    const folder = path.join(__dirname, "../queries");
+    for (const file of fs.readdirSync(folder)) {
+      const name = path.basename(file, ".txt");
+      new logs.CfnQueryDefinition(this, `Query-${name}`, {
+        name: `${this.stackName}/${name}`,
+        queryString: fs.readFileSync(path.join(folder, file), "utf8"),
+      });
     }
   }
 
@@ -181,6 +196,7 @@ if (!(architecture in ARCHITECTURES)) {
 }
 new BantamStack(app, "bantam", {
   architecture,
+  queries: app.node.tryGetContext("queries") === "true",
   alarms: {
     initFailures: app.node.tryGetContext("alarmInitFailures"),
     coldStartShare: app.node.tryGetContext("alarmColdStartShare"),

@@ -45,6 +45,12 @@ variable "alarm_actions" {
   default     = []
 }
 
+variable "queries" {
+  description = "Put layer/queries into Logs Insights, under the name's folder."
+  type        = bool
+  default     = false
+}
+
 data "aws_region" "current" {}
 
 resource "aws_lambda_layer_version" "bantam" {
@@ -120,6 +126,12 @@ resource "aws_cloudwatch_metric_alarm" "cold_start_share" {
       period      = 900
     }
   }
+}
+
+resource "aws_cloudwatch_query_definition" "bantam" {
+  for_each     = var.queries ? fileset("${path.module}/../queries", "*.txt") : toset([])
+  name         = "${var.name}/${trimsuffix(each.key, ".txt")}"
+  query_string = file("${path.module}/../queries/${each.key}")
 }
 
 output "layer_arns" {
