@@ -1,7 +1,10 @@
 //! Managed Instances: several invocations at once, each in a worker.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,7 @@ use bantam_emulator::{Config, Entry, Initialization, Invoke, LogLine, Outcome, W
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use testkit::child::Child;
 use testkit::http::Client;
 use testkit::pipe::named_pipe;
 use testkit::process::{state, status};
@@ -335,6 +339,117 @@ fn workers_do_not_outlive_a_supervisor_that_is_killed() {
         assert!(start.elapsed() < Duration::from_secs(10), "they go on");
         thread::yield_now();
     }
+}
+
+/// The function with so many processes at most. Of root's processes the kernel counts none, so it
+/// runs as the user that is named, of whom there are no others.
+fn limited(folder: &Path, user: u32, processes: usize) -> Config {
+    let mut config = faulty();
+    let program = folder.join("bootstrap");
+    fs::copy(&config.program, &program).unwrap();
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+    let words = [
+        "prlimit",
+        &format!("--nproc={processes}"),
+        "setpriv",
+        &format!("--reuid={user}"),
+        "--clear-groups",
+        program.to_str().unwrap(),
+    ];
+    config.program = "/usr/bin/env".into();
+    config.args = words.map(str::to_owned).to_vec();
+    config
+}
+
+/// A user id for each test of each run.
+fn user(test: u32) -> u32 {
+    100_000 + 10 * std::process::id() + test
+}
+
+/// One more process of the user, which runs when this returns.
+fn another_process(folder: &Path, user: u32) -> Child {
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={user}"), "--clear-groups"]);
+    command.args(["sh", "-c", "echo here; exec sleep 600"]);
+    let mut child = Child::start(&mut command, folder, "another");
+    while child.stdout() != "here\n" {
+        assert_eq!(child.exited_within(Duration::from_millis(10)), None);
+    }
+    child
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_worker_that_cannot_be_started_is_given_up_and_the_others_serve() {
+    let folder = tempdir().unwrap();
+    let env = started(limited(folder.path(), user(0), WORKERS + 1));
+    let all = workers(&env);
+    let mut another = another_process(folder.path(), user(0));
+    kill(all[0]);
+    let fault = "worker 0 cannot be started: Resource temporarily unavailable (os error 11); it is";
+    for end in ["started again in 50 ms", "not started again"] {
+        env.wait_for_log(&format!("{fault} {end}"));
+    }
+    // The platform keeps the place of a worker that was killed while it waited.
+    let broken = |_: &usize| {
+        let outcome = env.invoke(r#"{"do":"process"}"#).unwrap();
+        outcome.function_error.is_some()
+    };
+    assert_eq!((0..WORKERS).filter(broken).count(), 1);
+    assert_eq!((0..WORKERS).filter(broken).count(), 0);
+    assert_eq!(workers(&env), all[1..]);
+
+    // There is room for one again.
+    another.stop();
+    kill(all[1]);
+    env.wait_for_log("worker 1 ended with signal: 9 (SIGKILL); it is started again in 0 ms");
+    assert_eq!((0..WORKERS).filter(broken).count(), 1);
+    assert_eq!(workers(&env).len(), WORKERS - 1);
+    let _others: Vec<_> = (0..WORKERS)
+        .map(|_| another_process(folder.path(), user(0)))
+        .collect();
+    for pid in workers(&env) {
+        kill(pid);
+    }
+    env.wait_until("end", ended_with_1).unwrap();
+    env.wait_for_log("no worker can serve invocations");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_init_error_says_why_no_worker_can_be_started() {
+    let folder = tempdir().unwrap();
+    let env = start(managed(limited(folder.path(), user(1), 1)));
+    env.prepare().unwrap_err();
+    env.wait_until("end", ended_with_1).unwrap();
+    let transcript = env.transcript();
+    let reports = transcript.iter().filter_map(|entry| match &entry.what {
+        What::Request { path, body, .. } if path.ends_with("/init/error") => Some(body),
+        _ => None,
+    });
+    let reports: Vec<Value> = reports
+        .map(|body| serde_json::from_slice(body).unwrap())
+        .collect();
+    let [error] = &*reports else {
+        panic!("{reports:?}");
+    };
+    assert_eq!(error["errorType"], "Runtime.WorkerFailed");
+    let message = "worker 3 cannot be started: Resource temporarily unavailable (os error 11)";
+    assert_eq!(error["errorMessage"], message);
+}
+
+/// The first process has ended with 1, once.
+fn ended_with_1(entries: &[Entry]) -> bool {
+    let exited = |what: &What| {
+        matches!(
+            what,
+            What::Exited {
+                code: Some(1),
+                signal: None
+            }
+        )
+    };
+    count(entries, exited) == 1
 }
 
 #[test]
