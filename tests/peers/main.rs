@@ -118,6 +118,54 @@ fn rie_takes_streamed_responses_and_their_trailers() {
     assert_eq!(peer.inits(), 1);
 }
 
+/// The stock binary with a script, and with a web server, whose responses are streamed.
+fn streaming() -> [(Function, &'static str, &'static str); 2] {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sse.sh");
+    let script = Function::stock(script).variable("BANTAM_INVOKE_MODE", "response_stream");
+    // Every address of 127.0.0.0/8 is this machine.
+    let id = std::process::id().to_be_bytes();
+    let host = format!("127.{}.{}.199", id[2], id[3]);
+    let server = Function::stock(programs::path("http_server").to_str().unwrap())
+        .variable("BANTAM_HANDLER_MODE", "http")
+        .variable("AWS_LWA_HOST", &host)
+        .variable("AWS_LWA_INVOKE_MODE", "response_stream");
+    let get =
+        r#"{"rawPath":"/chunked","rawQueryString":"","requestContext":{"http":{"method":"GET"}}}"#;
+    [(script, "{}", "data: 3\n\n"), (server, get, "abcdefg")]
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_takes_the_streams_of_executables_and_web_servers() {
+    for (function, event, end) in streaming() {
+        let mut peer = Rie::start(function);
+        for _ in 0..2 {
+            let text = peer.invoke(event.as_bytes()).text();
+            assert!(text.ends_with(end), "{text}");
+        }
+        assert_eq!(peer.inits(), 1);
+        assert!(!peer.log().contains("the API answered"), "{}", peer.log());
+    }
+}
+
+/// On its Managed Instances: streams of a Rust function, a script and a web server, at once.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_takes_streams_at_once() {
+    let rust = Function::example("faulty");
+    let event = r#"{"stream":["one","two"],"end":"finish"}"#;
+    for (function, event, end) in [(rust, event, "onetwo")].into_iter().chain(streaming()) {
+        let peer = Rie::start_managed(function, 4);
+        for _ in 0..3 {
+            for reply in peer.invoke_at_once(&vec![event.to_owned(); 4]) {
+                let text = reply.text();
+                assert!(text.ends_with(end), "{text}\n{}", peer.log());
+            }
+        }
+        assert!(!peer.log().contains("the API answered"), "{}", peer.log());
+    }
+}
+
 /// It takes every streamed response for one with a prelude.
 #[test]
 #[ignore = "needs .ci/peers"]

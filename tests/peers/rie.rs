@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,8 +43,7 @@ impl Peer for Rie {
     }
 
     fn invoke(&mut self, event: &[u8]) -> Response {
-        let target = "/2015-03-31/functions/function/invocations";
-        exchange(self.address, "POST", target, &[], event).unwrap()
+        invoke(self.address, event)
     }
 
     fn check_request_id(&self, id: &str) {
@@ -139,6 +139,11 @@ impl Rie {
     /// Starts RIE by `command`, which takes its arguments.
     fn start_by(mut command: Command, function: Function, folder: TempDir) -> Self {
         let bootstrap = folder.path().join("bootstrap");
+        let concurrency = "AWS_LAMBDA_MAX_CONCURRENCY";
+        let is_managed = function
+            .variables
+            .iter()
+            .any(|(name, _)| name == concurrency);
         symlink(&function.program, &bootstrap).unwrap();
         let [invoke, api] = loopback::free();
         // The function gets the environment of RIE.
@@ -153,7 +158,13 @@ impl Rie {
             .arg(&bootstrap)
             .arg(&function.handler);
         let mut child = Child::start(&mut command, folder.path(), "rie");
-        for address in [api, invoke] {
+        // On Managed Instances the API is there from the first invocation on.
+        let addresses = if is_managed {
+            vec![invoke]
+        } else {
+            vec![api, invoke]
+        };
+        for address in addresses {
             let listening = child.until_listening(address);
             assert_eq!(listening, Ok(()), "RIE did not start");
         }
@@ -162,6 +173,46 @@ impl Rie {
             address: invoke,
             folder,
         }
+    }
+
+    /// Starts it on Managed Instances. There it takes the program from `/var/task`, whatever its
+    /// arguments say.
+    pub(crate) fn start_managed(function: Function, concurrency: usize) -> Self {
+        let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let var = folder.path().join("var");
+        fs::create_dir_all(var.join("task")).unwrap();
+        symlink(&function.program, var.join("task/bootstrap")).unwrap();
+        let mut command = with_folders(&[(&var, "/var")]);
+        command.arg(programs::peer("aws-lambda-rie"));
+        let handler = function.handler.clone();
+        let function = function
+            .variable(CONCURRENCY, &concurrency.to_string())
+            .variable("_HANDLER", &handler);
+        Self::start_by(command, function, folder)
+    }
+
+    /// Invokes with all events at once, which it takes on Managed Instances only.
+    pub(crate) fn invoke_at_once(&self, events: &[String]) -> Vec<Response> {
+        thread::scope(|scope| {
+            let mut invoked = Vec::new();
+            for event in events {
+                invoked.push(scope.spawn(|| self.until_taken(event)));
+            }
+            let replies = invoked.into_iter().map(|reply| reply.join().unwrap());
+            replies.collect()
+        })
+    }
+
+    /// Invokes until a worker is free. The init is over when one of them is.
+    fn until_taken(&self, event: &str) -> Response {
+        for _ in 0..TRIES_MAX {
+            let reply = invoke(self.address, event.as_bytes());
+            if !reply.text().contains("Runtime.Unavailable") {
+                return reply;
+            }
+            thread::yield_now();
+        }
+        panic!("no worker is free");
     }
 
     /// The log of the function and the extension so far.
@@ -198,6 +249,16 @@ impl Rie {
         self.child.stderr().matches("INIT START(").count()
     }
 }
+
+fn invoke(address: SocketAddr, event: &[u8]) -> Response {
+    let target = "/2015-03-31/functions/function/invocations";
+    exchange(address, "POST", target, &[], event).unwrap()
+}
+
+/// Calls until a worker is free. One takes a part of a millisecond.
+const TRIES_MAX: usize = 20_000;
+
+const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// The file with the codes that the extension exited with.
 const EXITS: &str = "exits";
