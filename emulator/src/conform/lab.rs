@@ -48,6 +48,19 @@ impl Miss {
     }
 }
 
+/// An entry with all that a request says, as far as it is short.
+fn described(entry: &Entry) -> String {
+    let mut text = entry.to_string();
+    if let Some(asked) = Asked::of(&entry.what) {
+        let body = asked.body.get(..BODY_BYTES_SHOWN).unwrap_or(&asked.body);
+        for (name, value) in asked.headers.iter().chain(&asked.trailers) {
+            text.extend(["\n    ", name, ": ", value]);
+        }
+        text.extend(["\n    ", &String::from_utf8_lossy(body)]);
+    }
+    text
+}
+
 /// Fails unless `kept`.
 pub(super) fn ensure(kept: bool, seen: impl FnOnce() -> String) -> Result<(), Miss> {
     if kept {
@@ -89,7 +102,7 @@ impl<'a> Lab<'a> {
     }
 
     pub(super) fn transcript(&self) -> Vec<String> {
-        lock(&self.entries).iter().map(Entry::to_string).collect()
+        lock(&self.entries).iter().map(described).collect()
     }
 
     /// The extension under test.
@@ -347,6 +360,8 @@ impl Asked {
     }
 }
 
+/// The part of a body that a transcript shows.
+const BODY_BYTES_SHOWN: usize = 500;
 /// By which the platform ends a process, signal(7).
 pub(super) const SIGKILL: i32 = 9;
 /// The function timeout of a probe: longer than a busy machine needs.

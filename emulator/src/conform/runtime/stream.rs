@@ -180,7 +180,7 @@ fn error_body(lab: &Lab<'_>) -> Probed {
 
 fn close(lab: &Lab<'_>) -> Probed {
     let run = lab.start()?;
-    failed(&run)?;
+    streamed(&run, true, true)?;
     let used = response(&run)?.connection;
     run.wait_for(
         "end of the connection",
@@ -191,7 +191,7 @@ fn close(lab: &Lab<'_>) -> Probed {
 
 fn goes_on(lab: &Lab<'_>) -> Probed {
     let run = lab.start()?;
-    failed(&run)?;
+    streamed(&run, true, true)?;
     run.goes_on()?;
     Ok("went on".to_owned())
 }
