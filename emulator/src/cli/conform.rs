@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Only this rule; repeat for more. An id, or its beginning
     #[arg(long, value_name = "ID")]
     rule: Vec<String>,
+    /// Not this rule; repeat for more
+    #[arg(long, value_name = "ID")]
+    except: Vec<String>,
     /// List the rules and try none
     #[arg(long)]
     list: bool,
@@ -119,15 +122,15 @@ fn subject(bootstrap: &Path, args: &Args) -> Result<Subject, String> {
 /// The rules that were asked for.
 fn chosen(args: &Args, subject: &Subject) -> Result<Vec<&'static Rule>, String> {
     let all = rules(subject);
-    if let Some(unknown) = args
-        .rule
-        .iter()
-        .find(|asked| !all.iter().any(|rule| rule.id.starts_with(asked.as_str())))
+    let mut named = args.rule.iter().chain(&args.except);
+    if let Some(unknown) =
+        named.find(|asked| !all.iter().any(|rule| rule.id.starts_with(asked.as_str())))
     {
         return Err(format!("there is no rule {unknown}; --list shows them"));
     }
+    let is_in = |ids: &[String], rule: &Rule| ids.iter().any(|id| rule.id.starts_with(id.as_str()));
     let is_asked = |rule: &&Rule| {
-        args.rule.is_empty() || args.rule.iter().any(|asked| rule.id.starts_with(asked))
+        (args.rule.is_empty() || is_in(&args.rule, rule)) && !is_in(&args.except, rule)
     };
     Ok(all.into_iter().filter(is_asked).collect())
 }
