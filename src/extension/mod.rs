@@ -9,6 +9,8 @@
 mod account;
 mod api;
 mod clock;
+#[cfg(test)]
+mod cost;
 mod deliver;
 mod events;
 mod export;
