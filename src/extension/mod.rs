@@ -52,7 +52,7 @@ use self::settings::{InitType, Settings, Variables};
 use self::startup::Ready;
 use crate::shared::env;
 use crate::shared::log_record::Format;
-use crate::shared::os::resolve;
+use crate::shared::os::{self, resolve};
 use crate::shared::time::EpochMs;
 
 /// Runs the extension until SHUTDOWN, and returns the exit code. `argv0` is the name that the
@@ -77,7 +77,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         }
     };
     let init_type = InitType::parse(text(settings::INIT_TYPE).as_deref());
-    let read_settings = || Settings::read(&Variables::of(std::env::vars_os()));
+    let read_settings = || Settings::read(&Variables::of(os::variables()));
     let with_invoke = init_type != InitType::ManagedInstances;
     let ready = match Handover::read(&text) {
         Some(handover) => Some(startup::resume(

@@ -65,7 +65,7 @@ impl InitType {
 }
 
 impl Settings {
-    pub(super) fn read(variables: &Variables) -> Self {
+    pub(super) fn read(variables: &Variables<'_>) -> Self {
         let mut reader = Reader::new(variables);
         let port = reader.parsed(
             "BANTAM_TELEMETRY_PORT",
@@ -128,9 +128,8 @@ const INTERVAL_MS_MAX: u64 = 86_400_000;
 
 /// Variables for tests.
 #[cfg(test)]
-fn variables(pairs: &[(&str, &str)]) -> Variables {
-    let pairs = pairs.iter();
-    Variables::of(pairs.map(|(name, value)| ((*name).into(), (*value).into())))
+fn variables<'a>(pairs: &[(&'a str, &'a str)]) -> Variables<'a> {
+    Variables(pairs.to_vec())
 }
 
 #[cfg(test)]

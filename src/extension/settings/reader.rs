@@ -4,25 +4,21 @@ use std::ffi::OsString;
 
 use crate::shared::settings::unknown;
 
-/// The environment variables, read once.
+/// The environment variables whose names and values are text.
 #[derive(Clone, Debug, Default)]
-pub(in crate::extension) struct Variables(Vec<(String, String)>);
+pub(in crate::extension) struct Variables<'a>(pub(super) Vec<(&'a str, &'a str)>);
 
-impl Variables {
-    /// Takes the variables whose names and values are text.
-    pub(in crate::extension) fn of(pairs: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let mut variables = Vec::new();
-        for (name, value) in pairs {
-            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-                variables.push((name, value));
-            }
-        }
-        Self(variables)
+impl<'a> Variables<'a> {
+    pub(in crate::extension) fn of(pairs: &'a [(OsString, OsString)]) -> Self {
+        let texts = pairs
+            .iter()
+            .map(|(name, value)| (name.to_str(), value.to_str()));
+        Self(texts.filter_map(|(name, value)| name.zip(value)).collect())
     }
 
     /// The value of a variable, trimmed; an empty one counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
         Some(value.trim_ascii()).filter(|value| !value.is_empty())
     }
 }
@@ -30,13 +26,13 @@ impl Variables {
 /// Reads settings out of variables.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    variables: &'a Variables,
+    variables: &'a Variables<'a>,
     /// Lines for the log. Values that can hold secrets are not in them.
     pub(super) warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(variables: &'a Variables) -> Self {
+    pub(super) const fn new(variables: &'a Variables<'a>) -> Self {
         Self {
             variables,
             warnings: Vec::new(),
@@ -103,9 +99,7 @@ mod tests {
 
     #[test]
     fn values_are_trimmed_and_empty_ones_are_absent() {
-        let pairs = [("A", " x "), ("B", " "), ("C", "")];
-        let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
-        let variables = Variables::of(pairs.into_iter());
+        let variables = Variables(vec![("A", " x "), ("B", " "), ("C", "")]);
         let found = ["A", "B", "C", "D"].map(|name| variables.get(name));
         assert_eq!(found, [Some("x"), None, None, None]);
     }

@@ -105,7 +105,7 @@ fn mode(env: &Env, is_wrapper: bool) -> &str {
 
 /// A misspelt setting would otherwise change nothing, and say nothing where there is no extension.
 fn report_unknown_settings() {
-    for (name, _) in std::env::vars_os() {
+    for (name, _) in os::variables() {
         if let Some(warning) = name.to_str().and_then(settings::unknown) {
             log::line(Level::Warn, &warning);
         }

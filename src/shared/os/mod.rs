@@ -10,16 +10,26 @@ pub(crate) mod start;
 pub(crate) use self::clock::now;
 
 use std::ffi::{CStr, OsString};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// The value of a variable of this process.
-#[expect(clippy::disallowed_methods, reason = "others ask here")]
+/// The value that a variable of this process had when it was first asked for one.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
+    let mut variables = variables().iter();
+    let (_, value) = variables.find(|(known, _)| known == name)?;
+    Some(value.clone())
+}
+
+/// The variables as they were then. A start asks for some thirty of them, and each time the libc
+/// would look through all: they are read once.
+pub(crate) fn variables() -> &'static [(OsString, OsString)] {
+    static VARIABLES: LazyLock<Vec<(OsString, OsString)>> =
+        LazyLock::new(|| std::env::vars_os().collect());
+    &VARIABLES
 }
 
 /// The first bytes of a file, as many as there is room for.
