@@ -106,8 +106,8 @@ fn chromium_has_an_event_before_the_next_is_made() {
     let address = format!("http://{}/page", emulator.invoke_addr());
     // It stays open, as a window does.
     let arguments = ["--remote-debugging-port=0"];
-    let child = chromium(profile.path(), &arguments, &address).spawn();
-    let _browser = Browser(child.unwrap());
+    let mut command = chromium(profile.path(), &arguments, &address);
+    let _browser = Browser(command.stdout(Stdio::null()).spawn().unwrap());
     assert_eq!(seen(&observer.requests), "1");
     fs::write(&pipe, "now").unwrap();
     assert_eq!(seen(&observer.requests), "2");
