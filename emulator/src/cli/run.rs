@@ -78,8 +78,8 @@ pub(crate) struct Args {
         ignore_case = true
     )]
     invoke_mode: InvokeMode,
-    /// How fast streamed responses are; on AWS 2 MB a second behind the first 6 MB, and behind 10 MB
-    /// by a REST API
+    /// How fast streamed responses are; on AWS 2 MB a second behind the first 6 MB, and behind
+    /// 10 MB by a REST API
     #[arg(long, value_name = "RATE", value_enum, default_value = "unlimited")]
     stream_rate: Rate,
     /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
