@@ -823,8 +823,8 @@ fn a_server_is_told_of_the_snapshot_and_of_the_restore() {
     let env = start(snap_start("/echo/before", "/echo/after"));
     let counts = get(&env, "/counts")["body"].as_str().unwrap().to_owned();
     let counts: Vec<u32> = serde_json::from_str(&counts).unwrap();
-    // The check of the start, the two hooks and this request.
-    assert_eq!(counts[1], 4, "{counts:?}");
+    // The check of the start, the two hooks, the check after the restore and this request.
+    assert_eq!(counts[1], 5, "{counts:?}");
     for hook in ["/echo/before", "/echo/after?x"] {
         assert_eq!(
             get(&env, hook)["statusCode"],

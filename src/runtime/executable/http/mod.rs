@@ -153,10 +153,17 @@ impl Server {
         outcome
     }
 
-    /// Posts to the server after the environment is restored, if it has a path for that.
+    /// Posts to the server after the environment is restored, if it has a path for that, and waits
+    /// until it is ready again.
     pub(in super::super) fn after_restore(&mut self) -> Result<(), Error> {
         let path = self.settings.after_restore_path.clone();
-        self.post(&path)
+        self.post(&path)?;
+        self.is_ready = false;
+        let timeout = self.settings.readiness.timeout;
+        let (process, connection) = self.connect(timeout.map(|timeout| now() + timeout))?;
+        self.process = Some(process);
+        self.connection = Some(connection);
+        Ok(())
     }
 
     /// Posts to a path, of which the response has to be a success.

@@ -93,7 +93,7 @@ impl Settings {
 
 /// The variables that are read, each with its older names and the value in its place, in the order
 /// of [`Variables::settings`]. The first that is set and not empty counts.
-const VARIABLES: [(&[&str], &str); 19] = [
+const VARIABLES: [(&[&str], &str); 20] = [
     (&["AWS_LWA_HOST", "HOST"], "127.0.0.1"),
     (&["AWS_LWA_PORT", "PORT"], "8080"),
     (
@@ -120,6 +120,7 @@ const VARIABLES: [(&[&str], &str); 19] = [
     (&["AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"], "500"),
     (&["AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"], ""),
     (&["AWS_LWA_ASYNC_INIT", "ASYNC_INIT"], "false"),
+    (&["AWS_LAMBDA_INITIALIZATION_TYPE"], ""),
     (&["AWS_LWA_REMOVE_BASE_PATH", "REMOVE_BASE_PATH"], "/"),
     (&["AWS_LWA_PASS_THROUGH_PATH"], "/events"),
     (&["AWS_LWA_AUTHORIZATION_SOURCE"], ""),
@@ -144,6 +145,7 @@ impl Variables<'_> {
             first_unhealthy,
             timeout,
             is_async,
+            initialization,
             base_path,
             pass_through_path,
             authorization_source,
@@ -167,7 +169,13 @@ impl Variables<'_> {
             path: is_http.then(|| rooted(&readiness_path.value)),
             healthy,
             timeout,
-            is_async: self.is_first(&is_async, ["true", "false"]),
+            // A snapshot must be of a server that is ready, and nobody waits for an environment
+            // that is made ahead of demand.
+            is_async: self.is_first(&is_async, ["true", "false"])
+                && !matches!(
+                    &*initialization.value,
+                    "snap-start" | "provisioned-concurrency"
+                ),
         };
         Settings {
             server: self.server(&host, &port),
@@ -227,8 +235,27 @@ impl Variables<'_> {
         })
     }
 
+    /// Seconds, of which the thousandths count.
     fn seconds(&mut self, variable: &Variable) -> Duration {
-        Duration::from_secs(self.number(variable))
+        let (whole, part) = variable
+            .value
+            .split_once('.')
+            .unwrap_or((&variable.value, "0"));
+        let thousandths = [part.as_bytes(), b"00"].concat();
+        let thousandths = thousandths.get(..3).and_then(decimal);
+        match (
+            decimal(whole.as_bytes()),
+            decimal(part.as_bytes()),
+            thousandths,
+        ) {
+            (Some(seconds), Some(_), Some(ms)) => {
+                Duration::from_millis(seconds.saturating_mul(1_000).saturating_add(ms))
+            }
+            _ => {
+                self.refuse(variable, ["seconds such as 4", "0.5"]);
+                Duration::ZERO
+            }
+        }
     }
 
     /// Statuses and ranges of them, with commas between them.

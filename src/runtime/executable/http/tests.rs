@@ -1,6 +1,7 @@
 //! Events to requests, and responses to what their senders read, by examples that AWS documents.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -479,13 +480,53 @@ fn a_setting_that_means_nothing_is_named() {
         ),
         (
             "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS",
-            "1.5",
-            "\"1.5\", expected a number",
+            "1,5",
+            "\"1,5\", expected seconds such as 4 or 0.5",
         ),
     ];
     for (name, value, expected) in table {
         let lookup = |asked: &str| (asked == name).then(|| OsString::from(value));
         let error = Settings::read(&lookup, &|_| None).unwrap_err();
         assert_eq!(error.to_string(), format!("{name} is {expected}"));
+    }
+}
+
+#[test]
+fn seconds_may_have_a_fraction() {
+    for (value, ms) in [
+        ("4", 4_000),
+        ("0", 0),
+        ("0.5", 500),
+        ("1.25", 1_250),
+        ("2.00049", 2_000),
+    ] {
+        let read = settings(&[("AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS", value)]);
+        assert_eq!(read.idle_max, Duration::from_millis(ms), "{value}");
+    }
+    for value in ["1.", "1.x", "1.2.3", "-1", "1e3"] {
+        let lookup = |asked: &str| {
+            (asked == "AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS").then(|| OsString::from(value))
+        };
+        assert!(Settings::read(&lookup, &|_| None).is_err(), "{value}");
+    }
+}
+
+#[test]
+fn an_init_that_nobody_waits_for_is_not_cut_short() {
+    let is_async = |initialization| {
+        let variables = [
+            ("AWS_LWA_ASYNC_INIT", "true"),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization),
+        ];
+        settings(&variables).readiness.is_async
+    };
+    let table = [
+        ("on-demand", true),
+        ("lambda-managed-instances", true),
+        ("snap-start", false),
+        ("provisioned-concurrency", false),
+    ];
+    for (initialization, expected) in table {
+        assert_eq!(is_async(initialization), expected, "{initialization}");
     }
 }
