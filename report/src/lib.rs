@@ -41,6 +41,9 @@ pub struct Report {
     pub format: &'static str,
     /// The tables of the files.
     pub tables: Tables,
+    /// How the programs that the emulator measured differ from the first one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<DifferenceRow>,
     /// The tables of the files that they are compared with, and the differences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versus: Option<Versus>,
@@ -66,6 +69,9 @@ pub struct Versus {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DifferenceRow {
+    /// The program, where several are compared with the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The figure.
     pub figure: &'static str,
     /// Its unit.
@@ -122,6 +128,7 @@ impl Report {
         };
         Ok(Self {
             format: FORMAT,
+            programs: programs(&run.ledger, seed),
             tables: run.tables,
             versus,
         })
@@ -190,6 +197,7 @@ fn differences(before: &Ledger, after: &Ledger, seed: u64) -> Vec<DifferenceRow>
         for (quantile, q) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
             if let Some(difference) = statistics::compare(&before, &after, q, seed) {
                 rows.push(DifferenceRow {
+                    program: None,
                     figure: figure.name,
                     unit: figure.unit,
                     quantile,
@@ -200,4 +208,42 @@ fn differences(before: &Ledger, after: &Ledger, seed: u64) -> Vec<DifferenceRow>
         }
     }
     rows
+}
+
+/// The medians of each program beside the ones of the first.
+fn programs(ledger: &Ledger, seed: u64) -> Vec<DifferenceRow> {
+    let Some((first, others)) = ledger.programs.split_first() else {
+        return Vec::new();
+    };
+    let mut rows = Vec::new();
+    for other in others {
+        for figure in &FIGURES {
+            let before = tables::sorted_of(ledger, figure, Some(*first));
+            let after = tables::sorted_of(ledger, figure, Some(*other));
+            if let Some(difference) = statistics::compare(&before, &after, 0.5, seed) {
+                rows.push(DifferenceRow {
+                    program: Some(ledger.names.text(*other).to_owned()),
+                    figure: figure.name,
+                    unit: figure.unit,
+                    quantile: "p50",
+                    is_significant: difference.is_significant(),
+                    difference,
+                });
+            }
+        }
+    }
+    rows
+}
+
+impl DifferenceRow {
+    /// The program, the figure and the quantile.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let figure = self.figure.trim_end_matches("_duration");
+        let figure = figure.replace('_', " ");
+        match &self.program {
+            Some(program) => format!("{program}: {figure}"),
+            None => format!("{figure} {}", self.quantile),
+        }
+    }
 }

@@ -203,6 +203,9 @@ fn sections(report: &Report) -> Result<Vec<Section>, DrawError> {
     if let Some(versus) = &report.versus {
         all.push(comparison(tables, &versus.tables, &versus.differences)?);
     }
+    if !report.programs.is_empty() {
+        all.push(programs(&report.programs)?);
+    }
     let mut add = |name, heading: &str, pictures: Vec<Option<Picture>>, table: Table| {
         if !table.rows.is_empty() {
             all.push(Section {
@@ -283,7 +286,8 @@ fn comparison(
     after: &Tables,
     differences: &[DifferenceRow],
 ) -> Result<Section, DrawError> {
-    let mut pictures = vec![picture::differences(differences)?];
+    let heading = "Ratios after to before, with intervals of 95 %";
+    let mut pictures = vec![picture::differences("differences", heading, differences)?];
     for of in &before.distributions {
         if let Some(other) = after
             .distributions
@@ -294,6 +298,33 @@ fn comparison(
             pictures.push(picture::two_distributions(of, other, &title)?);
         }
     }
+    Ok(Section {
+        name: "comparison",
+        heading: "Before and after".to_owned(),
+        pictures: pictures.into_iter().flatten().collect(),
+        table: differences_table(
+            "Figures before and after, with intervals of 95 % by a bootstrap",
+            differences,
+        ),
+    })
+}
+
+/// The programs that the emulator measured, beside the first one.
+fn programs(rows: &[DifferenceRow]) -> Result<Section, DrawError> {
+    let heading = "Ratios of medians to the first program, with intervals of 95 %";
+    let picture = picture::differences("programs-compared", heading, rows)?;
+    Ok(Section {
+        name: "programs",
+        heading: "Programs, beside the first one".to_owned(),
+        pictures: picture.into_iter().collect(),
+        table: differences_table(
+            "Medians of the first program, before, and of each other one, after",
+            rows,
+        ),
+    })
+}
+
+fn differences_table(caption: &str, differences: &[DifferenceRow]) -> Table {
     let rows = differences.iter().map(|row| {
         let of = &row.difference;
         let value = |value| with_unit(value, row.unit);
@@ -303,7 +334,7 @@ fn comparison(
             (true, false) => "more",
         };
         vec![
-            format!("{} {}", row.figure.replace('_', " "), row.quantile),
+            row.label(),
             value(of.before),
             value(of.after),
             format!("{:.3}", of.ratio),
@@ -311,16 +342,11 @@ fn comparison(
             verdict.to_owned(),
         ]
     });
-    Ok(Section {
-        name: "comparison",
-        heading: "Before and after".to_owned(),
-        pictures: pictures.into_iter().flatten().collect(),
-        table: Table {
-            caption: "Figures before and after, with intervals of 95 % by a bootstrap".to_owned(),
-            head: vec!["Figure", "Before", "After", "Ratio", "Interval", "Verdict"],
-            rows: rows.collect(),
-        },
-    })
+    Table {
+        caption: caption.to_owned(),
+        head: vec!["Figure", "Before", "After", "Ratio", "Interval", "Verdict"],
+        rows: rows.collect(),
+    }
 }
 
 fn ms(value: Option<f64>) -> String {

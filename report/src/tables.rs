@@ -307,7 +307,15 @@ pub(crate) fn tables(ledger: &Ledger, causes: &[Cause], busy: &[u32], read: Tall
 
 /// Sorted values of a figure.
 pub(crate) fn sorted(ledger: &Ledger, figure: &Figure) -> Vec<f64> {
-    let starts = ledger.starts.iter();
+    sorted_of(ledger, figure, None)
+}
+
+/// Sorted values of a figure of one function, or of all.
+pub(crate) fn sorted_of(ledger: &Ledger, figure: &Figure, function: Option<Name>) -> Vec<f64> {
+    let starts = ledger.starts.iter().filter(|start| {
+        let of = ledger.environments[start.environment as usize].function;
+        function.is_none() || function == of
+    });
     let mut values: Vec<f64> = starts
         .filter_map(|start| (figure.of)(&start.figures))
         .collect();

@@ -17,11 +17,13 @@ pub(crate) fn show(out: &mut dyn Write, report: &Report, rows: usize) -> io::Res
         &report.tables.functions,
         rows,
     )?;
+    let programs = "programs, beside the first one";
+    differences(out, programs, &report.programs)?;
     if let Some(versus) = &report.versus {
         writeln!(out, "\ncompared with")?;
         read(out, &versus.tables)?;
         totals(out, &versus.tables)?;
-        differences(out, &versus.differences)?;
+        differences(out, "differences", &versus.differences)?;
     }
     Ok(())
 }
@@ -147,10 +149,9 @@ fn functions(out: &mut dyn Write, title: &str, all: &[FunctionRow], rows: usize)
     Ok(())
 }
 
-fn differences(out: &mut dyn Write, rows: &[DifferenceRow]) -> io::Result<()> {
+fn differences(out: &mut dyn Write, title: &str, rows: &[DifferenceRow]) -> io::Result<()> {
     let mut table = table(&[
         "figure",
-        "quantile",
         "before",
         "after",
         "ratio",
@@ -167,12 +168,12 @@ fn differences(out: &mut dyn Write, rows: &[DifferenceRow]) -> io::Result<()> {
             (true, true) => "less",
             (true, false) => "more",
         };
-        let mut cells = vec![row.figure.to_owned(), row.quantile.to_owned()];
+        let mut cells = vec![row.label()];
         cells.extend(numbers.into_iter().chain(ratios));
         cells.push(verdict.to_owned());
         table.add_row(cells);
     }
-    print(out, "differences", &table, 0, 0)?;
+    print(out, title, &table, 0, 0)?;
     Ok(())
 }
 

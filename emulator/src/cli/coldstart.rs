@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use bantam_emulator::interrupt::Interrupt;
 use bantam_emulator::measure::{Bar, MeasureError, Options, Subject, measure};
+use bantam_report::Report;
 
 use super::function::{FunctionArgs, at_least_one, read_event};
 use super::suite;
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// a target directory]
     #[arg(long, value_name = "FILE.json")]
     out: Option<PathBuf>,
+    /// Where one HTML page with pictures of the samples goes, which needs no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -88,12 +92,27 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         Err(error) => return Err(error.into()),
     };
     println!("{results}");
-    let out = args.out.unwrap_or_else(default_out);
+    let out = args.out.clone().unwrap_or_else(default_out);
     fs::write(&out, format!("{:#}\n", results.json()))
         .map_err(|error| format!("cannot write {}: {error}", out.display()))?;
     println!("Every sample: {}", out.display());
+    if let Some(html) = &args.html {
+        draw(&out, html)?;
+        println!("Pictures: {}", html.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Draws the samples in `json` as `bantam-report` does.
+fn draw(json: &Path, html: &Path) -> Result<(), Box<dyn Error>> {
+    let report = Report::read(&[json.to_owned()], &[], BOOTSTRAP_SEED, &|_| {})?;
+    let page = report.html("Cold starts in the emulator")?;
+    fs::write(html, page)
+        .map_err(|error| format!("cannot write {}: {error}", html.display()).into())
+}
+
+/// The seed of `bantam-report`, so that it draws the same page.
+const BOOTSTRAP_SEED: u64 = 1;
 
 /// One subject for each program, under its file's name; under its path where that name is taken.
 fn subjects(args: &Args) -> Result<Vec<Subject>, String> {

@@ -82,6 +82,8 @@ pub(crate) struct Ledger {
     /// Environments and starts beyond the limits.
     pub(crate) environments_left_out: u64,
     pub(crate) starts_left_out: u64,
+    /// Programs that the emulator measured, in their order.
+    pub(crate) programs: Vec<Name>,
 }
 
 /// A number for an id; two different ones have the same by a chance of 1 to 2^64.
@@ -498,7 +500,11 @@ impl Ledger {
             + figures.first_ms.unwrap_or_default();
         let begin = measured.ended_ms.map(|end| before(end, took));
         let at_ms = measured.began_ms.or(begin);
-        let pending = environment.pending.take();
+        // The line can come when the environment has already started again.
+        let request = measured.text("request_id").map(number_of);
+        let pending = environment
+            .pending
+            .take_if(|pending| request.is_none_or(|id| pending.first_request == Some(id)));
         let at_ms = pending.as_ref().and_then(|pending| pending.at_ms).or(at_ms);
         if let Some(begin) = at_ms {
             environment.see(begin, measured.ended_ms.unwrap_or(begin).max(begin));
@@ -519,7 +525,6 @@ impl Ledger {
             is_measured: true,
             figures,
         };
-        let request = measured.text("request_id").map(number_of);
         let request = request.or_else(|| pending.and_then(|pending| pending.first_request));
         match request {
             Some(request) => self.add_of_request(request, start),
@@ -547,6 +552,11 @@ impl Ledger {
         let environment = &mut self.environments[at as usize];
         environment.counted += 1 + sample.warm_invocations;
         environment.memory_used_mb = sample.memory_used_mb;
+        if let Some(name) = environment.function
+            && !self.programs.contains(&name)
+        {
+            self.programs.push(name);
+        }
         // Each sample is an environment of its own.
         environment.seen_ms = None;
         let start = Start {

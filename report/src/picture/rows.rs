@@ -383,7 +383,11 @@ fn ranges(
 }
 
 /// The ratios of two runs, with their intervals of confidence.
-pub(crate) fn differences(rows: &[DifferenceRow]) -> Result<Option<Picture>, DrawError> {
+pub(crate) fn differences(
+    name: &str,
+    title: &str,
+    rows: &[DifferenceRow],
+) -> Result<Option<Picture>, DrawError> {
     let finite = rows.iter().filter(|row| {
         let of = &row.difference;
         [of.ratio, of.ratio_low, of.ratio_high]
@@ -405,7 +409,7 @@ pub(crate) fn differences(rows: &[DifferenceRow]) -> Result<Option<Picture>, Dra
             points: vec![of.ratio],
             color: if row.is_significant { SECOND } else { FIRST },
             ..Row::bar(
-                format!("{} {}", row.figure.replace('_', " "), row.quantile),
+                row.label(),
                 of.ratio_low,
                 of.ratio_high,
                 format!(
@@ -421,22 +425,16 @@ pub(crate) fn differences(rows: &[DifferenceRow]) -> Result<Option<Picture>, Dra
     let sure = sure.map(|row| {
         let of = &row.difference;
         let of = [of.before, of.after].map(|value| with_unit(value, row.unit));
-        format!(
-            "{} {} from {} to {}",
-            row.figure.replace('_', " "),
-            row.quantile,
-            of[0],
-            of[1]
-        )
+        format!("{} from {} to {}", row.label(), of[0], of[1])
     });
     let sure: Vec<String> = sure.collect();
     let description = if sure.is_empty() {
-        "The ratio of each figure, after to before, with its interval of 95 %: no difference is \
+        "The ratio of each figure with its interval of 95 %: no difference is \
          sure."
             .to_owned()
     } else {
         format!(
-            "The ratio of each figure, after to before, with its interval of 95 %. Sure are: {}.",
+            "The ratio of each figure with its interval of 95 %. Sure are: {}.",
             sure.join(", ")
         )
     };
@@ -450,8 +448,7 @@ pub(crate) fn differences(rows: &[DifferenceRow]) -> Result<Option<Picture>, Dra
         .copied()
         .filter(|mark| axis.from <= *mark && *mark <= axis.to)
         .collect();
-    let title = "Ratios after to before, with intervals of 95 %";
-    draw_rows("differences", title, description, &axis, &all)
+    draw_rows(name, title, description, &axis, &all)
 }
 
 /// Marks of an axis of ratios.

@@ -292,19 +292,94 @@ fn a_measurement_of_the_emulator_is_read() {
                 "peak_memory_bytes": 2 << 20})
         })
         .collect();
+    let slower: Vec<Value> = (21..=29)
+        .map(|at| json!({"exec_to_next_ns": at * 1_000_000, "init_ns": at * 2_000_000}))
+        .collect();
     let measurement = json!({"note": "x", "machine": {"cores": 2}, "times": 9,
-        "subjects": [{"name": "hello", "program": "p", "figures": {}, "samples": samples}]});
+        "subjects": [{"name": "hello", "program": "p", "figures": {}, "samples": samples},
+            {"name": "slower", "samples": slower}]});
     fs::write(&path, format!("{measurement:#}\n")).unwrap();
     let report = report(&[&path]);
     let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
-    assert_eq!(*at("/tables/functions/0/function_name"), "hello");
-    assert_eq!(*at("/tables/functions/0/init_ms/p50"), 10.0);
-    assert_eq!(*at("/tables/totals/invocations"), 36);
-    assert_eq!(*at("/tables/totals/cold_start_share"), 0.25);
+    assert_eq!(*at("/tables/functions/0/function_name"), "slower");
+    assert_eq!(*at("/tables/functions/1/function_name"), "hello");
+    assert_eq!(*at("/tables/functions/1/init_ms/p50"), 10.0);
+    assert_eq!(*at("/tables/functions/1/cold_start_share"), 0.25);
+    assert_eq!(*at("/tables/totals/invocations"), 36 + 9);
     assert_eq!(*at("/tables/starts_over_time"), json!([]));
-    let figures = at("/tables/distributions").as_array().unwrap();
-    let exec = figures
-        .iter()
-        .find(|of| of["figure"] == "exec_to_next_duration");
-    assert_eq!(exec.unwrap().pointer("/summary/p50").unwrap(), 5.0);
+    assert_eq!(*at("/programs/0/program"), "slower");
+    assert_eq!(*at("/programs/0/figure"), "init_duration");
+    assert_eq!(*at("/programs/0/before"), 10.0);
+    assert_eq!(*at("/programs/0/after"), 50.0);
+    assert_eq!(*at("/programs/0/ratio"), 5.0);
+    assert_eq!(*at("/programs/0/is_significant"), true);
+}
+
+/// What a collector's file exporter writes of one start: JSON, and protobuf behind its length.
+#[test]
+fn a_file_of_a_collector_is_read() {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let attributes = json!([
+        text("bantam.cold_start_kind", "on_demand"),
+        text("bantam.cause", "crash")
+    ]);
+    let histogram = |name: &str, seconds: f64| {
+        json!({"name": name, "unit": "s", "histogram": {"aggregationTemporality": 1,
+            "dataPoints": [{"attributes": attributes, "startTimeUnixNano": "1795694400000000000",
+                "timeUnixNano": "1795694400500000000", "count": "1", "sum": seconds,
+                "bucketCounts": [], "explicitBounds": []}]}})
+    };
+    let invocations = json!({"name": "faas.invocations", "unit": "{invocation}", "sum": {
+        "aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [{
+            "startTimeUnixNano": "1", "timeUnixNano": "2", "attributes": [], "asInt": "7"}]}});
+    let data = json!({"resourceMetrics": [{
+        "resource": {"attributes": [text("faas.name", "f"), text("faas.version", "7"),
+            text("faas.instance", "i"), text("cloud.availability_zone", "use1-az1")]},
+        "scopeMetrics": [{"scope": {"name": "bantam"}, "metrics": [
+            histogram("faas.init_duration", 0.39725),
+            histogram("bantam.first_invocation.duration", 0.1005), invocations]}]}]});
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics");
+    let line = format!("{data}\n");
+    let message: opentelemetry_proto::tonic::metrics::v1::MetricsData =
+        serde_json::from_value(data).unwrap();
+    let message = prost::Message::encode_to_vec(&message);
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    for bytes in [line.into_bytes(), [&length[..], &message].concat()] {
+        fs::write(&path, bytes).unwrap();
+        let report = report(&[&path]);
+        let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(*at("/tables/read/problems"), 0, "{report:#}");
+        assert_eq!(*at("/tables/totals/environment_starts"), 1);
+        assert_eq!(*at("/tables/totals/environments"), 1);
+        assert_eq!(*at("/tables/totals/invocations"), 7);
+        assert_eq!(*at("/tables/totals/from_ms"), 1_795_694_400_000_i64);
+        assert_eq!(*at("/tables/starts/0/cause"), "crash");
+        assert_eq!(*at("/tables/functions/0/init_ms/p50"), 397.25);
+        assert_eq!(*at("/tables/functions/0/first_invocation_ms/p50"), 100.5);
+        assert_eq!(*at("/tables/zones/0/availability_zone"), "use1-az1");
+        assert_eq!(*at("/tables/versions/0/function_version"), "7");
+    }
+}
+
+/// Rows of Logs Insights without the message have the fields that it found itself.
+#[test]
+fn rows_without_a_message_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows");
+    let table = "@timestamp,@logStream,@requestId,@duration,@billedDuration,@memorySize,\
+                 @maxMemoryUsed,@initDuration\n2026-11-26 12:00:00.501,\
+                 2026/11/26/[7]0123,6d68,100.5,498,1.28E8,8.4E7,397.25\n2026-11-26 \
+                 12:00:01.000,2026/11/26/[7]0123,6d69,,,,,\n";
+    let measured = "function_name,cold_start_kind,init_duration,memory_mb,cause\n\
+                    f,on_demand,397.25,128,demand\n";
+    for (rows, cause) in [(table, "first_in_log"), (measured, "demand")] {
+        fs::write(&path, rows).unwrap();
+        let report = report(&[&path]);
+        let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(*at("/tables/totals/environment_starts"), 1, "{report:#}");
+        assert_eq!(*at("/tables/starts/0/cause"), cause);
+        assert_eq!(*at("/tables/functions/0/init_ms/p50"), 397.25);
+        assert_eq!(*at("/tables/functions/0/memory_size_mb"), 128.0);
+    }
 }
