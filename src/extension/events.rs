@@ -15,7 +15,7 @@ use signal_hook::consts::SIGTERM;
 
 use crate::extension::api::{self, Event, EventError, Request};
 use crate::extension::figures::Figures;
-use crate::extension::io::{self as driver, ConnectionError};
+use crate::extension::io::{self as driver, Connection, ConnectionError};
 use crate::extension::manager::Manager;
 use crate::extension::predecessor::Notes;
 use crate::extension::startup::FAILURES_LOGGED;
@@ -33,7 +33,7 @@ pub(super) struct Events {
     api: std::net::SocketAddr,
     /// The request for the next event.
     next: Request,
-    stream: Option<Async<TcpStream>>,
+    stream: Option<Connection>,
     /// Whether the request is on the wire, and unanswered.
     is_asked: bool,
     answer: Reader,
@@ -160,7 +160,7 @@ impl Events {
         stream: Option<TcpStream>,
         manager: Manager,
     ) -> Self {
-        let stream = stream.and_then(|stream| Async::new(stream).ok());
+        let stream = stream.and_then(|stream| Async::new(stream).ok().map(driver::plain));
         Self {
             api,
             next,
@@ -201,11 +201,11 @@ impl Events {
 
     async fn attempt(&mut self) -> Result<Event, NextError> {
         self.ask().await?;
-        let Some(stream) = self.stream.take() else {
+        let Some(mut stream) = self.stream.take() else {
             return Err(NextError::Event(EventError::Malformed));
         };
         let mut exchange = Exchange::awaiting(&mut self.answer);
-        let received = driver::receive(&stream, &mut exchange).await;
+        let received = driver::receive(&mut stream, &mut exchange).await;
         self.is_asked = false;
         if exchange.close_reason().is_none() {
             self.stream = Some(stream);
@@ -219,14 +219,15 @@ impl Events {
         if self.is_asked {
             return Ok(());
         }
-        let stream = match self.stream.take() {
+        let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => Async::<TcpStream>::connect(self.api)
-                .await
-                .map_err(NextError::Connect)?,
+            None => {
+                let stream = Async::<TcpStream>::connect(self.api).await;
+                driver::plain(stream.map_err(NextError::Connect)?)
+            }
         };
         let mut exchange = Exchange::new(self.next.outgoing(), &mut self.answer);
-        let sent = driver::send(&stream, &mut exchange).await;
+        let sent = driver::send(&mut stream, &mut exchange).await;
         sent.map_err(|error| NextError::Connection(error.into()))?;
         self.stream = Some(stream);
         self.is_asked = true;

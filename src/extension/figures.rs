@@ -193,8 +193,9 @@ impl Figures {
         let mut reporter = self.reporter.borrow_mut();
         if let Some(mut batch) = reporter.take_cold_start(self.clock.now()) {
             self.deliver.batch(reporter.resource(), &mut batch);
-            let trace = || reporter.trace();
-            self.deliver.trace(reporter.resource(), &batch, trace);
+            #[cfg(any(feature = "traces", test))]
+            self.deliver
+                .trace(reporter.resource(), &batch, || reporter.trace());
         }
     }
 

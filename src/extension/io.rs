@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use async_executor::{StaticLocalExecutor, Task};
 use async_io::Async;
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+use futures_lite::future;
+#[cfg(not(feature = "tls"))]
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[cfg(test)]
 use crate::extension::clock::Clock;
@@ -107,11 +109,26 @@ impl fmt::Display for ConnectionError {
 
 impl std::error::Error for ConnectionError {}
 
+/// A connection to a peer.
+#[cfg(not(feature = "tls"))]
+pub(super) type Connection = Async<TcpStream>;
+#[cfg(feature = "tls")]
+pub(super) use crate::extension::tls::Connection;
+
+/// A connection that is not encrypted.
+#[cfg(not(feature = "tls"))]
+pub(super) const fn plain(tcp: Async<TcpStream>) -> Connection {
+    tcp
+}
+
+/// A connection that is not encrypted.
+#[cfg(feature = "tls")]
+pub(super) fn plain(tcp: Async<TcpStream>) -> Connection {
+    tcp.into()
+}
+
 /// Writes the request of an exchange. The response may come even if that fails.
-pub(super) async fn send(
-    mut stream: &Async<TcpStream>,
-    exchange: &mut Exchange<'_>,
-) -> io::Result<()> {
+pub(super) async fn send(stream: &mut Connection, exchange: &mut Exchange<'_>) -> io::Result<()> {
     while let Some([head, body]) = exchange.pending() {
         let parts = [IoSlice::new(head), IoSlice::new(body)];
         match stream.write_vectored(&parts).await {
@@ -127,7 +144,7 @@ pub(super) async fn send(
 
 /// Reads the response of an exchange.
 pub(super) async fn receive(
-    stream: &Async<TcpStream>,
+    stream: &mut Connection,
     exchange: &mut Exchange<'_>,
 ) -> Result<(), ConnectionError> {
     while !exchange.is_done() {
@@ -138,7 +155,7 @@ pub(super) async fn receive(
 
 /// Reads as much of a response as there is, or waits for some.
 pub(super) async fn receive_some(
-    mut stream: &Async<TcpStream>,
+    stream: &mut Connection,
     exchange: &mut Exchange<'_>,
 ) -> Result<(), ConnectionError> {
     let count = stream.read(exchange.space()?).await?;

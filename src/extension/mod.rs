@@ -27,6 +27,9 @@ mod reporter;
 mod settings;
 mod startup;
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(any(feature = "traces", test))]
 mod trace;
 #[cfg(test)]
 mod world;

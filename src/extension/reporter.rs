@@ -9,6 +9,7 @@ use crate::extension::account::{Accounting, Predecessor};
 use crate::extension::metric::{Batch, Resource};
 use crate::extension::own_usage::OwnUsage;
 use crate::extension::telemetry::{Malformed, Record};
+#[cfg(any(feature = "traces", test))]
 use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
 
@@ -91,6 +92,7 @@ impl Reporter {
     }
 
     /// The trace of the cold start that was taken.
+    #[cfg(any(feature = "traces", test))]
     pub(super) fn trace(&self) -> Trace {
         self.accounting.trace()
     }

@@ -53,10 +53,11 @@ impl Source {
         let stream = Async::<TcpStream>::connect(self.endpoint.address)
             .await
             .ok()?;
+        let mut stream = driver::plain(stream);
         let mut answer = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
         let mut exchange = Exchange::new(Outgoing::new(&self.head, b""), &mut answer);
-        driver::send(&stream, &mut exchange).await.ok()?;
-        driver::receive(&stream, &mut exchange).await.ok()?;
+        driver::send(&mut stream, &mut exchange).await.ok()?;
+        driver::receive(&mut stream, &mut exchange).await.ok()?;
         metadata::zone(&answer).ok()
     }
 }

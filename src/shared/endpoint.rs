@@ -108,12 +108,18 @@ pub(crate) fn address(authority: &str) -> Result<SocketAddr, EndpointError> {
     }
 }
 
-enum Host<'a> {
+/// A host as it is given.
+pub(crate) enum Host<'a> {
     Address(IpAddr),
     Name(&'a str),
 }
 
-fn host_and_port(authority: &str) -> Result<(Host<'_>, Option<u16>), EndpointError> {
+/// Reads `host` or `host:port`.
+///
+/// # Errors
+///
+/// [`EndpointError::Port`] and [`EndpointError::Host`].
+pub(crate) fn host_and_port(authority: &str) -> Result<(Host<'_>, Option<u16>), EndpointError> {
     let bytes = authority.as_bytes();
     // Only in brackets is it clear where an IPv6 address ends.
     let end = match authority.strip_prefix('[') {
@@ -127,6 +133,16 @@ fn host_and_port(authority: &str) -> Result<(Host<'_>, Option<u16>), EndpointErr
         None => return Err(EndpointError::Port),
     };
     Ok((Host::parse(host)?, port))
+}
+
+/// The host of an authority as a certificate names it: without the port, and an IPv6 address
+/// without its brackets.
+#[cfg(feature = "tls")]
+pub(crate) fn host_text(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(inner) => inner.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
 }
 
 fn parse_port(port: &str) -> Result<u16, EndpointError> {

@@ -19,3 +19,5 @@ pub mod namespace;
 pub mod pipe;
 pub mod process;
 pub mod source;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -86,6 +86,9 @@ fn build() {
         command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--bins"]);
+        if cfg!(feature = "tls") {
+            command.args(["--features", "tls"]);
+        }
         command.args(["--examples", "--target-dir"]);
         command.arg(target_folder());
         assert!(command.status().unwrap().success(), "{command:?}");

@@ -18,7 +18,9 @@ use super::outcome::{Outcome, Reason, UNKNOWN};
 use super::series::{Attribute, Series};
 use crate::extension::metric::catalogue as m;
 use crate::extension::settings::InitType;
-use crate::extension::telemetry::{InvocationEnd, MIB, Metrics, PhaseEnd, PhaseStart, Spans};
+#[cfg(any(feature = "traces", test))]
+use crate::extension::telemetry::Spans;
+use crate::extension::telemetry::{InvocationEnd, MIB, Metrics, PhaseEnd, PhaseStart};
 use crate::shared::time::EpochMs;
 
 /// The kinds of starts.
@@ -152,12 +154,14 @@ pub(super) struct First {
     /// The time of the INVOKE event.
     pub(super) invoked_at: Option<EpochMs>,
     /// The time of `start`.
+    #[cfg(any(feature = "traces", test))]
     pub(super) started_at: Option<EpochMs>,
     /// The time of its last record, `runtimeDone` or `report`.
     pub(super) ended_at: Option<EpochMs>,
     /// Of `runtimeDone`.
     duration_ms: Option<f64>,
     /// Of `runtimeDone`.
+    #[cfg(any(feature = "traces", test))]
     pub(super) spans: Spans,
     /// Of `report`.
     metrics: Option<Metrics>,
@@ -289,7 +293,10 @@ impl ColdStart {
     ) {
         if self.is_end_of_first(request, time) {
             self.first.duration_ms = end.metrics.duration_ms;
-            self.first.spans = end.spans;
+            #[cfg(any(feature = "traces", test))]
+            {
+                self.first.spans = end.spans;
+            }
         }
     }
 
@@ -316,6 +323,7 @@ impl ColdStart {
     }
 
     /// `start` of an invocation.
+    #[cfg(any(feature = "traces", test))]
     pub(super) fn handle_invocation_start(&mut self, request: Request, time: Option<EpochMs>) {
         if self.is_first(request) {
             self.first.started_at = time;

@@ -20,6 +20,7 @@ mod cold_start;
 mod invocations;
 mod outcome;
 mod series;
+#[cfg(any(feature = "traces", test))]
 mod trace;
 
 use self::bounds::kept;
@@ -34,6 +35,7 @@ use crate::extension::settings::InitType;
 use crate::extension::telemetry::{
     Content, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
 };
+#[cfg(any(feature = "traces", test))]
 use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
 
@@ -279,6 +281,7 @@ impl Accounting {
     }
 
     /// The trace of the start that [`take_cold_start`](Self::take_cold_start) gave.
+    #[cfg(any(feature = "traces", test))]
     pub(super) fn trace(&self) -> Trace {
         self.cold_start.trace()
     }
@@ -426,6 +429,10 @@ impl Accounting {
         self.cold_start.handle_phase_start(time, start);
     }
 
+    #[cfg_attr(
+        not(any(feature = "traces", test)),
+        expect(unused_variables, reason = "only traces have the time")
+    )]
     fn handle_invocation_start(&mut self, time: Option<EpochMs>, start: &InvocationStart<'_>) {
         let Some(request_id) = start.request_id.as_deref() else {
             return;
@@ -436,6 +443,7 @@ impl Accounting {
             self.cold_start.handle_invoke(request_id, None);
             self.invocations.entry(request, &mut self.series);
         }
+        #[cfg(any(feature = "traces", test))]
         self.cold_start.handle_invocation_start(request, time);
         let trace = start.tracing.value.as_deref();
         self.cold_start.handle_trace(request, trace);

@@ -6,6 +6,10 @@
 
 pub(super) mod lines;
 pub(super) mod otlp;
+#[cfg(not(feature = "tls"))]
+mod plain;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -24,13 +28,18 @@ use crate::extension::clock::Clock;
 use crate::extension::export::emf::{self, Emf};
 use crate::extension::export::losses::{Ledger, Losses, Told};
 use crate::extension::export::otlp::outbox::{Encoded, Holds};
+#[cfg(any(feature = "traces", test))]
 use crate::extension::export::otlp::traces;
 use crate::extension::export::{dogstatsd, ndjson, otlp as export};
 use crate::extension::io::{self as driver, Executor};
 use crate::extension::log::{self, OnceAMinute};
 use crate::extension::metric::{Batch, Resource};
-use crate::extension::settings::{DatagramReceiver, DogStatsd, Exporters, Sampling};
+#[cfg(any(feature = "traces", test))]
+use crate::extension::settings::Sampling;
+use crate::extension::settings::{DatagramReceiver, DogStatsd, Exporters};
+#[cfg(any(feature = "traces", test))]
 use crate::extension::trace::Trace;
+#[cfg(any(feature = "traces", test))]
 use crate::shared::backoff::Jitter;
 use crate::shared::os::blocking::family;
 use crate::shared::os::error_text;
@@ -46,6 +55,7 @@ pub(super) struct Deliver {
     /// Of OTLP: the attributes of the resource, and who takes metrics and traces.
     attributes: Vec<(String, String)>,
     metrics: Option<Rc<Sender>>,
+    #[cfg(any(feature = "traces", test))]
     traces: Option<(Sampling, Rc<Sender>)>,
     file_failures: OnceAMinute,
     datagram_failures: OnceAMinute,
@@ -59,14 +69,16 @@ impl Deliver {
         let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
         let sender = |receiver| Rc::new(Sender::new(receiver, Rc::clone(&ledger), clock));
         let otlp = exporters.otlp.unwrap_or_default();
-        let traces = |(sampling, receiver)| (sampling, sender(receiver));
         Self {
             emf: exporters.emf.map(|emf| (emf, stdout())),
             ndjson: exporters.ndjson.map(file),
             dogstatsd: exporters.dogstatsd.map(|to| (to, Told::default())),
             attributes: otlp.attributes,
             metrics: otlp.metrics.map(sender),
-            traces: otlp.traces.map(traces),
+            #[cfg(any(feature = "traces", test))]
+            traces: otlp
+                .traces
+                .map(|(sampling, receiver)| (sampling, sender(receiver))),
             ledger,
             file_failures: OnceAMinute::default(),
             datagram_failures: OnceAMinute::default(),
@@ -104,6 +116,7 @@ impl Deliver {
 
     /// Hands the trace of a start to its receiver, if there is one. `batch` has the figures of the
     /// start.
+    #[cfg(any(feature = "traces", test))]
     pub(super) fn trace(&self, resource: &Resource, batch: &Batch, trace: impl FnOnce() -> Trace) {
         let Some((sampling, sender)) = &self.traces else {
             return;
@@ -139,7 +152,10 @@ impl Deliver {
     }
 
     fn senders(&self) -> impl Iterator<Item = &Rc<Sender>> {
+        #[cfg(any(feature = "traces", test))]
         let traces = self.traces.as_ref().map(|(_, sender)| sender);
+        #[cfg(not(any(feature = "traces", test)))]
+        let traces = None;
         self.metrics.iter().chain(traces)
     }
 

@@ -6,13 +6,15 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_io::Async;
 use futures_lite::future;
 
+#[cfg(not(feature = "tls"))]
+use super::plain::Connector;
+#[cfg(feature = "tls")]
+use super::tls::Connector;
 use crate::extension::clock::Clock;
 use crate::extension::export::losses::{Ledger, Losses};
 use crate::extension::export::otlp::CONTENT_TYPE;
@@ -21,7 +23,7 @@ use crate::extension::export::otlp::response::rejected_points;
 use crate::extension::export::otlp::retry::{self, Verdict};
 use crate::extension::io::{self as driver, ConnectionError, Notify};
 use crate::extension::log::{self, OnceAMinute};
-use crate::extension::settings::{Address, OtlpReceiver};
+use crate::extension::settings::OtlpReceiver;
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 
@@ -29,6 +31,7 @@ use crate::shared::limits::ANSWER_BYTES_MAX;
 #[derive(Debug)]
 pub(in crate::extension) struct Sender {
     receiver: OtlpReceiver,
+    pub(super) connector: Connector,
     ledger: Rc<Ledger>,
     clock: Clock,
     /// Borrowed for as long as one call takes, never across an await.
@@ -57,6 +60,7 @@ impl Sender {
     ) -> Self {
         Self {
             receiver,
+            connector: Connector::new(),
             outbox: RefCell::new(Outbox::new(Rc::clone(&ledger), clock.seed())),
             ledger,
             clock,
@@ -193,19 +197,22 @@ impl Sender {
             return sent.ok_or(AttemptError::Timeout(timeout));
         }
         let status = async {
-            let Address::Known(address) = self.receiver.address;
-            let stream = Async::<TcpStream>::connect(address).await;
-            let stream = stream.map_err(AttemptError::Connect)?;
+            let stream = self.connector.connect(&self.receiver).await;
+            let mut stream = stream.map_err(AttemptError::Connect)?;
             // The receiver may have answered before it closed.
-            driver::send(&stream, &mut exchange).await.ok();
+            driver::send(&mut stream, &mut exchange).await.ok();
             while exchange.status().is_none() && !exchange.is_done() {
-                driver::receive_some(&stream, &mut exchange).await?;
+                driver::receive_some(&mut stream, &mut exchange).await?;
             }
             Ok(stream)
         };
         let stream = self.clock.within(timeout, status).await;
-        let stream = stream.unwrap_or(Err(AttemptError::Timeout(timeout)))?;
-        let rest = driver::receive(&stream, &mut exchange);
+        let mut stream = stream.unwrap_or(Err(AttemptError::Timeout(timeout)))?;
+        let rest = async {
+            driver::receive(&mut stream, &mut exchange).await.ok();
+            #[cfg(feature = "tls")]
+            stream.close().await.ok();
+        };
         self.clock.within(REST_OF_ANSWER.min(timeout), rest).await;
         Ok(())
     }
@@ -245,7 +252,8 @@ impl Sender {
                 }
             };
             log::warn(&format!(
-                "OTLP receiver http://{}{} {}: {follows}",
+                "OTLP receiver {}://{}{} {}: {follows}",
+                self.receiver.scheme(),
                 self.receiver.authority,
                 self.receiver.target,
                 failure.trim_end(),

@@ -8,6 +8,7 @@ mod dogstatsd;
 mod exporters;
 mod otlp;
 mod reader;
+#[cfg(any(feature = "traces", test))]
 mod traces;
 
 use std::ffi::OsStr;
@@ -19,9 +20,12 @@ pub(super) use self::exporters::EMF_METRICS;
 pub(super) use self::exporters::Exporters;
 #[cfg(test)]
 pub(super) use self::otlp::Otlp;
+#[cfg(feature = "tls")]
+pub(super) use self::otlp::Tls;
 pub(super) use self::otlp::{Address, Receiver as OtlpReceiver};
 use self::reader::Reader;
 pub(super) use self::reader::Variables;
+#[cfg(any(feature = "traces", test))]
 pub(super) use self::traces::Sampling;
 use crate::extension::metric::Resource;
 use crate::shared::digits::decimal;

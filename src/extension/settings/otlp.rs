@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 
 use super::reader::{Reader, list, shown};
+#[cfg(any(feature = "traces", test))]
 use super::traces::Sampling;
 use crate::shared::digits::{decimal, hexadecimal};
-use crate::shared::endpoint::{self, EndpointError};
+use crate::shared::endpoint::{self, EndpointError, Host};
 
 /// What is sent over OTLP, and to whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::extension) struct Otlp {
     pub(in crate::extension) metrics: Option<Receiver>,
+    #[cfg(any(feature = "traces", test))]
     pub(in crate::extension) traces: Option<(Sampling, Receiver)>,
     /// `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
     pub(in crate::extension) attributes: Vec<(String, String)>,
@@ -29,18 +31,35 @@ pub(in crate::extension) struct Receiver {
     pub(in crate::extension) headers: Vec<(String, String)>,
     /// How long to wait for the answer to an attempt.
     pub(in crate::extension) timeout_ms: u64,
+    /// How to encrypt; absent for `http`.
+    #[cfg(feature = "tls")]
+    pub(in crate::extension) tls: Option<Tls>,
+}
+
+/// How to encrypt.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct Tls {
+    /// The name or the address that the receiver has to have a certificate for.
+    pub(in crate::extension) host: String,
+    /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: a file with the authorities to trust.
+    pub(in crate::extension) certificate: Option<String>,
 }
 
 /// Where to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::extension) enum Address {
     Known(SocketAddr),
+    /// A name, to be looked up for each connection, and a port.
+    #[cfg(feature = "tls")]
+    Named(String, u16),
 }
 
 /// What is sent: each has an endpoint and settings of its own.
 #[derive(Clone, Copy)]
 enum Signal {
     Metrics,
+    #[cfg(any(feature = "traces", test))]
     Traces,
 }
 
@@ -52,7 +71,10 @@ impl Otlp {
             return None;
         }
         let metrics = Receiver::read(reader, Signal::Metrics);
+        #[cfg(any(feature = "traces", test))]
         let traces = Receiver::read(reader, Signal::Traces);
+        #[cfg(not(any(feature = "traces", test)))]
+        let traces: Option<Receiver> = None;
         if metrics.is_none() && traces.is_none() {
             return None;
         }
@@ -63,6 +85,7 @@ impl Otlp {
         }
         Some(Self {
             metrics,
+            #[cfg(any(feature = "traces", test))]
             traces: traces.map(|receiver| (Sampling::read(reader), receiver)),
             attributes: resource_attributes(reader, service_name),
         })
@@ -79,6 +102,7 @@ impl Receiver {
                 "OTEL_METRICS_EXPORTER",
                 "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
             ),
+            #[cfg(any(feature = "traces", test))]
             Signal::Traces => (
                 "OTEL_TRACES_EXPORTER",
                 "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
@@ -99,6 +123,7 @@ impl Receiver {
         // <https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>.
         let base = match (&*name, signal) {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", Signal::Metrics) => Some("/v1/metrics"),
+            #[cfg(any(feature = "traces", test))]
             ("OTEL_EXPORTER_OTLP_ENDPOINT", Signal::Traces) => Some("/v1/traces"),
             _ => None,
         };
@@ -122,7 +147,29 @@ impl Receiver {
         );
         receiver.timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
         receiver.headers = headers(reader, signal);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut receiver.tls {
+            let (_, path) = variable(reader, signal, "CERTIFICATE");
+            tls.certificate = path.map(str::to_owned);
+            let (own, path) = variable(reader, signal, "CLIENT_CERTIFICATE");
+            if path.is_some() {
+                reader.warn(format!(
+                    "{own} changes nothing: Bantam shows no certificate"
+                ));
+            }
+        }
         Some(receiver)
+    }
+}
+
+impl Receiver {
+    /// The scheme of the endpoint.
+    pub(in crate::extension) const fn scheme(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return "https";
+        }
+        "http"
     }
 }
 
@@ -136,6 +183,7 @@ fn is(reader: &Reader<'_>, name: &str, expected: &str) -> bool {
 fn variable<'a>(reader: &Reader<'a>, signal: Signal, setting: &str) -> (String, Option<&'a str>) {
     let signal = match signal {
         Signal::Metrics => "METRICS_",
+        #[cfg(any(feature = "traces", test))]
         Signal::Traces => "TRACES_",
     };
     let name = ["OTEL_EXPORTER_OTLP_", signal, setting].concat();
@@ -272,12 +320,23 @@ fn is_header(name: &str, value: &str) -> bool {
 /// Takes a URL apart. A base gets the path for its signal; any other URL keeps its path as it is, a
 /// query included.
 fn take_apart(url: &str, base: Option<&str>) -> Result<Receiver, EndpointError> {
-    let (authority, path) = endpoint::split(url)?;
-    let port = match authority.bytes().rfind(|byte| matches!(byte, b':' | b']')) {
-        Some(b':') => "",
-        _ => ":80",
+    #[cfg(feature = "tls")]
+    let (url, is_tls) = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (rest, true),
+        Some(_) | None => (url, false),
     };
-    let address = endpoint::address(&[authority, port].concat())?;
+    #[cfg(not(feature = "tls"))]
+    let is_tls = false;
+    let (authority, path) = endpoint::split(url)?;
+    let (host, port) = endpoint::host_and_port(authority)?;
+    let port = port.unwrap_or(if is_tls { 443 } else { 80 });
+    let address = match host {
+        Host::Address(ip) => Address::Known(SocketAddr::new(ip, port)),
+        #[cfg(feature = "tls")]
+        Host::Name(name) => Address::Named(name.to_owned(), port),
+        #[cfg(not(feature = "tls"))]
+        Host::Name(_) => return Err(EndpointError::NoAddress),
+    };
     // A base has no query: the path would become a part of it.
     let is_allowed =
         |byte: u8| byte.is_ascii_graphic() && byte != b'#' && (byte != b'?' || base.is_none());
@@ -290,11 +349,16 @@ fn take_apart(url: &str, base: Option<&str>) -> Result<Receiver, EndpointError> 
         None => ["/", path].concat(),
     };
     Ok(Receiver {
-        address: Address::Known(address),
+        address,
         authority: authority.to_owned(),
         target,
         headers: Vec::new(),
         timeout_ms: TIMEOUT_MS,
+        #[cfg(feature = "tls")]
+        tls: is_tls.then(|| Tls {
+            host: endpoint::host_text(authority).to_owned(),
+            certificate: None,
+        }),
     })
 }
 
@@ -328,6 +392,8 @@ impl Receiver {
             target: target.to_owned(),
             headers: Vec::new(),
             timeout_ms: TIMEOUT_MS,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -449,9 +515,11 @@ mod tests {
         for (name, value, expected) in table {
             let (found, warnings) = otlp(&[(name, value)]);
             let found = found.unwrap().metrics.unwrap();
-            let Address::Known(address) = &found.address;
-            let text = format!("{address} {} {}", found.authority, found.target);
-            assert_eq!(text, expected, "{value}");
+            let address =
+                Receiver::at(expected.split(' ').next().unwrap().parse().unwrap(), "").address;
+            assert_eq!(found.address, address, "{value}");
+            let text = format!("{} {}", found.authority, found.target);
+            assert_eq!(text, expected.split_once(' ').unwrap().1, "{value}");
             assert_eq!(warnings, [""; 0], "{value}");
         }
     }
@@ -477,10 +545,15 @@ mod tests {
                     the layer bantam-tls alone. Give its address, or name a collector beside the \
                     function: http://localhost:4318";
         let path = "its path, or the query of a base, cannot be sent";
-        let table = [
+        // With TLS all of them can be reached.
+        let without_tls = [
             ("https://10.0.0.1:4318", scheme),
             ("http://collector:4318", host),
             ("http://collector", host),
+        ];
+        let without_tls = without_tls.into_iter().filter(|_| !cfg!(feature = "tls"));
+        let table = [
+            ("http://1.2.3:4318", host),
             (
                 "http://10.0.0.1:x",
                 "the port is not a number from 1 to 65535",
@@ -493,7 +566,7 @@ mod tests {
             ("http://10.0.0.1/a#b", path),
             ("http://10.0.0.1/a?b", path),
         ];
-        for (value, hint) in table {
+        for (value, hint) in table.into_iter().chain(without_tls) {
             let (found, warnings) = otlp(&[(BASE, value)]);
             assert_eq!(found, None, "{value}");
             let expected = format!("{BASE} is \"{value}\": {hint}. Nothing is sent there");
@@ -508,6 +581,73 @@ mod tests {
                  OTEL_EXPORTER_OTLP_HEADERS. Nothing is sent there"
             )]
         );
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn an_endpoint_may_be_a_name_and_encrypted() {
+        let named = |port| Address::Named("monitoring.eu-west-1.amazonaws.com".to_owned(), port);
+        let at = |text: &str| Address::Known(text.parse().unwrap());
+        let aws = "monitoring.eu-west-1.amazonaws.com";
+        let table = [
+            (
+                ["https://", aws, "/v1/metrics"].concat(),
+                named(443),
+                Some(aws),
+            ),
+            (["HTTPS://", aws, ":8443"].concat(), named(8_443), Some(aws)),
+            (["http://", aws, ":4318"].concat(), named(4_318), None),
+            (["http://", aws].concat(), named(80), None),
+            (
+                "https://10.0.0.1".to_owned(),
+                at("10.0.0.1:443"),
+                Some("10.0.0.1"),
+            ),
+            (
+                "https://[::1]:4318/".to_owned(),
+                at("[::1]:4318"),
+                Some("::1"),
+            ),
+            // A certificate is for the name, wherever that leads.
+            (
+                "https://localhost:1".to_owned(),
+                at("127.0.0.1:1"),
+                Some("localhost"),
+            ),
+        ];
+        for (url, address, host) in table {
+            let variables = [
+                (METRICS, url.as_str()),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/var/task/root.pem"),
+                (
+                    "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+                    "/var/task/own.pem",
+                ),
+            ];
+            let (found, warnings) = otlp(&variables);
+            let found = found.unwrap().metrics.unwrap();
+            assert_eq!(found.address, address, "{url}");
+            assert_eq!(
+                found.scheme(),
+                if host.is_some() { "https" } else { "http" }
+            );
+            let tls = host.map(|host| Tls {
+                host: host.to_owned(),
+                certificate: Some("/var/task/own.pem".to_owned()),
+            });
+            assert_eq!(found.tls, tls, "{url}");
+            assert_eq!(warnings, [""; 0]);
+        }
+        let (_, warnings) = otlp(&[
+            (BASE, "https://receiver.example"),
+            (
+                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+                "/var/task/client.pem",
+            ),
+        ]);
+        let expected = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE changes nothing: Bantam shows no \
+                        certificate";
+        assert_eq!(warnings, [expected]);
     }
 
     /// The targets of metrics and of traces, and the warnings.
@@ -555,9 +695,10 @@ mod tests {
             );
             assert_eq!(warnings.len(), count, "{warnings:?}");
         }
-        let (found, warnings) = targets(&[base, (TRACES, "http://x")]);
+        let (found, warnings) = targets(&[base, (TRACES, "http://x:y")]);
         assert_eq!(found.each_ref().map(Option::as_deref), [first, None]);
-        assert!(warnings[0].starts_with("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is \"http://x\": "));
+        let start = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is \"http://x:y\": ";
+        assert!(warnings[0].starts_with(start), "{warnings:?}");
         let (found, _) = otlp(&[base, metrics]);
         let found = found.unwrap();
         assert_eq!(found.metrics.unwrap().target, "/");
@@ -584,7 +725,8 @@ mod tests {
             ("always_off", "", [none; 3]),
             ("traceidratio", "0.5", [half; 3]),
             ("traceidratio", "0", [none; 3]),
-            ("traceidratio", "1", [all; 3]),
+            ("traceidratio", "1.0", [all; 3]),
+            ("traceidratio", ".5", [half; 3]),
             ("traceidratio", "", [all; 3]),
         ];
         for (sampler, ratio, expected) in table {
@@ -606,13 +748,13 @@ mod tests {
             assert_eq!(found, otlp(&[]).0);
             assert_eq!(warnings.len(), 1, "{warnings:?}");
         }
-        for ratio in ["-0.1", "1.1", "NaN", "x", "0,5"] {
+        for ratio in ["-0.1", "1.1", "NaN", "x", "0,5", "0.1234567890", "1e-1"] {
             let pairs = [
                 (SAMPLER, "traceidratio"),
                 ("OTEL_TRACES_SAMPLER_ARG", ratio),
             ];
             let (_, warnings) = otlp(&pairs);
-            let expected = "expected a number from 0 to 1: using 1";
+            let expected = "expected a decimal number from 0 to 1 with at most 9 decimals: using 1";
             assert!(warnings[0].ends_with(expected), "{warnings:?}");
         }
     }

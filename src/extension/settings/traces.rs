@@ -9,7 +9,8 @@ pub(in crate::extension) struct Sampling {
     pub(in crate::extension) all_starts: bool,
     /// Whether a trace that has begun before is sampled as it was.
     follows_parent: bool,
-    /// Of the other ones those are taken whose id, in the last 63 bits, is below this.
+    /// Of the other ones those are taken whose id, in the last 63 bits, is below this share of all
+    /// ids, in [`ALL`]s.
     below: u64,
 }
 
@@ -60,7 +61,10 @@ impl Sampling {
     pub(in crate::extension) fn takes(self, trace_id: [u8; 16], parent: Option<bool>) -> bool {
         match parent {
             Some(is_sampled) if self.follows_parent => is_sampled,
-            _ => u128::from_be_bytes(trace_id) & LAST_63_BITS < u128::from(self.below),
+            _ => {
+                let id = u128::from_be_bytes(trace_id) & LAST_63_BITS;
+                id * u128::from(ALL) < u128::from(self.below) << 63
+            }
         }
     }
 }
@@ -69,22 +73,30 @@ impl Sampling {
 fn ratio(reader: &mut Reader<'_>) -> u64 {
     let ratio = reader.parsed(
         "OTEL_TRACES_SAMPLER_ARG",
-        // The parser of JSON is in the binary already.
-        &|value| {
-            let ratio: f64 = serde_json::from_str(value).ok()?;
-            (0.0..=1.0).contains(&ratio).then_some(ratio)
-        },
-        "a number from 0 to 1",
+        &parse_ratio,
+        "a decimal number from 0 to 1 with at most 9 decimals",
         "1",
     );
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "from 0 to a power of two"
-    )]
-    let below = (ratio.unwrap_or(1.0) * ALL as f64) as u64;
-    below
+    ratio.unwrap_or(ALL)
+}
+
+/// Reads digits, without the parser of floating-point numbers, which has some kilobytes.
+fn parse_ratio(value: &str) -> Option<u64> {
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
+    let mut share = 0;
+    let mut place = ALL;
+    for digit in decimals.bytes() {
+        if !digit.is_ascii_digit() || 9 < decimals.len() {
+            return None;
+        }
+        place /= 10;
+        share += u64::from(digit - b'0') * place;
+    }
+    match whole {
+        "0" | "" => Some(share),
+        "1" if share == 0 => Some(ALL),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +112,7 @@ const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 /// The default of the specification.
 const DEFAULT: &str = "parentbased_always_on";
 
-/// More than any 63 bits.
-const ALL: u64 = 1 << 63;
+/// The whole: shares have at most nine decimals.
+const ALL: u64 = 1_000_000_000;
 
 const LAST_63_BITS: u128 = (1 << 63) - 1;

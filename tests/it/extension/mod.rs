@@ -10,3 +10,5 @@ mod otlp;
 mod platform;
 mod regression;
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls;

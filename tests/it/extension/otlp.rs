@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use bantam_emulator::{Config, What};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+#[cfg(feature = "traces")]
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
@@ -116,6 +117,7 @@ fn a_receiver_gets_what_the_conventions_ask() {
     }
 }
 
+#[cfg(feature = "traces")]
 #[test]
 fn a_cold_start_is_one_trace_beside_its_metrics() {
     let receiver = receiver(&["200 OK"]);

@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Platform {
     api: TcpListener,
     command: Command,
-    extension: Child,
+    pub(super) extension: Child,
     _folder: tempfile::TempDir,
 }
 

@@ -14,6 +14,7 @@ mod message;
 pub(in crate::extension) mod outbox;
 pub(in crate::extension) mod response;
 pub(in crate::extension) mod retry;
+#[cfg(any(feature = "traces", test))]
 pub(in crate::extension) mod traces;
 
 use self::message::Message;
@@ -344,8 +345,10 @@ mod key_value {
 /// `AnyValue`
 mod any_value {
     pub(super) const STRING: u8 = 1;
+    #[cfg(any(feature = "traces", test))]
     pub(super) const BOOL: u8 = 2;
     pub(super) const INT: u8 = 3;
+    #[cfg(any(feature = "traces", test))]
     pub(super) const DOUBLE: u8 = 4;
 }
 

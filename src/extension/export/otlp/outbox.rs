@@ -26,6 +26,10 @@ pub(in crate::extension) struct Encoded {
 pub(in crate::extension) enum Holds {
     /// The number of its points, without those that tell losses.
     Points(u64),
+    #[cfg_attr(
+        not(any(feature = "traces", test)),
+        expect(dead_code, reason = "only traces have them")
+    )]
     Spans(u64),
 }
 
