@@ -361,6 +361,11 @@ async fn serve(config: Config) -> Result<Running, Error> {
         .await
         .map_err(|source| Error::Listen { address, source })?;
     let invoke_addr = port.addr();
+    if let Some(address) = config.runtime_api {
+        // Whether it is free is found out now, and not at the first invocation.
+        let bound = Port::bind(address).await;
+        drop(bound.map_err(|source| Error::Listen { address, source })?);
+    }
     let attach = config.program.as_os_str().is_empty();
     let shared = Arc::new(Shared {
         transcript: Transcript::new(config.record_bytes_max),

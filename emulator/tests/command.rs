@@ -255,13 +255,14 @@ fn a_function_that_cannot_be_started_exits_with_2_and_is_named() {
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let output = emulator(&["run", "--port", &address.port().to_string()], "");
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        text.contains(&format!("cannot listen at {address}: ")),
-        "{text}"
-    );
+    for name in ["--port", "--runtime-api-port"] {
+        let output = emulator(&["run", name, &address.port().to_string()], "");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("cannot listen at {address}: ");
+        assert!(text.contains(&expected), "{text}");
+        assert!(text.contains("name another port"), "{text}");
+    }
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, StreamRate, UrlInvokeMode};
+use bantam_emulator::{
+    Config, Emulator, Error as EmulatorError, HttpEvent, LogFormat, StreamRate, UrlInvokeMode,
+};
 use clap::ValueEnum as _;
 
 use super::event::Kind;
@@ -148,7 +150,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     config.echo_log = !shows;
     let watched = args.function.as_ref().filter(|_| args.watch);
     let watched = watched.map(|path| args.given.files(path));
-    let emulator = Arc::new(Emulator::start(config.clone())?);
+    let emulator = Arc::new(start(config.clone())?);
     if shows {
         serve_in_view(&config, &emulator, &sample, watched, &interrupt)?;
     } else {
@@ -156,6 +158,17 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     stop(emulator);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the emulator. What somebody can do about an error is said with it.
+fn start(config: Config) -> Result<Emulator, String> {
+    Emulator::start(config).map_err(|error| {
+        let is_taken = |source: &io::Error| source.kind() == io::ErrorKind::AddrInUse;
+        if matches!(&error, EmulatorError::Listen { source, .. } if is_taken(source)) {
+            return format!("{error}; another program listens there: name another port, or none");
+        }
+        error.to_string()
+    })
 }
 
 /// Ends the environments as Lambda does.
@@ -414,7 +427,7 @@ fn invoke(
     events: &[Vec<u8>],
     interrupt: &Interrupt,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let emulator = Emulator::start(config)?;
+    let emulator = start(config)?;
     let mut code = ExitCode::SUCCESS;
     for event in events {
         let outcome = emulator.invoke(event.as_slice())?;

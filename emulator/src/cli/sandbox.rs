@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{self, Command, ExitCode, Stdio};
 
 use bantam_emulator::Config;
 use nix::errno::Errno;
@@ -222,8 +222,9 @@ fn unpack(layers: &[PathBuf]) -> Result<TempDir, String> {
     if LAYERS_MAX < layers.len() {
         return Err(format!("a function has at most {LAYERS_MAX} layers"));
     }
+    remove_left_over(&std::env::temp_dir());
     let opt = tempfile::Builder::new()
-        .prefix("bantam-opt-")
+        .prefix(&format!("{PREFIX}{}-", process::id()))
         .tempdir()
         .map_err(|error| format!("cannot make a folder for layers: {error}"))?;
     let mut room = UNPACKED_BYTES_MAX;
@@ -240,6 +241,22 @@ fn unpack(layers: &[PathBuf]) -> Result<TempDir, String> {
         fs::create_dir_all(opt.path().join(name)).unwrap_or_default();
     }
     Ok(opt)
+}
+
+/// Removes the folders of processes that were killed.
+fn remove_left_over(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let Some((pid, _)) = rest.and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        let is_number = pid.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number && !Path::new("/proc").join(pid).exists() {
+            // One of another user stays.
+            fs::remove_dir_all(entry.path()).unwrap_or_default();
+        }
+    }
 }
 
 fn extract(layer: &Path, to: &Path, room: &mut u64) -> Result<(), Box<dyn Error>> {
@@ -289,6 +306,8 @@ fn folders_of(path: &Path) -> Vec<OsString> {
     folders.map(|entry| entry.file_name()).collect()
 }
 
+/// The names of folders with unpacked layers begin so, and go on with the id of this process.
+const PREFIX: &str = "bantam-opt-";
 const OPT: &str = "/opt";
 const EXTENSIONS: &str = "/opt/extensions";
 /// "Five layers" (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
@@ -335,6 +354,20 @@ mod tests {
         assert_eq!((read("bin/a"), read("b")), ("zip".into(), "folder".into()));
         let program = extensions(&opt.path().join("bin"));
         assert_eq!(program, [opt.path().join("bin/a")], "it is executable");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = format!("{PREFIX}{}-abc", process::id());
+        // The largest id of a process is far smaller.
+        let left_over = format!("{PREFIX}4294967295-abc");
+        for name in [&left_over, "bantam-opt-x-abc", "other", &mine] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        remove_left_over(folder.path());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        assert!(!folder.path().join(left_over).exists());
     }
 
     #[test]
