@@ -8,6 +8,7 @@ use std::{fs, process, thread};
 use bantam_emulator::{
     Config, Entry, Initialization, Invoke, LogLine, Outcome, UrlInvokeMode, What,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testkit::http::Client;
 use testkit::pipe::named_pipe;
@@ -671,6 +672,29 @@ fn a_server_that_ended_between_events_fails_no_invocation() {
         assert_eq!(get(&env, "/die-after")["body"], "last words");
         assert_ne!(server_process(&env), before);
     }
+}
+
+#[test]
+fn a_keeper_that_is_killed_takes_its_server_along_and_both_are_replaced() {
+    let env = started(managed(""));
+    let before = server_process(&env);
+    let server = u32::try_from(before).unwrap();
+    let keeper = Pid::from_raw(testkit::process::status(server).ppid);
+    let outcome = thread::scope(|scope| {
+        let asked = scope.spawn(|| env.invoke(event("GET", "/hang")).unwrap());
+        let taken = |what: &What| matches!(what, What::EventSent { .. });
+        env.wait_until("event", |entries| count(entries, taken) == 2)
+            .unwrap();
+        kill_process(keeper.unwrap(), Signal::KILL).unwrap();
+        asked.join().unwrap()
+    });
+    let (_, message) = only_error(&env, &outcome);
+    assert!(
+        message.contains("signal: 9 (SIGKILL)") || message.contains("no connection"),
+        "{message}"
+    );
+    assert_ne!(server_process(&env), before);
+    assert_eq!(env.spawned(), 1);
 }
 
 #[test]
