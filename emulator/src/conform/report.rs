@@ -109,7 +109,7 @@ pub fn junit(name: &str, rows: &[Row]) -> Result<String, quick_junit::SerializeE
     report.to_string()
 }
 
-/// Several programs beside each other, out of the objects that [`json`] gave: a table of counts,
+/// Several programs beside each other, out of the objects that [`json()`] gave: a table of counts,
 /// and a table of the rules that one of them breaks.
 #[must_use]
 pub fn compare(programs: &[Value]) -> String {
