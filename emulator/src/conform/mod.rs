@@ -10,13 +10,16 @@
 //! | action | what the function does |
 //! |---|---|
 //! | `echo` | responds with the event |
-//! | `context` | responds with what its runtime says of the invocation |
+//! | `context` | responds with what its runtime gives it, see below |
 //! | `fail` | fails, so that the runtime reports an error |
 //! | `large` | responds with a string of `bytes` letters |
 //! | `sleep` | responds with the event after `ms` milliseconds |
 //! | `crash` | ends its process with status 1 |
 //! | `stream` | streams each string of `chunks`; with `"fail":true` it fails after them |
 //! | `init` | is no event: with `CONFORM_INIT=fail` in the environment the init fails |
+//!
+//! The context has `requestId`, `functionArn`, `remainingMs`, `clientContext`, `tenantId`, and
+//! `trace`, the value of `_X_AMZN_TRACE_ID`.
 //!
 //! The members of `context` are `requestId`, `functionArn`, `remainingMs`, `clientContext` and
 //! `tenantId`, and `trace`, the value of `_X_AMZN_TRACE_ID`.
