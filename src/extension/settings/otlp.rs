@@ -70,6 +70,14 @@ impl Otlp {
             reader.warn("OTEL_SDK_DISABLED is true: OTLP is off".to_owned());
             return None;
         }
+        #[cfg(not(any(feature = "traces", test)))]
+        for name in ["BANTAM_TRACES", TRACES_ENDPOINT] {
+            if reader.text(name).is_some() {
+                reader.warn(format!(
+                    "{name} changes nothing: the layer bantam-tls has traces, this one has not"
+                ));
+            }
+        }
         let metrics = Receiver::read(reader, Signal::Metrics);
         #[cfg(any(feature = "traces", test))]
         let traces = Receiver::read(reader, Signal::Traces);
@@ -98,10 +106,7 @@ impl Receiver {
     /// the other signal has an endpoint, this one has not the default.
     fn read(reader: &mut Reader<'_>, signal: Signal) -> Option<Self> {
         let (switch, other) = match signal {
-            Signal::Metrics => (
-                "OTEL_METRICS_EXPORTER",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-            ),
+            Signal::Metrics => ("OTEL_METRICS_EXPORTER", TRACES_ENDPOINT),
             #[cfg(any(feature = "traces", test))]
             Signal::Traces => (
                 "OTEL_TRACES_EXPORTER",
@@ -115,7 +120,7 @@ impl Receiver {
             return None;
         }
         let (name, value) = variable(reader, signal, "ENDPOINT");
-        if value.is_none() && reader.text(other).is_some() {
+        if cfg!(any(feature = "traces", test)) && value.is_none() && reader.text(other).is_some() {
             return None;
         }
         let url = value.unwrap_or(ENDPOINT);
@@ -379,6 +384,8 @@ const FIELDS: [&str; 10] = [
 /// The default of the specification.
 const ENDPOINT: &str = "http://localhost:4318";
 
+/// The endpoint of the signal that not every build has.
+const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 /// The default of the specification.
 const TIMEOUT_MS: u64 = 10_000;
 

@@ -460,30 +460,49 @@ fn it_stays_when_a_shell_that_started_it_has_ended() {
     }
 }
 
-#[test]
-fn its_lines_are_json_where_the_log_is() {
+/// The warnings of an extension that is shut down at once, out of its JSON lines.
+fn warnings(variables: &[(&str, &str)]) -> Vec<String> {
     let mut platform = Platform::start(&stock("").program, |command| {
         command
             .stderr(Stdio::piped())
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
-            .env("BANTAM_INTERVAL_MS", "\"quoted\"");
+            .envs(variables.iter().copied());
     });
     let mut log = platform.extension.stderr.take().unwrap();
     platform.ready("202 Accepted").shut_down("spindown");
     assert_eq!(platform.end().code(), Some(0));
     let mut text = String::new();
     log.read_to_string(&mut text).unwrap();
-    let messages: Vec<String> = text
-        .lines()
+    text.lines()
         .map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
             assert_eq!(line["level"], "WARN");
             line["message"].as_str().unwrap().to_owned()
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn its_lines_are_json_where_the_log_is() {
+    let messages = warnings(&[("BANTAM_INTERVAL_MS", "\"quoted\"")]);
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(messages[0].contains("BANTAM_INTERVAL_MS"), "{messages:?}");
     assert!(messages[1].contains("no telemetry"), "{messages:?}");
+}
+
+#[test]
+fn settings_of_traces_that_it_does_not_send_are_named() {
+    let endpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    let messages = warnings(&[
+        ("BANTAM_EXPORTERS", "otlp"),
+        ("BANTAM_TRACES", "starts"),
+        (endpoint, "http://127.0.0.1:9/v1/traces"),
+    ]);
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    for (message, name) in messages.iter().zip(["BANTAM_TRACES", endpoint]) {
+        let start = format!("{name} changes nothing: ");
+        assert!(message.starts_with(&start), "{messages:?}");
+    }
 }
 
 /// One line says so, however often it fails, and the first answer that is good is taken.
