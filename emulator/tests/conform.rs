@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use bantam_emulator::Config;
 use bantam_emulator::conform::{Row, Rule, Subject, Verdict, rules, run};
@@ -30,6 +31,8 @@ fn runtime(misbehave: &str) -> Subject {
         config,
         extension: None,
         event: b"{}".to_vec(),
+        // Who breaks a rule is often waited for in vain.
+        patience: Duration::from_secs(if misbehave.is_empty() { 10 } else { 3 }),
     }
 }
 

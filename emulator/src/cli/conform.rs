@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bantam_emulator::conform::{
     Row, Rule, Subject, Verdict, compare, json, junit, list, markdown, rules, run, text,
@@ -116,8 +117,11 @@ fn subject(bootstrap: &Path, args: &Args) -> Result<Subject, String> {
         config,
         extension,
         event,
+        patience: PATIENCE,
     })
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The rules that were asked for.
 fn chosen(args: &Args, subject: &Subject) -> Result<Vec<&'static Rule>, String> {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -132,8 +131,9 @@ impl<'a> Lab<'a> {
     pub(super) fn start_with(&self, change: impl FnOnce(&mut Config)) -> Result<Run<'_>, Miss> {
         let mut config = self.subject.config.clone();
         config.extensions = self.subject.extension.iter().cloned().collect();
-        config.timeout = TIMEOUT;
-        config.wait_max = WAIT_MAX;
+        config.timeout = self.subject.patience;
+        config.init_timeout = self.subject.patience;
+        config.wait_max = self.subject.patience;
         config.initialization = Initialization::OnDemand;
         change(&mut config);
         Ok(Run {
@@ -364,9 +364,5 @@ impl Asked {
 const BODY_BYTES_SHOWN: usize = 500;
 /// By which the platform ends a process, signal(7).
 pub(super) const SIGKILL: i32 = 9;
-/// The function timeout of a probe: longer than a busy machine needs.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The bound on every other wait.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 /// More requests than this in one probe, which sends a few events, are a loop without a pause.
 const CALM_REQUESTS_MAX: usize = 100;

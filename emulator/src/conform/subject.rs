@@ -1,6 +1,7 @@
 //! The program under test.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::Config;
 
@@ -13,4 +14,6 @@ pub struct Subject {
     pub extension: Option<PathBuf>,
     /// An event that the function takes.
     pub event: Vec<u8>,
+    /// The limit of each init, invocation and other wait: longer than a busy machine needs.
+    pub patience: Duration,
 }

@@ -498,10 +498,12 @@ fn settings_of_traces_that_it_does_not_send_are_named() {
         ("BANTAM_TRACES", "starts"),
         (endpoint, "http://127.0.0.1:9/v1/traces"),
     ]);
-    assert_eq!(messages.len(), 3, "{messages:?}");
-    for (message, name) in messages.iter().zip(["BANTAM_TRACES", endpoint]) {
+    for name in ["BANTAM_TRACES", endpoint] {
         let start = format!("{name} changes nothing: ");
-        assert!(message.starts_with(&start), "{messages:?}");
+        let told = messages
+            .iter()
+            .filter(|message| message.starts_with(&start));
+        assert_eq!(told.count(), 1, "{messages:?}");
     }
 }
 
