@@ -331,7 +331,9 @@ fn rie_extension_ends_with_0_and_comes_back_after_a_timeout_and_a_crash() {
 #[ignore = "needs .ci/peers"]
 fn rie_extension_knows_of_a_crash_and_of_a_failed_init_before_it() {
     let extension = programs::path("bantam");
-    let mut peer = RieWithExtension::start_with(extension, Function::example("faulty"));
+    // By default the end of an environment is no line.
+    let faulty = || Function::example("faulty").variable("BANTAM_EMF_METRICS", "all");
+    let mut peer = RieWithExtension::start_with(extension, faulty());
     assert_eq!(peer.invoke(br#"{"do":"echo","value":1}"#).text(), "1");
     peer.until_logged(r#""cold_start_kind":"on_demand""#);
     let reply = peer.invoke(br#"{"do":"exit","code":3}"#);
@@ -342,7 +344,7 @@ fn rie_extension_knows_of_a_crash_and_of_a_failed_init_before_it() {
     assert!(log.contains(r#""shutdown_reason":"releasefail""#));
     assert_eq!(log.matches(r#""cold_starts":1"#).count(), 2);
 
-    let failing = Function::example("faulty").variable("FAULTY_INIT", "error");
+    let failing = faulty().variable("FAULTY_INIT", "error");
     let mut peer = RieWithExtension::start_with(extension, failing);
     assert_eq!(peer.invoke(b"{}").status, 502);
     // The second extension is refused, because the name is taken.

@@ -294,7 +294,7 @@ fn raw(lab: &Lab<'_>, members: Value) -> Probed {
 
 /// Ends the environment and gives the end of the extension.
 fn ended(run: Run<'_>) -> Result<(Option<i32>, bool), Miss> {
-    let entries = run.stop();
+    let entries = run.stop().transcript;
     let (mut exit, mut shutdown) = (None, None);
     for entry in &entries {
         if let What::ExtensionExited { code, .. } = entry.what {
@@ -382,15 +382,12 @@ fn no_telemetry(lab: &Lab<'_>, status: u16) -> Probed {
 }
 
 fn deliveries(lab: &Lab<'_>) -> Probed {
-    let run = lab.start()?;
+    let run = lab.start_with(|config| config.telemetry.flush_at_shutdown = true)?;
     for _ in 0..5 {
         run.answered()?;
     }
     subscribes(&run)?;
-    run.wait_for("subscription", |what| {
-        matches!(what, What::Subscribed { .. })
-    })?;
-    let deliveries = run.emulator()?.deliveries();
+    let deliveries = run.stop().deliveries;
     let failed: u64 = deliveries.iter().map(|to| to.failures).sum();
     let why = deliveries.iter().find_map(|to| to.last_failure.clone());
     ensure(failed == 0, || format!("{failed} failed: {why:?}"))?;

@@ -11,7 +11,7 @@ use crate::error::EmulatorError;
 use crate::fault::{Fault, FaultKind, Step};
 use crate::handle::Emulator;
 use crate::lock::lock;
-use crate::record::outcome::Outcome;
+use crate::record::outcome::{Outcome, Report};
 use crate::record::transcript::{Entry, What, answers};
 
 /// The result of a probe: what was seen, or why the rule is not kept.
@@ -298,12 +298,12 @@ impl Run<'_> {
         })
     }
 
-    /// Ends the environment as Lambda does and gives the transcript.
-    pub(super) fn stop(mut self) -> Vec<Entry> {
+    /// Ends the environment as Lambda does and gives the record of the run.
+    pub(super) fn stop(mut self) -> Report {
         let emulator = self.emulator.take();
-        let entries = emulator.map_or_else(Vec::new, |emulator| emulator.stop().transcript);
-        lock(&self.lab.entries).clone_from(&entries);
-        entries
+        let report = emulator.map(Emulator::stop).unwrap_or_default();
+        lock(&self.lab.entries).clone_from(&report.transcript);
+        report
     }
 }
 
