@@ -38,7 +38,12 @@ fn started(config: Config) -> Env {
 }
 
 fn all_poll(env: &Env) {
-    let all = |_: &[Entry]| env.environments()[0].polls == WORKERS;
+    workers_poll(env, WORKERS);
+}
+
+/// As many wait for an event.
+fn workers_poll(env: &Env, number: usize) {
+    let all = |_: &[Entry]| env.environments()[0].polls == number;
     env.wait_until("a poll of each worker", all).unwrap();
 }
 
@@ -401,6 +406,7 @@ fn a_worker_that_cannot_be_started_is_given_up_and_the_others_serve() {
 
     // There is room for one again.
     another.stop();
+    workers_poll(&env, WORKERS - 1);
     kill(all[1]);
     env.wait_for_log("worker 1 ended with signal: 9 (SIGKILL); it is started again in 0 ms");
     assert_eq!((0..WORKERS).filter(broken).count(), 1);
