@@ -262,20 +262,12 @@ fn one_at_a_time(lab: &Lab<'_>) -> Probed {
 }
 
 fn unchanged(lab: &Lab<'_>) -> Probed {
-    let event = r#"{"conform":"echo","text":"caf\u00e9 \ud83d\ude00 😀 \"\\\/\b\f\n\r\t\u0000 \u2028","n":[1,-2.5,1e3,9007199254740993,null,true,{}]}"#;
+    let event = r#"{"conform":"echo","text":"caf\u00e9 \ud83d\ude00 😀 \"\\\/\b\f\n\r\t\u0000 \u2028","n":[1,-2.5,null,true,{}]}"#;
     let run = lab.start()?;
     let outcome = run.invoke(event.as_bytes().to_vec())?;
-    let (sent, got): (Option<Value>, Option<Value>) = (
-        serde_json::from_str(event).ok(),
-        serde_json::from_slice(&outcome.body).ok(),
-    );
-    let without_large = |value: Option<Value>| {
-        let mut value = value?;
-        // Beyond 2^53 numbers differ between languages.
-        value.get_mut("n")?.as_array_mut()?.remove(3);
-        Some(value)
-    };
-    ensure(without_large(sent) == without_large(got), || {
+    let sent: Option<Value> = serde_json::from_str(event).ok();
+    let got: Option<Value> = serde_json::from_slice(&outcome.body).ok();
+    ensure(sent == got, || {
         String::from_utf8_lossy(&outcome.body).into_owned()
     })?;
     Ok("equal".to_owned())
