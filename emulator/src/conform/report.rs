@@ -160,11 +160,17 @@ pub fn list(rules: &[&Rule]) -> String {
     table.to_string()
 }
 
-/// Text that stays within a cell of a table.
+/// Text that stays within a cell of a table: as many words as fit.
 fn cell(text: &str) -> String {
-    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = one_line.chars().take(CELL_CHARS_MAX).collect();
-    short.replace('|', "\\|").replace('<', "\\<")
+    let mut shown = String::new();
+    for word in text.split_whitespace() {
+        if shown.chars().count() + word.chars().count() > CELL_CHARS_MAX {
+            shown += " …";
+            break;
+        }
+        shown.extend([if shown.is_empty() { "" } else { " " }, word]);
+    }
+    shown.replace('|', "\\|").replace('<', "\\<")
 }
 
 const CELL_CHARS_MAX: usize = 200;
