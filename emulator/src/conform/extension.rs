@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::lab::{Asked, Lab, Miss, Probed, Run, SIGKILL, ensure};
-use super::raw::{Raw, in_ms};
+use super::raw::{INTERNAL_ERROR, REQUEST_ID, Raw, in_ms};
 use super::rule::Level::{Contract, Practice};
 use super::rule::Rule;
+use super::source::{EXTENSIONS_API, RFC_9112, RIE, TELEMETRY_API};
 use crate::fault::{FaultKind, Step};
 use crate::record::transcript::What;
 
@@ -164,7 +165,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn requests_of(run: &Run<'_>, lab: &Lab<'_>) -> Result<Vec<Asked>, Miss> {
+/// The registrations under its name.
+fn registrations(run: &Run<'_>, lab: &Lab<'_>) -> Result<Vec<Asked>, Miss> {
     let name = lab.extension_name()?;
     let mut asked = run.requests("/extension/register")?;
     asked.retain(|asked| asked.header("lambda-extension-name") == Some(&name));
@@ -175,15 +177,14 @@ fn register(lab: &Lab<'_>) -> Probed {
     let run = lab.start()?;
     run.answered()?;
     let name = lab.extension_name()?;
-    ensure(!requests_of(&run, lab)?.is_empty(), || {
+    ensure(!registrations(&run, lab)?.is_empty(), || {
         format!("no registration under {name}")
     })?;
     Ok(name)
 }
 
 fn exits(lab: &Lab<'_>, at: Step) -> Probed {
-    let body = r#"{"errorMessage":"Internal Server Error","errorType":"InternalServerError"}"#;
-    let run = lab.start_with_faults([(at, FaultKind::Status(500, body.to_owned()))])?;
+    let run = lab.start_with_faults([(at, FaultKind::Status(500, INTERNAL_ERROR.to_owned()))])?;
     // Without its extension the environment does not start.
     let _failed = run.prepare();
     run.wait_for(
@@ -280,7 +281,7 @@ fn raw(lab: &Lab<'_>, members: Value) -> Probed {
     let mut event = json!({
         "eventType": "INVOKE",
         "deadlineMs": u64::try_from(in_ms(10_000)).unwrap_or_default(),
-        "requestId": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        "requestId": REQUEST_ID,
         "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:function",
     });
     if let (Some(event), Value::Object(members)) = (event.as_object_mut(), members) {
@@ -440,10 +441,3 @@ const STRANGE: [&[u8]; 6] = [
 ];
 /// More than an event with its head.
 const EVENT_BYTES: usize = 640;
-const EXTENSIONS_API: &str =
-    "https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html";
-const TELEMETRY_API: &str = "https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html";
-/// AWS's emulator, whose code is close to the platform's.
-const RIE: &str = "https://github.com/aws/aws-lambda-runtime-interface-emulator";
-/// HTTP/1.1.
-const RFC_9112: &str = "https://www.rfc-editor.org/rfc/rfc9112";

@@ -30,6 +30,7 @@ mod raw;
 mod report;
 mod rule;
 mod runtime;
+mod source;
 mod subject;
 
 use std::sync::Mutex;

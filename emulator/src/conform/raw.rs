@@ -110,3 +110,9 @@ pub(super) fn in_ms(ms: u64) -> u128 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     (since.unwrap_or_default() + Duration::from_millis(ms)).as_millis()
 }
+
+/// The request id of an invocation whose event is written beforehand.
+pub(super) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+/// The body of an answer with the status 500.
+pub(super) const INTERNAL_ERROR: &str =
+    r#"{"errorMessage":"Internal Server Error","errorType":"InternalServerError"}"#;

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{CUSTOM, RIE, RUNTIME_API};
 use crate::config::Invoke;
 use crate::conform::lab::{Asked, Lab, Miss, Probed, Run, ensure};
-use crate::conform::raw::Raw;
+use crate::conform::raw::{INTERNAL_ERROR, REQUEST_ID, Raw};
 use crate::conform::rule::Level::{Contract, Practice};
 use crate::conform::rule::Rule;
+use crate::conform::source::{CUSTOM, RIE, RUNTIME_API};
 use crate::fault::{FaultKind, Step};
 use crate::record::transcript::What;
 
@@ -253,8 +253,7 @@ fn refused(lab: &Lab<'_>, status: u16, error_type: &str) -> Probed {
 }
 
 fn exits(lab: &Lab<'_>, at: Step, or_at: Step) -> Probed {
-    let body = r#"{"errorMessage":"Internal Server Error","errorType":"InternalServerError"}"#;
-    let status = || FaultKind::Status(500, body.to_owned());
+    let status = || FaultKind::Status(500, INTERNAL_ERROR.to_owned());
     let run = lab.start_with_faults([(at, status()), (or_at, status())])?;
     let _seen = run.answered();
     run.exits()?;
@@ -373,5 +372,3 @@ fn init_exit(lab: &Lab<'_>) -> Probed {
     })?;
     Ok(code.map_or_else(|| "a signal".to_owned(), |code| code.to_string()))
 }
-
-const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use super::RIE;
 use crate::conform::lab::{Lab, Probed, Run, ensure};
 use crate::conform::rule::Level::{Contract, Practice};
 use crate::conform::rule::Rule;
+use crate::conform::source::RIE;
 use crate::fault::{FaultKind, Step};
 
 pub(super) const RULES: &[Rule] = &[

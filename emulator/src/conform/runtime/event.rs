@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{CUSTOM, RFC_9110, RFC_9112, RIE, RUNTIME_API};
 use crate::config::Invoke;
 use crate::conform::lab::{Lab, Miss, Probed, ensure};
-use crate::conform::raw::Raw;
+use crate::conform::raw::{REQUEST_ID, Raw};
 use crate::conform::rule::Level::{Contract, Practice};
 use crate::conform::rule::Rule;
+use crate::conform::source::{CUSTOM, RFC_9110, RFC_9112, RIE, RUNTIME_API};
 use crate::fault::{FaultKind, Step};
 use crate::record::transcript::What;
 
@@ -409,4 +409,3 @@ fn no_trace(lab: &Lab<'_>) -> Probed {
 
 /// More than the head of an event, and the first of its body.
 const HEAD_BYTES: usize = 640;
-const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{MANAGED, SNAPSTART};
 use crate::config::{Initialization, Invoke};
 use crate::conform::lab::{Lab, Miss, Probed, Run, ensure};
 use crate::conform::rule::Level::Contract;
 use crate::conform::rule::Rule;
+use crate::conform::source::{MANAGED, SNAPSTART};
 use crate::record::transcript::{Entry, What};
 
 pub(super) const RULES: &[Rule] = &[

@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::CUSTOM;
 use crate::config::Invoke;
 use crate::conform::lab::{Asked, Lab, Miss, Probed, Run, ensure};
 use crate::conform::rule::Level::Contract;
 use crate::conform::rule::Rule;
+use crate::conform::source::CUSTOM;
 use crate::record::outcome::Outcome;
 use crate::record::transcript::What;
 
