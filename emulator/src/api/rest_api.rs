@@ -4,15 +4,13 @@
 //! (docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html).
 //! The API has one resource, the greedy `/{proxy+}`, with any method.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::api::url_reply::{NoReply, Reply, streamed};
+use crate::api::url_reply::{NoReply, Reply, body, streamed};
 use crate::api::web_request::{Request, decoded};
 use crate::config::Config;
 use crate::http::header;
@@ -172,13 +170,8 @@ pub(super) fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
         return streamed(outcome);
     }
     let form: Form = serde_json::from_slice(&outcome.body).map_err(NoReply::RestForm)?;
-    let body = form.body.unwrap_or_default();
-    // A REST API does so for its binary media types; here they are all of them.
-    let body = if form.is_base64_encoded == Some(true) {
-        STANDARD.decode(body).map_err(NoReply::Base64)?
-    } else {
-        body.into_bytes()
-    };
+    // A REST API decodes for its binary media types; here they are all of them.
+    let body = body(form.body, form.is_base64_encoded)?;
     let many = form.multi_value_headers.unwrap_or_default();
     let is_named = |name: &str| many.keys().any(|other| other.eq_ignore_ascii_case(name));
     // "If the same key-value pair is specified in both, only the values from `multiValueHeaders`".

@@ -82,13 +82,18 @@ pub(super) fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
         });
     }
     let mut form: Form = serde_json::from_value(value).map_err(NoReply::Form)?;
-    let body = form.body.take().unwrap_or_default();
-    let body = if form.is_base64_encoded == Some(true) {
-        STANDARD.decode(body).map_err(NoReply::Base64)?
-    } else {
-        body.into_bytes()
-    };
+    let body = body(form.body.take(), form.is_base64_encoded)?;
     form.reply(body)
+}
+
+/// The bytes of a body, which is text, or binary data in base64.
+pub(super) fn body(text: Option<String>, is_base64: Option<bool>) -> Result<Vec<u8>, NoReply> {
+    let text = text.unwrap_or_default();
+    if is_base64 == Some(true) {
+        STANDARD.decode(text).map_err(NoReply::Base64)
+    } else {
+        Ok(text.into_bytes())
+    }
 }
 
 /// A streamed response that was taken whole.

@@ -10,7 +10,7 @@ use bantam_emulator::interrupt::Interrupt;
 use bantam_emulator::measure::{Bar, MeasureError, Options, Subject, measure};
 use bantam_report::Report;
 
-use super::function::{FunctionArgs, at_least_one, read_event};
+use super::function::{FunctionArgs, at_least_one, file_name, read_event};
 use super::suite;
 
 /// Arguments of `bantam-emulator coldstart`.
@@ -152,13 +152,6 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
         )?;
     }
     Ok(subjects)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// Beside Cargo's output where there is one.

@@ -11,7 +11,7 @@ use bantam_emulator::conform::{
 };
 use serde_json::Value;
 
-use super::function::{FunctionArgs, read_event};
+use super::function::{FunctionArgs, file_name, read_event};
 
 /// Arguments of `bantam-emulator conform`.
 #[derive(Debug, clap::Args)]
@@ -141,11 +141,6 @@ fn chosen(args: &Args, subject: &Subject) -> Result<Vec<&'static Rule>, String> 
 
 fn count(rows: &[Row], verdict: Verdict) -> usize {
     rows.iter().filter(|row| row.verdict == verdict).count()
-}
-
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<Value, String> {

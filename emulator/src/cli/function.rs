@@ -230,6 +230,14 @@ fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, String> {
     variables.collect::<Result<_, _>>().map_err(failed)
 }
 
+/// What a program is called: its file's name.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// Reads an event, which has to be JSON, as for the Invoke API; `-` is stdin.
 pub(crate) fn read_event(path: &Path) -> Result<Vec<u8>, String> {
     let read = if path == Path::new("-") {

@@ -17,7 +17,7 @@ use bantam_emulator::{
 use clap::ValueEnum as _;
 
 use super::event::Kind;
-use super::function::{FunctionArgs, at_least_one, read_event};
+use super::function::{FunctionArgs, at_least_one, file_name, read_event};
 use super::reload::{self, Files};
 use super::sandbox::Confinement;
 use super::view::{self, Input};
@@ -331,8 +331,7 @@ fn serve_in_view(
 
 /// Retires the environments, and says so.
 fn renewed(emulator: &Emulator, changed: &Path) -> String {
-    let name = changed.file_name().unwrap_or(changed.as_os_str());
-    let name = name.to_string_lossy();
+    let name = file_name(changed);
     match emulator.renew() {
         Ok(1) => format!("{name} has changed: 1 environment is retired, new ones start it"),
         Ok(n) => format!("{name} has changed: {n} environments are retired, new ones start it"),
