@@ -10,6 +10,7 @@ use crate::conform::lab::{Lab, Miss, Probed, Run, ensure};
 use crate::conform::rule::Level::Contract;
 use crate::conform::rule::Rule;
 use crate::conform::source::{MANAGED, SNAPSTART};
+use crate::record::outcome::Outcome;
 use crate::record::transcript::{Entry, What};
 
 pub(super) const RULES: &[Rule] = &[
@@ -134,11 +135,22 @@ fn together(run: &Run<'_>) -> Result<[Result<Value, Miss>; WORKERS], Miss> {
         callers
             .map(|event| scope.spawn(move || emulator.invoke(event.to_string())))
             .map(|caller| match caller.join() {
-                Ok(outcome) => Ok(serde_json::from_slice(&outcome?.body).unwrap_or_default()),
+                Ok(outcome) => succeeded(outcome?),
                 Err(_panicked) => Err(Miss::Broken("a caller panicked".to_owned())),
             })
     });
     Ok(answers)
+}
+
+/// The response of an invocation. One that waits for the others until its time is over fails.
+fn succeeded(outcome: Outcome) -> Result<Value, Miss> {
+    match outcome.function_error {
+        None => Ok(serde_json::from_slice(&outcome.body).unwrap_or_default()),
+        Some(error) => Err(Miss::Broken(format!(
+            "one of the invocations failed: {}",
+            error.error_type
+        ))),
+    }
 }
 
 fn at_once(lab: &Lab<'_>) -> Probed {
