@@ -14,7 +14,6 @@
 pub(crate) mod backoff;
 pub(crate) mod base64;
 pub(crate) mod digits;
-pub(crate) mod dns;
 pub(crate) mod endpoint;
 pub(crate) mod env;
 pub(crate) mod http;

@@ -18,7 +18,6 @@ mod shared {
     pub(crate) mod backoff;
     pub(crate) mod base64;
     pub(crate) mod digits;
-    pub(crate) mod dns;
     pub(crate) mod endpoint;
     pub(crate) mod http;
     pub(crate) mod json;
