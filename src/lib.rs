@@ -79,6 +79,8 @@ pub use runtime::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Runtime,
+    /// The runtime beside a server that the platform starts.
+    Adapter,
     Extension,
     /// Started by a person: prints this and exits with the code.
     Help(&'static str, u8),
@@ -86,7 +88,8 @@ enum Role {
 
 /// Runs in the role that the name of the process says.
 ///
-/// - A name in a folder `extensions`, and `bantam`, is the extension.
+/// - A name in a folder `extensions`, and `bantam`, is the extension. `extensions/lambda-adapter`
+///   is the runtime, in the place of AWS Lambda Web Adapter.
 /// - Any other name is the runtime; Lambda starts it as `bootstrap`.
 /// - Where `AWS_LAMBDA_RUNTIME_API` is not set, other names than `bootstrap` and those in
 ///   `extensions` print how to start the program, and `--version` prints its version.
@@ -110,6 +113,7 @@ fn in_role(name: &OsStr, argument: Option<&OsStr>) {
     }
     match role(name, argument, has_api) {
         Role::Runtime => {}
+        Role::Adapter => runtime::adapter::play(),
         #[cfg(feature = "extension")]
         Role::Extension => {
             // The interpreter of a script gets its own name, whatever that of the handler is.
@@ -145,6 +149,7 @@ fn role(name: &OsStr, argument: Option<&OsStr>, has_api: bool) -> Role {
     match (argument.and_then(OsStr::to_str), file) {
         (Some("--help" | "-h"), _) => Role::Help(USAGE, 0),
         (Some("--version" | "-V"), _) => Role::Help(VERSION, 0),
+        _ if is_extension && file == runtime::adapter::NAME.as_bytes() => Role::Adapter,
         _ if is_extension => Role::Extension,
         (_, b"bootstrap") => Role::Runtime,
         _ if !has_api => Role::Help(USAGE, 2),
@@ -189,6 +194,12 @@ mod tests {
                 Role::Extension,
             ),
             ("extensions/other", Role::Extension, Role::Extension),
+            (
+                "/opt/extensions/lambda-adapter",
+                Role::Adapter,
+                Role::Adapter,
+            ),
+            ("/opt/lambda-adapter", Role::Runtime, usage),
             ("target/release/bantam", Role::Extension, usage),
             ("bantam", Role::Extension, usage),
             ("hello", Role::Runtime, usage),

@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 //! It may use `shared`, sockets, the clock and the process; it never imports `extension`.
 
+pub(crate) mod adapter;
 mod api;
 mod batch;
 mod client;

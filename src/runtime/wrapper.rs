@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::Errno;
 
+use super::adapter;
 use super::error::Error;
 use crate::shared::os;
 use crate::shared::os::reexec::{self, Image, Strings};
@@ -42,9 +43,10 @@ pub(super) fn run(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Error
     Err(Error::new("Runtime.ExecWrapper", message))
 }
 
-/// Whether a wrapper has started this program. It may have done so under another name.
+/// Whether a wrapper has started this program. It may have done so under another name. An adapter
+/// has none: the wrapper starts the server.
 pub(crate) fn is_wrapped(lookup: &dyn Fn(&str) -> Option<OsString>) -> bool {
-    lookup(IS_WRAPPED).is_some()
+    adapter::is_played() || lookup(IS_WRAPPED).is_some()
 }
 
 /// True if this program, which was given these arguments, is the wrapper itself: a managed runtime

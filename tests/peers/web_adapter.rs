@@ -1,12 +1,16 @@
-//! The same web server behind AWS Lambda Web Adapter and behind the stock binary: one table of
-//! events has the same requests and the same answers.
+//! The same web server behind AWS Lambda Web Adapter, behind the stock binary, and with the stock
+//! binary beside it in the adapter's place: one table of events has the same requests and the same
+//! answers.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::time::Duration;
 
 use bantam_emulator::{Config, Emulator, Invoke};
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
 use crate::programs::{path, peer};
 
@@ -24,14 +28,17 @@ impl Drop for Server {
 struct Both {
     adapter: Emulator,
     ours: Emulator,
+    /// The stock binary under the adapter's name.
+    beside: Emulator,
     _server: Server,
+    _folder: TempDir,
 }
 
 fn start(variables: &[(&str, &str)]) -> Both {
     let id = process::id().to_be_bytes();
     let host = |last| format!("127.{}.{}.{last}", id[2], id[3]);
-    let number = 2 * u8::try_from(variables.len()).unwrap();
-    let (theirs, own) = (host(200 + number), host(201 + number));
+    let number = 3 * u8::try_from(variables.len()).unwrap();
+    let (theirs, own, besides) = (host(200 + number), host(201 + number), host(202 + number));
     let config = |program: &Path, host: &str| {
         let mut config = Config::new(program);
         config.handler = path("http_server").to_str().unwrap().to_owned();
@@ -46,17 +53,26 @@ fn start(variables: &[(&str, &str)]) -> Both {
     server.env_clear().env("AWS_LWA_HOST", &theirs);
     server.env("PORT", "8080").stdout(Stdio::null());
     let server = Server(server.stderr(Stdio::null()).spawn().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let extension = folder.path().join("extensions/lambda-adapter");
+    fs::create_dir(extension.parent().unwrap()).unwrap();
+    symlink(path("bantam"), &extension).unwrap();
+    let mut beside = config(path("http_server"), &besides);
+    beside.extensions = vec![extension];
+    beside.env.push(("PORT".to_owned(), "8080".to_owned()));
     Both {
         adapter: Emulator::start(config(&peer("lambda-adapter"), &theirs)).unwrap(),
         ours: Emulator::start(config(path("bantam"), &own)).unwrap(),
+        beside: Emulator::start(beside).unwrap(),
         _server: server,
+        _folder: folder,
     }
 }
 
 impl Both {
     /// What both answer, in one form.
     fn answers(&self, event: &Value) -> [Value; 2] {
-        [&self.adapter, &self.ours].map(|emulator| {
+        let [theirs, ours, beside] = [&self.adapter, &self.ours, &self.beside].map(|emulator| {
             let invoke = Invoke {
                 tenant_id: Some("t".to_owned()),
                 trace_id: Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
@@ -69,7 +85,9 @@ impl Both {
                 return json!({"error": error["errorMessage"]});
             }
             normal(serde_json::from_slice(&outcome.body).unwrap())
-        })
+        });
+        assert_eq!(beside, ours, "beside the server: {event}");
+        [theirs, ours]
     }
 }
 
@@ -159,7 +177,7 @@ fn known(context: Value) -> Value {
 
 fn fixture(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/http");
-    let event = std::fs::read(folder.join(name).with_extension("json")).unwrap();
+    let event = fs::read(folder.join(name).with_extension("json")).unwrap();
     serde_json::from_slice(&event).unwrap()
 }
 

@@ -25,8 +25,8 @@ use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Handler, Init};
 use crate::runtime::hooks::register;
-use crate::runtime::log;
 use crate::runtime::response::{Answer, Answered};
+use crate::runtime::{adapter, current, log, panic};
 use crate::shared::env::Env;
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -68,6 +68,9 @@ impl Init for ExecutableInit {
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
         report_unknown_settings();
+        if adapter::is_played() {
+            return beside_platforms_server(env);
+        }
         // Nothing else is done with a wrapper, so its users need not say it.
         let is_wrapper = replaces_a_runtime();
         let mode = mode(env, is_wrapper);
@@ -81,7 +84,7 @@ impl Init for ExecutableInit {
         let mut mode = match mode {
             "per-invocation" => Mode::PerInvocation(PerInvocation::new(program, invoke_mode)),
             "persistent" => Mode::Persistent(Persistent::start(program, &env.api)?),
-            "http" => Mode::Server(Box::new(Server::start(program, &env.api)?)),
+            "http" => Mode::Server(Box::new(Server::start(Some(program), &env.api)?)),
             other => return Err(ExecutableError::Mode(other.to_owned()).report()),
         };
         snapshot::take_part(env, &mut mode)?;
@@ -89,12 +92,29 @@ impl Init for ExecutableInit {
     }
 
     fn beside_workers(&self, env: &Env) -> Beside {
+        if adapter::is_played() {
+            return Beside {
+                has_keeper: false,
+                register: Some(adapter::register),
+            };
+        }
         let has_keeper = mode(env, replaces_a_runtime()) == "http";
         Beside {
             has_keeper,
             register: has_keeper.then_some(register),
         }
     }
+}
+
+/// The client of the Runtime API for a server that the platform starts.
+fn beside_platforms_server(env: &Env) -> Result<Executable, Error> {
+    // A program that was started again is registered, and so is the supervisor of workers.
+    if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
+        adapter::register(&env.api);
+    }
+    let mut mode = Mode::Server(Box::new(Server::start(None, &env.api)?));
+    snapshot::take_part(env, &mut mode)?;
+    Ok(Executable(mode))
 }
 
 /// The mode that is set, or the default.

@@ -13,4 +13,4 @@ pub use self::snapshot::{SnapStart, snap_start};
 
 pub(super) use self::snapshot::{is_snap_start, restore_failed, wait_for_restore};
 
-pub(super) use self::shutdown::{before_end, register};
+pub(super) use self::shutdown::{before_end, register, register_as};

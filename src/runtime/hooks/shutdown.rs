@@ -168,29 +168,38 @@ static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
 /// Registers as an internal extension. Where that fails the hook still runs if another extension is
 /// registered, so it is a warning.
 pub(in crate::runtime) fn register(api: &Endpoint) {
-    if let Err(reason) = try_register(api) {
+    if let Err(reason) = register_as(NAME, NOT_REGISTERED, api) {
         log::line(Level::Warn, &reason);
     }
 }
 
-fn try_register(api: &Endpoint) -> Result<(), String> {
+/// Registers under this name, and asks for the event that never comes.
+///
+/// # Errors
+///
+/// Why it could not, behind `failed`.
+pub(in crate::runtime) fn register_as(
+    name: &'static str,
+    failed: &str,
+    api: &Endpoint,
+) -> Result<(), String> {
     let mut head = Vec::new();
     let path = [&*api.prefix, VERSION, "/register"];
     HeadWriter::request(&mut head, "POST", &path, &api.authority)
-        .constant_field("Lambda-Extension-Name", NAME)
+        .constant_field("Lambda-Extension-Name", name)
         .constant_field("Content-Type", "application/json")
         .end_with_length(NO_EVENTS.len());
     let response = call(api, &head, NO_EVENTS, Some(TIMEOUT));
-    let response = response.map_err(|error| format!("{NOT_REGISTERED}: {error}"))?;
+    let response = response.map_err(|error| format!("{failed}: {error}"))?;
     let id = response.head().field("Lambda-Extension-Identifier");
     let Some(id) = id.filter(|_| response.status() == Some(200)) else {
-        return Err(describe(NOT_REGISTERED, None, &response));
+        return Err(describe(failed, None, &response));
     };
     let path = [&*api.prefix, VERSION, "/event/next"];
     HeadWriter::request(&mut head, "GET", &path, &api.authority)
         .field("Lambda-Extension-Identifier", id)
         .end();
-    ask(api, &head).map_err(|error| format!("{NOT_REGISTERED}: {}", os::error_text(error)))
+    ask(api, &head).map_err(|error| format!("{failed}: {}", os::error_text(error)))
 }
 
 /// Sends the request whose answer is never read.

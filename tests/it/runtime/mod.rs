@@ -1,5 +1,6 @@
 //! The runtime: events, answers, failures, and executables as handlers.
 
+mod adapter;
 mod api_gone;
 mod errors;
 mod events;

@@ -47,7 +47,8 @@ use crate::shared::text::{push, push_decimal};
 /// A server that is started in the init phase, and again after it has ended.
 #[derive(Debug)]
 pub(super) struct Server {
-    program: Program,
+    /// Absent where the platform starts the server.
+    program: Option<Program>,
     settings: Settings,
     process: Option<Process>,
     is_ready: bool,
@@ -60,9 +61,9 @@ impl Server {
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
     ///
     /// A worker starts none: it waits until the one of its keeper is ready. In the keeper this
-    /// returns only if the server was never ready.
+    /// returns only if the server was never ready. Without a program the platform starts it.
     #[inline(never)]
-    pub(super) fn start(program: Program, api: &Endpoint) -> Result<Self, Error> {
+    pub(super) fn start(program: Option<Program>, api: &Endpoint) -> Result<Self, Error> {
         let seat = current::seat();
         let settings = Settings::read(&os::variable, &os::resolve::address);
         let settings = settings.map_err(|error| Error::new(INVALID_SETTING, error.to_string()))?;
@@ -71,6 +72,7 @@ impl Server {
         } else {
             Limits::of_body(PAYLOAD_BYTES_MAX)
         };
+        let is_own = program.is_some();
         let mut server = Self {
             program,
             settings,
@@ -82,7 +84,7 @@ impl Server {
         let keeper = seat.filter(|seat| seat.is_keeper());
         if keeper.is_some() {
             before_end(api, Box::new(child::ask_to_end))?;
-        } else if seat.is_none() {
+        } else if seat.is_none() && is_own {
             if os::variable(panic::RESTARTS).is_some() {
                 child::end_forgotten();
             }
@@ -95,8 +97,8 @@ impl Server {
             (_, Some(_)) => timeout.filter(|_| !is_async),
             _ if is_async => Some(ASYNC_INIT),
             // The keeper says why the server is not ready.
-            (Some(_), _) => None,
-            (None, _) => timeout,
+            (Some(_), _) if is_own => None,
+            _ => timeout,
         };
         let mut process = server.start_process()?;
         let outcome = server.wait_until_ready(&mut process, bound.map(|bound| now() + bound));
@@ -258,6 +260,16 @@ impl Server {
         let outgoing = Outgoing::new(&request.head, &request.body);
         let mut exchange = Exchange::new(outgoing, &mut self.response);
         let mut outcome = connection.carry(process, &mut exchange, &is_enough, end);
+        if matches!(outcome, Err(Cause::TimedOut)) && self.program.is_none() {
+            // Nobody but the platform can end a server that hangs, and it does so at the deadline.
+            let tried = tried(&request.method, &settings.server.authority, &request.target);
+            let ms = now().saturating_duration_since(start).as_millis();
+            log::line(
+                Level::Error,
+                &format!("{tried} failed after {ms} ms: {}", Cause::TimedOut),
+            );
+            outcome = connection.carry(process, &mut exchange, &is_enough, None);
+        }
         if matches!(outcome, Err(Cause::Io(_))) && exchange.is_unsent() {
             // The server closed it in this moment.
             outcome = match Connection::open(process, settings.server.address, end) {
@@ -326,12 +338,15 @@ impl Server {
     fn start_process(&mut self) -> Result<Process, Error> {
         self.is_ready = false;
         self.connection = None;
+        let Some(program) = &self.program else {
+            return Ok(Process::Platform);
+        };
         if let Some(worker) = current::seat().filter(|seat| !seat.is_keeper()) {
             return Ok(Process::Shared(Shared::new(worker)));
         }
         // The process outlives the invocation that it may be started in.
         let changes = [(trace::NAME, None), ("PORT", Some(&*self.settings.port))];
-        let process = self.program.start(&changes);
+        let process = program.start(&changes);
         let process = process.map_err(|error| error.report())?;
         process.ends_gently();
         Ok(Process::Own(process))
@@ -343,7 +358,7 @@ impl Server {
         end: Option<Instant>,
     ) -> Result<(), ServerError> {
         match process {
-            Process::Own(_) => {
+            Process::Own(_) | Process::Platform => {
                 readiness::wait(&self.settings.readiness, process, &mut self.response, end)?;
             }
             Process::Shared(shared) => {

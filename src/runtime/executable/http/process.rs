@@ -21,6 +21,8 @@ pub(super) enum Process {
     Own(Box<Child>),
     /// The keeper has started it, and a worker connects to it.
     Shared(Shared),
+    /// The platform has started it, and ends the environment when it ends.
+    Platform,
 }
 
 /// A server that another process keeps.
@@ -83,7 +85,8 @@ impl Process {
     ) -> Result<Waited, Errno> {
         let shared = match self {
             Self::Own(child) => return child.wait(other, end),
-            Self::Shared(shared) => *shared,
+            Self::Shared(shared) => Some(*shared),
+            Self::Platform => None,
         };
         loop {
             let left = end.map(|end| end.saturating_duration_since(now()));
@@ -91,10 +94,10 @@ impl Process {
                 return Ok(Waited::TimedOut);
             }
             let Some((fd, flags)) = other else {
-                if let Some(status) = shared.status() {
+                if let Some(status) = shared.and_then(Shared::status) {
                     return Ok(Waited::Exited(status));
                 }
-                os::sleep(LOOK_PAUSE);
+                os::sleep(left.map_or(LOOK_PAUSE, |left| left.min(LOOK_PAUSE)));
                 continue;
             };
             match os::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], left) {
@@ -110,6 +113,7 @@ impl Process {
         match self {
             Self::Own(child) => child.has_exited(),
             Self::Shared(shared) => shared.status().is_some(),
+            Self::Platform => false,
         }
     }
 
@@ -122,6 +126,7 @@ impl Process {
                 let soon = Some(now() + EXIT_GRACE);
                 matches!(self.wait(None, soon), Ok(Waited::Exited(_)))
             }
+            Self::Platform => false,
         }
     }
 
@@ -136,7 +141,7 @@ impl Process {
     pub(super) fn log_tail(&mut self) -> String {
         match self {
             Self::Own(child) => child.errors_tail(),
-            Self::Shared(_) => String::new(),
+            Self::Shared(_) | Self::Platform => String::new(),
         }
     }
 
@@ -157,7 +162,7 @@ impl Process {
     pub(super) fn child(&mut self) -> Option<&mut Child> {
         match self {
             Self::Own(child) => Some(child),
-            Self::Shared(_) => None,
+            Self::Shared(_) | Self::Platform => None,
         }
     }
 }
