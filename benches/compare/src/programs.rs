@@ -116,12 +116,24 @@ impl Workshop {
 
     /// The same with further arguments for the build.
     pub(crate) fn function_with(&self, binary: &str, args: &[&str]) -> Outcome<PathBuf> {
+        self.build_function(binary, args)?;
+        self.named(binary, "bootstrap", &self.shipped().join(binary))
+    }
+
+    fn build_function(&self, binary: &str, args: &[&str]) -> Outcome<()> {
         let script = self.root.join("layer/build");
         run(Command::new(script)
             .args(["--package", "functions", "--bin", binary])
             .args(args)
             .env("CARGO_TARGET_DIR", &self.target))?;
-        self.named(binary, "bootstrap", &self.shipped().join(binary))
+        Ok(())
+    }
+
+    /// A function on the library, built with `layer/build --speed`.
+    pub(crate) fn fast_function(&self, binary: &str) -> Outcome<PathBuf> {
+        self.build_function(binary, &["--speed"])?;
+        let name = format!("{binary}-speed");
+        self.named(&name, "bootstrap", &self.shipped().join(&name))
     }
 
     /// A function on the library, as plain `cargo build --release` makes it.

@@ -142,6 +142,7 @@ pub(crate) fn table(
         Column::plain(CALLS),
         Column::plain("allocations"),
         Column::plain("peak kB"),
+        Column::plain("bytes"),
     ];
     let mut table = Table::new(&title, &note, columns);
     for (index, (server, wall, cpu)) in servers.into_iter().enumerate() {
@@ -166,6 +167,7 @@ pub(crate) fn table(
                 Some(Figure::exact(calls)),
                 allocations.map(Figure::exact),
                 Some(Figure::exact(peak_kb)),
+                Some(Figure::exact(f64::from(u32::try_from(subject.bytes()?)?))),
             ],
         );
     }
