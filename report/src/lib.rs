@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use self::input::{InputError, Problem, Tally, files, is_regular};
+pub use self::picture::BarRow;
 pub use self::statistics::{Bin, Difference, Step, Summary};
 pub use self::tables::{Distribution, FunctionRow, PartRow, StartsRow, Tables, TimeRow, Totals};
 use crate::cause::{Activity, Second};
@@ -155,6 +156,22 @@ impl Report {
         let files = pictures.map(|picture| (format!("{}.svg", picture.name), picture.file()));
         Ok(files.collect())
     }
+}
+
+/// A picture of programs beside each other, as the text of an SVG file: a row for each program, a
+/// column of bars for each figure. `description` is the picture in words.
+///
+/// # Errors
+///
+/// The picture cannot be drawn.
+pub fn bars(
+    name: &str,
+    title: &str,
+    description: &str,
+    columns: &[&str],
+    rows: &[BarRow],
+) -> Result<String, PictureError> {
+    Ok(picture::bars(name, title, description, columns, rows)?.file())
 }
 
 /// A picture cannot be drawn.

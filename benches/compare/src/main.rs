@@ -30,7 +30,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use serde_json::json;
 use testkit::source::Source;
@@ -116,7 +116,7 @@ fn text(results: &Results) -> Outcome<String> {
     Ok(text)
 }
 
-/// Puts the tables and the summary in the places of those in the document.
+/// Puts the tables and the summary in the places of those in the document, and draws its picture.
 fn publish(workshop: &Workshop, effort: Effort, results: &Results) -> Outcome<()> {
     let file = workshop.file("docs/performance.md");
     let mut document = fs::read_to_string(&file)?;
@@ -134,6 +134,15 @@ fn publish(workshop: &Workshop, effort: Effort, results: &Results) -> Outcome<()
     }
     fs::write(&file, document)?;
     println!("Written: {}", file.display());
+    let picture = workshop.file("docs/pictures/peers.svg");
+    let mut draw = Command::new("cargo");
+    draw.args(["run", "--quiet", "--locked", "--package", "bantam-report"]);
+    draw.args(["--example", "peers"]).arg(file).arg(&picture);
+    let status = draw.status()?;
+    if !status.success() {
+        return Err(format!("{draw:?}: {status}").into());
+    }
+    println!("Written: {}", picture.display());
     Ok(())
 }
 

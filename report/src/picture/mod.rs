@@ -2,6 +2,7 @@
 //!
 //! No colour has a meaning of its own: each row has its label, and lines differ in their strokes.
 
+mod bars;
 mod distribution;
 mod rows;
 mod time;
@@ -14,6 +15,8 @@ use plotters::prelude::{
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, TextStyle};
 
+pub use self::bars::BarRow;
+pub(crate) use self::bars::bars;
 pub(crate) use self::distribution::{distribution, two_distributions};
 pub(crate) use self::rows::{
     differences, functions_by_share, functions_by_wait, init_parts, memory, versions, zones,

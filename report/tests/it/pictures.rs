@@ -22,7 +22,7 @@ fn the_pictures_of_the_documents_are_current() {
     for entry in fs::read_dir(root().join("docs/pictures")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name.ends_with(".svg") {
+        if name.ends_with(".svg") && name != PEERS {
             let made = fs::read_to_string(folder.path().join(name)).unwrap();
             let is_same = made == fs::read_to_string(&path).unwrap();
             assert!(
@@ -34,6 +34,28 @@ fn the_pictures_of_the_documents_are_current() {
         }
     }
     assert!(0 < shown);
+}
+
+/// The picture that is made of other data.
+const PEERS: &str = "peers.svg";
+
+/// Made again of the tables of docs/performance.md, it is the same.
+#[test]
+fn the_picture_of_the_peers_is_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join(PEERS);
+    let program = Path::new(env!("CARGO_BIN_EXE_bantam-report"));
+    let program = program.parent().unwrap().join("examples/peers");
+    let mut command = Command::new(program);
+    command.arg(root().join("docs/performance.md")).arg(&made);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let current = fs::read_to_string(root().join("docs/pictures").join(PEERS)).unwrap();
+    assert!(
+        fs::read_to_string(made).unwrap() == current,
+        "{PEERS} is not the one of docs/performance.md: cargo run -p bantam-report --example peers \
+         docs/performance.md docs/pictures/{PEERS}"
+    );
 }
 
 /// Quantiles are the ones of numpy, which made report/data/numpy.json of the same starts.
