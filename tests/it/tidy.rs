@@ -176,6 +176,10 @@ const FOLDERS: [&str; 10] = [
 fn documents_name_files_that_exist() {
     for name in files(".md") {
         let text = read(&name);
+        // The name of a file that the reader makes stands alone on its line.
+        let is_made = |line: &&str| line.starts_with('`') && line.ends_with("`:");
+        let lines = text.lines().filter(|line| !is_made(line));
+        let text = lines.collect::<Vec<_>>().join("\n");
         let folder = root().join(&name).parent().unwrap().to_owned();
         for path in paths(&text) {
             let places: [PathBuf; 2] = [folder.join(path), root().join(path)];
@@ -185,4 +189,130 @@ fn documents_name_files_that_exist() {
             );
         }
     }
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_lead_to_headings_that_exist() {
+    let mut found = 0;
+    for name in files(".md") {
+        let text = read(&name);
+        let folder = root().join(&name).parent().unwrap().to_owned();
+        let targets = text.split("](").skip(1);
+        let targets = targets.filter_map(|rest| rest.split_once(')')?.0.split_once('#'));
+        for (path, to) in targets.filter(|(path, _)| !path.contains("://")) {
+            let document = match path {
+                "" => text.clone(),
+                path => fs::read_to_string(folder.join(path)).unwrap(),
+            };
+            let headings = document.lines().filter(|line| line.starts_with('#'));
+            let mut headings = headings.map(anchor);
+            assert!(
+                headings.any(|heading| heading == to),
+                "{path}#{to} in {name}"
+            );
+            found += 1;
+        }
+    }
+    assert!(50 < found, "{found}");
+}
+
+/// The rows of the tables of a document, in cells. Their headings are rows, too.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("| "));
+    lines.map(|line| {
+        line.trim_end_matches('|')
+            .split(" | ")
+            .map(str::trim)
+            .collect()
+    })
+}
+
+/// The texts between backticks.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn everything_that_holds_a_promise_exists() {
+    let mut tests = BTreeSet::new();
+    for name in files(".rs") {
+        let text = read(&name);
+        for after in text.split("#[test]").skip(1) {
+            let function = after.split_once("fn ").unwrap_or_default().1;
+            tests.extend(function.split_once('(').map(|(name, _)| name.to_owned()));
+        }
+    }
+    let (specification, run) = (read("SPECIFICATION.md"), read(".ci/run"));
+    let mut held = 0;
+    let promises = specification.split("## Threat model").next().unwrap();
+    for row in rows(promises) {
+        let promise = row.first().unwrap();
+        let holders: Vec<&str> = names(row.last().unwrap()).collect();
+        let is_heading = row.last() == Some(&"held by");
+        let is_pending = row.last().unwrap().starts_with("*pending*");
+        assert!(is_heading || is_pending || !holders.is_empty(), "{promise}");
+        for holder in holders {
+            let (path, step) = holder.split_once(' ').unwrap_or((holder, ""));
+            let exists = match path.contains('/') {
+                true => root().join(path).exists() && run.contains(&format!("step_{step}")),
+                false => tests.contains(holder) || holder == "bantam-emulator conform",
+            };
+            assert!(exists, "{promise} {holder}");
+            held += 1;
+        }
+    }
+    assert!(60 < held, "{held}");
+}
+
+/// The value of a constant in the sources: a product of numbers, or a duration in milliseconds.
+fn value(expression: &str) -> Option<u64> {
+    let (expression, unit) = match expression.split_once("from_secs(") {
+        Some((_, rest)) => (rest, 1_000),
+        None => (expression.split("from_millis(").last()?, 1),
+    };
+    let factors = expression.trim_end_matches(')').split('*');
+    let factors = factors.map(|factor| factor.trim().replace('_', "").parse::<u64>());
+    factors.product::<Result<u64, _>>().ok()?.checked_mul(unit)
+}
+
+#[test]
+fn the_limits_of_the_document_are_those_of_the_source() {
+    let mut constants = Vec::new();
+    for source in shipped() {
+        for line in source.text().lines() {
+            let declared = line.trim_end_matches(';').split_once("const ");
+            let declared = declared.and_then(|(_, rest)| rest.split_once(" = "));
+            if let Some((name, value)) = declared.map(|(name, text)| (name, value(text))) {
+                let name = name.split(':').next().unwrap().to_owned();
+                constants.extend(value.map(|value| (name, value)));
+            }
+        }
+    }
+    let document = read("docs/limits.md");
+    let mut compared = 0;
+    for row in rows(&document) {
+        let [what, limit, _, constant] = row[..] else {
+            panic!("{row:?}");
+        };
+        let Some(constant) = names(constant).next() else {
+            continue;
+        };
+        let mut words = limit.split([' ', ';']);
+        let number = words.next().unwrap().replace(',', "");
+        let number: u64 = number.parse().unwrap_or_else(|_| panic!("{what}: {limit}"));
+        let unit = if words.next() == Some("s") { 1_000 } else { 1 };
+        let stated = (constant.to_owned(), number * unit);
+        assert!(constants.contains(&stated), "{what}: {stated:?}");
+        compared += 1;
+    }
+    assert!(25 < compared, "{compared}");
 }
