@@ -4,9 +4,7 @@
 
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import boto3
 
 import local_aws
+import pages
 import rollout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,21 +67,11 @@ def newer_zips():
 
 def run_block(heading, block, environment):
     """Runs a block as its reader would, at the root of the repository; all that it wrote."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BLOCK_S,
-        check=False,
-    )
-    print(f"## {heading}\n{block}{done.stdout}", flush=True)
-    if done.returncode != 0:
-        fail(f"the commands under {heading!r} ended with {done.returncode}")
-    return done.stdout
+    status, text = pages.run(block, ROOT, environment, BLOCK_S)
+    print(f"## {heading}\n{block}{text}", flush=True)
+    if status != 0:
+        fail(f"the commands under {heading!r} ended with {status}")
+    return text
 
 
 def check(heading, text, fleets):
@@ -127,13 +116,10 @@ def check(heading, text, fleets):
 
 def sections(text):
     """Of each heading of a page, its blocks of `sh`, in their order."""
-    heading, found = "", {}
-    for part in re.findall(r"^## [^\n]*$|^```sh\n.*?^```$", text, re.MULTILINE | re.DOTALL):
-        if part.startswith("## "):
-            heading = part.removeprefix("## ")
-        else:
-            block = part.removeprefix("```sh\n").removesuffix("```")
-            found.setdefault(heading, []).append(block)
+    found = {}
+    for block in pages.blocks(text):
+        if block.language == "sh":
+            found.setdefault(block.heading, []).append(block.text)
     return found
 
 

@@ -3,25 +3,22 @@
 //! A function is a `main` that hands a handler to [`main`](crate::main()):
 //!
 //! ```no_run
-//! use std::borrow::Cow;
-//!
 //! use bantam::Context;
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize)]
-//! struct Order<'a> {
-//!     #[serde(borrow)]
-//!     item: Cow<'a, str>,
+//! struct Order {
+//!     item: String,
 //!     count: u32,
 //! }
 //!
 //! #[derive(Serialize)]
-//! struct Receipt<'a> {
-//!     item: Cow<'a, str>,
+//! struct Receipt {
+//!     item: String,
 //!     total: u32,
 //! }
 //!
-//! fn order<'a>(order: Order<'a>, _: &Context<'_>) -> Result<Receipt<'a>, bantam::Error> {
+//! fn order(order: Order, _: &Context<'_>) -> Result<Receipt, bantam::Error> {
 //!     let total = order.count.checked_mul(7);
 //!     let total = total.ok_or_else(|| bantam::Error::new("TooMany", "too many"))?;
 //!     Ok(Receipt { item: order.item, total })
