@@ -55,7 +55,7 @@ extern crate alloc;
 
 // Linked for the functions it exports by name.
 #[cfg(feature = "link")]
-use link as _;
+use bantam_link as _;
 
 #[cfg(feature = "extension")]
 mod extension;

@@ -193,7 +193,7 @@ const fn is_mapped(bytes: usize) -> bool {
 }
 
 /// Allocates; null when there is no memory.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) extern "C" fn malloc(bytes: usize) -> *mut u8 {
     if !is_mapped(bytes) {
         let class = class_of(bytes.max(HEADER_BYTES) + HEADER_BYTES);
@@ -215,7 +215,7 @@ pub(crate) extern "C" fn malloc(bytes: usize) -> *mut u8 {
 }
 
 /// Allocates zeroes; null when there is no memory.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) extern "C" fn calloc(count: usize, bytes: usize) -> *mut u8 {
     let Some(bytes) = count.checked_mul(bytes) else {
         return ptr::null_mut();
@@ -234,7 +234,7 @@ pub(crate) extern "C" fn calloc(count: usize, bytes: usize) -> *mut u8 {
 /// # Safety
 ///
 /// As for the C function: `block` is null or one of ours, and nobody uses it any more.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn free(block: *mut u8) {
     if block.is_null() {
         return;
@@ -258,7 +258,7 @@ pub(crate) unsafe extern "C" fn free(block: *mut u8) {
 /// # Safety
 ///
 /// As for the C function: `block` is null or one of ours.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn malloc_usable_size(block: *mut u8) -> usize {
     if block.is_null() {
         return 0;
@@ -279,7 +279,7 @@ pub(crate) unsafe extern "C" fn malloc_usable_size(block: *mut u8) -> usize {
 /// # Safety
 ///
 /// As for the C function: `block` is null or one of ours.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn realloc(block: *mut u8, bytes: usize) -> *mut u8 {
     if block.is_null() {
         return malloc(bytes);
@@ -315,7 +315,7 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut u8, bytes: usize) -> *mut u8
 }
 
 /// Allocates at a multiple of `align`, a power of two; null when there is no memory.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) extern "C" fn aligned_alloc(align: usize, bytes: usize) -> *mut u8 {
     if align <= 16 {
         return malloc(bytes);
@@ -345,7 +345,7 @@ pub(crate) extern "C" fn aligned_alloc(align: usize, bytes: usize) -> *mut u8 {
 /// # Safety
 ///
 /// As for the C function: `block` is good for a write.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn posix_memalign(
     block: *mut *mut u8,
     align: usize,
@@ -361,13 +361,13 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 }
 
 /// The same, by its oldest name.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) extern "C" fn memalign(align: usize, bytes: usize) -> *mut u8 {
     aligned_alloc(align, bytes)
 }
 
 /// Names by which musl allocates for itself.
-#[cfg(all(target_env = "musl", not(test)))]
+#[cfg(not(test))]
 mod internal {
     #[unsafe(no_mangle)]
     extern "C" fn __libc_malloc(bytes: usize) -> *mut u8 {

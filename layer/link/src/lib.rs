@@ -1,8 +1,15 @@
 //! Replacements for parts of musl and libunwind in a static musl binary.
 //!
 //! Each function has the name and the contract of the C function that it stands for. They are
-//! found before those of the C library, because its archive is searched last. On other targets
-//! nothing is exported, and the functions are only tested.
+//! found before those of the C library, because its archive is searched last.
+//!
+//! They are exported where all of this holds, and elsewhere the crate is empty, so that it changes
+//! nothing for who depends on it by mistake:
+//!
+//! - The target is musl on `x86_64` or `aarch64`.
+//! - The C library is linked statically (`crt-static`): a dynamic one allocates for itself.
+//! - The profile has `panic = "abort"`: with the functions of `stubs` nothing can unwind. Tests and
+//!   benches always unwind.
 //!
 //! - `memory`: `memcpy` and its kin, for speed. Those of musl copy byte by byte or with a string
 //!   instruction that is slow to start, and JSON is all short copies.
@@ -20,9 +27,31 @@
 #[cfg(test)]
 extern crate std;
 
-#[cfg(any(target_env = "musl", test))]
+#[cfg(any(
+    test,
+    all(
+        target_env = "musl",
+        target_feature = "crt-static",
+        panic = "abort",
+        any(target_arch = "aarch64", target_arch = "x86_64"),
+    )
+))]
 mod heap;
-#[cfg(any(target_env = "musl", test))]
+#[cfg(any(
+    test,
+    all(
+        target_env = "musl",
+        target_feature = "crt-static",
+        panic = "abort",
+        any(target_arch = "aarch64", target_arch = "x86_64"),
+    )
+))]
 mod memory;
-#[cfg(all(target_env = "musl", not(test)))]
+#[cfg(all(
+    not(test),
+    target_env = "musl",
+    target_feature = "crt-static",
+    panic = "abort",
+    any(target_arch = "aarch64", target_arch = "x86_64"),
+))]
 mod stubs;

@@ -16,7 +16,7 @@ use core::arch::x86_64::__m128i as Vector;
 /// # Safety
 ///
 /// As for the C function: `from` is good for reads and `to` for writes of `n` bytes.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     // SAFETY: `memmove` asks for less.
     unsafe { memmove(to, from, n) }
@@ -27,7 +27,7 @@ pub(crate) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -
 /// # Safety
 ///
 /// As for the C function: `from` is good for reads and `to` for writes of `n` bytes.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     // SAFETY: each branch reads and writes at offsets from 0 to `n`, as its condition says, and
     // loads what it stores before a store can overlap it:
@@ -143,7 +143,7 @@ unsafe fn copy_ends<T>(to: *mut u8, from: *const u8, n: usize) {
 /// # Safety
 ///
 /// As for the C function: `to` is good for writes of `n` bytes.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn memset(to: *mut u8, value: i32, n: usize) -> *mut u8 {
     #[expect(
         clippy::cast_possible_truncation,
@@ -188,7 +188,7 @@ pub(crate) unsafe extern "C" fn memset(to: *mut u8, value: i32, n: usize) -> *mu
 /// # Safety
 ///
 /// As for the C function: `left` and `right` are good for reads of `n` bytes.
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, n: usize) -> i32 {
     let mut at = 0;
     // SAFETY: every read is at an offset below `n`.
@@ -217,7 +217,7 @@ pub(crate) unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, n: usi
 /// # Safety
 ///
 /// As [`memcmp`].
-#[cfg_attr(all(target_env = "musl", not(test)), unsafe(no_mangle))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, n: usize) -> i32 {
     // SAFETY: the same contract.
     unsafe { memcmp(left, right, n) }
