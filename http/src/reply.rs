@@ -30,7 +30,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(source: Source, head: &Parts, body: &[u8]) -> Self {
-        let (body, is_base64_encoded) = match str::from_utf8(body) {
+        let (body, is_base64_encoded) = match std::str::from_utf8(body) {
             Ok(text) => (text.to_owned(), false),
             Err(_) => (BASE64_STANDARD.encode(body), true),
         };

@@ -205,7 +205,7 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     let body: RegisterAnswer<'_> = serde_json::from_slice(answer.body()).unwrap_or_default();
     let identifier = answer.head().field("Lambda-Extension-Identifier");
     let identifier = identifier
-        .and_then(|id| str::from_utf8(id).ok())
+        .and_then(|id| std::str::from_utf8(id).ok())
         .filter(|id| !id.is_empty());
     match (answer.status(), identifier) {
         (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::extension::deliver::lines;
 use crate::shared::log_record::{Format, Level, Record};
 use crate::shared::os::clock;
+use crate::shared::text::prefix;
 use crate::shared::time::EpochMs;
 
 /// Sets the form of the lines that follow.
@@ -19,9 +20,8 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 /// Writes a line. It is lost if nobody reads standard error: nothing waits for a log.
 pub(super) fn warn(message: &str) {
     let is_json = IS_JSON.load(Ordering::Relaxed);
-    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
     let mut line = Vec::with_capacity(256);
-    let message = message.get(..end).unwrap_or(message);
+    let message = prefix(message, MESSAGE_BYTES_MAX);
     let record = Record::new(clock::now(), Level::Warn, message);
     record.write(if is_json { Format::Json } else { Format::Text }, &mut line);
     lines::write_ready(rustix::stdio::stderr(), &line).ok();

@@ -92,14 +92,13 @@ impl Client {
         loop {
             let request = Outgoing::new(&self.next_request, b"");
             let (outcome, error) = exchange(&mut *self.driver, request, events);
-            if let Some(ExchangeError::Http(error)) = error
-                && matches!(
-                    error,
-                    HttpError::BodyTooLarge { .. } | HttpError::NoMemory { .. }
-                )
-                && events.status() == Some(200)
-            {
-                return Ok(Received::TooLarge(error));
+            if events.status() == Some(200) {
+                if let Some(ExchangeError::Http(
+                    error @ (HttpError::BodyTooLarge { .. } | HttpError::NoMemory { .. }),
+                )) = error
+                {
+                    return Ok(Received::TooLarge(error));
+                }
             }
             let failed = !matches!(outcome, Outcome::Status(200 | 204));
             self.failures += u32::from(failed);

@@ -104,10 +104,14 @@ impl<'a> Context<'a> {
             return;
         }
         // A value that is not text counts as absent.
-        let text = || str::from_utf8(value).ok().filter(|text| !text.is_empty());
+        let text = || {
+            std::str::from_utf8(value)
+                .ok()
+                .filter(|text| !text.is_empty())
+        };
         if same(name, b"Aws-Request-Id") {
             // A request id that is not text is invalid, not missing.
-            self.request_id = str::from_utf8(value).unwrap_or("?");
+            self.request_id = std::str::from_utf8(value).unwrap_or("?");
         } else if same(name, b"Deadline-Ms") {
             let deadline = Deadline::parse(value);
             self.deadline = deadline.filter(|Deadline(end)| now < *end);

@@ -10,12 +10,12 @@ use crate::shared::limits::{
     ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, TRAILER_DOCUMENT_BYTES_MAX, XRAY_CAUSE_BYTES_MAX,
 };
 use crate::shared::log_record::Level;
-use crate::shared::text::{self, push, push_decimal};
+use crate::shared::text::{self, prefix, push, push_decimal};
 
 impl Error {
     /// The type, within its limit.
     fn kept_type(&self) -> &str {
-        cut(&self.0.error_type, ERROR_TYPE_BYTES_MAX)
+        prefix(&self.0.error_type, ERROR_TYPE_BYTES_MAX)
     }
 
     /// The message, and behind it those of the sources. Some errors repeat their source in their
@@ -30,7 +30,7 @@ impl Error {
                 message.push_str(part);
             }
         }
-        let length = cut(&message, ERROR_MESSAGE_BYTES_MAX).len();
+        let length = prefix(&message, ERROR_MESSAGE_BYTES_MAX).len();
         message.truncate(length);
         message
     }
@@ -79,7 +79,7 @@ impl Error {
         let mut length = message.len();
         while TRAILER_DOCUMENT_BYTES_MAX < out.len() {
             out.clear();
-            self.write_parts(cut(&message, length), &[], out);
+            self.write_parts(prefix(&message, length), &[], out);
             // Escapes make a text longer by up to six times.
             length -= length / 4;
         }
@@ -144,7 +144,7 @@ fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<
     push(out, "{\"type\":");
     json::write_str(error_type, out);
     push(out, ",\"message\":");
-    json::write_str(cut(message, XRAY_TEXT_BYTES_MAX), out);
+    json::write_str(prefix(message, XRAY_TEXT_BYTES_MAX), out);
     push(out, ",\"stack\":[");
     for (index, text) in stack.iter().take(XRAY_STACK_LINES_MAX).enumerate() {
         if index != 0 {
@@ -153,17 +153,12 @@ fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<
         let (path, rest) = text::cut(text, b':').unwrap_or((text, ""));
         let (line, _column) = text::cut(rest, b':').unwrap_or((rest, ""));
         push(out, "{\"path\":");
-        json::write_str(cut(path, XRAY_TEXT_BYTES_MAX), out);
+        json::write_str(prefix(path, XRAY_TEXT_BYTES_MAX), out);
         push(out, ",\"line\":");
         push_decimal(out, decimal(line.as_bytes()).unwrap_or(0));
         push(out, ",\"label\":\"\"}");
     }
     push(out, "]}");
-}
-
-/// The first `limit` bytes of `text`, or less where that would split a character.
-fn cut(text: &str, limit: usize) -> &str {
-    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
 }
 
 /// Bytes of one message or path inside the X-Ray cause, before escapes.

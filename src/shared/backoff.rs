@@ -19,10 +19,9 @@ impl Backoff {
     /// The pause after this many failures in a row, at least one; `None` to give up.
     #[must_use]
     pub(crate) const fn after(&self, failures: u32) -> Option<Duration> {
-        if let Some(most) = self.failures_max
-            && most <= failures
-        {
-            return None;
+        match self.failures_max {
+            Some(most) if most <= failures => return None,
+            _ => {}
         }
         let doublings = failures.saturating_sub(if self.first_at_once { 2 } else { 1 });
         if self.first_at_once && failures <= 1 {

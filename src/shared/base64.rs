@@ -20,12 +20,13 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 /// The bytes of `text`; `None` if it is not base64.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (groups, rest) = text.as_chunks::<4>();
-    let last = groups.len().checked_sub(1);
-    for (at, group) in groups.iter().enumerate() {
+    let mut groups = text.chunks_exact(4);
+    let is_whole = groups.remainder().is_empty();
+    while let Some(group) = groups.next() {
+        let is_last = groups.len() == 0;
         let digits = match group {
-            [_, _, b'=', b'='] if Some(at) == last => 2,
-            [_, _, _, b'='] if Some(at) == last => 3,
+            [_, _, b'=', b'='] if is_last => 2,
+            [_, _, _, b'='] if is_last => 3,
             _ => 4,
         };
         let mut bits = 0;
@@ -35,7 +36,7 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
         let [_, decoded @ ..] = u32::to_be_bytes(bits);
         bytes.extend_from_slice(decoded.get(..digits - 1).unwrap_or_default());
     }
-    rest.is_empty().then_some(bytes)
+    is_whole.then_some(bytes)
 }
 
 fn value(digit: u8) -> Option<u32> {

@@ -99,7 +99,7 @@ impl Walker {
         let last = self.stack.last_mut();
         if let Some((start, escaped)) = self.string {
             let closes = byte == b'"' && !escaped;
-            if closes && let Some(frame) = last.filter(|frame| !frame.in_value) {
+            if let Some(frame) = last.filter(|frame| closes && !frame.in_value) {
                 frame.key = (start, at);
             }
             self.string = (!closes).then_some((start, byte == b'\\' && !escaped));

@@ -9,6 +9,13 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// The first bytes of `text`, `bytes_max` at most, without a part of a character.
+pub(crate) fn prefix(text: &str, bytes_max: usize) -> &str {
+    let mut ends = (0..=bytes_max.min(text.len())).rev();
+    let prefix = ends.find_map(|end| text.get(..end));
+    prefix.unwrap_or_default()
+}
+
 /// Appends a number in decimal digits.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, value: u64) {
     push_padded(out, value, 1);

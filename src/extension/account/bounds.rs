@@ -1,9 +1,10 @@
 //! How much is kept of what comes from outside.
 
+use crate::shared::text::prefix;
+
 /// The part of a text from outside that is kept.
 pub(super) fn kept(text: &str) -> &str {
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-    text.get(..end).unwrap_or_default()
+    prefix(text, TEXT_BYTES_MAX)
 }
 
 /// The milliseconds from one time to another, or a count, as a value of a metric.

@@ -94,7 +94,7 @@ impl Invocations {
         self.last_end
     }
 
-    pub(super) const fn awaits_report(&self) -> bool {
+    pub(super) fn awaits_report(&self) -> bool {
         !self.in_flight.is_empty()
     }
 
@@ -137,9 +137,8 @@ impl Invocations {
         let Some(time) = time else {
             return true;
         };
-        if let Some(last) = &mut self.last
-            && last.request == request
-        {
+        let last = self.last.as_mut();
+        if let Some(last) = last.filter(|last| last.request == request) {
             last.ended_at = Some(time);
         }
         if let Some((_, until)) = self.open_gap.take_if(|(of, _)| *of == request) {
@@ -181,9 +180,8 @@ impl Invocations {
     /// SHUTDOWN. Its reason stands in for the telemetry of the invocation that it cuts short, which
     /// rarely arrives.
     pub(super) fn handle_shutdown(&mut self, reason: Reason, now: EpochMs, series: &mut Series) {
-        if let Some(entry) = self.in_flight.last_mut()
-            && entry.settled.is_none()
-        {
+        let last = self.in_flight.last_mut();
+        if let Some(entry) = last.filter(|entry| entry.settled.is_none()) {
             let is_over = entry.deadline.is_none_or(|deadline| deadline.0 <= now);
             let status = match reason {
                 Reason::Timeout if is_over => Some(Status::Timeout),

@@ -371,7 +371,7 @@ impl Accounting {
 
     /// Whether an invocation has no report yet, or the start itself: an environment that was never
     /// invoked may have been frozen before the report of its init went out.
-    pub(super) const fn awaits_report(&self) -> bool {
+    pub(super) fn awaits_report(&self) -> bool {
         let awaits = self.invocations.awaits_report() || self.cold_start.awaits_report();
         !self.cold_start.without_telemetry && awaits
     }
@@ -448,9 +448,8 @@ impl Accounting {
         let trace = start.tracing.value.as_deref();
         self.cold_start.handle_trace(request, trace);
         self.cold_start.handle_tenant(start.tenant_id.as_deref());
-        if self.resource.function_arn.is_empty()
-            && let Some(arn) = &start.function_arn
-        {
+        if self.resource.function_arn.is_empty() {
+            let arn = start.function_arn.as_deref().unwrap_or_default();
             kept(arn).clone_into(&mut self.resource.function_arn);
         }
     }

@@ -34,7 +34,8 @@ impl ColdStart {
             tree.add_between(init, "init runtime", registered, runtime_done);
             tree.add_between(init, "init extensions", runtime_done, ready);
         }
-        if is_cold_start && let Some((first_ms, _)) = self.first_durations(verdict) {
+        let first = self.first_durations(verdict).filter(|_| is_cold_start);
+        if let Some((first_ms, _)) = first {
             self.add_first(&mut tree, ended, first_ms);
         }
         let header = self.first.trace_id.as_deref().filter(|_| is_cold_start);

@@ -226,9 +226,10 @@ impl Deliver {
         let mut line = Vec::new();
         ndjson::line(resource, batch, &mut line);
         batch.points.truncate(points);
-        if let Err(error) = file.push(&line, tells)
-            && self.file_failures.is_due(self.clock.now())
-        {
+        let Err(error) = file.push(&line, tells) else {
+            return;
+        };
+        if self.file_failures.is_due(self.clock.now()) {
             let reason = match error {
                 Errno::AGAIN => "its reader takes no more".to_owned(),
                 error => error_text(error),

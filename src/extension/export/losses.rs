@@ -86,7 +86,7 @@ impl Ledger {
         self.0.set(self.0.get().plus(losses));
     }
 
-    pub(in crate::extension) const fn total(&self) -> Losses {
+    pub(in crate::extension) fn total(&self) -> Losses {
         self.0.get()
     }
 

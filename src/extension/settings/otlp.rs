@@ -205,9 +205,7 @@ fn variable<'a>(reader: &Reader<'a>, signal: Signal, setting: &str) -> (String, 
 /// Warns of a setting that has another value than the only one that there is here.
 fn warn_unless(reader: &mut Reader<'_>, signal: Signal, setting: &str, only: &str, why: &str) {
     let (name, value) = variable(reader, signal, setting);
-    if let Some(value) = value
-        && !value.eq_ignore_ascii_case(only)
-    {
+    if let Some(value) = value.filter(|value| !value.eq_ignore_ascii_case(only)) {
         let shown = shown(value);
         reader.warn(format!("{name} is \"{shown}\": using {only}. {why}"));
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::shared::settings::unknown;
+use crate::shared::text::prefix;
 
 /// The environment variables whose names and values are text.
 #[derive(Clone, Debug, Default)]
@@ -80,8 +81,7 @@ impl<'a> Reader<'a> {
 
 /// As much of a value as a warning shows.
 pub(super) fn shown(value: &str) -> &str {
-    let end = value.floor_char_boundary(SHOWN_BYTES_MAX);
-    value.get(..end).unwrap_or_default()
+    prefix(value, SHOWN_BYTES_MAX)
 }
 
 /// The entries of a list between commas, trimmed, without empty ones.

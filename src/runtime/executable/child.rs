@@ -239,7 +239,7 @@ impl Child {
     }
 
     /// Bytes of output that have been read and not taken.
-    pub(super) const fn pending_output(&self) -> usize {
+    pub(super) fn pending_output(&self) -> usize {
         self.read.len()
     }
 
@@ -456,9 +456,10 @@ pub(super) fn now() -> Instant {
 
 /// Reads what is there, until `into` has at least `limit` bytes. Closes the pipe at its end.
 fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
-    while let Some(reader) = pipe
-        && into.len() < limit
-    {
+    while into.len() < limit {
+        let Some(reader) = pipe else {
+            return;
+        };
         into.reserve(READ_BYTES_MIN);
         match rustix::io::read(reader, spare_capacity(into)) {
             Ok(1..) | Err(Errno::INTR) => {}

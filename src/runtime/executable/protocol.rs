@@ -174,11 +174,12 @@ pub(super) fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolE
         output.chunk.map(bytes).transpose()?.map(Said::Chunk),
         (output.end == Some(true)).then_some(Said::End),
     ];
+    let others = || ProtocolError::OtherMembers { line: quoted() };
     let mut said = said.into_iter().flatten();
     let said = match (said.next(), said.next()) {
         (Some(said), None) => said,
-        (None, _) if let Some(null) = null => Said::Response(null),
-        _ => return Err(ProtocolError::OtherMembers { line: quoted() }),
+        (None, _) => null.map(Said::Response).ok_or_else(others)?,
+        (Some(_), Some(_)) => return Err(others()),
     };
     Ok((said, output.request_id.map(|Text(id)| id)))
 }

@@ -53,11 +53,11 @@ fn execute(command: &str, env: &Env) -> Result<(), ExecutableError> {
     let mut process = Program::find_command(env, command)?.start(&[])?;
     let driven = process.drive(&mut &b""[..], Until::Exit, None, PAYLOAD_BYTES_MAX);
     let driven = driven.map_err(ExecutableError::Lost)?;
-    if let Driven::Exited(status) = driven
-        && !status.success()
-    {
-        let stderr = process.errors_tail();
-        return Err(ExecutableError::Ended { status, stderr });
+    if let Driven::Exited(status) = driven {
+        if !status.success() {
+            let stderr = process.errors_tail();
+            return Err(ExecutableError::Ended { status, stderr });
+        }
     }
     Ok(())
 }

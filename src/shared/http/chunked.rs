@@ -29,7 +29,7 @@ impl ChunkedWriter {
     /// `Transfer-Encoding: chunked`. A chunk holds at most `chunk_bytes_max` bytes of data, which
     /// is less than 16 MiB.
     #[must_use]
-    pub(crate) const fn new(head: Vec<u8>, chunk_bytes_max: usize) -> Self {
+    pub(crate) fn new(head: Vec<u8>, chunk_bytes_max: usize) -> Self {
         let complete = head.len();
         Self {
             out: head,
@@ -52,13 +52,13 @@ impl ChunkedWriter {
     }
 
     /// Bytes of data in the open chunk.
-    const fn open_bytes(&self) -> usize {
+    fn open_bytes(&self) -> usize {
         (self.out.len() - self.complete).saturating_sub(SIZE_LINE.len())
     }
 
     /// Whether the open chunk has no room left.
     #[must_use]
-    pub(crate) const fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.chunk_bytes_max <= self.open_bytes()
     }
 

@@ -196,7 +196,7 @@ impl Reader {
     }
 
     /// Bytes that fit behind those that are filled.
-    const fn room(&self) -> usize {
+    fn room(&self) -> usize {
         self.buf.len() - self.base - self.filled
     }
 

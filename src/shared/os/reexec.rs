@@ -51,8 +51,11 @@ pub(crate) fn on_panic(act: fn(&Panic<'_>) -> After) {
 fn hook(info: &PanicHookInfo<'_>, act: fn(&Panic<'_>) -> After) {
     // A panic of `act` itself does not come here again: the standard library aborts then.
     let one_at_a_time = lock(&HOOK);
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let after = act(&Panic {
-        message: info.payload_as_str().unwrap_or("a value that is not text"),
+        message: text.unwrap_or("a value that is not text"),
         place: info.location().map(ToString::to_string).unwrap_or_default(),
     });
     drop(one_at_a_time);

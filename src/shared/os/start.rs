@@ -2,7 +2,7 @@
 //! too.
 
 use std::ffi::{CStr, OsStr, c_char};
-use std::os::fd::IntoRawFd as _;
+use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::event::{PollFd, PollFlags};
@@ -23,11 +23,10 @@ pub(crate) fn prepare() {
     os::poll(&mut standard, Some(std::time::Duration::ZERO)).ok();
     for descriptor in standard {
         // The lowest number that is free is the one of the descriptor, in this order.
-        if descriptor.revents().contains(PollFlags::NVAL)
-            && let Ok(null) = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())
-        {
+        if descriptor.revents().contains(PollFlags::NVAL) {
+            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
             // It stays open as long as the process lives.
-            let _standard = null.into_raw_fd();
+            let _standard = null.map(IntoRawFd::into_raw_fd);
         }
     }
     // SAFETY: no handler is installed, so no code can run at a bad moment.

@@ -100,9 +100,8 @@ fn resource_attributes(resource: &Resource, given: &[(String, String)], out: &mu
             text_attribute(resource::ATTRIBUTES, name, value, out);
         }
     }
-    if let Some(mb) = resource.memory_mb
-        && !is_given("faas.max_memory")
-    {
+    let memory_mb = resource.memory_mb;
+    if let Some(mb) = memory_mb.filter(|_| !is_given("faas.max_memory")) {
         // The convention's unit is the byte, and a megabyte of Lambda has 1,048,576.
         attribute(resource::ATTRIBUTES, "faas.max_memory", out, &mut |out| {
             out.integer(any_value::INT, u64::from(mb) << 20);

@@ -38,7 +38,9 @@ impl Connection {
             // With a full queue of connections even this machine takes its time.
             Err(Errno::INPROGRESS | Errno::INTR) => {
                 wait(server, &stream, PollFlags::OUT, end)?;
-                socket_error(&stream).flatten().map_err(Cause::Connect)?;
+                socket_error(&stream)
+                    .and_then(|outcome| outcome)
+                    .map_err(Cause::Connect)?;
             }
             outcome => outcome.map_err(Cause::Connect)?,
         }
@@ -115,10 +117,9 @@ impl Connection {
                 Err(error) => return Err(Cause::Io(error)),
             };
             // The length in the head of a response to HEAD may be over the limit.
-            if let Err(error) = outcome
-                && !is_enough(exchange.response())
-            {
-                return Err(Cause::Http(error));
+            match outcome {
+                Err(error) if !is_enough(exchange.response()) => return Err(Cause::Http(error)),
+                _ => {}
             }
         }
         Ok(())

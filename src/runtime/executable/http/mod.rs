@@ -220,12 +220,12 @@ impl Server {
                 Some(process) => process,
                 None => self.start_process()?,
             };
-            if !self.is_ready
-                && let Err(error) = self.wait_until_ready(&mut process, end)
-            {
-                // It may be ready for the next event.
-                self.process = Some(process).filter(|_| error.is_late());
-                return Err(error.report());
+            if !self.is_ready {
+                if let Err(error) = self.wait_until_ready(&mut process, end) {
+                    // It may be ready for the next event.
+                    self.process = Some(process).filter(|_| error.is_late());
+                    return Err(error.report());
+                }
             }
             let (start, idle_max) = (now(), self.settings.idle_max);
             let kept = self.connection.take();
@@ -404,10 +404,10 @@ fn copy(
 /// The error of a request to a server that was ready.
 fn failed(process: &mut Process, tried: String, start: Instant, mut cause: Cause) -> ServerError {
     // Most often the server is about to end, and its status says more.
-    if cause.is_loss()
-        && let Ok(Waited::Exited(status)) = process.wait(None, Some(now() + EXIT_GRACE))
-    {
-        cause = Cause::Exited(status);
+    if cause.is_loss() {
+        if let Ok(Waited::Exited(status)) = process.wait(None, Some(now() + EXIT_GRACE)) {
+            cause = Cause::Exited(status);
+        }
     }
     ServerError {
         tried,

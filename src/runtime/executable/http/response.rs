@@ -83,7 +83,7 @@ impl<'a> Response<'a> {
             push_decimal(&mut description, u64::from(self.status));
             push(&mut description, " ");
             push(&mut description, &self.reason);
-            let description = str::from_utf8(&description).unwrap_or_default();
+            let description = std::str::from_utf8(&description).unwrap_or_default();
             write_member("statusDescription", Some(description), &mut out);
         }
         if origin != Origin::RestApi {
@@ -156,7 +156,7 @@ impl<'a> Response<'a> {
 
     /// The body, if it is to be sent as text.
     fn text(&self) -> Option<&str> {
-        let text = str::from_utf8(self.body).ok()?;
+        let text = std::str::from_utf8(self.body).ok()?;
         let is_text = text.is_empty()
             || self.field("content-encoding").is_none()
                 && (self.field("content-type").is_none_or(is_text_type)
@@ -181,7 +181,7 @@ fn is_text_type(content_type: &str) -> bool {
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(bytes) {
+    match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_latin_1) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
     }
