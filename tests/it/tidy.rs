@@ -273,6 +273,21 @@ fn everything_that_holds_a_promise_exists() {
     assert!(60 < held, "{held}");
 }
 
+#[test]
+fn the_sizes_that_are_promised_are_the_ones_that_are_held() {
+    let (specification, layer) = (read("SPECIFICATION.md"), read(".ci/layer"));
+    for (limit, promise) in [
+        ("stock_bytes_max=", "The stock binary is small."),
+        ("hello_bytes_max=", "A typed function is small."),
+    ] {
+        let held = layer.lines().find_map(|line| line.strip_prefix(limit));
+        let row = rows(&specification).find(|row| row.first() == Some(&promise));
+        let figure = row.unwrap()[1].replace(',', "");
+        let expected = format!("at most {} bytes", held.unwrap());
+        assert!(figure.starts_with(&expected), "{promise} {figure}, {expected}");
+    }
+}
+
 /// The value of a constant in the sources: a product of numbers, or a duration in milliseconds.
 fn value(expression: &str) -> Option<u64> {
     let (expression, unit) = match expression.split_once("from_secs(") {
