@@ -284,7 +284,10 @@ fn the_sizes_that_are_promised_are_the_ones_that_are_held() {
         let row = rows(&specification).find(|row| row.first() == Some(&promise));
         let figure = row.unwrap()[1].replace(',', "");
         let expected = format!("at most {} bytes", held.unwrap());
-        assert!(figure.starts_with(&expected), "{promise} {figure}, {expected}");
+        assert!(
+            figure.starts_with(&expected),
+            "{promise} {figure}, {expected}"
+        );
     }
 }
 
