@@ -1,6 +1,7 @@
 """Takes the commands out of pages of the documentation, and runs them as their reader would."""
 
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,8 @@ def script(page, outputs: Path):
             parts.append(f"mkdir -p '{Path(block.file).parent}'\n")
             parts.append(f"cat > '{block.file}' <<'END OF FILE'\n{block.text}END OF FILE\n")
         elif block.language == "sh":
-            shown = block.text.replace("'", "'\\''")
-            parts.append(f"printf %s '## {block.heading}\n{shown}' >&2\n")
+            shown = shlex.quote(f"## {block.heading}\n{block.text}")
+            parts.append(f"printf %s {shown} >&2\n")
             parts.append("{\n" + block.text + "} > '" + str(outputs / str(number)) + "'\n")
     return "".join(parts)
 
