@@ -19,10 +19,11 @@ impl Env {
             return;
         }
         self.telemetry.freeze();
-        for process in self.processes() {
-            session::freeze(process.pid).await;
-        }
-        self.lock().frozen = true;
+        let known = std::mem::take(&mut self.lock().stopped);
+        let stopped = session::freeze(&self.sessions(), known).await;
+        let mut inner = self.lock();
+        (inner.frozen, inner.stopped) = (true, stopped);
+        drop(inner);
         self.record(What::Frozen);
     }
 
@@ -30,10 +31,11 @@ impl Env {
         if !self.lock().frozen {
             return;
         }
-        for process in self.processes() {
-            session::thaw(process.pid);
-        }
-        self.lock().frozen = false;
+        let sessions = self.sessions();
+        let mut inner = self.lock();
+        session::thaw(&sessions, &inner.stopped);
+        inner.frozen = false;
+        drop(inner);
         self.telemetry.thaw();
         self.record(What::Thawed);
     }

@@ -50,7 +50,6 @@ use crate::fault::{self, stream::Control};
 use crate::http::port::Port;
 use crate::lock::lock;
 use crate::process::exit::Exit;
-use crate::process::proc::Memory;
 use crate::process::{Process, session};
 use crate::record::log::{Log, LogLine, Source, Tail};
 use crate::record::outcome::{Environment, ExtensionInfo, FunctionError, State};
@@ -137,6 +136,8 @@ pub(crate) struct Inner {
     pub(crate) router: Option<Router>,
     pub(crate) process: Option<Process>,
     pub(crate) frozen: bool,
+    /// The processes that were stopped when it was frozen last.
+    pub(crate) stopped: Vec<i32>,
     /// Whether no process is to be started any more.
     pub(crate) closed: bool,
     /// Whether that is so for another reason than that the emulator stops.
@@ -203,6 +204,7 @@ impl Env {
             router: managed.then(|| Router::new(config.polls_max)),
             process: None,
             frozen: false,
+            stopped: Vec::new(),
             closed: false,
             failed: false,
             initialised: Initialised::Never,
@@ -340,6 +342,11 @@ impl Env {
         self.lock().processes()
     }
 
+    /// The sessions of its processes, the runtime's first.
+    pub(crate) fn sessions(&self) -> Vec<i32> {
+        self.processes().iter().map(|process| process.pid).collect()
+    }
+
     /// The endpoints, as the variables of its processes name them.
     pub(crate) fn endpoints(&self) -> Endpoints {
         Endpoints {
@@ -358,8 +365,8 @@ impl Env {
     /// Looks at the memory of all processes, the runtime's and the extensions' children among them.
     /// Returns the largest sum of their peaks since the environment's processes were started.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
-        let processes = self.processes();
-        let memory: Memory = processes.iter().map(|p| session::memory(p.pid)).sum();
+        let sessions = self.sessions();
+        let memory = session::memory(&sessions);
         let config = &self.shared.config;
         let limit_kb = u64::from(config.memory_mb) * 1_024;
         let mut peak_kb = memory.peak;
@@ -368,8 +375,10 @@ impl Env {
             peak_kb = peak_kb.min(limit_kb);
             if limit_kb < memory.now {
                 self.record(What::MemoryExceeded { kb: memory.now });
-                let runtime = processes.first().map(|process| process.pid);
-                runtime.into_iter().for_each(session::kill_now);
+                sessions
+                    .iter()
+                    .take(1)
+                    .for_each(|runtime| session::kill_now(*runtime));
             }
         }
         let mut inner = self.lock();
@@ -536,6 +545,7 @@ impl Inner {
     pub(crate) fn forget_processes(&mut self) {
         self.process = None;
         self.frozen = false;
+        self.stopped.clear();
         self.unreported_init = None;
         if self.initialised == Initialised::Done {
             self.initialised = Initialised::Before;

@@ -72,8 +72,8 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(nanoseconds().unwrap_or_default())
 }
 
-/// Every process of a session.
-pub(crate) fn session_members(session: i32) -> Vec<Stat> {
+/// Every process of the sessions.
+pub(crate) fn session_members(sessions: &[i32]) -> Vec<Stat> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -82,14 +82,16 @@ pub(crate) fn session_members(session: i32) -> Vec<Stat> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // The kernel is asked first: reading a file for every process of the machine takes longer
     // than most invocations.
-    let candidates = numbered.filter(|pid| session_of(*pid) == Some(session));
+    let is_member = |pid: &i32| session_of(*pid).is_some_and(|id| sessions.contains(&id));
+    let candidates = numbered.filter(is_member);
     candidates
         .filter_map(stat)
-        .filter(|stat| stat.session == session)
+        .filter(|stat| sessions.contains(&stat.session))
         .collect()
 }
 
-fn session_of(pid: i32) -> Option<i32> {
+/// The session of a process, if it exists.
+pub(crate) fn session_of(pid: i32) -> Option<i32> {
     // Zero for a process that another pid namespace put into its session.
     Some(getsid(Some(Pid::from_raw(pid))).ok()?.as_raw())
 }

@@ -11,26 +11,50 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::proc::{self, Memory, session_members, stat};
+use super::proc::{self, Memory, session_members, session_of, stat};
 use super::watchdog;
 
-/// Stops every process of the session; true when all of them were seen stopped.
-pub(crate) async fn freeze(session: i32) -> bool {
-    until(session, |members| {
-        let running: Vec<&Stat> = members.iter().filter(|member| is_running(member)).collect();
-        for member in &running {
-            signal(member.pid, Signal::STOP);
+/// Stops every process of the sessions, and returns them.
+///
+/// `known` are those that were stopped the last time. They are stopped before the sessions are
+/// looked through, which takes longer than many an invocation: mostly there are no others, and one
+/// look is enough.
+pub(crate) async fn freeze(sessions: &[i32], known: Vec<i32>) -> Vec<i32> {
+    let mut running = known;
+    for _ in 0..ROUNDS_MAX {
+        for pid in belonging(&running, sessions) {
+            signal(pid, Signal::STOP);
         }
-        running.is_empty()
-    })
-    .await
+        // A signal takes effect when its receiver is next scheduled.
+        until(|| {
+            let mut members = belonging(&running, sessions);
+            !members.any(|pid| stat(pid).as_ref().is_some_and(is_running))
+        })
+        .await;
+        // A process may have started another one before it was stopped.
+        let members = session_members(sessions);
+        let pids =
+            |members: &mut dyn Iterator<Item = &Stat>| members.map(|stat| stat.pid).collect();
+        running = pids(&mut members.iter().filter(|member| is_running(member)));
+        if running.is_empty() {
+            return pids(&mut members.iter());
+        }
+    }
+    running
 }
 
-/// Continues every process of the session.
-pub(crate) fn thaw(session: i32) {
-    for member in session_members(session) {
-        signal(member.pid, Signal::CONT);
+/// Continues processes that [`freeze`] has stopped. What is stopped starts no others.
+pub(crate) fn thaw(sessions: &[i32], stopped: &[i32]) {
+    for pid in belonging(stopped, sessions) {
+        signal(pid, Signal::CONT);
     }
+}
+
+/// Those of the processes that are of the sessions: the id of one that has ended may be another
+/// one's.
+fn belonging(pids: &[i32], sessions: &[i32]) -> impl Iterator<Item = i32> {
+    let is_member = |pid: &i32| session_of(*pid).is_some_and(|id| sessions.contains(&id));
+    pids.iter().copied().filter(is_member)
 }
 
 /// Kills every process of the session; true when none was left but zombies.
@@ -40,7 +64,9 @@ pub(crate) async fn kill(session: i32) -> bool {
     if stat(session).is_some_and(|leader| leader.session == session) {
         signal(session, Signal::KILL);
     }
-    until(session, |members| {
+    // A process may fork between being seen and being killed.
+    until(|| {
+        let members = session_members(&[session]);
         let living: Vec<&Stat> = members.iter().filter(|member| !is_dead(member)).collect();
         for member in &living {
             signal(member.pid, Signal::KILL);
@@ -50,9 +76,9 @@ pub(crate) async fn kill(session: i32) -> bool {
     .await
 }
 
-/// The resident memory of every process of the session that lives: the sums.
-pub(crate) fn memory(session: i32) -> Memory {
-    let members = session_members(session).into_iter();
+/// The resident memory of every process of the sessions that lives: the sums.
+pub(crate) fn memory(sessions: &[i32]) -> Memory {
+    let members = session_members(sessions).into_iter();
     let living = members.filter(|member| !is_dead(member));
     let pids = living.filter_map(|member| u32::try_from(member.pid).ok());
     pids.filter_map(proc::memory).sum()
@@ -60,7 +86,7 @@ pub(crate) fn memory(session: i32) -> Memory {
 
 /// Kills the processes of the session that there are, without waiting for their ends.
 pub(crate) fn kill_now(session: i32) {
-    for member in session_members(session) {
+    for member in session_members(&[session]) {
         signal(member.pid, Signal::KILL);
     }
 }
@@ -99,11 +125,10 @@ impl Drop for Guard {
     }
 }
 
-/// Repeats until done: a process may fork between being seen and being signalled, and a signal
-/// takes effect when its receiver is next scheduled.
-async fn until(session: i32, mut done: impl FnMut(&[Stat]) -> bool) -> bool {
+/// Repeats until done; false when that was never so.
+async fn until(mut done: impl FnMut() -> bool) -> bool {
     for round in 0..ROUNDS_MAX {
-        if done(&session_members(session)) {
+        if done() {
             return true;
         }
         if round < ROUNDS_AT_ONCE {
@@ -131,6 +156,6 @@ fn signal(pid: i32, signal: Signal) {
 }
 
 const ROUNDS_MAX: usize = 1_000;
-/// Reading `/proc` takes long enough for the first signals to arrive.
-const ROUNDS_AT_ONCE: usize = 4;
+/// A millisecond or so in all: mostly a signal has taken effect after a few.
+const ROUNDS_AT_ONCE: usize = 50;
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
