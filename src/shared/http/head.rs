@@ -35,7 +35,7 @@ pub(super) struct StartLine {
 
 impl<'a> Head<'a> {
     /// The status of a response; `None` for a request.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     #[must_use]
     pub(crate) fn status(&self) -> Option<u16> {
         status_line(self.start_line).ok().map(|line| line.status)

@@ -78,6 +78,8 @@ pub(crate) struct Reader {
     base: usize,
     /// How many bytes the driver has filled.
     filled: usize,
+    /// Bytes of the message that came and are no longer in `buf`.
+    dropped: usize,
     /// How far the bytes have been examined.
     at: usize,
     /// Where the line that is being examined starts; `at` where no line is.
@@ -106,7 +108,7 @@ pub(crate) struct Reader {
     framing: FramingFields,
     until_close: bool,
     /// Bytes that were moved inside the buffer, or to another one.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     moved: usize,
 }
 
@@ -134,6 +136,7 @@ impl Reader {
             buf: Vec::new(),
             base: 0,
             filled: 0,
+            dropped: 0,
             at: 0,
             line: 0,
             section: 0,
@@ -151,7 +154,7 @@ impl Reader {
             interim: 0,
             framing: FramingFields::default(),
             until_close: false,
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             moved: 0,
         }
     }
@@ -205,7 +208,7 @@ impl Reader {
         if self.base != 0 {
             self.buf.copy_within(self.base..self.base + self.filled, 0);
             self.base = 0;
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             {
                 self.moved += self.filled;
             }
@@ -216,7 +219,7 @@ impl Reader {
     fn move_down(&mut self, start: usize, end: usize, to: usize) {
         let part = self.base + start..self.base + end;
         self.buf.copy_within(part, self.base + to);
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         {
             self.moved += end - start;
         }
@@ -253,7 +256,7 @@ impl Reader {
             | State::ChunkData
             | State::ChunkEnd
             | State::Trailer => HttpError::Truncated {
-                received: self.filled,
+                received: self.filled + self.dropped,
             },
         };
         Err(self.fail(error))
@@ -291,6 +294,7 @@ impl Reader {
         self.line -= count;
         self.at -= count;
         self.filled -= count;
+        self.dropped += count;
     }
 
     /// The status of the response, known as soon as its status line has been read.
@@ -321,14 +325,14 @@ impl Reader {
     }
 
     /// Bytes of memory the buffer holds.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     #[must_use]
     pub(crate) fn capacity(&self) -> usize {
         self.buf.capacity()
     }
 
     /// Bytes that were moved so far.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     #[must_use]
     pub(crate) const fn moved(&self) -> usize {
         self.moved
@@ -345,7 +349,7 @@ impl Reader {
         self.base += self.at;
         self.filled -= self.at;
         self.restart(0);
-        self.interim = 0;
+        (self.interim, self.dropped) = (0, 0);
         self.give_back(used);
         self.advance()
     }
@@ -356,7 +360,7 @@ impl Reader {
         let used = self.filled;
         (self.base, self.filled) = (0, 0);
         self.restart(0);
-        self.interim = 0;
+        (self.interim, self.dropped) = (0, 0);
         self.give_back(used);
     }
 
@@ -385,7 +389,7 @@ impl Reader {
         let has_room = buf.try_reserve_exact(length).is_ok();
         if has_room {
             buf.extend_from_slice(self.part(0, self.filled));
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             {
                 self.moved += self.filled;
             }
@@ -415,6 +419,7 @@ impl Reader {
             self.at -= gap;
             self.section -= gap;
             self.filled -= gap;
+            self.dropped += gap;
         }
     }
 
