@@ -166,7 +166,7 @@ impl Variables<'_> {
         let timeout = (!timeout.value.is_empty()).then(|| self.seconds(&timeout));
         let readiness = Readiness {
             server: self.server(&host, &readiness_port),
-            path: is_http.then(|| rooted(&readiness_path.value)),
+            path: is_http.then(|| self.path(&readiness_path)),
             healthy,
             timeout,
             // A snapshot must be of a server that is ready, and nobody waits for an environment
@@ -181,12 +181,12 @@ impl Variables<'_> {
             server: self.server(&host, &port),
             readiness,
             base_path: rooted(base_path.value.trim_end_matches('/')),
-            pass_through_path: rooted(&pass_through_path.value),
+            pass_through_path: self.path(&pass_through_path),
             is_streamed: self.is_first(&invoke_mode, ["response_stream", "buffered"]),
             error_statuses: self.statuses(&error_statuses),
             idle_max: self.seconds(&idle_max),
-            before_snapshot_path: rooted(&before_snapshot.value),
-            after_restore_path: rooted(&after_restore.value),
+            before_snapshot_path: self.path(&before_snapshot),
+            after_restore_path: self.path(&after_restore),
             port: port.value,
             authorization_source: authorization_source.value,
             log_stream: log_stream.value,
@@ -272,6 +272,15 @@ impl Variables<'_> {
             }
         }
         Statuses(ranges)
+    }
+
+    /// A path to send requests to.
+    fn path(&mut self, variable: &Variable) -> String {
+        // A request line holds no other bytes.
+        if !variable.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.refuse(variable, ["a path of visible ASCII characters", ""]);
+        }
+        rooted(&variable.value)
     }
 
     /// This port of the host.

@@ -456,6 +456,11 @@ fn a_setting_that_means_nothing_is_named() {
             "http",
             "\"http\", expected a port from 1 to 65535",
         ),
+        (
+            "AWS_LWA_PASS_THROUGH_PATH",
+            "/\u{e9}v",
+            "\"/\u{e9}v\", expected a path of visible ASCII characters",
+        ),
         ("PORT", "0", "\"0\", expected a port from 1 to 65535"),
         (
             "AWS_LWA_HOST",
