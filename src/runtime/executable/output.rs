@@ -99,7 +99,7 @@ fn write<'a>(mut stream: ResponseStream<'a>, bytes: &[u8]) -> Result<Output<'a>,
 
 /// How an output begins.
 #[derive(Debug, PartialEq, Eq)]
-enum Start<'a> {
+pub(super) enum Start<'a> {
     /// More bytes have to show it.
     Undecided,
     /// It has no prelude.
@@ -110,7 +110,7 @@ enum Start<'a> {
 
 impl<'a> Start<'a> {
     /// A prelude is a JSON object with the delimiter behind it.
-    fn of(output: &'a [u8]) -> Self {
+    pub(super) fn of(output: &'a [u8]) -> Self {
         // JSON has no NUL.
         let end = memchr::memchr(0, output).unwrap_or(output.len());
         let (text, rest) = output.split_at(end);
@@ -128,6 +128,8 @@ impl<'a> Start<'a> {
             Ok(IgnoredAny) | Err(_) => return Self::Plain,
         }
         match rest.strip_prefix(DELIMITER) {
+            // However much came at once.
+            Some(_) if PRELUDE_BYTES_MAX < end + DELIMITER.len() => Self::Plain,
             Some(body) => Self::Prelude(text, body),
             None if DELIMITER.starts_with(rest) && may_go_on => Self::Undecided,
             None => Self::Plain,
@@ -146,6 +148,12 @@ mod tests {
     fn a_prelude_is_an_object_with_eight_nuls_behind_it() {
         let long = format!("{{\"a\":\"{}", "x".repeat(PRELUDE_BYTES_MAX));
         let nuls = "\0".repeat(8);
+        let object = |bytes: usize| format!("{{\"a\":\"{}\"}}{nuls}", "x".repeat(bytes - 8));
+        let largest = object(PRELUDE_BYTES_MAX - 8);
+        assert!(matches!(
+            Start::of(largest.as_bytes()),
+            Start::Prelude(_, b"")
+        ));
         let prelude = |text: &'static str, body: &'static str| {
             let expected = Start::Prelude(text.as_bytes(), body.as_bytes());
             (format!("{text}{nuls}{body}"), expected)
@@ -173,6 +181,7 @@ mod tests {
             other(" {}", Start::Plain),
             other("\0", Start::Plain),
             other(&long, Start::Plain),
+            other(&object(PRELUDE_BYTES_MAX - 7), Start::Plain),
         ];
         for (output, expected) in &table {
             let output = output.as_bytes();
