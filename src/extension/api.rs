@@ -206,7 +206,8 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     let identifier = answer.head().field("Lambda-Extension-Identifier");
     let identifier = identifier
         .and_then(|id| std::str::from_utf8(id).ok())
-        .filter(|id| !id.is_empty());
+        // What cannot be sent back as it came identifies nobody.
+        .filter(|id| !id.is_empty() && !id.bytes().any(|byte| byte.is_ascii_control()));
     match (answer.status(), identifier) {
         (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {
             identifier: identifier.to_owned(),
@@ -402,6 +403,10 @@ mod tests {
             after_register(&with_body("200", body), true),
             AfterRegister::Retry
         );
+        let unsendable = answer(
+            "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id\u{1}\r\nContent-Length: 0\r\n\r\n",
+        );
+        assert_eq!(after_register(&unsendable, true), AfterRegister::Retry);
         assert_eq!(
             after_register(&with_body("500", "x"), true),
             AfterRegister::Retry
