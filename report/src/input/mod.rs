@@ -7,7 +7,7 @@ mod table;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -136,14 +136,30 @@ pub(crate) fn read(
         inner: file,
         each: progress,
     };
-    let mut compressed = BufReader::with_capacity(BUFFER_BYTES, counted);
-    let begin = compressed.fill_buf().map_err(failed)?;
+    read_from(counted, Guess::of(path), sink, tally).map_err(failed)
+}
+
+/// Reads what `from` gives, see [`read`].
+///
+/// # Errors
+///
+/// Its begin cannot be read.
+fn read_from(
+    from: impl Read,
+    guess: Guess,
+    sink: &mut dyn Sink,
+    tally: &mut Tally,
+) -> io::Result<()> {
+    let (begin, compressed) = begin(from)?;
     tally.files += 1;
     let bytes = Rc::new(Cell::new(0));
     let count = Rc::clone(&bytes);
     let add = move |read| count.set(count.get() + read);
     let plain: Box<dyn Read + '_> = if begin.starts_with(&GZIP) {
-        Box::new(MultiGzDecoder::new(compressed))
+        Box::new(MultiGzDecoder::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            compressed,
+        )))
     } else {
         Box::new(compressed)
     };
@@ -151,26 +167,44 @@ pub(crate) fn read(
         inner: plain,
         each: &add,
     };
-    let guess = Guess::of(path);
     let mut reading = Reading { guess, sink, tally };
     recognise(plain, &mut reading);
     tally.bytes += bytes.get();
     Ok(())
 }
 
+/// Reads a file that is in memory.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_bytes(from: impl Read, sink: &mut dyn Sink, tally: &mut Tally) {
+    let guess = Guess::of(Path::new("file"));
+    // Nothing in memory fails.
+    read_from(from, guess, sink, tally).ok();
+}
+
 /// Reads `plain` as the format that its first bytes show.
 fn recognise(plain: impl Read, reading: &mut Reading<'_>) {
-    let mut plain = BufReader::with_capacity(BUFFER_BYTES, plain);
-    let begin = match plain.fill_buf() {
-        Ok(begin) => begin,
+    let (begin, plain) = match begin(plain) {
+        Ok(begun) => begun,
         Err(error) => return reading.problem(0, error),
     };
-    match format(begin) {
+    let plain = BufReader::with_capacity(BUFFER_BYTES, plain);
+    match format(&begin) {
         Format::Lines => lines::read(plain, reading),
         Format::Document => document::read(plain, reading),
         Format::Table => table::read(plain, reading),
         Format::Protobuf => lines::read_protobuf(plain, reading),
     }
+}
+
+/// The first bytes, by which a format is recognised, and the whole behind them. A pipe gives as
+/// little at once as was written to it.
+fn begin(mut from: impl Read) -> io::Result<(Vec<u8>, impl Read)> {
+    let mut begin = Vec::new();
+    from.by_ref()
+        .take(BUFFER_BYTES as u64)
+        .read_to_end(&mut begin)?;
+    let whole = io::Cursor::new(begin.clone()).chain(from);
+    Ok((begin, whole))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -342,6 +376,26 @@ impl<R: Read> Read for Counted<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Gives one byte at a time, as a pipe may.
+    struct Bytes<'a>(&'a [u8]);
+
+    impl Read for Bytes<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(1);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_are_the_same_however_few_come_at_once() {
+        let text = b"{\"a\":1}\n{\"a\":2}\n";
+        let (begin, mut whole) = begin(Bytes(text)).unwrap();
+        assert_eq!(format(&begin), Format::Lines);
+        let mut all = Vec::new();
+        whole.read_to_end(&mut all).unwrap();
+        assert_eq!(all, text);
+    }
 
     #[test]
     fn formats_are_recognised_by_content() {
