@@ -59,6 +59,9 @@ use bantam_link as _;
 
 #[cfg(feature = "extension")]
 mod extension;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod runtime;
 mod shared;
 

@@ -42,6 +42,9 @@
 //! A response has at most 6,291,556 bytes. A [`Service::streamed`] one has at most 200 MiB.
 
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod reply;
 mod request;

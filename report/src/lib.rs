@@ -10,6 +10,9 @@
 
 mod cause;
 mod fact;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod ledger;
 mod limits;
@@ -195,12 +198,16 @@ impl Run {
         for file in files.iter().filter(|file| is_regular(file)) {
             input::read(file, &mut second, &mut again, &progress)?;
         }
-        let activity: Activity = second.finish();
+        Ok(Self::of(second.finish(), ledger, tally))
+    }
+
+    /// The run of a ledger, which is finished.
+    fn of(activity: Activity, mut ledger: Ledger, tally: Tally) -> Self {
         let causes = cause::causes(&mut ledger, &activity);
         let starts = 0..ledger.starts.len();
         let busy: Vec<u32> = starts.map(|start| activity.near(start).busy).collect();
         let tables = tables::tables(&ledger, &causes, &busy, tally);
-        Ok(Self { ledger, tables })
+        Self { ledger, tables }
     }
 }
 

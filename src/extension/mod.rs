@@ -15,6 +15,8 @@ mod deliver;
 mod events;
 mod export;
 mod figures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod io;
 mod listener;
 mod log;

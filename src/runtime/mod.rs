@@ -12,6 +12,8 @@ mod current;
 mod error;
 mod error_report;
 mod executable;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handler;
 mod hooks;
 mod log;

@@ -16,6 +16,8 @@ pub(crate) mod base64;
 pub(crate) mod digits;
 pub(crate) mod endpoint;
 pub(crate) mod env;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod limits;

@@ -12,6 +12,7 @@
 )]
 
 pub mod child;
+pub mod corpus;
 pub mod http;
 pub mod imports;
 pub mod loopback;

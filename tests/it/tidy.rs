@@ -159,12 +159,13 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Folders that documents name.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 11] = [
     ".ci/",
     "benches/",
     "docs/",
     "emulator/",
     "examples/",
+    "fuzz/",
     "layer/",
     "report/",
     "src/",

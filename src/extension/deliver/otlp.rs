@@ -188,7 +188,7 @@ impl Sender {
         answer: &mut Reader,
         timeout: Duration,
     ) -> Result<(), AttemptError> {
-        let head = self.head(body.len());
+        let head = head(&self.receiver, body.len());
         let mut exchange = Exchange::new(Outgoing::new(&head, body), answer);
         #[cfg(test)]
         if let Some(world) = self.clock.world {
@@ -215,19 +215,6 @@ impl Sender {
         };
         self.clock.within(REST_OF_ANSWER.min(timeout), rest).await;
         Ok(())
-    }
-
-    fn head(&self, body_bytes: usize) -> Vec<u8> {
-        let mut head = Vec::with_capacity(256);
-        let target = &[&*self.receiver.target];
-        let mut writer = HeadWriter::request(&mut head, "POST", target, &self.receiver.authority)
-            .field("Content-Type", CONTENT_TYPE.as_bytes())
-            .field("Connection", b"close");
-        for (name, value) in &self.receiver.headers {
-            writer = writer.field(name, value.as_bytes());
-        }
-        writer.end_with_length(body_bytes);
-        head
     }
 
     fn handle_answer(&self, batch: &Encoded, answer: &Reader, failure: Option<AttemptError>) {
@@ -263,6 +250,20 @@ impl Sender {
             .borrow_mut()
             .handle_answer(verdict, rejected, now);
     }
+}
+
+/// The head of a request.
+pub(in crate::extension) fn head(receiver: &OtlpReceiver, body_bytes: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    let target = &[&*receiver.target];
+    let mut writer = HeadWriter::request(&mut head, "POST", target, &receiver.authority)
+        .field("Content-Type", CONTENT_TYPE.as_bytes())
+        .field("Connection", b"close");
+    for (name, value) in &receiver.headers {
+        writer = writer.field(name, value.as_bytes());
+    }
+    writer.end_with_length(body_bytes);
+    head
 }
 
 /// The reason for which there is no answer.

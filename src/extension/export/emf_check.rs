@@ -1,6 +1,12 @@
 //! Whether a line is EMF, by the specification and nothing of our own:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the check ends where a rule is broken"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -260,6 +266,7 @@ const UNITS: [&str; 27] = [
     "None",
 ];
 
+#[cfg(test)]
 mod tests {
     use std::panic::catch_unwind;
 

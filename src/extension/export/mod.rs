@@ -4,13 +4,15 @@
 
 pub(super) mod dogstatsd;
 pub(super) mod emf;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod emf_check;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod json;
 pub(super) mod losses;
 pub(super) mod ndjson;
 pub(super) mod otlp;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(in crate::extension) mod samples;
 
 use crate::extension::metric::{Batch, Kind, Point};

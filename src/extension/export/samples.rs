@@ -137,7 +137,7 @@ impl Random {
 
     /// A number below `end`.
     pub(in crate::extension) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
+        usize::try_from(self.next() % end as u64).unwrap_or_default()
     }
 
     pub(in crate::extension) fn pick<T: Copy>(&mut self, from: &[T]) -> T {

@@ -6,6 +6,8 @@
 mod check;
 mod child;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(in crate::runtime) mod fuzz;
 mod http;
 mod output;
 mod per_invocation;

@@ -57,7 +57,7 @@ impl Prelude {
     }
 
     /// The prelude as it is sent.
-    pub(super) fn json(&self) -> Vec<u8> {
+    pub(in crate::runtime) fn json(&self) -> Vec<u8> {
         let mut out = Vec::new();
         push(&mut out, "{\"statusCode\":");
         push_decimal(&mut out, u64::from(self.status));

@@ -36,6 +36,8 @@ mod body;
 mod chunked;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod head;
 mod reader;
 #[cfg(test)]

@@ -11,6 +11,8 @@
 mod connection;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod process;
 mod readiness;
 mod request;

@@ -1,0 +1,4 @@
+//! The target of the crate `bantam` that has the name of this program.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bantam::fuzzing::run(env!("CARGO_BIN_NAME"), data));

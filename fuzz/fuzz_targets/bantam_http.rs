@@ -1,0 +1,4 @@
+//! The target of the crate `bantam-http`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bantam_http::fuzzing::bantam_http(data));
