@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = Path(os.environ["SCRATCH"])
 
 # Seconds that a page may take. Some build.
-PAGE_S = 900
+PAGE_S = 1_800
 
 # Of each page the headings whose commands are run, and whether that is beside the clone or in it.
 PAGES = [
