@@ -17,6 +17,8 @@ use crate::shared::limits::{ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 use crate::shared::os::blocking::{self, ExchangeError};
+#[cfg(test)]
+use crate::shared::os::simulation;
 use crate::shared::time::EpochMs;
 
 /// A client of one Runtime API.
@@ -237,6 +239,10 @@ impl Connection {
 
 impl Driver for Connection {
     fn exchange(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError> {
+        #[cfg(test)]
+        if let Some(system) = simulation::here() {
+            return system.exchange(self.timeout, exchange);
+        }
         let stream = match self.stream.take() {
             Some(stream) => stream,
             None => self.open().map_err(ExchangeError::Connect)?,
@@ -245,6 +251,10 @@ impl Driver for Connection {
     }
 
     fn take(&mut self) -> Option<OwnedFd> {
+        #[cfg(test)]
+        if let Some(system) = simulation::here() {
+            system.close();
+        }
         self.stream.take()
     }
 

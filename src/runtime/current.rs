@@ -11,7 +11,7 @@
 //! gets one answer, whichever thread panics when. A worker also asks its supervisor, who answers
 //! once the deadline has passed.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use super::api::Ids;
 use super::error::Error;
@@ -207,11 +207,7 @@ fn present(id: &str) -> Option<&str> {
     Some(id).filter(|id| !id.is_empty())
 }
 
-fn lock() -> MutexGuard<'static, Current> {
-    reexec::lock(&CURRENT)
-}
-
-static CURRENT: Mutex<Current> = Mutex::new(Current::new());
+reexec::process_lock!(lock: Current = Current::new());
 
 #[cfg(test)]
 mod tests {

@@ -130,6 +130,12 @@ impl Error {
     pub(crate) fn log(&self, level: Level) {
         log::error_line(level, Some(self.kept_type()), &self.whole_message());
     }
+
+    /// The same for an invocation that another process served.
+    #[cfg(feature = "managed-instances")]
+    pub(crate) fn log_of(&self, request_id: &str, level: Level) {
+        log::error_line_of(request_id, level, self.kept_type(), &self.whole_message());
+    }
 }
 
 fn ascii(json: Vec<u8>) -> Vec<u8> {

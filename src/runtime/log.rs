@@ -12,6 +12,8 @@ use super::current;
 use crate::shared::env::LogConfig;
 use crate::shared::log_record::{Format, Level, Record};
 use crate::shared::os;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// Writes a line to standard error if its level is enabled.
 pub(super) fn line(level: Level, message: &str) {
@@ -20,9 +22,30 @@ pub(super) fn line(level: Level, message: &str) {
 
 /// Writes a line about an error of this type, if its level is enabled.
 pub(super) fn error_line(level: Level, error_type: Option<&str>, message: &str) {
-    if level as u8 <= LEVEL.load(Ordering::Relaxed) {
+    if is_enabled(level) {
         always(level, error_type, message);
     }
+}
+
+/// Writes a line about an error of this type, of an invocation that another process serves.
+#[cfg(feature = "managed-instances")]
+pub(super) fn error_line_of(request_id: &str, level: Level, error_type: &str, message: &str) {
+    if is_enabled(level) {
+        write_record(Record {
+            request_id: Some(request_id),
+            error_type: Some(error_type),
+            ..Record::new(os::now(), level, message)
+        });
+    }
+}
+
+fn is_enabled(level: Level) -> bool {
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        // Another test may have set the level.
+        return true;
+    }
+    level as u8 <= LEVEL.load(Ordering::Relaxed)
 }
 
 /// Writes a line whatever its level.
@@ -34,12 +57,12 @@ pub(super) fn always(level: Level, error_type: Option<&str>, message: &str) {
     write_record(record);
 }
 
-/// Writes a record with the ids of the invocation that runs.
+/// Writes a record, with the ids of the invocation that runs unless it has one.
 fn write_record(record: Record<'_>) {
     let mut out = Vec::with_capacity(record.message.len() + 128);
     current::with_ids(|request_id, tenant_id| {
         let record = Record {
-            request_id,
+            request_id: record.request_id.or(request_id),
             tenant_id,
             ..record
         };
@@ -57,6 +80,10 @@ fn write_record(record: Record<'_>) {
 /// The lock of the standard library is not taken: whoever holds it may be what panicked, or wait
 /// for it.
 pub(crate) fn write_line(line: &[u8]) {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.log(line);
+    }
     write_line_to(stderr(), line, WRITE_TIMEOUT, &DROPPED);
 }
 

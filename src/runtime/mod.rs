@@ -30,6 +30,9 @@ mod workers;
 #[cfg(not(feature = "managed-instances"))]
 #[path = "workers/absent.rs"]
 mod workers;
+#[cfg(test)]
+#[cfg(feature = "managed-instances")]
+mod world;
 mod wrapper;
 mod zone;
 
@@ -220,9 +223,9 @@ fn invocations(
 
 /// Starts the program again, since a thread has panicked while no invocation ran. `next` gives the
 /// same event to the fresh program; if starting again has not helped before, the event is answered
-/// first.
+/// first. So it is on Managed Instances, where `next` gives each event once.
 fn doomed_by(panic: &Error, restarts: u32, answer: Answer<'_>) -> ! {
-    if RUNTIME_RESTARTS.after(restarts + 1).is_some() {
+    if current::seat().is_none() && RUNTIME_RESTARTS.after(restarts + 1).is_some() {
         panic::start_again(restarts + 1);
     }
     let _answered = answer.error_report(panic);

@@ -6,7 +6,7 @@
 //! `current` says what a panic has broken.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::api::{Ids, Post};
@@ -23,7 +23,7 @@ use crate::shared::os::reexec::{self, After, Panic};
 
 /// Installs the hook, in the init phase and on the thread of the loop.
 pub(super) fn watch(api: &Endpoint) {
-    *reexec::lock(&API) = Some(api.clone());
+    *lock_api() = Some(api.clone());
     IN_LOOP.set(true);
     reexec::on_panic(act);
 }
@@ -45,7 +45,7 @@ pub(super) fn start_again(restarts: u32) -> ! {
 
 /// Installs another hook, once there is one at all. It calls [`act`] for what it does not know.
 pub(super) fn watch_also(act: fn(&Panic<'_>) -> After) {
-    if reexec::lock(&API).is_some() {
+    if lock_api().is_some() {
         reexec::on_panic(act);
     }
 }
@@ -92,18 +92,18 @@ pub(super) fn reports_init_error() -> bool {
 }
 
 fn report(post: Post<'_>) {
-    if let Some(api) = &*reexec::lock(&API) {
+    if let Some(api) = &*lock_api() {
         let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
         // The process is replaced or ends, whatever the answer is.
         let _answer = Client::new(api, Box::new(connection)).post(post);
     }
 }
 
-static API: Mutex<Option<Endpoint>> = Mutex::new(None);
+reexec::process_lock!(lock_api: Option<Endpoint> = None);
 
 thread_local! {
     /// Whether this is the thread of the loop.
-    static IN_LOOP: Cell<bool> = const { Cell::new(false) };
+    pub(super) static IN_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Counts, across executions, how often the program was started again since it answered an

@@ -1,7 +1,8 @@
 //! A response that goes out while the handler makes it.
 //!
-//! The message is in [`OPEN`] from its first byte to its end, so that a panic on any thread can
-//! complete it. Whoever writes holds the lock, and nobody holds it while a reader is waited for:
+//! The message is under the lock of [`lock_open`] from its first byte to its end, so that a panic
+//! on any thread can complete it. Whoever writes holds the lock, and nobody holds it while a reader
+//! is waited for:
 //!
 //! ```text
 //! handler:  wait for the socket ─► lock: read, write what is taken at once ─► unlock ─► wait …
@@ -18,7 +19,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -116,7 +117,7 @@ pub struct ResponseStream<'a> {
 enum State {
     /// There is no connection for the message yet.
     Unsent(ChunkedWriter),
-    /// The message is in [`OPEN`].
+    /// The message is under the lock of [`lock_open`].
     Open(Arc<OwnedFd>),
     /// The API has answered, or the connection is lost.
     Over(Over),
@@ -136,8 +137,8 @@ struct Open {
     message: ChunkedWriter,
 }
 
-/// The message that is being written.
-static OPEN: Mutex<Option<Open>> = Mutex::new(None);
+// The message that is being written.
+reexec::process_lock!(lock_open: Option<Open> = None);
 
 /// How far to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,7 +329,7 @@ impl<'a> ResponseStream<'a> {
     fn connect(&mut self) -> Result<Arc<OwnedFd>, Errno> {
         let connection = Arc::new(self.client.connection()?);
         panic::watch_also(act);
-        let mut slot = reexec::lock(&OPEN);
+        let mut slot = lock_open();
         current::answering();
         let state = mem::replace(&mut self.state, State::Open(Arc::clone(&connection)));
         if let State::Unsent(message) = state {
@@ -467,7 +468,7 @@ impl fmt::Debug for ResponseStream<'_> {
 /// Hands the open message to `with`. Where a panic has taken it, the thread goes no further: the
 /// process is replaced.
 fn open<T>(with: impl FnOnce(&mut Open) -> T) -> T {
-    let mut slot = reexec::lock(&OPEN);
+    let mut slot = lock_open();
     if let Some(open) = &mut *slot {
         return with(open);
     }
@@ -477,7 +478,7 @@ fn open<T>(with: impl FnOnce(&mut Open) -> T) -> T {
 
 /// Takes the open message back.
 fn close() -> ChunkedWriter {
-    match reexec::lock(&OPEN).take() {
+    match lock_open().take() {
         Some(open) => open.message,
         None => reexec::wait(),
     }
@@ -485,7 +486,7 @@ fn close() -> ChunkedWriter {
 
 /// A panic breaks the response that is open: it ends with the trailers, on its own connection.
 fn act(panic: &Panic<'_>) -> After {
-    let mut slot = reexec::lock(&OPEN);
+    let mut slot = lock_open();
     let Some(open) = slot.take_if(|open| !open.message.is_ended()) else {
         // The lock is kept: a stream that began now would be a second answer.
         return panic::act(panic);

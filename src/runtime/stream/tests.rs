@@ -21,9 +21,6 @@ const OK: &str = "HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok";
 
 const LAST_CHUNK: &str = "0\r\n\r\n";
 
-/// There is one message that is open in a process, so the tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
-
 /// A Runtime API.
 struct Api {
     listener: TcpListener,
@@ -66,9 +63,6 @@ fn serve_with<T: Send>(
         level: Level::Fatal,
         ..LogConfig::default()
     });
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint::parse(&address.to_string(), &|_| None).unwrap();

@@ -8,11 +8,13 @@ use std::ptr;
 use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, WaitOptions, getpid, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
 use crate::shared::os;
 use crate::shared::os::child::{ends_with, heed_children};
 use crate::shared::os::reexec::Image;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// The signals that the supervisor acts on.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ impl Signals {
     /// Waits for one of them, for as long as `timeout`. True if it asks the process to end.
     #[expect(unsafe_code, reason = "the standard library waits for no signals")]
     pub(super) fn wait(&self, timeout: Duration) -> bool {
+        #[cfg(test)]
+        if let Some(system) = simulation::here() {
+            return system.wait(timeout);
+        }
         // SAFETY: plain data, as above.
         let mut timespec: libc::timespec = unsafe { zeroed() };
         timespec.tv_sec = timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
@@ -60,6 +66,10 @@ impl Signals {
     reason = "the standard library makes a process only through `Command`, which is 26 KB"
 )]
 pub(super) fn start(image: &Image<'_>) -> Result<Pid, Errno> {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return Ok(system.start(image.variables()));
+    }
     let parent = getpid();
     // SAFETY: the new process has one thread and a copy of this memory, in which another thread may
     // hold a lock for ever. What it calls until `execve` makes system calls and nothing else.
@@ -74,8 +84,21 @@ pub(super) fn start(image: &Image<'_>) -> Result<Pid, Errno> {
     }
 }
 
+/// Sends a signal to a worker. One that has ended needs none.
+pub(super) fn signal(process: Pid, signal: Signal) {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.kill(process, signal);
+    }
+    kill_process(process, signal).ok();
+}
+
 /// A child that has ended, if there is one that was not reported before.
 pub(super) fn ended() -> Option<(Pid, ExitStatus)> {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.ended();
+    }
     let (pid, status) = wait(WaitOptions::NOHANG).ok()??;
     Some((pid, ExitStatus::from_raw(status.as_raw())))
 }

@@ -13,6 +13,8 @@ use crate::runtime::api::Ids;
 use crate::shared::digits::decimal;
 use crate::shared::env::Lookup;
 use crate::shared::os;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// The place of a worker on the board.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,11 @@ impl Seat {
     pub(super) fn find(lookup: Lookup<'_>) -> Result<Option<Self>, Errno> {
         let mark = lookup(WORKER).and_then(|mark| Mark::parse(mark.to_str()?));
         // The parent is asked for only where there is a mark: any other start saves the call.
+        #[cfg(test)]
+        let getppid = || {
+            // The supervisor is a thread of this process.
+            simulation::here().map_or_else(getppid, |_| Some(getpid()))
+        };
         let parent = || getppid().map(|parent| parent.as_raw_nonzero().get());
         let Some(mark) = mark.filter(|mark| Some(mark.supervisor) == parent()) else {
             return Ok(None);

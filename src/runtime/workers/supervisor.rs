@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 
 use super::board::{Board, Phase, Server, Slot};
 use super::process::{self, Signals};
@@ -58,12 +58,12 @@ pub(super) fn run(workers: usize, beside: Beside, api: &Endpoint) -> u8 {
         if signals.wait(TICK) {
             crew.stops();
             for (_, process) in crew.running() {
-                kill_process(process, Signal::TERM).ok();
+                process::signal(process, Signal::TERM);
             }
         }
         for (index, process) in crew.running() {
             if board.slot(index).stops_at(os::now()) {
-                kill_process(process, Signal::KILL).ok();
+                process::signal(process, Signal::KILL);
             }
         }
         while let Some((process, status)) = process::ended() {
@@ -149,10 +149,7 @@ fn report(slot: &Slot, error: &Error, api: &Endpoint) {
         error.log(Level::Error);
         return;
     };
-    log::line(
-        Level::Error,
-        &format!("invocation {}: {error}", ids.request_id),
-    );
+    error.log_of(&ids.request_id, Level::Error);
     let to = Ids {
         request_id: &ids.request_id,
         invocation_id: ids.invocation_id.as_deref(),

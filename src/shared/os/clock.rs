@@ -4,11 +4,17 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
+#[cfg(test)]
+use super::simulation;
 use crate::shared::time::EpochMs;
 
 /// The time by the wall clock. `SystemTime` may lie before 1970, which is an error to handle at
 /// each use.
 pub(crate) fn now() -> EpochMs {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.now();
+    }
     let now = time(ClockId::Realtime);
     EpochMs(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
@@ -16,6 +22,10 @@ pub(crate) fn now() -> EpochMs {
 /// The time by the monotonic clock, which may stand still while the environment is frozen.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
 pub(crate) fn monotonic() -> Instant {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.monotonic();
+    }
     Instant::now()
 }
 

@@ -5,6 +5,8 @@ pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod reexec;
 pub(crate) mod resolve;
+#[cfg(test)]
+pub(crate) mod simulation;
 pub(crate) mod start;
 
 pub(crate) use self::clock::now;
@@ -19,6 +21,10 @@ use rustix::io::Errno;
 
 /// The value that a variable of this process had when it was first asked for one.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.variable(name);
+    }
     let mut variables = variables().iter();
     let (_, value) = variables.find(|(known, _)| known == name)?;
     Some(value.clone())
@@ -57,6 +63,10 @@ pub(crate) fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8
 /// and with that come 6 KB: the code that tears down the standard library.
 #[expect(unsafe_code, reason = "the standard library's exit is 6 KB")]
 pub(crate) fn exit(code: u8) -> ! {
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        simulation::End::Exit(code).take();
+    }
     // SAFETY: it asks for nothing, and does not come back.
     unsafe { libc::_exit(i32::from(code)) }
 }
@@ -88,6 +98,10 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<usi
 
 /// Pauses. A signal cuts it short, which does no harm where it is used.
 pub(crate) fn sleep(pause: Duration) {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.sleep(pause);
+    }
     poll(&mut [], Some(pause)).ok();
 }
 

@@ -9,8 +9,12 @@
 //! pauses if panics follow each other, and calls [`again`]; that returns only if it fails, and then
 //! the hook says what to do with the process.
 
+#[cfg(test)]
+use std::ffi::OsString;
 use std::ffi::{CStr, c_char};
 use std::os::unix::ffi::OsStrExt as _;
+#[cfg(test)]
+use std::os::unix::ffi::OsStringExt as _;
 use std::panic::PanicHookInfo;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +23,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::shared::os;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// A panic, as the hook hands it to a role.
 #[derive(Debug)]
@@ -45,6 +51,10 @@ pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
 
 /// Installs `act` as what happens on a panic. While it runs, other threads that panic wait.
 pub(crate) fn on_panic(act: fn(&Panic<'_>) -> After) {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.on_panic(act);
+    }
     std::panic::set_hook(Box::new(move |info| hook(info, act)));
 }
 
@@ -70,6 +80,10 @@ static HOOK: Mutex<()> = Mutex::new(());
 
 /// Stops this thread for as long as the process lives.
 pub(crate) fn wait() -> ! {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        system.stop();
+    }
     loop {
         rustix::event::pause();
     }
@@ -82,9 +96,36 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A lock of the process. In tests each thread has its own, since a thread may stand for a process
+/// there: [`simulation`](crate::shared::os::simulation).
+macro_rules! process_lock {
+    ($name:ident: $content:ty = $first:expr) => {
+        #[cfg(not(test))]
+        fn $name() -> ::std::sync::MutexGuard<'static, $content> {
+            static LOCK: ::std::sync::Mutex<$content> = ::std::sync::Mutex::new($first);
+            $crate::shared::os::reexec::lock(&LOCK)
+        }
+        #[cfg(test)]
+        fn $name() -> ::std::sync::MutexGuard<'static, $content> {
+            thread_local! {
+                static LOCK: &'static ::std::sync::Mutex<$content> =
+                    Box::leak(Box::new(::std::sync::Mutex::new($first)));
+            }
+            $crate::shared::os::reexec::lock(LOCK.with(|lock| *lock))
+        }
+    };
+}
+
+pub(crate) use process_lock;
+
 /// Executes the program again with its arguments and the changed environment. Returns only if that
 /// fails.
 pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        let owned = |(name, value): &Change<'_>| ((*name).to_owned(), value.map(str::to_owned));
+        simulation::End::Again(changes.iter().map(owned).collect()).take();
+    }
     match Image::again(changes) {
         Ok(image) => image.execute(),
         Err(error) => error,
@@ -120,6 +161,19 @@ impl<'a> Image<'a> {
             pointers,
             _strings: [arguments, environment],
         }
+    }
+
+    /// The variables that it starts with.
+    #[cfg(test)]
+    pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let [_, environment] = &self._strings;
+        let pair = |string: &[u8]| {
+            let at = string.iter().position(|byte| *byte == b'=')?;
+            let value = string.get(at + 1..string.len() - 1)?;
+            let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+            Some((text(string.get(..at)?), text(value)))
+        };
+        environment.iter().filter_map(pair).collect()
     }
 
     /// Executes it in this process, with no signal blocked. Returns only if that fails. It makes

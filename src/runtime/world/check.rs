@@ -1,0 +1,306 @@
+//! What holds in every life.
+
+use std::fmt;
+
+use super::life::{Act, Fault, Life};
+use super::platform::{Outcome, PATIENCE_MS, event_body, id};
+use super::{Line, Lived};
+
+/// A rule, and how it was broken.
+#[derive(Clone, Debug)]
+pub(super) struct Broken(pub(super) Rule, String);
+
+impl std::error::Error for Broken {}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rule, how) = self;
+        write!(f, "{rule:?}: {how}")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nothing waits for ever, panics or starts again and again.
+    Ends,
+    /// Each invocation has the outcome that the handler and the faults explain.
+    Outcome,
+    /// Events, calls of the handler and answers add up.
+    Counts,
+    /// Answers go to the invocation that runs, and nothing is started without need.
+    Quiet,
+    /// Lines are complete, in order, and of the right invocation.
+    Log,
+    /// Each error that is reported is in the log.
+    ErrorsLogged,
+}
+
+impl Rule {
+    fn broken(self, how: impl Into<String>) -> Result<(), Broken> {
+        Err(Broken(self, how.into()))
+    }
+}
+
+impl Lived {
+    /// Checks every rule.
+    ///
+    /// # Errors
+    ///
+    /// The rule that is broken.
+    pub(super) fn check(&self, life: &Life) -> Result<(), Broken> {
+        if let Some(violation) = &self.violation {
+            return Rule::Ends.broken(violation.clone());
+        }
+        for index in 0..life.invocations.len() {
+            self.has_its_outcome(life, index)?;
+            self.adds_up(life, index)?;
+        }
+        self.nothing_is_done_twice(life)?;
+        self.log_is_in_order(life)?;
+        self.errors_are_logged(life)
+    }
+
+    /// Each invocation has one outcome, and the right one. That it has no second one is asserted
+    /// where it gets one.
+    fn has_its_outcome(&self, life: &Life, index: usize) -> Result<(), Broken> {
+        let call = &self.platform.calls[index];
+        let Some(outcome) = &call.outcome else {
+            return Rule::Outcome.broken(format!("{} has none", id(index)));
+        };
+        let is_right = match outcome {
+            Outcome::Response(body) => {
+                let responds = match life.invocations[index].act {
+                    Act::Responds => true,
+                    // Next to its deadline either may be first.
+                    Act::Sleeps(ms) => ms <= self.latest_ms(life, index),
+                    _ => false,
+                };
+                responds && *body == event_body(life, index)
+            }
+            Outcome::Error(error_type, message) => self.may_fail(life, index, error_type, message),
+            Outcome::TimedOut => self.may_time_out(life, index),
+            Outcome::Exited => may_exit(life, index),
+            Outcome::Lost => has(life, |fault| !matches!(fault, Fault::Slow(_))),
+        };
+        if is_right {
+            return Ok(());
+        }
+        let act = life.invocations[index].act;
+        Rule::Outcome.broken(format!(
+            "{} has {outcome:?}, its handler {act:?}",
+            id(index)
+        ))
+    }
+
+    /// How long a handler may run.
+    fn latest_ms(&self, life: &Life, index: usize) -> u64 {
+        let limit = self.platform.timeout_ms(index);
+        match life.workers {
+            0 => limit,
+            // The supervisor looks ten times a second, at a clock that may be wrong, and not while
+            // it reports to an API that is slow.
+            _ if is_held_up(life) => limit + PATIENCE_MS,
+            _ => limit + 100,
+        }
+    }
+
+    fn may_fail(&self, life: &Life, index: usize, error_type: &str, message: &str) -> bool {
+        let act = life.invocations[index].act;
+        let has_workers = life.workers != 0;
+        let is_slow = matches!(act, Act::Sleeps(ms) if self.platform.timeout_ms(index) <= ms);
+        match error_type {
+            "Function.Chosen" => act == Act::Fails && message == id(index),
+            "Function.ResponseSizeTooLarge" => act == Act::RespondsTooMuch,
+            "Function.Panic" => {
+                let panics = matches!(act, Act::Panics | Act::IsPanickedOn);
+                message == "panicked at src/lib.rs:1:1: a panic"
+                    && (panics
+                        || life.always_panics
+                        || has(life, |fault| {
+                            matches!(fault, Fault::PanicBefore | Fault::PanicAfter)
+                        }))
+            }
+            "Runtime.EventTooLarge" => has(life, |fault| matches!(fault, Fault::TooLarge)),
+            "Function.Timeout" => has_workers && (is_slow || is_held_up(life)),
+            "Runtime.ExitError" => has_workers && may_exit(life, index),
+            _ => false,
+        }
+    }
+
+    fn may_time_out(&self, life: &Life, index: usize) -> bool {
+        let has_workers = life.workers != 0;
+        let limit = self.platform.timeout_ms(index);
+        // It may be called again, when its answer was refused.
+        let handled = self.platform.calls[index].handled as u64;
+        let act = life.invocations[index].act;
+        let is_slow = matches!(act, Act::Sleeps(ms) if limit <= handled * ms);
+        // On Managed Instances an event is not sent again after its answer was lost.
+        let is_lost = has(life, |fault| {
+            !matches!(fault, Fault::PanicBefore | Fault::PanicAfter)
+        });
+        (is_slow && !has_workers) || is_held_up(life) || has_workers && is_lost
+    }
+
+    /// The handler is called once for each time that the event arrives, and answers at most twice.
+    fn adds_up(&self, life: &Life, index: usize) -> Result<(), Broken> {
+        let call = &self.platform.calls[index];
+        let panics = |fault| matches!(fault, Fault::PanicBefore | Fault::PanicAfter);
+        let is_quiet = !life.always_panics && !has(life, |fault| panics(fault) || is_hard(fault));
+        if call.arrived < call.handled || is_quiet && call.arrived != call.handled {
+            let (arrived, handled) = (call.arrived, call.handled);
+            let of = id(index);
+            return Rule::Counts.broken(format!("{of} came {arrived} times, handled {handled}"));
+        }
+        // An answer that may have been lost is sent once more, and the supervisor may answer, too.
+        let most = 2 * call.arrived + 2 * usize::from(life.workers != 0);
+        if most < call.posts.max(call.attempts) {
+            let (posts, attempts) = (call.posts, call.attempts);
+            let how = format!("{}: {posts} answers of {attempts}, not {most}", id(index));
+            return Rule::Counts.broken(how);
+        }
+        if !life.always_panics && life.faults.is_empty() && life.failed_inits.is_empty() {
+            let answered = !matches!(call.outcome, Some(Outcome::TimedOut | Outcome::Exited));
+            let counts = (call.sent, call.handled, call.posts);
+            let posts = 1..=1 + usize::from(life.is_cut_off());
+            if counts.0 != 1 || counts.1 != 1 || (answered && !posts.contains(&counts.2)) {
+                return Rule::Counts.broken(format!("{}: {counts:?}", id(index)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Without faults no answer goes astray, and no process is started that need not be.
+    fn nothing_is_done_twice(&self, life: &Life) -> Result<(), Broken> {
+        if !life.faults.is_empty() || life.always_panics {
+            return Ok(());
+        }
+        if life.is_restored && self.platform.restores == 0 && life.failed_inits.is_empty() {
+            return Rule::Quiet.broken("the restore is not waited for");
+        }
+        if self.platform.strays != 0 && !life.is_cut_off() {
+            return Rule::Quiet
+                .broken(format!("{} answers to no invocation", self.platform.strays));
+        }
+        let fails = life.failed_inits.len();
+        if self.platform.init_errors + life.failed_inits.len() < fails {
+            return Rule::Quiet.broken("an init error is not reported".to_owned());
+        }
+        let exits = |outcome: &Outcome| matches!(outcome, Outcome::Exited | Outcome::TimedOut);
+        let calls = self.platform.calls.iter();
+        let exits = calls.filter(|call| call.outcome.as_ref().is_some_and(exits));
+        let most = 1 + exits.count() + fails;
+        if most < self.starts {
+            return Rule::Quiet.broken(format!("{} environments, expected {most}", self.starts));
+        }
+        Ok(())
+    }
+
+    /// A line has the id of the invocation that its process serves, or none, and lines are written
+    /// in the order of their times.
+    fn log_is_in_order(&self, life: &Life) -> Result<(), Broken> {
+        let mut last = None;
+        let has_clock = has(life, |fault| matches!(fault, Fault::Clock(_)));
+        let is_put_back = life.invocations.iter().any(|of| of.idle_ms.0 < 0);
+        for line in &self.log {
+            let parts: Vec<&str> = line.text.split('\t').collect();
+            let [time, request_id, level, _message] = parts[..] else {
+                return Rule::Log.broken(format!("a line of another form: {:?}", line.text));
+            };
+            if !line.text.ends_with('\n') || line.text.matches('\n').count() != 1 {
+                return Rule::Log.broken(format!("more than a line: {:?}", line.text));
+            }
+            let levels = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG"];
+            if !levels.contains(&level) {
+                return Rule::Log.broken(format!("an unknown level: {level}"));
+            }
+            let holds = line.invocation.map(|(index, _)| id(index));
+            let is_own = line.by_supervisor || Some(request_id) == holds.as_deref();
+            if request_id != "-" && !is_own {
+                return Rule::Log.broken(format!("the id of another invocation: {:?}", line.text));
+            }
+            if !has_clock && !is_put_back && last.is_some_and(|last| time < last) {
+                return Rule::Log
+                    .broken(format!("a line before the one before it: {:?}", line.text));
+            }
+            last = Some(time);
+        }
+        Ok(())
+    }
+
+    /// The error of an invocation is in the log, once for each time that the handler failed: before
+    /// it is sent, and in a panic after that.
+    fn errors_are_logged(&self, life: &Life) -> Result<(), Broken> {
+        for (index, call) in self.platform.calls.iter().enumerate() {
+            let Some(Outcome::Error(error_type, _)) = &call.outcome else {
+                continue;
+            };
+            let of = id(index);
+            let is_supervisors = matches!(&**error_type, "Function.Timeout" | "Runtime.ExitError");
+            let text = error_type.strip_prefix("Function.Chosen");
+            let text = text.map_or(&**error_type, |_| "Chosen");
+            let tells = |line: &&Line| {
+                line.text.contains("\tERROR\t")
+                    && line.text.contains(text)
+                    && line.text.contains(&of)
+            };
+            let lines: Vec<&Line> = self.log.iter().filter(tells).collect();
+            // A process that is killed on its way is silent.
+            let is_hard = has(life, is_hard) || life.is_cut_off();
+            if lines.is_empty() && !is_hard {
+                return Rule::ErrorsLogged
+                    .broken(format!("{of}: its error {error_type} is not in the log"));
+            }
+            if lines.is_empty() {
+                continue;
+            }
+            if life.faults.is_empty() && !life.always_panics && lines.len() != 1 {
+                return Rule::ErrorsLogged
+                    .broken(format!("{of}: {} lines tell its error", lines.len()));
+            }
+            if !life.faults.is_empty() || life.always_panics || is_supervisors {
+                continue;
+            }
+            let is_panic = error_type == "Function.Panic";
+            let posts = lines[0].invocation.map_or(0, |(_, posts)| posts);
+            if posts != usize::from(is_panic) {
+                return Rule::ErrorsLogged
+                    .broken(format!("{of}: {posts} answers before {:?}", lines[0].text));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has(life: &Life, is: impl Fn(Fault) -> bool) -> bool {
+    life.faults.iter().any(|(_, fault)| is(*fault))
+}
+
+/// A fault that may end a process, so that it says no more.
+const fn is_hard(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Kill | Fault::TooLarge | Fault::Status(500..) | Fault::Clock(_) | Fault::Slow(_)
+    )
+}
+
+/// Whether faults take so much time that an invocation may reach its deadline.
+fn is_held_up(life: &Life) -> bool {
+    has(life, |fault| {
+        matches!(
+            fault,
+            Fault::Slow(900..) | Fault::Clock(_) | Fault::Gone(_) | Fault::Refused
+        )
+    })
+}
+
+/// Whether the process may end while it serves an invocation.
+fn may_exit(life: &Life, index: usize) -> bool {
+    let act = life.invocations[index].act;
+    let ends = matches!(act, Act::Exits(_) | Act::IsKilled);
+    ends || has(life, |fault| {
+        matches!(
+            fault,
+            Fault::Kill | Fault::Status(500.. | 410) | Fault::Gone(_) | Fault::Refused
+        )
+    })
+}

@@ -1,0 +1,91 @@
+//! Lives that are made up, and the ones that failed once.
+
+use std::fmt::Write as _;
+
+use super::check::Broken;
+use super::life::{Act, Ending, Fault, Invocation, Life};
+use super::live;
+use crate::shared::os;
+
+/// Lives a life; what is wrong with it, if something is.
+fn fault_of(life: &Life) -> Option<Broken> {
+    live(life, false).check(life).err()
+}
+
+/// The shortest life that differs from `life` by what it lacks, and breaks the same rule.
+fn shortest(mut life: Life, broken: &Broken) -> Life {
+    let rule = broken.0;
+    let breaks = |life: &Life| fault_of(life).is_some_and(|broken| broken.0 == rule);
+    while let Some(shorter) = life.shorter().into_iter().find(breaks) {
+        life = shorter;
+    }
+    life
+}
+
+/// Fails with a life, after it was made as short as possible.
+fn fail(life: Life, broken: &Broken) -> ! {
+    let seed = life.seed;
+    let life = shortest(life, broken);
+    let lived = live(&life, true);
+    let error = lived.check(&life).unwrap_err();
+    let mut text = format!("seed {seed}: {broken}\n");
+    writeln!(text, "the shortest life like it: {error}\n{life:#?}").unwrap();
+    for note in &lived.trace {
+        writeln!(text, "{note}").unwrap();
+    }
+    panic!("{text}");
+}
+
+/// Ten thousand lives. One that fails is printed in its shortest form, to be kept below;
+/// `WORLD_SEED=<seed> cargo test --lib runtime::world` lives it alone.
+#[test]
+fn random_lives_keep_the_rules() {
+    let chosen = os::variable("WORLD_SEED");
+    let chosen: Option<u64> = chosen.map(|seed| seed.into_string().unwrap().parse().unwrap());
+    let seeds = chosen.map_or(0..10_000, |seed| seed..seed + 1);
+    for seed in seeds {
+        let life = Life::of(seed);
+        if let Some(broken) = fault_of(&life) {
+            fail(life, &broken);
+        }
+    }
+}
+
+#[test]
+fn a_life_is_the_same_each_time() {
+    for seed in 0..200 {
+        let life = Life::of(seed);
+        let [one, other] = [0; 2].map(|_| live(&life, true).trace);
+        assert_eq!(one, other, "seed {seed}");
+    }
+}
+
+/// A thread panics while its worker waits for an event. The event that comes is answered: on
+/// Managed Instances it would not come again.
+fn a_worker_is_doomed() -> Life {
+    Life {
+        seed: 621,
+        workers: 2,
+        failed_inits: vec![],
+        is_restored: false,
+        always_panics: false,
+        invocations: vec![Invocation {
+            idle_ms: (0, 0),
+            timeout_ms: 1_000,
+            act: Act::Responds,
+            event_bytes: 0,
+        }],
+        faults: vec![(0, Fault::PanicAfter)],
+        ending: Ending::Gone,
+    }
+}
+
+#[test]
+fn lives_that_failed_once_keep_the_rules() {
+    // In their shortest form.
+    for life in [a_worker_is_doomed()] {
+        if let Some(broken) = fault_of(&life) {
+            fail(life, &broken);
+        }
+    }
+}
