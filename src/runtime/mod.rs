@@ -163,7 +163,7 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
 
 fn init_failed(client: &mut Client, error: &Error) -> Stop {
     error.log(Level::Error);
-    if panic::reports_init_error() {
+    if panic::reports_init_error(error) {
         // The answer changes nothing: a runtime that could not initialise exits.
         // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
         let _answer = client.post(Post::init_error(error));

@@ -15,7 +15,6 @@ use super::current::{self, Broken};
 use super::error::Error;
 use super::log;
 use super::trace;
-use super::workers::seat::Seat;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -63,7 +62,7 @@ pub(super) fn act(panic: &Panic<'_>) -> After {
     let broken = current::panicked(IN_LOOP.get(), &error);
     // The report goes out before the log line: whoever reads the log may be slow, or not there.
     match &broken {
-        Broken::Init if reports_init_error() => report(Post::init_error(&error)),
+        Broken::Init if reports_init_error(&error) => report(Post::init_error(&error)),
         Broken::Invocation {
             request_id,
             invocation_id,
@@ -87,8 +86,8 @@ pub(super) fn act(panic: &Panic<'_>) -> After {
 }
 
 /// Whether a failed initialisation is for this process to report.
-pub(super) fn reports_init_error() -> bool {
-    current::seat().is_none_or(Seat::reports_init_error)
+pub(super) fn reports_init_error(error: &Error) -> bool {
+    current::seat().is_none_or(|seat| seat.reports_init_error(error))
 }
 
 fn report(post: Post<'_>) {

@@ -110,6 +110,8 @@ pub struct ResponseStream<'a> {
     bytes: usize,
     /// When it no longer waits for the caller.
     end: Option<Instant>,
+    /// How long after that the end of the response may still take.
+    margin: Duration,
     /// Why the response is a failure, however the handler ends it.
     refused: Option<Error>,
 }
@@ -188,6 +190,7 @@ impl<'a> ResponseStream<'a> {
             prelude_bytes: 0,
             bytes: 0,
             end: context.end(),
+            margin: END_MARGIN,
             refused: None,
         }
     }
@@ -307,8 +310,10 @@ impl<'a> ResponseStream<'a> {
         };
         let error = match self.exchange(connection.as_fd(), until) {
             Ok(Until::Written) => return None,
-            // What is left of the time is for the trailers.
+            // A part of what is left is for the trailers. A caller who does not take them in that
+            // time sees the connection end, and the platform does not end the environment.
             Err(ExchangeError::Io(Errno::TIMEDOUT)) if !self.is_ended => {
+                self.margin = END_MARGIN / 2;
                 self.refused = Some(Error::new("Function.Timeout", TOO_SLOW));
                 return None;
             }
@@ -349,9 +354,9 @@ impl<'a> ResponseStream<'a> {
         until: Until,
     ) -> Result<Until, ExchangeError> {
         let mut write_error = None;
-        // The last message waits for a part of the margin, and is cut off then.
+        // The last message waits for the margin, and is cut off then.
         let margin = if self.is_ended {
-            END_MARGIN
+            self.margin
         } else {
             Duration::ZERO
         };

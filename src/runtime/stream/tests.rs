@@ -15,6 +15,7 @@ use super::*;
 use crate::runtime::client::{Connection, Driver};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::LogConfig;
+use crate::shared::os;
 use crate::shared::time::EpochMs;
 
 const OK: &str = "HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok";
@@ -236,6 +237,41 @@ fn an_error_midway_is_in_the_trailers() {
     assert!(stop.is_none());
     let chunks = "000003\r\none\r\n000003\r\ntwo\r\n";
     assert_eq!(body(&request, "a/b"), format!("{chunks}{TRAILERS}"));
+}
+
+/// The margin before the deadline is for the trailers: a reader who goes on within it gets them.
+#[test]
+fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
+    let (has_failed, failed) = mpsc::channel();
+    let (stop, request) = serve(
+        move |api| {
+            let mut connection = api.accept();
+            let mut request = read_until(&mut connection, "\r\n\r\n");
+            failed.recv_timeout(Duration::from_secs(30)).unwrap();
+            request += &read_until(&mut connection, "\r\n0\r\n");
+            request += &read_until(&mut connection, "\r\n\r\n");
+            connection.write_all(OK.as_bytes()).unwrap();
+            assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is closed");
+            request
+        },
+        |answer| {
+            let mut stream = answer.stream("a/b");
+            // From the first write on that would wait.
+            stream.end = Some(os::clock::monotonic());
+            let error = until_it_fails(&mut stream);
+            assert!(error.to_string().ends_with(TOO_SLOW), "{error}");
+            stream.end = None;
+            has_failed.send(()).unwrap();
+            Some(stream.finish())
+        },
+    );
+    assert!(stop.is_none());
+    let (head, trailers) = request.rsplit_once("\r\n0\r\n").unwrap();
+    let declared = "Trailer: Lambda-Runtime-Function-Error-Type\r\n";
+    assert!(head.contains(declared), "{head:.300}");
+    let expected = "Lambda-Runtime-Function-Error-Type: Function.Timeout\r\n\
+                    Lambda-Runtime-Function-Error-Body: ";
+    assert!(trailers.starts_with(expected), "{trailers}");
 }
 
 #[test]

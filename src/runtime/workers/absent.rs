@@ -21,6 +21,7 @@ pub(super) mod seat {
     use std::process::ExitStatus;
 
     use crate::runtime::api::Ids;
+    use crate::runtime::error::Error;
 
     /// The HTTP server that workers use.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,11 @@ pub(super) mod seat {
             match self {}
         }
 
-        pub(in crate::runtime) const fn server_has_ended(self, _: ExitStatus) {
+        pub(in crate::runtime) const fn server_has_ended(self, _: ExitStatus, _: &str) {
+            match self {}
+        }
+
+        pub(in crate::runtime) const fn server_log(self) -> String {
             match self {}
         }
 
@@ -69,7 +74,7 @@ pub(super) mod seat {
             match self {}
         }
 
-        pub(in crate::runtime) const fn reports_init_error(self) -> bool {
+        pub(in crate::runtime) const fn reports_init_error(self, _: &Error) -> bool {
             match self {}
         }
 

@@ -39,6 +39,8 @@ pub(super) struct Board {
     server_failures: AtomicU32,
     /// How the HTTP server ended, as `waitpid` says it. Written before the phase of its keeper.
     server_status: AtomicI32,
+    /// Its last word. Written before the phase of its keeper.
+    server_log: Text<SERVER_LOG_BYTES_MAX>,
     slots: [Slot; WORKERS_MAX + 1],
 }
 
@@ -51,16 +53,16 @@ pub(super) struct Slot {
     state: AtomicU64,
     /// When the invocation ends; 0 if that is unknown.
     deadline_ms: AtomicU64,
-    request_id: Id,
-    invocation_id: Id,
+    request_id: Text<ID_BYTES_MAX>,
+    invocation_id: Text<ID_BYTES_MAX>,
 }
 
 #[repr(C)]
 #[derive(Debug)]
-struct Id {
-    /// 0 if there is none, or it is longer than [`ID_BYTES_MAX`].
-    length: AtomicU8,
-    bytes: [AtomicU8; ID_BYTES_MAX],
+struct Text<const BYTES_MAX: usize> {
+    /// 0 if there is none, or it is longer than the board has room for.
+    length: AtomicU32,
+    bytes: [AtomicU8; BYTES_MAX],
 }
 
 /// What a worker does, or did when it ended.
@@ -195,14 +197,27 @@ impl Board {
         self.slot(self.keeper()).counts(Phase::Listening);
     }
 
-    /// The server has ended.
-    pub(super) fn server_has_ended(&self, status: ExitStatus) {
+    /// The server has ended, and wrote this to its log before.
+    pub(super) fn server_has_ended(&self, status: ExitStatus, log: &str) {
         self.server_status
             .store(status.into_raw(), Ordering::Relaxed);
+        self.server_says(log);
         let keeper = self.slot(self.keeper());
         if keeper.phase() == Phase::Listening {
             keeper.enter(Phase::Ended);
         }
+    }
+
+    /// The end of this is the last word of the server: its log, or why it could not be started.
+    pub(super) fn server_says(&self, log: &str) {
+        let start = log.len().saturating_sub(SERVER_LOG_BYTES_MAX);
+        self.server_log
+            .set(log.get(log.ceil_char_boundary(start)..).unwrap_or_default());
+    }
+
+    /// The last word of the server that has ended, or could not be started.
+    pub(super) fn server_log(&self) -> Option<String> {
+        self.server_log.get()
     }
 
     /// The state of the server.
@@ -332,27 +347,23 @@ impl Slot {
     }
 }
 
-impl Id {
-    fn set(&self, id: &str) {
-        let id = Some(id)
-            .filter(|id| id.len() <= ID_BYTES_MAX)
+impl<const BYTES_MAX: usize> Text<BYTES_MAX> {
+    fn set(&self, text: &str) {
+        let text = Some(text)
+            .filter(|text| text.len() <= BYTES_MAX)
             .unwrap_or_default();
-        for (to, byte) in self.bytes.iter().zip(id.bytes()) {
+        for (to, byte) in self.bytes.iter().zip(text.bytes()) {
             to.store(byte, Ordering::Relaxed);
         }
-        let length = u8::try_from(id.len()).unwrap_or(0);
+        let length = u32::try_from(text.len()).unwrap_or(0);
         self.length.store(length, Ordering::Relaxed);
     }
 
     fn get(&self) -> Option<String> {
-        let bytes = self
-            .bytes
-            .get(..self.length.load(Ordering::Relaxed).into())?;
-        let id = bytes
-            .iter()
-            .map(|byte| byte.load(Ordering::Relaxed))
-            .collect();
-        String::from_utf8(id).ok().filter(|id| !id.is_empty())
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        let bytes = self.bytes.get(..length)?.iter();
+        let text = bytes.map(|byte| byte.load(Ordering::Relaxed)).collect();
+        String::from_utf8(text).ok().filter(|text| !text.is_empty())
     }
 }
 
@@ -384,6 +395,10 @@ const PHASE: u64 = 0xFF;
 
 /// Bytes of an id on the board. The platform's have 36.
 const ID_BYTES_MAX: usize = 128;
+
+/// Bytes of the server's log on the board: some lines, which are in the messages of all requests
+/// that it was serving.
+const SERVER_LOG_BYTES_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -489,7 +504,15 @@ mod tests {
             panic!("{:?}", board.server());
         };
         let status = ExitStatus::from_raw(7 << 8);
-        board.server_has_ended(status);
+        let long = ["first", &"\u{e9}".repeat(600)].concat();
+        for (log, kept) in [
+            ("", None),
+            ("bad luck", Some("bad luck")),
+            (&long, Some(&long[181..])),
+        ] {
+            board.server_has_ended(status, log);
+            assert_eq!(board.server_log().as_deref(), kept);
+        }
         assert_eq!(
             (board.server(), board.server_status()),
             (Server::Ended, status)

@@ -10,6 +10,7 @@ pub(in crate::runtime) use super::board::Server;
 use super::board::{Board, WORKERS_MAX};
 use super::process;
 use crate::runtime::api::Ids;
+use crate::runtime::error::Error;
 use crate::shared::digits::decimal;
 use crate::shared::env::Lookup;
 use crate::shared::os;
@@ -68,9 +69,14 @@ impl Seat {
         self.board.server_is_ready();
     }
 
-    /// The server that this process keeps has ended.
-    pub(in crate::runtime) fn server_has_ended(self, status: ExitStatus) {
-        self.board.server_has_ended(status);
+    /// The server that this process keeps has ended, and wrote this to its log before.
+    pub(in crate::runtime) fn server_has_ended(self, status: ExitStatus, log: &str) {
+        self.board.server_has_ended(status, log);
+    }
+
+    /// The end of the log of the server that ended last, or why it could not be started.
+    pub(in crate::runtime) fn server_log(self) -> String {
+        self.board.server_log().unwrap_or_default()
     }
 
     /// The state of the server that the keeper keeps.
@@ -105,7 +111,10 @@ impl Seat {
     /// The initialisation has failed. Returns whether this worker reports it: the first whose
     /// initialisation fails does, once that of all others has failed as well. It waits for that.
     #[must_use]
-    pub(in crate::runtime) fn reports_init_error(self) -> bool {
+    pub(in crate::runtime) fn reports_init_error(self, error: &Error) -> bool {
+        if self.is_keeper() {
+            self.board.server_says(&error.to_string());
+        }
         // In this order: workers whose server has failed see that here, and must not be the first.
         let is_first = self.board.claims_init_error();
         self.board.fails(self.mark.index);

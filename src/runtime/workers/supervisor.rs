@@ -117,7 +117,7 @@ fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) ->
     // A worker that was killed while it started, or never did, has not said so itself.
     match ended.phase {
         Phase::Init => board.fails(index),
-        Phase::Listening => board.server_has_ended(ExitStatus::from_raw(libc::SIGKILL)),
+        Phase::Listening => board.server_has_ended(ExitStatus::from_raw(libc::SIGKILL), ""),
         Phase::InitFailed
         | Phase::Polling
         | Phase::Invoking

@@ -651,8 +651,9 @@ fn when_the_server_dies_each_request_fails_once_and_it_is_started_again() {
     for outcome in &outcomes {
         let (error_type, message) = only_error(&env, outcome);
         assert_eq!(error_type, "Function.ExitStatus", "{message}");
-        let expected = "the server ended with exit status: 7";
-        assert!(message.ends_with(expected), "{message}");
+        let expected = "the server ended with exit status: 7: ";
+        assert!(message.contains(expected), "{message}");
+        assert!(message.ends_with("\nout of luck"), "{message}");
     }
     // Nothing of the next event has reached the one that died, so it waits for the new one.
     assert_ne!(server_process(&env), before);
@@ -732,6 +733,8 @@ fn the_environment_ends_when_the_server_cannot_be_started_any_more() {
     let (error_type, message) = only_error(&env, &outcome);
     assert_eq!(error_type, "Function.ServerNotReady", "{message}");
     assert!(message.contains("it could not be started"), "{message}");
+    let reason = "it could not be started: handler ";
+    assert!(message.contains(reason), "{message}");
     let exited = |what: &What| {
         matches!(
             what,

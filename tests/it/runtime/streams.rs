@@ -10,6 +10,7 @@ use testkit::http::Client;
 use testkit::pipe::named_pipe;
 
 use super::faults::{exits, recoverable};
+use super::workers::{stalled, streaming_handlers};
 use crate::support::{Env, answers, count, faulty, function, start};
 
 fn streaming() -> Env {
@@ -311,15 +312,39 @@ fn curl_sees_a_failure_midway() {
     assert!(one < complete && text.contains("Function.Panic"), "{text}");
 }
 
+/// It fails by itself, so the platform does not end the processes of the environment.
+#[test]
+fn a_stream_does_not_wait_for_its_caller_beyond_the_deadline() {
+    for (mut config, event) in streaming_handlers() {
+        config.timeout = Duration::from_secs(2);
+        let env = start(config);
+        let mut caller = stalled(&env, &event);
+        env.wait_for_log("the caller had not taken the response shortly before the deadline");
+        let mut rest = Vec::new();
+        while let Some(chunk) = caller.chunk().unwrap() {
+            rest = chunk;
+        }
+        let end = String::from_utf8_lossy(&rest);
+        // The trailers where it has gone on in time for them, and otherwise that they are missing.
+        let errors = ["Function.Timeout", "Runtime.TruncatedResponse"];
+        assert!(errors.iter().any(|error| end.contains(error)), "{end}");
+        let polls = |entries: &[Entry]| {
+            count(
+                entries,
+                |what| matches!(what, What::Request { path, .. } if path.ends_with("/next")),
+            )
+        };
+        env.wait_until("a second poll", |entries| 2 <= polls(entries))
+            .unwrap();
+        assert_eq!(env.spawned(), 1, "{end}");
+    }
+}
+
 /// A caller who takes the head of the response and nothing more.
 #[test]
 fn a_panic_while_the_caller_stalls_is_a_failure_too() {
     let env = streaming();
-    let mut caller = Client::connect(env.invoke_addr());
-    let path = "/2021-11-15/functions/function/response-streaming-invocations";
-    let event = stream(&["one"], &json!("panic-while-stalled"));
-    caller.send("POST", path, &[], event.as_bytes());
-    assert_eq!(caller.head().unwrap().status, 200);
+    let mut caller = stalled(&env, &stream(&["one"], &json!("panic-while-stalled")));
     env.wait_for_log("Function.Panic: panicked at");
     let mut rest = Vec::new();
     while let Some(chunk) = caller.chunk().unwrap() {

@@ -197,7 +197,7 @@ fn a_worker_past_its_deadline_is_reported_once_and_replaced() {
 }
 
 /// Each kind of handler that streams more than the sockets hold, and its event.
-fn streaming_handlers() -> [(Config, String); 4] {
+pub(super) fn streaming_handlers() -> [(Config, String); 4] {
     let set = |config: &mut Config, name: &str, value: &str| {
         config.env.push((name.to_owned(), value.to_owned()));
     };
@@ -221,7 +221,7 @@ fn streaming_handlers() -> [(Config, String); 4] {
 }
 
 /// A caller who takes the head of the response and nothing more.
-fn stalled(env: &Env, event: &str) -> Client {
+pub(super) fn stalled(env: &Env, event: &str) -> Client {
     let mut caller = Client::connect(env.invoke_addr());
     let path = "/2021-11-15/functions/function/response-streaming-invocations";
     caller.send("POST", path, &[], event.as_bytes());

@@ -126,7 +126,7 @@ impl fmt::Display for Cause {
             Self::TimedOut => f.write_str("no response"),
             Self::Unhealthy(status) => write!(f, "status {status}, which is not a healthy one"),
             Self::Exited(status) => write!(f, "the server ended with {status}"),
-            Self::NotStarted => f.write_str("it could not be started, and its lines say why"),
+            Self::NotStarted => f.write_str("it could not be started"),
             Self::Process(error) => write!(f, "lost the server: {}", os::error_text(*error)),
         }
     }

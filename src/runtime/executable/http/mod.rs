@@ -365,13 +365,16 @@ impl Server {
             }
             Process::Shared(shared) => {
                 let start = now();
-                shared.wait_until_ready(end).map_err(|cause| ServerError {
+                let waited = shared.wait_until_ready(end);
+                waited.map_err(|cause| ServerError {
                     tried: ["waiting for ", &self.settings.server.authority].concat(),
                     after: now().saturating_duration_since(start),
                     cause,
                     was_ready: false,
                     goes_on: true,
-                    log: String::new(),
+                    log: matches!(cause, Cause::NotStarted)
+                        .then(|| shared.last_log())
+                        .unwrap_or_default(),
                 })?;
             }
         }

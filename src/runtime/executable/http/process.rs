@@ -63,6 +63,11 @@ impl Shared {
         }
     }
 
+    /// The end of its log, as its keeper left it.
+    pub(super) fn last_log(self) -> String {
+        self.seat.server_log()
+    }
+
     /// How the server ended, if this life of it is over.
     fn status(self) -> Option<ExitStatus> {
         let life = self.life?;
@@ -137,10 +142,11 @@ impl Process {
         }
     }
 
-    /// The end of what the server wrote. All of it is in the log then.
+    /// The end of what the server wrote, for a message. All of it is in the log then.
     pub(super) fn log_tail(&mut self) -> String {
         match self {
             Self::Own(child) => child.errors_tail(),
+            Self::Shared(shared) if shared.status().is_some() => shared.last_log(),
             Self::Shared(_) | Self::Platform => String::new(),
         }
     }
@@ -150,9 +156,9 @@ impl Process {
     pub(super) fn keep(mut self, keeper: Seat) -> ! {
         keeper.server_is_ready();
         let ended = self.wait(None, None);
-        self.log_tail();
+        let tail = self.log_tail();
         if let Ok(Waited::Exited(status)) = ended {
-            keeper.server_has_ended(status);
+            keeper.server_has_ended(status, &tail);
             log::line(Level::Warn, &Cause::Exited(status).to_string());
         }
         os::exit(1)
