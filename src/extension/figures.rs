@@ -133,10 +133,15 @@ impl Figures {
         self.deliver.finish(left).await;
         let lost = self.deliver.losses();
         if !lost.is_empty() {
+            let spans = if cfg!(feature = "traces") {
+                format!(" and {} spans", lost.spans)
+            } else {
+                String::new()
+            };
             log::warn(&format!(
-                "{} points and {} spans for OTLP receivers and {} lines or datagrams were lost in the \
-                 life of this environment",
-                lost.points, lost.spans, lost.lines,
+                "{} points{spans} for OTLP receivers and {} lines or datagrams were lost in the life of \
+                 this environment",
+                lost.points, lost.lines,
             ));
         }
     }

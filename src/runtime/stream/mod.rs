@@ -310,8 +310,8 @@ impl<'a> ResponseStream<'a> {
         };
         let error = match self.exchange(connection.as_fd(), until) {
             Ok(Until::Written) => return None,
-            // A part of what is left is for the trailers. A caller who does not take them in that
-            // time sees the connection end, and the platform does not end the environment.
+            // A part of what is left is for the trailers. Without them the end of the connection
+            // says that the response is not whole, before the platform's timeout.
             Err(ExchangeError::Io(Errno::TIMEDOUT)) if !self.is_ended => {
                 self.margin = END_MARGIN / 2;
                 self.refused = Some(Error::new("Function.Timeout", TOO_SLOW));

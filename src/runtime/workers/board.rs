@@ -210,9 +210,11 @@ impl Board {
 
     /// The end of this is the last word of the server: its log, or why it could not be started.
     pub(super) fn server_says(&self, log: &str) {
-        let start = log.len().saturating_sub(SERVER_LOG_BYTES_MAX);
-        self.server_log
-            .set(log.get(log.ceil_char_boundary(start)..).unwrap_or_default());
+        let mut start = log.len().saturating_sub(SERVER_LOG_BYTES_MAX);
+        while !log.is_char_boundary(start) {
+            start += 1;
+        }
+        self.server_log.set(log.get(start..).unwrap_or_default());
     }
 
     /// The last word of the server that has ended, or could not be started.
@@ -504,12 +506,14 @@ mod tests {
             panic!("{:?}", board.server());
         };
         let status = ExitStatus::from_raw(7 << 8);
-        let long = ["first", &"\u{e9}".repeat(600)].concat();
-        for (log, kept) in [
+        let [long, kept] =
+            [600, 511].map(|count| ["\u{e9}".repeat(count), "x".to_owned()].concat());
+        let table = [
             ("", None),
             ("bad luck", Some("bad luck")),
-            (&long, Some(&long[181..])),
-        ] {
+            (&long, Some(&*kept)),
+        ];
+        for (log, kept) in table {
             board.server_has_ended(status, log);
             assert_eq!(board.server_log().as_deref(), kept);
         }

@@ -578,7 +578,8 @@ fn what_a_receiver_refuses_is_logged_and_counted() {
         assert_eq!(lines.next(), None, "once a minute: {text}");
         // Each invocation has at least its own point.
         let last = text.lines().last().unwrap();
-        let (before, _) = last.split_once(" points and ").unwrap();
+        let (before, behind) = last.split_once(" points ").unwrap();
+        assert_eq!(behind.starts_with("and 0 spans"), cfg!(feature = "traces"));
         let lost: u32 = before.rsplit(['\t', ' ']).next().unwrap().parse().unwrap();
         assert!(20 <= lost, "{last}");
     }
