@@ -25,5 +25,8 @@ SELECT
   CAST(json_extract_scalar(event, '$.init_extensions_duration') AS double) AS init_extensions_duration,
   CAST(json_extract_scalar(event, '$.extension_register_duration') AS double) AS extension_register_duration,
   CAST(json_extract_scalar(event, '$.billed_init_duration') AS double) AS billed_init_duration,
+  CAST(json_extract_scalar(event, '$.billed_restore_duration') AS double) AS billed_restore_duration,
+  CAST(json_extract_scalar(event, '$.memory_mb') AS double) AS memory_mb,
+  json_extract_scalar(event, '$.architecture') AS architecture,
   CAST(json_extract_scalar(event, '$.memory_used') AS double) AS memory_used
 FROM events

@@ -111,7 +111,8 @@ impl Measured<'_> {
     }
 }
 
-/// Invocations in an interval, as Bantam's extension counted them.
+/// Invocations as Bantam's extension counted them: in an interval, or in the life of an
+/// environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted<'a> {
     pub(crate) function: Option<Cow<'a, str>>,
@@ -119,6 +120,8 @@ pub(crate) struct Counted<'a> {
     pub(crate) instance: Option<Cow<'a, str>>,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
+    /// Of the whole life, at its end.
+    pub(crate) in_life: u64,
 }
 
 /// One cold start that the emulator measured.

@@ -190,6 +190,10 @@ fn tiles(tables: &Tables) -> String {
         ("Init, 99th percentile", init(|of| of.p99)),
         ("Waited together", picture::duration(totals.wait_ms)),
         ("Billed for init", picture::duration(totals.billed_init_ms)),
+        (
+            "Price of that",
+            format!("{:.2} USD", totals.billed_init_usd),
+        ),
     ];
     let tiles = tiles.into_iter();
     let tiles = tiles.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));

@@ -62,6 +62,8 @@ pub struct Totals {
     pub wait_ms: f64,
     /// Billed init and restore.
     pub billed_init_ms: f64,
+    /// What that costs in USD, as far as the memory is known.
+    pub billed_init_usd: f64,
     /// Starts whose cause was inferred.
     pub inferred_causes: u64,
     /// Environments and starts that had no room, and are in no table.
@@ -135,6 +137,7 @@ pub struct FunctionRow {
     pub cold_starts: u64,
     pub cold_start_share: Option<f64>,
     pub wait_ms: f64,
+    pub billed_init_usd: f64,
     pub init_ms: Summary,
     pub first_invocation_ms: Summary,
     pub memory_size_mb: Option<f64>,
@@ -218,6 +221,7 @@ struct Group {
     starts: u64,
     waited: u64,
     wait_ms: f64,
+    billed_init_usd: f64,
     init: Vec<f64>,
     first: Vec<f64>,
     memory_size_mb: Option<f64>,
@@ -240,6 +244,7 @@ impl Group {
             self.waited += 1;
             self.wait_ms += wait(figures);
         }
+        self.billed_init_usd += figures.billed_init_usd.unwrap_or_default();
         self.init.extend(figures.init_ms.or(figures.restore_ms));
         self.first.extend(figures.first_ms);
     }
@@ -253,6 +258,7 @@ impl Group {
             cold_starts: self.waited,
             cold_start_share: share(self.waited, self.invocations),
             wait_ms: statistics::rounded(self.wait_ms),
+            billed_init_usd: self.billed_init_usd,
             init_ms: Summary::of(&mut self.init),
             first_invocation_ms: Summary::of(&mut self.first),
             memory_size_mb: self.memory_size_mb,
@@ -374,6 +380,7 @@ impl Making<'_> {
             cold_start_share: share(cold_starts, invocations),
             wait_ms: statistics::rounded(rows.iter().map(|row| row.wait_ms).sum()),
             billed_init_ms: statistics::rounded(billed),
+            billed_init_usd: rows.iter().map(|row| row.billed_init_usd).sum(),
             inferred_causes: inferred as u64,
             left_out: self.ledger.environments_left_out + self.ledger.starts_left_out,
         }

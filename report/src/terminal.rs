@@ -63,7 +63,7 @@ fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let share = totals.cold_start_share.map(percent);
     writeln!(
         out,
-        "{} functions, {} environments, {} invocations, {} starts, {} cold starts{}; {} waited, {} billed",
+        "{} functions, {} environments, {} invocations, {} starts, {} cold starts{}; {} waited, {} billed ({:.2} USD)",
         number(totals.functions),
         number(totals.environments),
         number(totals.invocations),
@@ -72,6 +72,7 @@ fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
         share.map_or_else(String::new, |share| format!(" ({share} of invocations)")),
         duration(totals.wait_ms),
         duration(totals.billed_init_ms),
+        totals.billed_init_usd,
     )?;
     Ok(())
 }

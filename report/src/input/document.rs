@@ -218,9 +218,15 @@ impl<'de> Visitor<'de> for &mut Walk<'_, '_> {
                 }
             }
         }
-        let is_record = ["_aws", "type", "points", "resourceMetrics"]
-            .iter()
-            .any(|name| record.contains_key(*name));
+        let is_record = [
+            "_aws",
+            "type",
+            "points",
+            "resourceMetrics",
+            "environment_invocations",
+        ]
+        .iter()
+        .any(|name| record.contains_key(*name));
         if is_record {
             let record = Value::Object(record).to_string();
             self.elements += 1;

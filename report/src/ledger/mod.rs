@@ -26,9 +26,11 @@ pub(crate) struct Environment {
     pub(crate) seen_ms: Option<(i64, i64)>,
     /// When the last of its invocations began.
     pub(crate) last_begin_ms: Option<i64>,
-    /// Invocations by their reports, and as Bantam's extension counted them.
+    /// Invocations by their reports, and as Bantam's extension counted them: in intervals, and at
+    /// the end of the environment.
     reported: u64,
     counted: u64,
+    in_life: u64,
     pub(crate) failed: u64,
     pub(crate) memory_size_mb: Option<f64>,
     pub(crate) memory_used_mb: Option<f64>,
@@ -40,13 +42,9 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Its invocations. Both sources count the same ones.
-    pub(crate) const fn invocations(&self) -> u64 {
-        if self.reported < self.counted {
-            self.counted
-        } else {
-            self.reported
-        }
+    /// Its invocations. All sources count the same ones.
+    pub(crate) fn invocations(&self) -> u64 {
+        self.reported.max(self.counted).max(self.in_life)
     }
 
     fn see(&mut self, from_ms: i64, to_ms: i64) {
@@ -390,6 +388,8 @@ impl Ledger {
             },
             ..Start::default()
         };
+        // The log of the platform does not name the architecture.
+        let start = start.priced(self.environments[at as usize].memory_size_mb, None);
         self.environments[at as usize].last_failure = None;
         self.add_of_request(number_of(&report.request), start);
     }
@@ -493,6 +493,7 @@ impl Ledger {
             billed_init_ms: measured
                 .number("billed_init_duration")
                 .or_else(|| measured.number("billed_restore_duration")),
+            billed_init_usd: None,
             exec_to_next_ms: None,
             memory_used_mb: megabytes("memory_used"),
         };
@@ -525,6 +526,8 @@ impl Ledger {
             is_measured: true,
             figures,
         };
+        let memory_mb = environment.memory_size_mb;
+        let start = start.priced(memory_mb, measured.text("architecture"));
         let request = request.or_else(|| pending.and_then(|pending| pending.first_request));
         match request {
             Some(request) => self.add_of_request(request, start),
@@ -537,6 +540,7 @@ impl Ledger {
     fn counted(&mut self, at: u32, counted: &Counted<'_>) {
         let environment = &mut self.environments[at as usize];
         environment.counted += counted.succeeded + counted.failed;
+        environment.in_life = environment.in_life.max(counted.in_life);
         // Reports tell the same failures.
         if environment.reported == 0 {
             environment.failed += counted.failed;

@@ -47,12 +47,27 @@ pub(crate) struct Figures {
     /// From the start of Bantam's extension to its registration, which is before the runtime.
     pub(crate) register_ms: Option<f64>,
     pub(crate) billed_init_ms: Option<f64>,
+    /// What that costs, where the memory is known.
+    pub(crate) billed_init_usd: Option<f64>,
     /// In the emulator: from the start of the process to its first request for an invocation.
     pub(crate) exec_to_next_ms: Option<f64>,
     pub(crate) memory_used_mb: Option<f64>,
 }
 
 impl Start {
+    /// The start with the price of its billed init. Where the architecture is unknown it is taken
+    /// as `x86_64`, which costs more.
+    pub(super) fn priced(mut self, memory_mb: Option<f64>, architecture: Option<&str>) -> Self {
+        let price = if architecture == Some("arm64") {
+            USD_PER_GB_SECOND_ARM64
+        } else {
+            USD_PER_GB_SECOND
+        };
+        let billed = self.figures.billed_init_ms.zip(memory_mb);
+        self.figures.billed_init_usd = billed.map(|(ms, mb)| ms / 1e3 * mb / 1_024.0 * price);
+        self
+    }
+
     /// Takes over what `other`, another report of the same start, knows more.
     pub(super) fn complete(&mut self, other: &Self) {
         if other.is_measured && !self.is_measured {
@@ -85,6 +100,7 @@ impl Figures {
             (&mut self.extensions_ms, other.extensions_ms),
             (&mut self.register_ms, other.register_ms),
             (&mut self.billed_init_ms, other.billed_init_ms),
+            (&mut self.billed_init_usd, other.billed_init_usd),
             (&mut self.exec_to_next_ms, other.exec_to_next_ms),
             (&mut self.memory_used_mb, other.memory_used_mb),
         ];
@@ -97,3 +113,8 @@ impl Figures {
         }
     }
 }
+
+/// USD for a second of a GB of memory in us-east-1, below six billion a month, as the price list
+/// had it in November 2026: <https://aws.amazon.com/lambda/pricing/>.
+const USD_PER_GB_SECOND: f64 = 0.000_016_666_7;
+const USD_PER_GB_SECOND_ARM64: f64 = 0.000_013_333_4;

@@ -71,8 +71,10 @@ fn give(measured: Measured<'_>, source: &Source<'_>, sink: &mut dyn Sink) -> See
     } else {
         let count = |name| measured.number(name).map(whole);
         let (succeeded, failed) = (count("invocations"), count("errors"));
+        let in_life = count("environment_invocations");
+        let has_count = [succeeded, failed, in_life].iter().any(Option::is_some);
         // Somebody else's metrics can have these names, too.
-        if measured.text("function_name").is_none() || succeeded.is_none() && failed.is_none() {
+        if measured.text("function_name").is_none() || !has_count {
             return Seen::Other;
         }
         let text = |name| measured.text(name).map(|text| Cow::Owned(text.to_owned()));
@@ -82,6 +84,7 @@ fn give(measured: Measured<'_>, source: &Source<'_>, sink: &mut dyn Sink) -> See
             instance: text("instance_id"),
             succeeded: succeeded.unwrap_or_default(),
             failed: failed.unwrap_or_default() + count("timeouts").unwrap_or_default(),
+            in_life: in_life.unwrap_or_default(),
         })
     };
     sink.fact(source, &fact);

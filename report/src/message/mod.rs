@@ -76,7 +76,7 @@ fn json(text: &str, source: &Source<'_>, sink: &mut dyn Sink) -> Result<Seen, Me
     if has("\"resourceMetrics\"") {
         return otlp_json(text, source, sink);
     }
-    if has("\"_aws\"") || has("\"points\"") || has("\"cold_start_kind\"") {
+    if has("\"_aws\"") || has("\"points\"") || has("\"cold_start_kind\"") || has(END) {
         return bantam::read(text, source, sink);
     }
     Ok(Seen::Other)
@@ -128,6 +128,9 @@ pub(crate) fn parts_of_stream(stream: &str) -> (Option<&str>, Option<&str>) {
 fn borrowed(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
+
+/// A member of the line that Bantam's extension writes at the end of an environment.
+const END: &str = "\"environment_invocations\"";
 
 #[cfg(test)]
 pub(crate) mod tests {
