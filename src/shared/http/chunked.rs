@@ -270,4 +270,14 @@ mod tests {
         push_all(&mut message, &[b'x'; 100_000], 7);
         assert_eq!(message.out.capacity(), capacity);
     }
+
+    #[test]
+    fn a_message_has_ended_once_its_last_chunk_is_written() {
+        let mut message = ChunkedWriter::new(Vec::new(), 64);
+        assert!(!message.is_ended());
+        message.push(b"data");
+        assert!(!message.is_ended());
+        message.end(&[]);
+        assert!(message.is_ended());
+    }
 }

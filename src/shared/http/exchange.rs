@@ -338,6 +338,19 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_the_body_is_forgotten() {
+        let mut response = reader();
+        let mut exchange = Exchange::new(request(), &mut response);
+        write_all(&mut exchange, usize::MAX);
+        let (part, rest) = ACCEPTED.split_at(ACCEPTED.len() - 1);
+        read_all(&mut exchange, &[part]).unwrap();
+        exchange.forget_body();
+        read_all(&mut exchange, &[rest]).unwrap();
+        assert!(exchange.is_done());
+        assert_eq!(response.body(), b"k");
+    }
+
+    #[test]
     fn an_earlier_response_is_not_the_answer_to_this_request() {
         let mut response = reader();
         let mut first = Exchange::new(request(), &mut response);

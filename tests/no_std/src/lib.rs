@@ -20,6 +20,8 @@ mod shared {
     pub(crate) mod base64;
     pub(crate) mod digits;
     pub(crate) mod endpoint;
+    #[cfg(any(test, fuzzing))]
+    pub(crate) mod fuzz;
     pub(crate) mod http;
     pub(crate) mod json;
     pub(crate) mod limits;
