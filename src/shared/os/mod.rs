@@ -71,17 +71,23 @@ pub(crate) fn exit(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
-/// Bytes that nobody can guess; zeroes before the machine has gathered any randomness.
+/// Bytes that nobody guesses, the same for the life of this program: half of those that the kernel
+/// draws for each program it starts (`AT_RANDOM`, getauxval(3)). They are in memory already, so they
+/// cost no system call, and unlike those of `getrandom` they are there however early that is. musl
+/// makes its stack guard of the other half.
+///
+/// Zeroes before Linux 2.6.29.
 #[cfg(feature = "extension")]
-#[expect(
-    unsafe_code,
-    reason = "rustix looks the function up by name, which is 13 KB"
-)]
-pub(crate) fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    // SAFETY: it writes at most as many bytes as there are.
-    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
-    bytes
+#[expect(unsafe_code, reason = "nothing safe leads to the auxiliary vector")]
+pub(crate) fn random() -> [u8; 8] {
+    // SAFETY: it only reads the vector, which nobody changes.
+    let address = unsafe { libc::getauxval(libc::AT_RANDOM) };
+    let address = usize::try_from(address).unwrap_or(0);
+    let bytes = std::ptr::with_exposed_provenance::<[[u8; 8]; 2]>(address);
+    // SAFETY: the address is null, or of 16 bytes of the initial stack, which are there for as long
+    // as the program and are not written. Bytes need no alignment.
+    let halves = unsafe { bytes.as_ref() };
+    halves.map_or([0; 8], |[_, second]| *second)
 }
 
 /// Waits for as long as `left`, or for ever; how many of the descriptors have something to say.
