@@ -290,8 +290,73 @@ pub enum Answer {
     Status(String),
     /// These bytes as they are; then the connection is closed.
     Bytes(Vec<u8>),
+    /// This for ever, until the client closes the connection.
+    Endless(Endless),
     /// Nothing: the connection is closed, and the request is not among [`Server::requests`].
     Lose,
+}
+
+/// A message that does not end.
+#[derive(Clone, Debug)]
+pub struct Endless {
+    /// The part that has no end.
+    pub name: &'static str,
+    /// How it begins.
+    pub start: String,
+    /// What comes behind that, over and over.
+    pub rest: String,
+}
+
+impl Endless {
+    /// Every message with this start line, for example `HTTP/1.1 200 OK`, that can go on without
+    /// end.
+    #[must_use]
+    pub fn all(start_line: &str) -> Vec<Self> {
+        let head = format!("{start_line}\r\n");
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+        let kilobyte = "x".repeat(0x400);
+        let table = [
+            ("start line", start_line.to_owned(), kilobyte.clone()),
+            ("field", format!("{head}X: "), kilobyte.clone()),
+            ("fields", head, "X: a\r\n".to_owned()),
+            ("blank lines", String::new(), "\r\n".to_owned()),
+            ("body", chunked.clone(), format!("400\r\n{kilobyte}\r\n")),
+            ("chunk size", chunked.clone(), "0".to_owned()),
+            ("chunk extension", format!("{chunked}1;"), kilobyte),
+            ("trailers", format!("{chunked}0\r\n"), "X: a\r\n".to_owned()),
+        ];
+        let table = table.into_iter();
+        table
+            .map(|(name, start, rest)| Self { name, start, rest })
+            .collect()
+    }
+
+    /// A message whose body grows by one byte with 200 of the connection, so that no limit on its
+    /// bytes is met soon.
+    #[must_use]
+    pub fn of_small_chunks(start_line: &str) -> Self {
+        Self {
+            name: "small chunks",
+            start: format!("{start_line}\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            rest: format!("1;{}\r\nx\r\n", "e".repeat(194)),
+        }
+    }
+
+    /// Writes it until the other end closes the connection.
+    ///
+    /// # Panics
+    ///
+    /// If the other end neither reads nor closes for a minute.
+    pub fn write(&self, stream: &mut TcpStream) {
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let rest = self.rest.repeat(0x10000 / self.rest.len() + 1);
+        let mut written = stream.write_all(self.start.as_bytes());
+        while written.is_ok() {
+            written = stream.write_all(rest.as_bytes());
+        }
+        let error = written.unwrap_err().kind();
+        assert_ne!(error, ErrorKind::WouldBlock, "{} is not refused", self.name);
+    }
 }
 
 impl Server {
@@ -341,6 +406,11 @@ fn serve(
             (answers.answer)(number, &request)
         };
         let (bytes, closes) = match answer {
+            Answer::Endless(endless) => {
+                requests.send(request).ok();
+                endless.write(stream.get_mut());
+                return;
+            }
             Answer::Status(status) => {
                 let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
                 (head.into_bytes(), false)

@@ -8,6 +8,8 @@ mod executable;
 mod executable_streams;
 mod faults;
 mod hooks;
+mod hostile_api;
+mod hostile_server;
 mod http_server;
 mod mistakes;
 mod panics;

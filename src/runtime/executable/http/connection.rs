@@ -70,11 +70,18 @@ impl Connection {
     ) -> Result<(), Cause> {
         let mut exited = None;
         loop {
+            // A server that always has something to read is not waited for.
+            if end.is_some_and(|end| end <= now()) {
+                return Err(Cause::TimedOut);
+            }
             self.write(exchange)?;
-            self.read(exchange, is_enough)?;
+            let is_drained = self.read(exchange, is_enough)?;
             if exchange.is_done() || is_enough(exchange.response()) {
                 self.idle_since = now();
                 return Ok(());
+            }
+            if !is_drained {
+                continue;
             }
             // All that it wrote before it ended has been read by now.
             if let Some(status) = exited {
@@ -106,14 +113,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what there is.
-    fn read(&self, exchange: &mut Exchange<'_>, is_enough: IsEnough<'_>) -> Result<(), Cause> {
-        while !exchange.is_done() && !is_enough(exchange.response()) {
+    /// Reads what there is, but not for ever; true if that was all.
+    fn read(&self, exchange: &mut Exchange<'_>, is_enough: IsEnough<'_>) -> Result<bool, Cause> {
+        for _ in 0..READS_AT_ONCE {
+            if exchange.is_done() || is_enough(exchange.response()) {
+                break;
+            }
             let space = exchange.space().map_err(Cause::Http)?;
             let outcome = match recv(&self.stream, space, RecvFlags::empty()) {
                 Ok((count, _)) => exchange.read(count),
                 Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => break,
+                Err(Errno::AGAIN) => return Ok(true),
                 Err(error) => return Err(Cause::Io(error)),
             };
             // The length in the head of a response to HEAD may be over the limit.
@@ -122,9 +132,12 @@ impl Connection {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
+
+/// Reads between two looks at the time: some milliseconds, also of chunks of one byte.
+const READS_AT_ONCE: u32 = 16;
 
 /// Says of a response, as far as it has arrived, that no more is needed for now.
 pub(super) type IsEnough<'a> = &'a dyn Fn(&Reader) -> bool;
