@@ -4,6 +4,7 @@ mod deliveries;
 mod exporters;
 mod faults;
 mod flood;
+mod hostile;
 mod kinds;
 mod lifecycle;
 mod otlp;
