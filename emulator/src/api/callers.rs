@@ -3,37 +3,60 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use crate::api::body::text_response;
 use crate::api::{function_url, invoke};
 use crate::environment::pool::Pool;
 use crate::http::port::Port;
 use crate::http::{PAYLOAD_BYTES_MAX, Payload, collect};
 
 /// Serves the port until it is shut.
+///
+/// What a caller may take is bounded: connections, the time they wait for a request, bytes and
+/// fields (100, by hyper) of a head, bytes and time of a body. How long the answer takes is the
+/// function's time.
 pub(crate) async fn accept_all(pool: Arc<Pool>, port: Arc<Port>) {
+    let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Some(stream) = port.accept().await {
-        let _unset = stream.set_nodelay(true);
-        let Ok(peer) = stream.peer_addr() else {
-            // It is gone already.
+        let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
+            // One that does not take it at once goes without.
+            let _untold = stream.try_write(FULL);
             continue;
         };
         let pool = Arc::clone(&pool);
         drop(tokio::spawn(async move {
-            let service = service_fn(|request| serve(Arc::clone(&pool), peer, request));
-            // A caller that goes away does not concern the others.
-            let _broken = http1::Builder::new()
-                .title_case_headers(true)
-                .half_close(true)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            serve_connection(pool, stream).await;
+            drop(permit);
         }));
     }
+}
+
+async fn serve_connection(pool: Arc<Pool>, stream: TcpStream) {
+    let _unset = stream.set_nodelay(true);
+    let Ok(peer) = stream.peer_addr() else {
+        // It is gone already.
+        return;
+    };
+    let service = service_fn(|request| serve(Arc::clone(&pool), peer, request));
+    // A caller that goes away does not concern the others.
+    let _broken = http1::Builder::new()
+        .title_case_headers(true)
+        .half_close(true)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn serve(
@@ -42,13 +65,31 @@ async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Payload>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = collect(body, PAYLOAD_BYTES_MAX + 1).await;
+    let Ok(body) = timeout(BODY_TIME_MAX, collect(body, PAYLOAD_BYTES_MAX + 1)).await else {
+        return Ok(text_response(408, "the body did not come in time\n"));
+    };
     Ok(if is_api(parts.uri.path()) {
         invoke::serve(pool, &parts, &body).await
     } else {
         function_url::serve(pool, &parts, &body.data, peer).await
     })
 }
+
+/// Connections at once: half of the descriptors that a process has by default, of which an
+/// environment needs some ten.
+const CONNECTIONS_MAX: usize = 512;
+
+/// Bytes of a head: AWS's load balancers take as much of all fields together.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a connection may wait for the head of its first or next request to be complete.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long the body of a request may take, of at most 6 MB.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
 
 /// Whether a path belongs to an API of AWS: each begins with the date of its version.
 fn is_api(path: &str) -> bool {

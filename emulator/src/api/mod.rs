@@ -34,6 +34,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::api::runtime::Connection;
+use crate::config::Initialization;
 use crate::environment::{Env, Open};
 use crate::fault::stream::{Control, FaultStream};
 use crate::fault::{Drawn, FaultKind};
@@ -64,9 +65,16 @@ async fn accept_all(env: Arc<Env>, port: Arc<Port>) {
         };
         let control = connection.control.clone();
         let number = drawn.number;
-        let task = tokio::spawn(serve_connection(connection, stream, drawn));
         let mut inner = env.lock();
         inner.connections.retain(|open| !open.task.is_finished());
+        if connections_max(&env) <= inner.connections.len() {
+            drop(inner);
+            env.record(What::Disconnected {
+                connection: drawn.number,
+            });
+            continue;
+        }
+        let task = tokio::spawn(serve_connection(connection, stream, drawn));
         inner.connections.push(Open {
             task: task.abort_handle(),
             control,
@@ -125,6 +133,16 @@ async fn apply(env: &Env, port: &Arc<Port>, stream: &TcpStream, drawn: Drawn) ->
     }
     serve
 }
+
+/// The connections that an environment may have at once: its processes have some ten, and on Managed
+/// Instances one more for each poll. A further one is closed.
+fn connections_max(env: &Env) -> usize {
+    let config = &env.shared.config;
+    let is_managed = config.initialization == Initialization::ManagedInstances;
+    CONNECTIONS_MAX + if is_managed { config.polls_max } else { 0 }
+}
+
+const CONNECTIONS_MAX: usize = 128;
 
 /// As much as a Go server takes (`http.DefaultMaxHeaderBytes`): an X-Ray cause is a header and
 /// may be long.

@@ -28,8 +28,8 @@ use crate::fault::stream::{ByteFault, Control};
 use crate::fault::{Drawn, Fault, FaultKind};
 use crate::http::port::Port;
 use crate::http::{
-    Collected, PAYLOAD_BYTES_MAX, Payload, Reading, collect, header, header_list, json_response,
-    response,
+    Collected, PAYLOAD_BYTES_MAX, Payload, Reading, SURPLUS_BYTES_MAX, collect, header,
+    header_list, json_response, response,
 };
 use crate::record::outcome::FunctionError;
 use crate::record::transcript::What;
@@ -616,7 +616,7 @@ async fn hand_on(
     mut pace: Option<Pace>,
 ) -> Collected {
     let mut is_taken = sink.send(head).await.is_ok();
-    let mut reading = Reading::new(body, RECORDED_BYTES_MAX);
+    let mut reading = Reading::new(body, RECORDED_BYTES_MAX, limit + SURPLUS_BYTES_MAX);
     loop {
         let room = limit.saturating_sub(reading.length());
         let Some(mut piece) = reading.piece().await else {

@@ -161,10 +161,10 @@ pub(crate) struct Collected {
     pub(crate) truncated: bool,
 }
 
-/// Reads a body to its end, whatever its length, so that the connection stays in step; keeps at
-/// most `limit` bytes.
+/// Reads a body to its end, so that the connection stays in step; keeps at most `limit` bytes. Of
+/// one that is far longer the rest is left unread, and the connection ends with the answer.
 pub(crate) async fn collect(body: Incoming, limit: usize) -> Collected {
-    let mut reading = Reading::new(body, limit);
+    let mut reading = Reading::new(body, limit, limit + SURPLUS_BYTES_MAX);
     while reading.piece().await.is_some() {}
     reading.collected()
 }
@@ -174,15 +174,18 @@ pub(crate) async fn collect(body: Incoming, limit: usize) -> Collected {
 pub(crate) struct Reading {
     body: Incoming,
     limit: usize,
+    length_max: usize,
     data: BytesMut,
     collected: Collected,
 }
 
 impl Reading {
-    pub(crate) fn new(body: Incoming, limit: usize) -> Self {
+    /// Keeps at most `limit` bytes, and reads no more once there were `length_max`.
+    pub(crate) fn new(body: Incoming, limit: usize, length_max: usize) -> Self {
         Self {
             body,
             limit,
+            length_max,
             data: BytesMut::new(),
             collected: Collected::default(),
         }
@@ -195,6 +198,9 @@ impl Reading {
 
     /// The next piece; `None` at the end.
     pub(crate) async fn piece(&mut self) -> Option<Bytes> {
+        if self.length_max < self.collected.length {
+            return None;
+        }
         while let Some(frame) = self.body.frame().await {
             match frame.map(Frame::into_data) {
                 Ok(Ok(piece)) => {
@@ -218,7 +224,7 @@ impl Reading {
         None
     }
 
-    /// The body, which was read to its end.
+    /// The body, of which no more is read.
     pub(crate) fn collected(self) -> Collected {
         Collected {
             data: self.data.freeze(),
@@ -230,6 +236,10 @@ impl Reading {
 /// The most the platform takes and gives: 6 MB and 100 bytes, the enforced value of "6 MB each
 /// for request and response" (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+/// What is read of a body beyond its limit: a client that sends it all before it reads gets to see
+/// the refusal.
+pub(crate) const SURPLUS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ mod extension_api;
 mod extensions;
 mod faults;
 mod function_url;
+mod hostile;
 mod invoke_api;
 mod lifecycle;
 mod managed;

@@ -1,0 +1,149 @@
+//! What callers and processes may take of the emulator, which listens for this machine alone.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bantam_emulator::{Config, Emulator};
+use testkit::http::{Client, Endless};
+
+use crate::support::{attached, echo};
+
+const INVOKE: &str = "/2015-03-31/functions/function/invocations";
+
+/// An invocation is served, whatever else goes on.
+fn serves(emulator: &Emulator) {
+    let mut client = Client::connect(emulator.invoke_addr());
+    let answer = client.post(INVOKE, &[], br#"{"do":"echo"}"#);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// The status of an answer, or that the connection was closed without one that arrived.
+fn refusal(client: &mut Client) -> Option<u16> {
+    client.response().ok().map(|response| response.status)
+}
+
+#[test]
+fn it_listens_for_this_machine_alone() {
+    let emulator = Emulator::start(Config::new("")).unwrap();
+    assert!(emulator.invoke_addr().ip().is_loopback());
+    for environment in emulator.environments() {
+        assert!(environment.runtime_api.ip().is_loopback());
+        if let Some(metadata) = environment.metadata {
+            assert!(metadata.api.ip().is_loopback());
+        }
+    }
+}
+
+/// Heads, fields and bodies have limits, at both ports.
+#[test]
+fn requests_without_end_are_refused() {
+    let emulator = Emulator::start(echo()).unwrap();
+    serves(&emulator);
+    let runtime_api = emulator.environments()[0].runtime_api;
+    for (address, path) in [
+        (emulator.invoke_addr(), INVOKE),
+        (emulator.invoke_addr(), "/"),
+        (runtime_api, "/2018-06-01/runtime/init/error"),
+        (runtime_api, "/nowhere"),
+    ] {
+        for endless in Endless::all(&format!("POST {path} HTTP/1.1")) {
+            // Any number of zeros is a size to hyper. They take no memory, and the time of a body,
+            // or of the function, ends them.
+            if endless.name == "chunk size" {
+                continue;
+            }
+            // It panics if it is not cut off.
+            endless.write(&mut TcpStream::connect(address).unwrap());
+        }
+    }
+    serves(&emulator);
+}
+
+#[test]
+fn a_refusal_says_which_limit_it_was() {
+    let emulator = Emulator::start(echo()).unwrap();
+    let many: String = (0..200)
+        .map(|number| format!("X-{number}: y\r\n"))
+        .collect();
+    let long = "x".repeat(300_000);
+    let table = [
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n"), 431),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431),
+        (
+            "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n".to_owned(),
+            400,
+        ),
+        ("\0\u{1}\u{2}\r\n\r\n".to_owned(), 400),
+    ];
+    for (request, expected) in table {
+        let mut client = Client::connect(emulator.invoke_addr());
+        client.write(request.as_bytes()).ok();
+        let status = refusal(&mut client);
+        // A reset overtakes an answer where bytes are left unread.
+        let shown: String = request.chars().take(60).collect();
+        assert!(
+            status.is_none_or(|status| status == expected),
+            "{status:?} {shown}"
+        );
+    }
+    // 6 MB and 100 bytes may come, and no more.
+    let mut client = Client::connect(emulator.invoke_addr());
+    let event = "x".repeat(6 * 1024 * 1024 + 101);
+    let answer = client.post(INVOKE, &[], event.as_bytes());
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    serves(&emulator);
+}
+
+/// Connections that say nothing take the places there are, and no descriptor beyond them.
+#[test]
+fn connections_have_a_limit_at_each_port() {
+    let emulator = Emulator::start(echo()).unwrap();
+    let silent: Vec<TcpStream> = (0..512)
+        .map(|_| TcpStream::connect(emulator.invoke_addr()).unwrap())
+        .collect();
+    let mut client = Client::connect(emulator.invoke_addr());
+    let (answer, _) = client.rest();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(
+        answer.ends_with("\r\n\r\ntoo many connections\n"),
+        "{answer}"
+    );
+    drop(silent);
+    // A place is free when the end of a connection has been seen.
+    for _ in 0..1_000 {
+        let mut client = Client::connect(emulator.invoke_addr());
+        client.send("POST", INVOKE, &[], br#"{"do":"echo"}"#);
+        if client.response().is_ok_and(|answer| answer.status == 200) {
+            return;
+        }
+    }
+    panic!("no place is free");
+}
+
+#[test]
+fn connections_to_an_environment_have_a_limit() {
+    let (emulator, mut runtime) = attached();
+    assert_eq!(runtime.get("/2018-06-01/ping").status, 200);
+    let address = emulator.environments()[0].runtime_api;
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        let stream = TcpStream::connect(address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        open.push(stream);
+    }
+    // One that is closed is at its end; the others have nothing to read.
+    let mut last = open.pop().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    last.write_all(b"GET /2018-06-01/ping HTTP/1.1\r\n\r\n")
+        .ok();
+    let read = last.read(&mut [0; 1]);
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    // The runtime has its own.
+    assert_eq!(runtime.get("/2018-06-01/ping").status, 200);
+}
