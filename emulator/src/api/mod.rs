@@ -134,8 +134,8 @@ async fn apply(env: &Env, port: &Arc<Port>, stream: &TcpStream, drawn: Drawn) ->
     serve
 }
 
-/// The connections that an environment may have at once: its processes have some ten, and on Managed
-/// Instances one more for each poll. A further one is closed.
+/// The connections that an environment may have at once: its processes have some ten, and on
+/// Managed Instances one more for each poll. A further one is closed.
 fn connections_max(env: &Env) -> usize {
     let config = &env.shared.config;
     let is_managed = config.initialization == Initialization::ManagedInstances;

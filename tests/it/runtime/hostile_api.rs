@@ -1,5 +1,5 @@
-//! A Runtime API that means harm: nothing that it sends takes more memory than an event may have, or
-//! keeps the runtime from its end.
+//! A Runtime API that means harm: nothing that it sends takes more memory than an event may have,
+//! or keeps the runtime from its end.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
