@@ -72,9 +72,9 @@ pub(crate) fn exit(code: u8) -> ! {
 }
 
 /// Bytes that nobody guesses, the same for the life of this program: half of those that the kernel
-/// draws for each program it starts (`AT_RANDOM`, getauxval(3)). They are in memory already, so they
-/// cost no system call, and unlike those of `getrandom` they are there however early that is. musl
-/// makes its stack guard of the other half.
+/// draws for each program it starts (`AT_RANDOM`, getauxval(3)). They are in memory already, so
+/// they cost no system call, and unlike those of `getrandom` they are there however early that is.
+/// musl makes its stack guard of the other half.
 ///
 /// Zeroes before Linux 2.6.29.
 #[cfg(feature = "extension")]
