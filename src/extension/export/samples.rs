@@ -1,5 +1,10 @@
 //! Metrics and batches for the tests of all exporters, some written and some generated.
 
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the fuzz targets use one batch")
+)]
+
 use crate::extension::metric::{Batch, Detail, Kind, Metric, Point, Resource, Subject, Unit};
 
 /// A distribution with a name of the conventions.
