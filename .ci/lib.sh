@@ -58,3 +58,11 @@ python_tools() {
     cp "$requirements" "$folder/requirements.txt"
   fi
 }
+
+# Installs the program $1 of crates.io in version $2, with further options, into
+# $CARGO_TARGET_DIR/tools. It is not optimised: building it takes longer than what it does.
+cargo_tool() {
+  local root=$CARGO_TARGET_DIR/tools
+  CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --root "$root" \
+    --target-dir "$root/target" "$1@$2" "${@:3}"
+}
