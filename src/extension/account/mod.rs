@@ -160,6 +160,9 @@ impl Accounting {
             // Of the init that the snapshot is made of, held back until after the restore.
             Content::InitRuntimeDone(_) | Content::InitReport(_)
                 if self.cold_start.origin == Origin::Restore => {}
+            // Anybody can send them, as a start of a restore.
+            Content::RestoreRuntimeDone(_) | Content::RestoreReport(_)
+                if self.init_type != InitType::SnapStart => {}
             Content::InitRuntimeDone(end) | Content::RestoreRuntimeDone(end) => {
                 self.cold_start.handle_runtime_done(time, end);
             }
