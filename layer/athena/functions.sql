@@ -1,6 +1,6 @@
 -- Functions, by the time that invocations waited for inits and restores. Invocations, and the share
 -- of them that met a cold start, are counted by the lines that BANTAM_EMF_ENDS=true writes. The price
--- of billed inits is in USD, for a GB-second in us-east-1 in November 2026.
+-- of billed inits is in USD, for a GB-second in us-east-1.
 WITH ends AS (
   SELECT substr(line, strpos(line, '{')) AS event
   FROM bantam_lines

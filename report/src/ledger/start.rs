@@ -114,7 +114,8 @@ impl Figures {
     }
 }
 
-/// USD for a second of a GB of memory in us-east-1, below six billion a month, as the price list
-/// had it in November 2026: <https://aws.amazon.com/lambda/pricing/>.
+/// USD for a second of a GB of memory in us-east-1, in the first tier of the
+/// [price list](https://aws.amazon.com/lambda/pricing/), as a
+/// [guide of 2024](https://cloudchipr.com/blog/aws-lambda-pricing) quotes it.
 const USD_PER_GB_SECOND: f64 = 0.000_016_666_7;
 const USD_PER_GB_SECOND_ARM64: f64 = 0.000_013_333_4;
