@@ -1,7 +1,7 @@
 //! What the extension exported: to a file, which takes all, and to an OTLP receiver that fails.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use testkit::http::{Answer, Request, Server};
 
 use crate::Outcome;
 
-/// Sums of what the file has.
+/// Sums of what the files have.
 #[derive(Debug, Default)]
 pub(crate) struct Exported {
     /// The sum of the values of each metric.
@@ -33,16 +33,19 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    /// Reads the lines of a file, of which there are none when nobody has written.
-    pub(crate) fn read(file: &Path) -> Outcome<Self> {
+    /// Reads the lines of the files `exported` and `exported.N` in a folder, one of each process.
+    pub(crate) fn read(folder: &Path) -> Outcome<Self> {
         let mut exported = Self::default();
-        let Ok(file) = File::open(file) else {
-            return Ok(exported);
-        };
-        for line in BufReader::new(file).lines() {
-            let batch: Value = serde_json::from_str(&line?)?;
-            for point in batch["points"].as_array().ok_or("no points")? {
-                exported.add(point);
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.file_stem().is_none_or(|stem| stem != "exported") {
+                continue;
+            }
+            for line in BufReader::new(File::open(path)?).lines() {
+                let batch: Value = serde_json::from_str(&line?)?;
+                for point in batch["points"].as_array().ok_or("no points")? {
+                    exported.add(point);
+                }
             }
         }
         Ok(exported)

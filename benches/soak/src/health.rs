@@ -19,11 +19,11 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    /// Resident kB that one may grow by. The emulator keeps records up to a bound, and its heap has
-    /// holes.
+    /// Resident kB that one may grow by: the largest event or delivery, for which a buffer may be
+    /// kept. The emulator keeps records up to a bound, and its heap has holes.
     const fn growth_kb_max(self) -> u64 {
         match self {
-            Self::Runtime | Self::Extension | Self::Child => 512,
+            Self::Runtime | Self::Extension | Self::Child => 2_048,
             Self::Emulator => 48 * 1_024,
         }
     }
@@ -101,7 +101,7 @@ impl Health {
     /// What has grown.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for (who, [early, late]) in self.medians() {
+        for (who, [early, late]) in self.floors() {
             let limit = who.growth_kb_max();
             if early.0 + limit < late.0 {
                 faults.push(format!(
@@ -120,12 +120,14 @@ impl Health {
         faults
     }
 
-    /// The medians of resident kB and of descriptors, where there are both early and late ones.
-    fn medians(&self) -> impl Iterator<Item = (Who, [(u64, u64); 2])> {
+    /// The smallest resident kB and descriptors that were seen, where there are both early and late
+    /// ones: a large event takes memory for a while, and what leaks is there at all times.
+    fn floors(&self) -> impl Iterator<Item = (Who, [(u64, u64); 2])> {
         self.early.iter().filter_map(|(who, early)| {
             let late = self.late.get(who)?;
             let of = |samples: &Samples| {
-                Some((median(&samples.resident_kb)?, median(&samples.descriptors)?))
+                let kb = samples.resident_kb.iter().min()?;
+                Some((*kb, *samples.descriptors.iter().min()?))
             };
             Some((*who, [of(early)?, of(late)?]))
         })
@@ -134,7 +136,7 @@ impl Health {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (who, [early, late])) in self.medians().enumerate() {
+        for (number, (who, [early, late])) in self.floors().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
             write!(
                 f,
@@ -144,12 +146,6 @@ impl fmt::Display for Health {
         }
         Ok(())
     }
-}
-
-fn median(values: &[u64]) -> Option<u64> {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied()
 }
 
 /// Resident kB and descriptors of a process, if it lives.

@@ -31,6 +31,7 @@ struct Account {
     processes: Vec<u32>,
     /// Points that were lost on the way to OTLP receivers, as the extensions say at their ends.
     lost_points: u64,
+    killed: u64,
     faults: Vec<String>,
 }
 
@@ -93,6 +94,8 @@ pub(crate) struct Told {
     pub(crate) done: u64,
     pub(crate) processes: Vec<u32>,
     pub(crate) lost_points: u64,
+    /// Extensions that did not end in their time after SHUTDOWN. What they had is lost.
+    pub(crate) killed: u64,
     pub(crate) faults: Vec<String>,
 }
 
@@ -113,6 +116,7 @@ impl Watched {
             done: account.done,
             processes: account.processes,
             lost_points: account.lost_points,
+            killed: account.killed,
             faults,
         }
     }
@@ -149,6 +153,7 @@ impl Account {
                     self.ended.pop_front();
                 }
             }
+            What::ExtensionShutdown { killed: true, .. } => self.killed += 1,
             What::Spawned { pid } | What::ExtensionSpawned { pid, .. } => self.processes.push(pid),
             _ => {}
         }

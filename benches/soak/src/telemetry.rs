@@ -134,7 +134,7 @@ pub(crate) fn run(
         }
     }
     verdict.faults.extend(health.faults());
-    let exported = Exported::read(&file)?;
+    let exported = Exported::read(folder.path())?;
     check(&sent, own, &exported, &mut verdict.faults);
     verdict.notes = vec![
         format!(
