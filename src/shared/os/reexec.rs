@@ -97,7 +97,7 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 }
 
 /// A lock of the process. In tests each thread has its own, since a thread may stand for a process
-/// there: `os::simulation`, of which a build has nothing.
+/// there: `os::simulation`, which only tests have.
 macro_rules! process_lock {
     ($name:ident: $content:ty = $first:expr) => {
         #[cfg(not(test))]
