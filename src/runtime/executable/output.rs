@@ -121,7 +121,10 @@ impl<'a> Start<'a> {
         match serde_json::from_slice(text) {
             Ok(IgnoredAny) if text.starts_with(b"{") && text.ends_with(b"}") => {}
             Err(error)
-                if text.starts_with(b"{") && rest.is_empty() && error.is_eof() && may_go_on =>
+                if text.starts_with(b"{")
+                    && rest.is_empty()
+                    && may_go_on
+                    && is_cut(text, &error) =>
             {
                 return Self::Undecided;
             }
@@ -135,6 +138,15 @@ impl<'a> Start<'a> {
             None => Self::Plain,
         }
     }
+}
+
+/// Whether a text is JSON that goes on, as its error says. A number that ends in a sign, a point or
+/// an `e` is none for the parser, whether there is more or not: a digit behind it tells.
+fn is_cut(text: &[u8], error: &serde_json::Error) -> bool {
+    if error.is_eof() || !matches!(text.last(), Some(b'-' | b'+' | b'.' | b'e' | b'E')) {
+        return error.is_eof();
+    }
+    serde_json::from_slice::<IgnoredAny>(&[text, b"0"].concat()).is_err_and(|error| error.is_eof())
 }
 
 /// The platform hands it on where it answers an HTTP request.
@@ -163,6 +175,13 @@ mod tests {
             other("", Start::Undecided),
             other("{", Start::Undecided),
             other("{\"statusCode\":200", Start::Undecided),
+            other("{\"a\":-", Start::Undecided),
+            other("{\"a\":1.", Start::Undecided),
+            other("{\"a\":1e", Start::Undecided),
+            other("{\"a\":1E+", Start::Undecided),
+            other("{\"a\":--", Start::Plain),
+            other("{\"a\":.", Start::Plain),
+            other("{e", Start::Plain),
             other("{\"statusCode\":200}", Start::Undecided),
             other("{}\0", Start::Undecided),
             other("{}\0\0\0\0\0\0\0", Start::Undecided),
