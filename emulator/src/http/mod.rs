@@ -164,7 +164,7 @@ pub(crate) struct Collected {
 /// Reads a body to its end, so that the connection stays in step; keeps at most `limit` bytes. Of
 /// one that is far longer the rest is left unread, and the connection ends with the answer.
 pub(crate) async fn collect(body: Incoming, limit: usize) -> Collected {
-    let mut reading = Reading::new(body, limit, limit + SURPLUS_BYTES_MAX);
+    let mut reading = Reading::new(body, limit, limit.saturating_add(SURPLUS_BYTES_MAX));
     while reading.piece().await.is_some() {}
     reading.collected()
 }

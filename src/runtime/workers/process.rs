@@ -47,7 +47,7 @@ impl Signals {
         }
         // SAFETY: plain data, as above.
         let mut timespec: libc::timespec = unsafe { zeroed() };
-        timespec.tv_sec = timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
+        timespec.tv_sec = timeout.as_secs().try_into().unwrap_or(i64::MAX);
         timespec.tv_nsec = timeout.subsec_nanos().into();
         // SAFETY: it reads the set and the time, and writes nothing where the second is null.
         let signal =
