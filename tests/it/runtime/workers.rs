@@ -460,10 +460,7 @@ fn ended_with_1(entries: &[Entry]) -> bool {
 
 #[test]
 fn the_hook_before_the_end_runs_in_each_worker_and_the_supervisor_is_registered() {
-    let mut config = function("hooks");
-    // On a busy machine a worker may not come to its hook within what the platform gives.
-    config.runtime_shutdown = Duration::from_secs(10);
-    let env = started(config);
+    let env = started(function("hooks"));
     let registered = |what: &What| {
         matches!(
             what,
