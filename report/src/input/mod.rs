@@ -197,14 +197,29 @@ fn recognise(plain: impl Read, reading: &mut Reading<'_>) {
 }
 
 /// The first bytes, by which a format is recognised, and the whole behind them. A pipe gives as
-/// little at once as was written to it.
+/// little at once as was written to it. A fault behind some of them comes in its place in the whole.
+///
+/// # Errors
+///
+/// There is a fault before the first byte.
 fn begin(mut from: impl Read) -> io::Result<(Vec<u8>, impl Read)> {
     let mut begin = Vec::new();
-    from.by_ref()
-        .take(BUFFER_BYTES as u64)
-        .read_to_end(&mut begin)?;
-    let whole = io::Cursor::new(begin.clone()).chain(from);
+    let mut first = from.by_ref().take(BUFFER_BYTES as u64);
+    let fault = match first.read_to_end(&mut begin) {
+        Err(error) if begin.is_empty() => return Err(error),
+        read => Fault(read.err()),
+    };
+    let whole = io::Cursor::new(begin.clone()).chain(fault).chain(from);
     Ok((begin, whole))
+}
+
+/// Fails once, if at all, and then ends.
+struct Fault(Option<io::Error>);
+
+impl Read for Fault {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
