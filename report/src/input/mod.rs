@@ -197,7 +197,8 @@ fn recognise(plain: impl Read, reading: &mut Reading<'_>) {
 }
 
 /// The first bytes, by which a format is recognised, and the whole behind them. A pipe gives as
-/// little at once as was written to it. A fault behind some of them comes in its place in the whole.
+/// little at once as was written to it. A fault behind some of them comes in its place in the
+/// whole.
 ///
 /// # Errors
 ///

@@ -118,7 +118,12 @@ fn small_chunks_without_end_end_at_the_deadline() {
         env.invoke(event("GET", "/nowhere")).unwrap();
         let before_kb = peak_kb(&env);
         let (error_type, document) = env.fail(&post("/endless", &body));
-        assert_eq!(error_type, "Function.Timeout", "{mode}: {document}");
+        // A fast machine may come to the limit of a buffered response before.
+        let is_too_large = mode == "buffered" && error_type == "Function.ResponseSizeTooLarge";
+        assert!(
+            error_type == "Function.Timeout" || is_too_large,
+            "{mode}: {document}"
+        );
         let peak_kb = peak_kb(&env);
         assert!(
             peak_kb <= before_kb + kb,
