@@ -20,7 +20,7 @@ impl Env {
         }
         self.telemetry.freeze();
         let known = std::mem::take(&mut self.lock().stopped);
-        let stopped = session::freeze(&self.sessions(), known).await;
+        let stopped = session::freeze(&self.sessions(), &known).await;
         let mut inner = self.lock();
         (inner.frozen, inner.stopped) = (true, stopped);
         drop(inner);

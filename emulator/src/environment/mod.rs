@@ -375,10 +375,9 @@ impl Env {
             peak_kb = peak_kb.min(limit_kb);
             if limit_kb < memory.now {
                 self.record(What::MemoryExceeded { kb: memory.now });
-                sessions
-                    .iter()
-                    .take(1)
-                    .for_each(|runtime| session::kill_now(*runtime));
+                if let Some(runtime) = sessions.first() {
+                    session::kill_now(*runtime);
+                }
             }
         }
         let mut inner = self.lock();

@@ -82,18 +82,17 @@ pub(crate) fn session_members(sessions: &[i32]) -> Vec<Stat> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // The kernel is asked first: reading a file for every process of the machine takes longer
     // than most invocations.
-    let is_member = |pid: &i32| session_of(*pid).is_some_and(|id| sessions.contains(&id));
-    let candidates = numbered.filter(is_member);
+    let candidates = numbered.filter(|pid| is_member(*pid, sessions));
     candidates
         .filter_map(stat)
         .filter(|stat| sessions.contains(&stat.session))
         .collect()
 }
 
-/// The session of a process, if it exists.
-pub(crate) fn session_of(pid: i32) -> Option<i32> {
+/// Whether a process exists and is in one of the sessions.
+pub(crate) fn is_member(pid: i32, sessions: &[i32]) -> bool {
     // Zero for a process that another pid namespace put into its session.
-    Some(getsid(Some(Pid::from_raw(pid))).ok()?.as_raw())
+    getsid(Some(Pid::from_raw(pid))).is_ok_and(|session| sessions.contains(&session.as_raw()))
 }
 
 /// One process, if it exists.

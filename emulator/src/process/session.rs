@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::proc::{self, Memory, session_members, session_of, stat};
+use super::proc::{self, Memory, is_member, session_members, stat};
 use super::watchdog;
 
 /// Stops every process of the sessions, and returns them.
@@ -19,28 +19,28 @@ use super::watchdog;
 /// `known` are those that were stopped the last time. They are stopped before the sessions are
 /// looked through, which takes longer than many an invocation: mostly there are no others, and one
 /// look is enough.
-pub(crate) async fn freeze(sessions: &[i32], known: Vec<i32>) -> Vec<i32> {
-    let mut running = known;
-    for _ in 0..ROUNDS_MAX {
-        for pid in belonging(&running, sessions) {
-            signal(pid, Signal::STOP);
-        }
-        // A signal takes effect when its receiver is next scheduled.
-        until(|| {
-            let mut members = belonging(&running, sessions);
-            !members.any(|pid| stat(pid).as_ref().is_some_and(is_running))
-        })
-        .await;
-        // A process may have started another one before it was stopped.
-        let members = session_members(sessions);
-        let pids =
-            |members: &mut dyn Iterator<Item = &Stat>| members.map(|stat| stat.pid).collect();
-        running = pids(&mut members.iter().filter(|member| is_running(member)));
-        if running.is_empty() {
-            return pids(&mut members.iter());
-        }
+pub(crate) async fn freeze(sessions: &[i32], known: &[i32]) -> Vec<i32> {
+    for pid in belonging(known, sessions) {
+        signal(pid, Signal::STOP);
     }
-    running
+    // A signal takes effect when its receiver is next scheduled.
+    until(|| {
+        let mut members = belonging(known, sessions);
+        !members.any(|pid| stat(pid).as_ref().is_some_and(is_running))
+    })
+    .await;
+    // A process may have started another one before it was stopped.
+    let mut members = Vec::new();
+    until(|| {
+        members = session_members(sessions);
+        let running: Vec<&Stat> = members.iter().filter(|member| is_running(member)).collect();
+        for member in &running {
+            signal(member.pid, Signal::STOP);
+        }
+        running.is_empty()
+    })
+    .await;
+    members.iter().map(|member| member.pid).collect()
 }
 
 /// Continues processes that [`freeze`] has stopped. What is stopped starts no others.
@@ -53,8 +53,8 @@ pub(crate) fn thaw(sessions: &[i32], stopped: &[i32]) {
 /// Those of the processes that are of the sessions: the id of one that has ended may be another
 /// one's.
 fn belonging(pids: &[i32], sessions: &[i32]) -> impl Iterator<Item = i32> {
-    let is_member = |pid: &i32| session_of(*pid).is_some_and(|id| sessions.contains(&id));
-    pids.iter().copied().filter(is_member)
+    let pids = pids.iter().copied();
+    pids.filter(|pid| is_member(*pid, sessions))
 }
 
 /// Kills every process of the session; true when none was left but zombies.
