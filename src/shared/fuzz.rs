@@ -195,9 +195,9 @@ pub(crate) fn feed(reader: &mut Reader, mut bytes: &[u8]) -> Option<()> {
     reader.eof().ok().map(drop)
 }
 
-/// Numbers that depend on an input, for what the input does not say itself.
+/// Numbers from a seed, or from an input for what the input does not say itself.
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// By FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>.

@@ -6,6 +6,7 @@
 )]
 
 use crate::extension::metric::{Batch, Detail, Kind, Metric, Point, Resource, Subject, Unit};
+pub(in crate::extension) use crate::shared::fuzz::Random;
 
 /// A distribution with a name of the conventions.
 pub(super) static DURATION: Metric = Metric {
@@ -126,25 +127,7 @@ pub(super) fn batch() -> Batch {
     }
 }
 
-/// Numbers from a seed, so that a failure can be repeated.
-#[derive(Debug)]
-pub(in crate::extension) struct Random(pub(in crate::extension) u64);
-
 impl Random {
-    /// splitmix64
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub(in crate::extension) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap_or_default()
-    }
-
     pub(in crate::extension) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }

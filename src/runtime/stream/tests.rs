@@ -239,6 +239,16 @@ fn an_error_midway_is_in_the_trailers() {
     assert_eq!(body(&request, "a/b"), format!("{chunks}{TRAILERS}"));
 }
 
+/// Reads the rest of a request that ends with trailers, answers it, and waits for the end of the
+/// connection.
+fn trailers(connection: &mut TcpStream) -> String {
+    let mut rest = read_until(connection, "\r\n0\r\n");
+    rest += &read_until(connection, "\r\n\r\n");
+    connection.write_all(OK.as_bytes()).unwrap();
+    assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is closed");
+    rest
+}
+
 /// The margin before the deadline is for the trailers: a reader who goes on within it gets them.
 #[test]
 fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
@@ -246,13 +256,9 @@ fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
     let (stop, request) = serve(
         move |api| {
             let mut connection = api.accept();
-            let mut request = read_until(&mut connection, "\r\n\r\n");
+            let request = read_until(&mut connection, "\r\n\r\n");
             failed.recv_timeout(Duration::from_secs(30)).unwrap();
-            request += &read_until(&mut connection, "\r\n0\r\n");
-            request += &read_until(&mut connection, "\r\n\r\n");
-            connection.write_all(OK.as_bytes()).unwrap();
-            assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is closed");
-            request
+            request + &trailers(&mut connection)
         },
         |answer| {
             let mut stream = answer.stream("a/b");
@@ -279,12 +285,8 @@ fn a_stream_that_is_dropped_is_a_failure() {
     let (_, request) = serve(
         |api| {
             let mut connection = api.accept();
-            let mut request = read_until(&mut connection, "\r\n\r\n");
-            request += &read_until(&mut connection, "\r\n0\r\n");
-            request += &read_until(&mut connection, "\r\n\r\n");
-            connection.write_all(OK.as_bytes()).unwrap();
-            assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is closed");
-            request
+            let request = read_until(&mut connection, "\r\n\r\n");
+            request + &trailers(&mut connection)
         },
         |answer| {
             let mut stream = answer.stream("a/b");

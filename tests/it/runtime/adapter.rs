@@ -8,7 +8,7 @@ use std::{fs, thread};
 use bantam_emulator::{Config, Entry, Initialization, What};
 use serde_json::Value;
 
-use super::http_server::{event, server};
+use super::http_server::{event, server, set};
 use crate::support::{Env, count, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, with the extension beside it.
@@ -111,10 +111,7 @@ fn same(answer: Value) -> Value {
 #[test]
 fn a_response_is_streamed() {
     let (mut config, _folder) = beside("");
-    config.env.push((
-        "AWS_LWA_INVOKE_MODE".to_owned(),
-        "response_stream".to_owned(),
-    ));
+    set(&mut config, "AWS_LWA_INVOKE_MODE", "response_stream");
     let env = start(config);
     let outcome = env.invoke(event("GET", "/chunked")).unwrap();
     assert_eq!(outcome.function_error, None);
@@ -157,7 +154,7 @@ fn a_server_that_is_slow_is_waited_for_and_one_that_never_listens_is_an_init_err
     assert_eq!(env.spawned(), 1);
     let (mut config, _folder) = beside("never");
     let timeout = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS";
-    config.env.push((timeout.to_owned(), "1".to_owned()));
+    set(&mut config, timeout, "1");
     let (recorded, document) = start(config).fail("{}");
     assert_eq!(recorded, "Function.ServerNotReady");
     let message = document["errorMessage"].as_str().unwrap();

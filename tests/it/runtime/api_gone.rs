@@ -1,7 +1,7 @@
 //! Without a Runtime API: bounded tries, then the end; never a spin.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -221,11 +221,13 @@ fn an_answer_that_cannot_be_sent_is_not_taken_for_accepted() {
     );
 }
 
+fn read_request(stream: &mut TcpStream) -> String {
+    read_request_within(stream, Duration::from_secs(10))
+}
+
 /// Reads one request; its body is taken to come with its head or right behind it.
-fn read_request(stream: &mut std::net::TcpStream) -> String {
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+pub(super) fn read_request_within(stream: &mut TcpStream, wait: Duration) -> String {
+    stream.set_read_timeout(Some(wait)).unwrap();
     let mut request = Vec::new();
     loop {
         let mut bytes = [0; 4_096];

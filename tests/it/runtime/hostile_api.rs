@@ -1,7 +1,7 @@
 //! A Runtime API that means harm: nothing that it sends takes more memory than an event may have,
 //! or keeps the runtime from its end.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use testkit::child::Child;
 use testkit::http::{Answer, Endless, Server};
 
+use super::api_gone::read_request_within;
 use crate::support::{example_path, leave_memory};
 
 /// The runtime alone.
@@ -58,18 +59,18 @@ fn an_event_without_end_is_answered_with_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut child = bootstrap(&listener.local_addr().unwrap().to_string(), &folder);
     let (mut stream, _) = listener.accept().unwrap();
-    request(&mut stream);
+    read_request_within(&mut stream, SOON);
     leave_memory(child.id(), MEMORY_KB);
     let writer = thread::spawn(move || endless.write(&mut stream));
     let (mut stream, _) = listener.accept().unwrap();
-    let report = request(&mut stream);
+    let report = read_request_within(&mut stream, SOON);
     let path = "POST /2018-06-01/runtime/invocation/id-1/error ";
     assert!(report.starts_with(path), "{report}");
     let error_type = "Lambda-Runtime-Function-Error-Type: Runtime.EventTooLarge\r\n";
     assert!(report.contains(error_type), "{report}");
     assert!(report.contains("limit 6291556"), "{report}");
     answer(&mut stream, "202 Accepted");
-    request(&mut stream);
+    read_request_within(&mut stream, SOON);
     answer(&mut stream, "410 Gone");
     let status = child.exited_within(SOON).unwrap();
     assert_eq!(status.code(), Some(0), "{}", child.stderr());
@@ -83,7 +84,7 @@ fn slow_answers_are_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut child = bootstrap(&listener.local_addr().unwrap().to_string(), &folder);
     let (mut stream, _) = listener.accept().unwrap();
-    request(&mut stream);
+    read_request_within(&mut stream, SOON);
     let event = "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id-1\r\n\
                  Lambda-Runtime-Deadline-Ms: 1\r\nContent-Length: 2\r\n\r\n{}";
     let (sender, ticks) = mpsc::channel::<()>();
@@ -92,13 +93,14 @@ fn slow_answers_are_waited_for() {
         // Nobody sends: it is a wait for the time to pass.
         ticks.recv_timeout(Duration::from_millis(5)).unwrap_err();
     }
-    let response = request(&mut stream);
+    let response = read_request_within(&mut stream, SOON);
     assert!(response.starts_with("POST /2018-06-01/runtime/invocation/id-1/response "));
     for byte in b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n" {
         stream.write_all(&[*byte]).unwrap();
         ticks.recv_timeout(Duration::from_millis(5)).unwrap_err();
     }
-    assert!(request(&mut stream).starts_with("GET /2018-06-01/runtime/invocation/next "));
+    let next = read_request_within(&mut stream, SOON);
+    assert!(next.starts_with("GET /2018-06-01/runtime/invocation/next "));
     answer(&mut stream, "410 Gone");
     assert_eq!(child.exited_within(SOON).unwrap().code(), Some(0));
     drop(sender);
@@ -114,39 +116,18 @@ fn a_connection_that_is_half_open_is_given_up() {
     let mut kept = Vec::new();
     for _ in 0..4 {
         let (mut stream, _) = listener.accept().unwrap();
-        request(&mut stream);
+        read_request_within(&mut stream, SOON);
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         kept.push(stream);
     }
     let (mut stream, _) = listener.accept().unwrap();
-    request(&mut stream);
+    read_request_within(&mut stream, SOON);
     answer(&mut stream, "410 Gone");
     assert_eq!(child.exited_within(SOON).unwrap().code(), Some(0));
 }
 
 fn answer(stream: &mut TcpStream, status: &str) {
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
-}
-
-/// Reads one request; its body is taken to come with its head or right behind it.
-fn request(stream: &mut TcpStream) -> String {
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    let mut request = Vec::new();
-    loop {
-        let mut bytes = [0; 4_096];
-        let count = stream.read(&mut bytes).unwrap();
-        assert_ne!(count, 0, "closed: {}", String::from_utf8_lossy(&request));
-        request.extend_from_slice(&bytes[..count]);
-        let text = String::from_utf8_lossy(&request);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("Content-Length: "));
-            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-                return text.into_owned();
-            }
-        }
-    }
 }
 
 /// Longer than all tries take.

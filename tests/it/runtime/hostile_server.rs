@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::http::Endless;
 
-use super::http_server::{event, server};
+use super::http_server::{event, server, set};
 use crate::support::{Env, start};
 
 /// An event whose request has a body.
@@ -63,9 +63,7 @@ fn a_response_that_dribbles_ends_at_the_deadline() {
     for mode in ["buffered", "response_stream"] {
         let mut config = server("");
         config.timeout = Duration::from_secs(1);
-        config
-            .env
-            .push(("AWS_LWA_INVOKE_MODE".to_owned(), mode.to_owned()));
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
         let env = start(config);
         assert_eq!(env.fail(&event("GET", "/dribble")).0, "Function.Timeout");
         assert_eq!(env.spawned(), 1, "the runtime itself never ended");
@@ -111,9 +109,7 @@ fn small_chunks_without_end_end_at_the_deadline() {
     for (mode, kb) in [("buffered", 16_384), ("response_stream", 1_024)] {
         let mut config = server("");
         config.timeout = Duration::from_secs(1);
-        config
-            .env
-            .push(("AWS_LWA_INVOKE_MODE".to_owned(), mode.to_owned()));
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
         let env = start(config);
         env.invoke(event("GET", "/nowhere")).unwrap();
         let before_kb = peak_kb(&env);

@@ -37,7 +37,7 @@ pub(super) fn server(how: &str) -> Config {
     config
 }
 
-fn set(config: &mut Config, name: &str, value: &str) {
+pub(super) fn set(config: &mut Config, name: &str, value: &str) {
     config.env.push((name.to_owned(), value.to_owned()));
 }
 

@@ -26,7 +26,8 @@ use crate::shared::http::{Expect, Head, HeadWriter, Limits, Reader};
 use crate::shared::limits::FIELDS_MAX;
 use crate::shared::time::EpochMs;
 
-fn settings(variables: &[(&str, &str)]) -> Settings {
+/// The settings that these variables make.
+pub(super) fn settings(variables: &[(&str, &str)]) -> Settings {
     let lookup = |name: &str| {
         let mut variables = variables.iter();
         let (_, value) = variables.find(|(key, _)| *key == name)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::event::Origin;
+use super::fuzz::settings;
 use super::request::Request;
 use super::response::Response;
 use super::settings::Settings;
@@ -19,15 +20,6 @@ const LOAD_BALANCER: &str = include_str!("../../../../tests/fixtures/http/load-b
 const MULTI: &str = include_str!("../../../../tests/fixtures/http/load-balancer-multi.json");
 const LATTICE: &str = include_str!("../../../../tests/fixtures/http/lattice.json");
 const SQS: &str = include_str!("../../../../tests/fixtures/http/sqs.json");
-
-fn settings(variables: &[(&str, &str)]) -> Settings {
-    let lookup = |name: &str| {
-        let mut variables = variables.iter();
-        let (_, value) = variables.find(|(key, _)| *key == name)?;
-        Some(OsString::from(value))
-    };
-    Settings::read(&lookup, &|_| None).unwrap()
-}
 
 /// The request for an event: its head without the two fields that every request has, and its body.
 fn request(event: &str, variables: &[(&str, &str)]) -> (Vec<String>, Vec<u8>) {
