@@ -6,10 +6,11 @@
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bantam_emulator::interrupt::Interrupt;
@@ -66,19 +67,32 @@ pub(crate) fn rie(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         ..config(args)?
     };
     let emulator = Emulator::start(config)?;
-    if is_verbose {
-        let seen = emulator.watch();
-        drop(thread::Builder::new().name("steps".into()).spawn(move || {
-            for seen in seen {
-                if let Seen::Entry(entry) = seen {
-                    eprintln!("{entry}");
-                }
-            }
-        })?);
-    }
+    let steps = is_verbose.then(|| show_steps(&emulator)).transpose()?;
     interrupt.wait();
     drop(emulator.stop());
+    // The last steps are shown, too.
+    if let Some(steps) = steps {
+        let _shown = steps.join();
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows every step until the emulator has stopped, those before somebody watched among them.
+fn show_steps(emulator: &Emulator) -> io::Result<JoinHandle<()>> {
+    let seen = emulator.watch();
+    let before = emulator.transcript();
+    thread::Builder::new().name("steps".into()).spawn(move || {
+        let last = before.last().map(|entry| entry.at);
+        for entry in before {
+            eprintln!("{entry}");
+        }
+        for seen in seen {
+            match seen {
+                Seen::Entry(entry) if last < Some(entry.at) => eprintln!("{entry}"),
+                Seen::Entry(_) | Seen::Line(_) => {}
+            }
+        }
+    })
 }
 
 /// The function as the container and its variables describe it.
