@@ -34,7 +34,10 @@ pub(super) struct Figures {
     counted: Cell<u64>,
     /// Restores that were noticed.
     restores: Cell<u32>,
-    /// Notified when a delivery is counted, and when a restore is noticed.
+    /// Times that the environment is known to have thawed: the first INVOKE, and each restore.
+    thaws: Cell<u32>,
+    is_invoked: Cell<bool>,
+    /// Notified when a delivery is counted, and at each thaw.
     changed: Notify,
 }
 
@@ -47,6 +50,8 @@ impl Figures {
             came: Cell::default(),
             counted: Cell::default(),
             restores: Cell::default(),
+            thaws: Cell::default(),
+            is_invoked: Cell::default(),
             changed: Notify::default(),
         }
     }
@@ -72,6 +77,9 @@ impl Figures {
         self.reporter
             .borrow_mut()
             .handle_invoke(request_id, deadline, function_arn, now);
+        if !self.is_invoked.replace(true) {
+            self.thawed();
+        }
         self.export();
     }
 
@@ -161,6 +169,16 @@ impl Figures {
         self.changed.until(|| restores < self.restores.get()).await;
     }
 
+    /// How often the environment is known to have thawed.
+    pub(super) fn thaws(&self) -> u32 {
+        self.thaws.get()
+    }
+
+    /// Waits until the environment has thawed after these times.
+    pub(super) async fn thawed_after(&self, thaws: u32) {
+        self.changed.until(|| thaws < self.thaws.get()).await;
+    }
+
     /// SHUTDOWN came, and the last telemetry that was waited for.
     pub(super) fn shutdown(&self, reason: &str) {
         let now = self.clock.now();
@@ -190,8 +208,13 @@ impl Figures {
         if reporter.take_restore(self.clock.now(), || self.clock.usage()) {
             self.deliver.restored();
             self.restores.set(self.restores.get() + 1);
-            self.changed.notify();
+            self.thawed();
         }
+    }
+
+    fn thawed(&self) {
+        self.thaws.set(self.thaws.get() + 1);
+        self.changed.notify();
     }
 
     fn export_cold_start(&self) {

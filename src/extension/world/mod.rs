@@ -10,6 +10,7 @@ mod lives;
 mod platform;
 mod records;
 mod scenarios;
+mod zones;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -27,7 +28,7 @@ use crate::shared::http::Exchange;
 use crate::shared::os::clock;
 use crate::shared::time::EpochMs;
 
-/// The clocks of a world, and the OTLP receiver in it.
+/// The clocks of a world, and the servers in it: an OTLP receiver and the metadata endpoint.
 pub(super) struct World {
     began: Instant,
     /// The time since the start of the world, by the monotonic clock and by the wall clock.
@@ -42,12 +43,15 @@ pub(super) struct World {
     answer: Cell<Answer>,
     /// The targets and the bodies of the requests that it got.
     received: RefCell<Vec<(String, Vec<u8>)>>,
+    /// What the metadata endpoint does with the next request, and how many it got.
+    metadata: Cell<Answer>,
+    metadata_requests: Cell<usize>,
 }
 
-/// What the OTLP receiver does with a request.
+/// What a server does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
-    /// Whether it takes the body, whatever it answers.
+    /// Whether an OTLP receiver takes the body, whatever it answers.
     takes: bool,
     after_ms: u64,
     /// The whole response; empty to close the connection instead.
@@ -65,6 +69,8 @@ impl World {
             stdout: tempfile::tempfile().unwrap(),
             answer: Cell::new(TAKEN),
             received: RefCell::default(),
+            metadata: Cell::new(CLOSED),
+            metadata_requests: Cell::default(),
         }
     }
 
@@ -106,15 +112,25 @@ impl World {
         body: &[u8],
         exchange: &mut Exchange<'_>,
     ) {
-        let Answer {
-            takes,
-            after_ms,
-            response,
-        } = self.answer.get();
-        if takes {
+        let answer = self.answer.get();
+        if answer.takes {
             let request = (target.to_owned(), body.to_vec());
             self.received.borrow_mut().push(request);
         }
+        self.respond(answer, exchange).await;
+    }
+
+    /// Sends a request to the metadata endpoint and reads its answer.
+    pub(super) async fn send_for_metadata(&'static self, exchange: &mut Exchange<'_>) {
+        let requests = self.metadata_requests.get();
+        self.metadata_requests.set(requests + 1);
+        self.respond(self.metadata.get(), exchange).await;
+    }
+
+    async fn respond(&'static self, answer: Answer, exchange: &mut Exchange<'_>) {
+        let Answer {
+            after_ms, response, ..
+        } = answer;
         self.sleep(Duration::from_millis(after_ms)).await;
         exchange.space().unwrap()[..response.len()].copy_from_slice(response.as_bytes());
         exchange.read(response.len()).ok();
@@ -202,4 +218,11 @@ const TAKEN: Answer = Answer {
     takes: true,
     after_ms: 3,
     response: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+};
+
+/// The connection is closed at once, as where nobody answers.
+const CLOSED: Answer = Answer {
+    takes: false,
+    after_ms: 0,
+    response: "",
 };

@@ -27,6 +27,7 @@ use crate::extension::figures::Figures;
 use crate::extension::io::{self, Notify};
 use crate::extension::reporter::Reporter;
 use crate::extension::settings::{Exporters, InitType, Otlp, OtlpReceiver, Sampling};
+use crate::extension::zone;
 use crate::shared::time::{Deadline, EpochMs};
 
 /// One thing that happens to the extension.
@@ -45,6 +46,8 @@ pub(super) enum Step {
     File { works: bool },
     /// The OTLP receiver answers like this from now on.
     Receiver(Answer),
+    /// The metadata endpoint answers like this from now on.
+    Metadata(Answer),
     /// The SHUTDOWN event with the time until the process is killed, or SIGTERM without one.
     Shutdown {
         reason: &'static str,
@@ -64,6 +67,8 @@ pub(super) struct Played {
     /// The traces that it took.
     pub(super) traces: Vec<ExportTraceServiceRequest>,
     pub(super) losses: Losses,
+    /// The requests that the metadata endpoint got.
+    pub(super) metadata_requests: usize,
     /// The time from SHUTDOWN to the exit of the process.
     pub(super) end: Duration,
 }
@@ -96,6 +101,8 @@ pub(super) fn play_with(emf: Option<Emf>, init_type: InitType, steps: Vec<(u64, 
 
     let executor: io::Executor = LocalExecutor::new().leak();
     figures.spawn(executor);
+    let zones = zone::Source::of_world().watch(Rc::clone(&figures));
+    io::spawn(executor, zones).detach();
     if init_type == InitType::ManagedInstances {
         io::spawn(executor, export_by_the_clock(Rc::clone(&figures), INTERVAL)).detach();
     }
@@ -134,6 +141,7 @@ pub(super) fn play_with(emf: Option<Emf>, init_type: InitType, steps: Vec<(u64, 
             .map(|(_, body)| ExportTraceServiceRequest::decode(&**body).unwrap())
             .collect(),
         losses: figures.losses(),
+        metadata_requests: world.metadata_requests.get(),
         end: world.monotonic() - began,
     }
 }
@@ -224,6 +232,7 @@ impl Platform {
             }
             Step::File { works } => self.disk.set(works),
             Step::Receiver(answer) => self.world.answer.set(answer),
+            Step::Metadata(answer) => self.world.metadata.set(answer),
         }
     }
 

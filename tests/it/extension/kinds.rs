@@ -124,7 +124,7 @@ fn a_start_has_the_zone_of_its_environment() {
     config.initialization = Initialization::SnapStart;
     config.availability_zones = ["use1-az1", "use1-az2"].map(str::to_owned).to_vec();
     let env = start(config);
-    // A request that the snapshot breaks off is made again after a second.
+    // The zone is read while the invocation runs.
     env.invoke(r#"{"do":"sleep","ms":2500}"#).unwrap();
     env.invoke(ECHO).unwrap();
     let token = env.environments()[0].metadata.clone().unwrap().token;
