@@ -38,7 +38,7 @@ fn main() -> Result<(), Failure> {
         for (name, value) in env::vars() {
             println!("env {name}={value}");
         }
-        println!("args {}", env::args().count());
+        println!("args {}", env::args().collect::<Vec<_>>().join(" "));
     }
     asked.wait("register_ms");
     asked.exit_at("start");

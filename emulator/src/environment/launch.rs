@@ -3,7 +3,6 @@
 //! docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html, "Init phase".
 
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,8 +66,9 @@ impl Env {
         }
         let plan = Plan {
             program: path.to_owned(),
-            // "exec'd with no arguments": the name alone, which is the path.
-            args: vec![path.as_os_str().as_bytes().to_owned()],
+            // "exec'd with no arguments": the name alone, which is the path on Lambda, wherever the
+            // file is here. A program may choose its role by it.
+            args: vec![format!("/opt/extensions/{name}").into_bytes()],
             env: extension_variables(&self.shared.config, &self.endpoints()),
         };
         let plan = plan.through(&self.shared.config.launcher);

@@ -146,7 +146,7 @@ fn an_extension_has_the_documented_environment_and_no_arguments() {
         "TZ",
     ];
     assert_eq!(names, expected);
-    assert_eq!(lines(&emulator, "args"), ["1"]);
+    assert_eq!(lines(&emulator, "args"), ["/opt/extensions/ext"]);
     let registered = json(lines(&emulator, "registered")[0].as_bytes());
     let expected = serde_json::json!({
         "functionName": "function", "functionVersion": "$LATEST",
