@@ -167,12 +167,13 @@ const WITHOUT_EXTENSION: &[u8] =
 const USAGE: &str = "\
 This is an AWS Lambda custom runtime, built with Bantam. Its name says what it does:
 
-  bootstrap            the runtime; Lambda starts it as /var/task/bootstrap
-  extensions/<name>    the extension; Lambda starts it as /opt/extensions/<name>
+  bootstrap                    the runtime: /var/task/bootstrap
+  extensions/<name>            the extension: /opt/extensions/<name>
+  extensions/lambda-adapter    the runtime of an HTTP server, in place of Lambda Web Adapter
 
-To run it on this machine, in a clone of Bantam:
+To run it on this machine:
 
-  cargo run --package bantam-emulator -- run --function <this file>
+  bantam-emulator run --function <this file>
 ";
 
 #[cfg(test)]
