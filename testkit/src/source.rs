@@ -14,14 +14,24 @@ pub struct Source {
     pub path: PathBuf,
     text: String,
     tokens: Vec<TokenTree>,
+    /// The names of the modules that are in files of their own and compiled for tests only.
+    test_modules: Vec<String>,
 }
 
-/// Every source file below a folder, in the order of their paths. Files of tests, which are named
-/// `tests.rs` or lie in a folder `tests`, are left out.
+/// Every source file below a folder, in the order of their paths. Modules that are compiled for
+/// tests or for the fuzzer only are left out, with the files below them.
 #[must_use]
 pub fn below(folder: &Path) -> Vec<Source> {
     let mut found = Vec::new();
     collect(folder, &mut found);
+    let test_modules: Vec<PathBuf> = found.iter().flat_map(Source::test_modules).collect();
+    found.retain(|source| {
+        let mut module = source.path.with_extension("");
+        if module.ends_with("mod") {
+            module.pop();
+        }
+        !test_modules.iter().any(|tests| module.starts_with(tests))
+    });
     assert!(
         !found.is_empty(),
         "no source file below {}",
@@ -43,11 +53,25 @@ impl Source {
     fn parse(path: &Path, text: String) -> Self {
         let tokens = TokenStream::from_str(&text)
             .unwrap_or_else(|error| panic!("{} is not Rust: {error}", path.display()));
+        let mut test_modules = Vec::new();
         Self {
             path: path.to_owned(),
-            tokens: without_tests(tokens),
+            tokens: without_tests(tokens, &mut test_modules),
             text,
+            test_modules,
         }
+    }
+
+    /// The paths of the modules that are compiled for tests only, without the ending of a file.
+    fn test_modules(&self) -> impl Iterator<Item = PathBuf> {
+        let mut folder = self.path.with_extension("");
+        if ["mod", "lib", "main"]
+            .iter()
+            .any(|root| folder.ends_with(root))
+        {
+            folder.pop();
+        }
+        self.test_modules.iter().map(move |name| folder.join(name))
     }
 
     /// The text as it is, with comments and tests.
@@ -112,9 +136,6 @@ impl Source {
 fn collect(folder: &Path, found: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.file_stem().is_some_and(|name| name == "tests") {
-            continue;
-        }
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -123,34 +144,52 @@ fn collect(folder: &Path, found: &mut Vec<Source>) {
     }
 }
 
-/// The tokens without the items that are compiled for tests only.
-fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
+/// The tokens without the items that are compiled for tests only. `modules` takes the names of the
+/// modules among them that are in files of their own.
+fn without_tests(tokens: TokenStream, modules: &mut Vec<String>) -> Vec<TokenTree> {
     let mut kept: Vec<TokenTree> = Vec::new();
     let mut tokens = tokens.into_iter();
     while let Some(token) = tokens.next() {
         let is_attribute = kept.last().is_some_and(is_hash);
-        match &token {
-            TokenTree::Group(group) if is_attribute && is_for_tests(group) => {
+        match token {
+            TokenTree::Group(group) if is_attribute && is_for_tests(&group) => {
                 kept.pop();
-                let mut is_use = false;
-                tokens.by_ref().find(|token| {
-                    is_use |= is_word(token, "use");
-                    ends_item(token, is_use)
-                });
+                modules.extend(module(&item(&mut tokens)));
             }
-            TokenTree::Group(group) => kept.push(TokenTree::Group(inside(group))),
+            TokenTree::Group(group) => {
+                let inner = without_tests(group.stream(), modules);
+                let mut new = Group::new(group.delimiter(), inner.into_iter().collect());
+                new.set_span(group.span());
+                kept.push(TokenTree::Group(new));
+            }
             TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => kept.push(token),
         }
     }
     kept
 }
 
-/// A group without the tests in it, at its place.
-fn inside(group: &Group) -> Group {
-    let kept = without_tests(group.stream()).into_iter().collect();
-    let mut new = Group::new(group.delimiter(), kept);
-    new.set_span(group.span());
-    new
+/// Takes the tokens to the end of an item.
+fn item(tokens: &mut impl Iterator<Item = TokenTree>) -> Vec<TokenTree> {
+    let mut item = Vec::new();
+    for token in tokens {
+        let is_use = item.iter().any(|token| is_word(token, "use"));
+        let is_end = ends_item(&token, is_use);
+        item.push(token);
+        if is_end {
+            break;
+        }
+    }
+    item
+}
+
+/// The name of the module, where the item is `mod name;`.
+fn module(item: &[TokenTree]) -> Option<String> {
+    match item {
+        [.., keyword, TokenTree::Ident(name), TokenTree::Punct(_)] if is_word(keyword, "mod") => {
+            Some(name.to_string())
+        }
+        _ => None,
+    }
 }
 
 fn is_hash(token: &TokenTree) -> bool {
@@ -158,8 +197,12 @@ fn is_hash(token: &TokenTree) -> bool {
 }
 
 fn is_for_tests(attribute: &Group) -> bool {
+    let text = attribute.stream().to_string().replace(' ', "");
     attribute.delimiter() == Delimiter::Bracket
-        && attribute.stream().to_string().replace(' ', "") == "cfg(test)"
+        && matches!(
+            text.as_str(),
+            "cfg(test)" | "cfg(any(test,fuzzing))" | "cfg(fuzzing)"
+        )
 }
 
 /// An item ends with its body, or with a semicolon.
@@ -234,6 +277,20 @@ mod tests {
             source("#[cfg(test)]\nuse a::{b, c};\nuse d;\n").code_lines(),
             1
         );
+    }
+
+    #[test]
+    fn modules_for_tests_are_left_out_with_their_files() {
+        let names = |path: &str| {
+            let text = "#[cfg(test)]\nmod tests;\n#[cfg(any(test, fuzzing))]\npub(crate) mod fuzz;\n\
+                        #[cfg(test)]\nmod inner {}\nmod shipped;\n";
+            let source = Source::parse(Path::new(path), text.to_owned());
+            assert_eq!(source.code_lines(), 1);
+            source.test_modules().collect::<Vec<_>>()
+        };
+        let folder = ["src/a/tests", "src/a/fuzz"].map(PathBuf::from);
+        assert_eq!(names("src/a/mod.rs"), folder);
+        assert_eq!(names("src/a.rs"), folder);
     }
 
     #[test]
