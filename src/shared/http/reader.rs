@@ -285,11 +285,12 @@ impl Reader {
         self.part(self.body_start, self.body_end)
     }
 
-    /// Forgets the part of the body that has arrived, so that the next one takes its place.
+    /// Forgets the part of the body that has arrived, so that the next one takes its place. A body
+    /// begins behind the first size line, which is forgotten, too.
     pub(crate) fn forget_body(&mut self) {
-        let count = self.body_end - self.body_start;
-        self.move_down(self.body_end, self.filled, self.body_start);
-        self.body_end -= count;
+        let count = self.body_end - self.head_end;
+        self.move_down(self.body_end, self.filled, self.head_end);
+        (self.body_start, self.body_end) = (self.head_end, self.head_end);
         self.section -= count;
         self.line -= count;
         self.at -= count;

@@ -671,6 +671,33 @@ fn many_small_chunks_take_no_more_room_than_their_data() {
 }
 
 #[test]
+fn a_stream_of_small_chunks_takes_no_room() {
+    let chunk = format!("1;{}\r\nx\r\n", "e".repeat(CHUNK_LINE_BYTES_MAX - 4));
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // A read ends at each place of a chunk.
+    for read_bytes in 1..=chunk.len() {
+        let mut reader = Reader::new(Expect::Response, Limits::of_stream(BUFFER_START_BYTES));
+        feed_space(&mut reader, head.as_bytes());
+        let mut chunks = chunk.bytes().cycle();
+        for _ in 0..200 {
+            let part: Vec<u8> = chunks.by_ref().take(read_bytes).collect();
+            feed_space(&mut reader, &part);
+            assert!(reader.body().iter().all(|byte| *byte == b'x'));
+            reader.forget_body();
+        }
+        let room = reader.space().unwrap().len();
+        let held = BUFFER_START_BYTES - room;
+        assert!(held < head.len() + chunk.len(), "{read_bytes}: {held} held");
+    }
+}
+
+/// Feeds a part that fits.
+fn feed_space(reader: &mut Reader, part: &[u8]) {
+    reader.space().unwrap()[..part.len()].copy_from_slice(part);
+    reader.filled(part.len()).unwrap();
+}
+
+#[test]
 fn heads_are_written() {
     let mut out = b"left over".to_vec();
     HeadWriter::request(&mut out, "POST", &["/p", "/id\r\n 1", "/response"], "h:1")
