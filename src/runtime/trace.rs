@@ -10,6 +10,8 @@
 use std::ffi::{CStr, c_char};
 use std::mem::ManuallyDrop;
 
+use memchr::memchr;
+
 /// The variable, which one thread changes.
 #[derive(Debug)]
 pub(super) struct TraceVariable {
@@ -32,7 +34,7 @@ impl TraceVariable {
         reason = "changing the environment is unsafe and is asked for"
     )]
     pub(super) fn set(&mut self, trace_id: Option<&str>) {
-        let Some(trace_id) = trace_id.filter(|id| !id.as_bytes().contains(&0)) else {
+        let Some(trace_id) = trace_id.filter(|id| memchr(0, id.as_bytes()).is_none()) else {
             // SAFETY: the name is a string that ends with NUL. No other thread may use the
             // environment meanwhile, because the lock of `std::env` is not taken: the runtime runs
             // on this thread, between invocations, and the documentation of the crate asks threads

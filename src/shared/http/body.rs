@@ -3,6 +3,7 @@
 use super::error::HttpError;
 use super::head::{self, StartLine};
 use crate::shared::digits::decimal;
+use crate::shared::text::same;
 
 /// Where the body of a message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,22 +62,22 @@ pub(super) struct FramingFields {
 impl FramingFields {
     /// Looks at one field.
     pub(super) fn see(&mut self, name: &[u8], value: &[u8]) -> Result<(), HttpError> {
-        if name.eq_ignore_ascii_case(b"content-length") {
+        if same(name, b"Content-Length") {
             // A list of equal lengths could be folded into one; nobody who speaks to us sends one.
             // <https://www.rfc-editor.org/rfc/rfc9110#section-8.6>
             if self.content_length.is_some() {
                 return Err(HttpError::TwoContentLengths);
             }
             self.content_length = Some(length(value)?);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+        } else if same(name, b"Transfer-Encoding") {
+            if self.chunked || !same(value, b"chunked") {
                 return Err(HttpError::TransferCoding);
             }
             self.chunked = true;
-        } else if name.eq_ignore_ascii_case(b"connection") {
+        } else if same(name, b"Connection") {
             for option in value.split(|byte| *byte == b',').map(head::trim) {
-                self.says_close |= option.eq_ignore_ascii_case(b"close");
-                self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                self.says_close |= same(option, b"close");
+                self.says_keep_alive |= same(option, b"keep-alive");
             }
         }
         Ok(())

@@ -26,17 +26,20 @@ impl<'a> HeadWriter<'a> {
     ) -> Self {
         out.clear();
         push(out, method);
-        out.push(b' ');
+        push(out, " ");
+        let target = out.len();
         for part in path {
-            if memchr3(b' ', b'\r', b'\n', part.as_bytes()).is_none() {
-                push(out, part);
-            } else {
-                out.extend(part.bytes().filter(u8::is_ascii_graphic));
-            }
+            push(out, part);
         }
-        push(out, " HTTP/1.1\r\n");
+        if memchr3(b' ', b'\r', b'\n', out.get(target..).unwrap_or_default()).is_some() {
+            let unclean = out.split_off(target);
+            out.extend(unclean.iter().filter(|byte| byte.is_ascii_graphic()));
+        }
         // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>: every request names its host.
-        Self { out }.clean_field("Host", authority)
+        for part in [" HTTP/1.1\r\nHost: ", authority, "\r\n"] {
+            push(out, part);
+        }
+        Self { out }
     }
 
     /// Starts a response. The reason phrase is left empty, as it may be:
@@ -74,11 +77,6 @@ impl<'a> HeadWriter<'a> {
     /// Adds a field whose value is a constant of the program.
     #[must_use]
     pub(crate) fn constant_field(self, name: &str, value: &'static str) -> Self {
-        self.clean_field(name, value)
-    }
-
-    /// Adds a field whose value is known to hold no control character.
-    fn clean_field(self, name: &str, value: &str) -> Self {
         for part in [name, ": ", value, "\r\n"] {
             push(self.out, part);
         }
