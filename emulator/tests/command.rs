@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use testkit::process::Running;
 
 #[test]
 fn run_with_an_event_prints_the_response_and_nothing_else_on_stdout() {
@@ -706,16 +706,13 @@ fn a_killed_command_leaves_no_process() {
     let left: Vec<_> = processes_with(&mark)
         .into_iter()
         .filter(|pid| *pid != serving.0.id())
-        .map(|pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap())
-        .map(|pid| pidfd_open(pid, PidfdFlags::empty()).unwrap())
+        .map(Running::new)
         .collect();
     assert_eq!(left.len(), 3, "the runtime, its child and the extension");
     serving.0.kill().unwrap();
     serving.0.wait().unwrap();
     for process in left {
-        let limit = Timespec::try_from(Duration::from_secs(20)).unwrap();
-        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit));
-        assert_eq!(ended, Ok(1), "a process lives on");
+        process.until_ended();
     }
 }
 

@@ -1,8 +1,36 @@
 //! Processes and sockets of this machine, as `/proc` shows them.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use procfs::process::{Process, Status};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// A process that somebody else started, and whose end a test waits for.
+#[derive(Debug)]
+pub struct Running(OwnedFd);
+
+impl Running {
+    /// The process with this id, which runs.
+    #[must_use]
+    pub fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        Self(pidfd_open(pid, PidfdFlags::empty()).unwrap())
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it still runs after a minute.
+    pub fn until_ended(&self) {
+        let limit = Timespec::try_from(Duration::from_secs(60)).unwrap();
+        let ended = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit));
+        assert_eq!(ended, Ok(1), "the process lives on");
+    }
+}
 
 /// The state letter of a process, for example `S` or `Z`; `None` if there is no such process.
 #[must_use]

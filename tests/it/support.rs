@@ -134,7 +134,12 @@ impl Env {
 
     /// Waits until the function's log holds `text`.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        let holds = |lines: &[LogLine]| function_lines(lines).contains(text);
+        self.wait_for_log_times(text, 1);
+    }
+
+    /// Waits until the function's log holds `text` so many times.
+    pub(crate) fn wait_for_log_times(&self, text: &str, times: usize) {
+        let holds = |lines: &[LogLine]| times <= function_lines(lines).matches(text).count();
         Emulator::wait_for_log(self, text, holds).unwrap();
     }
 }

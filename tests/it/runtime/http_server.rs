@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testkit::http::Client;
 use testkit::pipe::named_pipe;
+use testkit::process::Running;
 
 use crate::support::{Env, answers, count, example_path, fixtures, start, stock};
 
@@ -254,14 +255,15 @@ fn a_request_that_goes_wrong_fails_its_invocation_alone() {
 
 #[test]
 fn a_response_counts_though_the_server_ends_after_it() {
-    let env = start(server(""));
-    let process = |env: &Env| {
-        let counts = get(env, "/counts")["body"].clone();
-        serde_json::from_str::<Value>(counts.as_str().unwrap()).unwrap()[2].clone()
-    };
-    let before = process(&env);
+    let mut config = server("");
+    config.freeze = false;
+    let env = start(config);
+    let before = server_process(&env);
+    let server = Running::new(u32::try_from(before).unwrap());
     assert_eq!(get(&env, "/die-after")["body"], "last words");
-    assert_ne!(process(&env), before);
+    // Until then it may take one more request.
+    server.until_ended();
+    assert_ne!(server_process(&env), before);
 }
 
 #[test]
@@ -668,9 +670,11 @@ fn when_the_server_dies_each_request_fails_once_and_it_is_started_again() {
 #[test]
 fn a_server_that_ended_between_events_fails_no_invocation() {
     let env = started(managed(""));
-    for _ in 0..5 {
+    for times in 1..=5 {
         let before = server_process(&env);
         assert_eq!(get(&env, "/die-after")["body"], "last words");
+        // Until then it may take one more request.
+        env.wait_for_log_times("the server ended with exit status: 0", times);
         assert_ne!(server_process(&env), before);
     }
 }
