@@ -5,6 +5,7 @@ local AWS (ministack). What a page shows as output has to be what its commands w
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import local_aws
@@ -12,19 +13,22 @@ import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = Path(os.environ["SCRATCH"])
+# What layer/release made, perhaps without its commands.
+RELEASE = ROOT / "target/layer/release"
 
 # Seconds that a page may take. Some build.
 PAGE_S = 1_800
 
-# Of each page the headings whose commands are run, and whether that is beside the clone or in it.
+# Of each page the headings whose commands are run, and where: `beside` a clone, or beside the files
+# of a `release`.
 PAGES = [
     ("README.md", ["A function in Rust"], "beside"),
-    ("README.md", ["Any executable", "An operator's functions"], "in"),
+    ("README.md", ["Any executable", "An operator's functions"], "release"),
     ("docs/rust.md", None, "beside"),
     (
         "docs/executable-handlers.md",
         ["Bash", "Python that stays alive", "C", "An HTTP application"],
-        "beside",
+        "release",
     ),
     (
         "docs/build.md",
@@ -45,7 +49,18 @@ def try_page(number, name, headings, place, environment):
     outputs = SCRATCH / f"outputs-{number}"
     outputs.mkdir()
     before = set(SCRATCH.iterdir())
-    folder = SCRATCH / "bantam" if place == "in" else SCRATCH
+    folder = SCRATCH
+    if place == "release":
+        folder = SCRATCH / "release"
+        folder.mkdir()
+        if not RELEASE.is_dir():
+            sys.exit(f"guides: no {RELEASE}; .ci/layer makes it")
+        # As a browser leaves them: not executable.
+        for path in RELEASE.iterdir():
+            shutil.copyfile(path, folder / path.name)
+        emulator = folder / "bantam-emulator-x86_64"
+        if not emulator.exists():
+            shutil.copyfile(ROOT / "target/debug/bantam-emulator", emulator)
     status, text = pages.run(pages.script(page, outputs), folder, environment, PAGE_S)
     print(f"# {name}\n{text}", flush=True)
     if status != 0:
@@ -60,7 +75,8 @@ def try_page(number, name, headings, place, environment):
 
 
 def main():
-    chosen = [page for page in enumerate(PAGES) if not sys.argv[1:] or page[1][0].endswith(sys.argv[1])]
+    names = tuple(sys.argv[1:]) or ("",)
+    chosen = [page for page in enumerate(PAGES) if page[1][0].endswith(names)]
     with local_aws.ministack(SCRATCH) as endpoint:
         installed = SCRATCH / "installed"
         environment = os.environ | {
@@ -69,8 +85,10 @@ def main():
             "PATH": f"{installed}/bin:{os.environ['PATH']}",
         }
         for number, (name, headings, place) in chosen:
+            started = time.monotonic()
             count = try_page(number, name, headings, place, environment)
-            print(f"guides: {name}, {count} blocks", file=sys.stderr, flush=True)
+            took = time.monotonic() - started
+            print(f"guides: {name}, {count} blocks, {took:.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
