@@ -8,8 +8,8 @@
 //!
 //! The lock decides who answers an invocation: the loop moves to `Answering` before it sends, a
 //! panic moves to `Reporting` before it does, and neither moves if the other has. So an invocation
-//! gets one answer, whichever thread panics when. A worker also asks its supervisor, who answers
-//! once the deadline has passed.
+//! gets one answer, whichever thread panics when. A worker also asks the board, where its
+//! supervisor notes that the deadline has passed.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -117,6 +117,14 @@ pub(super) fn answering() {
     if current.seat.is_some_and(|seat| !seat.answers()) {
         drop(current);
         reexec::wait();
+    }
+}
+
+/// The answer has been sent, by the loop or by a panic.
+#[inline(never)]
+pub(super) fn answered() {
+    if let Some(seat) = seat() {
+        seat.answered();
     }
 }
 

@@ -95,6 +95,7 @@ fn report(post: Post<'_>) {
         let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
         // The process is replaced or ends, whatever the answer is.
         let _answer = Client::new(api, Box::new(connection)).post(post);
+        current::answered();
     }
 }
 

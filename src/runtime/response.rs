@@ -103,8 +103,10 @@ impl<'a> Answer<'a> {
 
     fn send(self, post: Post<'_>) -> Answered {
         current::answering();
-        Answered {
-            stop: self.client.post(post).err(),
+        let stop = self.client.post(post).err();
+        if stop.is_none() {
+            current::answered();
         }
+        Answered { stop }
     }
 }

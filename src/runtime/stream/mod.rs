@@ -245,22 +245,30 @@ impl<'a> ResponseStream<'a> {
 
     fn end(&mut self, error: Option<&Error>) -> Answered {
         self.is_ended = true;
-        if let (State::Unsent(_), Some(error)) = (&self.state, error) {
-            current::answering();
-            let to = self.context.ids();
-            let stop = self.client.post(Post::Error { to, error }).err();
-            return Answered { stop };
+        let stop = match (&self.state, error) {
+            (State::Unsent(_), Some(error)) => {
+                current::answering();
+                let to = self.context.ids();
+                self.client.post(Post::Error { to, error }).err()
+            }
+            _ => self.send_end(error),
+        };
+        if stop.is_none() {
+            current::answered();
         }
+        Answered { stop }
+    }
+
+    fn send_end(&mut self, error: Option<&Error>) -> Option<Stop> {
         self.message(|message| match error {
             Some(error) => api::end_with_error(message, error),
             None => message.end(&[]),
         });
         self.send(Until::Answered);
-        let stop = match &mut self.state {
+        match &mut self.state {
             State::Over(over) => over.stop.take(),
             State::Unsent(_) | State::Open(_) => None,
-        };
-        Answered { stop }
+        }
     }
 
     /// Hands the message to `with`, unless the API takes no more.
@@ -512,6 +520,7 @@ fn act(panic: &Panic<'_>) -> After {
         &mut Exchange::new(request, &mut response),
     )
     .ok();
+    current::answered();
     error.log(Level::Error);
     panic::start_again(0)
 }

@@ -74,6 +74,10 @@ pub(super) mod seat {
             match self {}
         }
 
+        pub(in crate::runtime) const fn answered(self) {
+            match self {}
+        }
+
         pub(in crate::runtime) const fn reports_init_error(self, _: &Error) -> bool {
             match self {}
         }

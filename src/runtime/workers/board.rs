@@ -4,10 +4,14 @@
 //! the worker has ended, or has been stopped by [`Phase::Overdue`].
 //!
 //! ```text
-//!  Init ──► Polling ──► Invoking ──► Answering ──► Polling
-//!   │└► InitFailed          └─────────────┴► Overdue (written by the supervisor)
+//!  Init ──► Polling ──► Invoking ──► Answering ──► Answered ──► Polling
+//!   │└► InitFailed          └─────────────┴─────────────┴► Overdue ─┐
+//!   │                       └─────────────┴► LeftBehind ────────────┴► Init
 //!   └► Listening ──► Ended                          (the keeper of the HTTP server)
 //! ```
+//!
+//! The supervisor writes `Overdue`, and `LeftBehind` where a worker has ended. Both last until the
+//! invocation has been answered by the process that takes the slot next.
 //!
 //! The slot behind those of the workers is the keeper's, where there is one.
 
@@ -53,6 +57,8 @@ pub(super) struct Slot {
     state: AtomicU64,
     /// When the invocation ends; 0 if that is unknown.
     deadline_ms: AtomicU64,
+    /// How the worker ended, as `waitpid` says it.
+    status: AtomicI32,
     request_id: Text<ID_BYTES_MAX>,
     invocation_id: Text<ID_BYTES_MAX>,
 }
@@ -78,8 +84,12 @@ pub(super) enum Phase {
     Invoking,
     /// It sends an answer.
     Answering,
-    /// The handler runs past its deadline; the supervisor answers and kills the worker.
+    /// It has sent the answer, and the handler may go on for a moment.
+    Answered,
+    /// The handler runs past its deadline; the supervisor kills the worker.
     Overdue,
+    /// It has ended before it had answered.
+    LeftBehind,
     /// It keeps the HTTP server that the workers use, which is ready.
     Listening,
     /// That server has ended.
@@ -229,9 +239,13 @@ impl Board {
             Phase::Listening => Server::Ready(state & !PHASE),
             Phase::Ended => Server::Ended,
             Phase::InitFailed => Server::Failed(self.server_failures.load(Ordering::Relaxed)),
-            Phase::Init | Phase::Polling | Phase::Invoking | Phase::Answering | Phase::Overdue => {
-                Server::Starting
-            }
+            Phase::Init
+            | Phase::Polling
+            | Phase::Invoking
+            | Phase::Answering
+            | Phase::Answered
+            | Phase::Overdue
+            | Phase::LeftBehind => Server::Starting,
         }
     }
 
@@ -281,25 +295,46 @@ impl Slot {
         self.counts(Phase::Invoking);
     }
 
-    /// An answer is about to be sent. False if the supervisor answers.
+    /// An answer is about to be sent. False if the invocation is overdue.
     pub(super) fn answers(&self) -> bool {
         let state = self.state.load(Ordering::Acquire);
         Phase::of(state) == Phase::Invoking && self.moves(state, Phase::Answering)
     }
 
-    /// Whether the deadline of the invocation has passed. From then on the supervisor answers and
-    /// not the worker, and this is true for no other call. An answer that is being sent has a
-    /// little longer.
+    /// The answer has been sent, unless the invocation is overdue.
+    pub(super) fn answered(&self) {
+        let state = self.state.load(Ordering::Acquire);
+        if Phase::of(state) == Phase::Answering {
+            self.moves(state, Phase::Answered);
+        }
+    }
+
+    /// The worker has ended.
+    pub(super) fn ended(&self, status: ExitStatus) {
+        self.status.store(status.into_raw(), Ordering::Relaxed);
+        if let Phase::Invoking | Phase::Answering = self.phase() {
+            self.enter(Phase::LeftBehind);
+        }
+    }
+
+    /// How the worker ended last.
+    pub(super) fn status(&self) -> ExitStatus {
+        ExitStatus::from_raw(self.status.load(Ordering::Relaxed))
+    }
+
+    /// Whether the deadline of the invocation has passed. From then on the worker does not answer,
+    /// and this is true for no other call. An answer that is being sent has a little longer.
     pub(super) fn stops_at(&self, EpochMs(now): EpochMs) -> bool {
         let state = self.state.load(Ordering::Acquire);
         let deadline_ms = self.deadline_ms.load(Ordering::Relaxed);
         let now = match Phase::of(state) {
             Phase::Invoking => now,
-            Phase::Answering => now.saturating_sub(ANSWER_GRACE_MS),
+            Phase::Answering | Phase::Answered => now.saturating_sub(ANSWER_GRACE_MS),
             Phase::Init
             | Phase::InitFailed
             | Phase::Polling
             | Phase::Overdue
+            | Phase::LeftBehind
             | Phase::Listening
             | Phase::Ended => return false,
         };
@@ -377,8 +412,10 @@ impl Phase {
             2 => Self::Polling,
             3 => Self::Invoking,
             4 => Self::Answering,
-            6 => Self::Listening,
-            7 => Self::Ended,
+            5 => Self::Answered,
+            7 => Self::LeftBehind,
+            8 => Self::Listening,
+            9 => Self::Ended,
             _ => Self::Overdue,
         }
     }
@@ -446,10 +483,24 @@ mod tests {
         assert!(!slot.stops_at(EpochMs(9)));
         assert!(!slot.stops_at(EpochMs(8 + ANSWER_GRACE_MS)));
         assert!(slot.stops_at(EpochMs(9 + ANSWER_GRACE_MS)));
+        slot.answered();
+        assert_eq!(slot.phase(), Phase::Overdue);
         assert!(!board.polls(0), "it is about to be killed");
 
         slot.invokes(IDS, None);
         assert!(!slot.stops_at(EpochMs(u64::MAX)), "no deadline is known");
+    }
+
+    #[test]
+    fn a_handler_that_goes_on_after_its_answer_is_stopped() {
+        let (board, _file) = Board::create(1).unwrap();
+        let slot = board.slot(0);
+        slot.invokes(IDS, Some(9));
+        assert!(slot.answers());
+        slot.answered();
+        assert_eq!(slot.phase(), Phase::Answered);
+        assert!(!slot.stops_at(EpochMs(8 + ANSWER_GRACE_MS)));
+        assert!(slot.stops_at(EpochMs(9 + ANSWER_GRACE_MS)));
     }
 
     #[test]
@@ -464,6 +515,24 @@ mod tests {
         assert!(!slot.moves(seen, Phase::Overdue));
         assert_eq!(slot.phase(), Phase::Invoking);
         assert!(slot.answers());
+    }
+
+    #[test]
+    fn a_worker_that_ends_leaves_behind_what_it_had_not_answered() {
+        let (board, _file) = Board::create(1).unwrap();
+        let slot = board.slot(0);
+        let status = ExitStatus::from_raw(libc::SIGKILL);
+        for phase in [Phase::Invoking, Phase::Answering] {
+            slot.enter(phase);
+            slot.ended(status);
+            assert_eq!((slot.phase(), slot.status()), (Phase::LeftBehind, status));
+            assert!(!slot.stops_at(EpochMs(u64::MAX)), "nobody runs");
+        }
+        for phase in [Phase::Init, Phase::Polling, Phase::Answered, Phase::Overdue] {
+            slot.enter(phase);
+            slot.ended(status);
+            assert_eq!(slot.phase(), phase);
+        }
     }
 
     #[test]

@@ -9,9 +9,13 @@
 //! ```text
 //!  supervisor ──► worker 0 ── next, response ──► Runtime API
 //!      │     └──► worker 1 ── next, response ──►     ▲
-//!      └── the error of an invocation whose worker ──┘
-//!          ended or passed its deadline
+//!      └──► worker 1 again ── the error ─────────────┘
+//!                             of the invocation that was left behind
 //! ```
+//!
+//! The supervisor kills a worker past its deadline, and starts another one in the place of each
+//! that has ended. If that left an invocation behind, the new one answers it first: an API that is
+//! slow then delays that worker, and the deadlines of its neighbours hold.
 //!
 //! Where the handler is an HTTP server there is one for all workers, as it serves several requests
 //! at once. One more process of this program keeps it: starts it, waits until it is ready, writes
@@ -21,6 +25,7 @@
 //! process that the platform started has ended, so has the environment.
 
 mod board;
+mod left_behind;
 mod process;
 pub(super) mod seat;
 mod supervisor;
@@ -48,7 +53,11 @@ pub(super) enum Part {
 /// Finds out which part this process plays. It returns from the supervisor's when that is over.
 pub(super) fn take_part(env: &Env, beside: impl FnOnce() -> Beside) -> Part {
     match Seat::find(&os::variable) {
-        Ok(Some(seat)) => return Part::Worker(seat),
+        Ok(Some(seat)) => {
+            left_behind::answer(seat.slot(), &env.api);
+            seat.slot().starts();
+            return Part::Worker(seat);
+        }
         Ok(None) => {}
         Err(error) => {
             let error = os::error_text(error);

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{getpid, getppid};
 
 pub(in crate::runtime) use super::board::Server;
-use super::board::{Board, WORKERS_MAX};
+use super::board::{Board, Slot, WORKERS_MAX};
 use super::process;
 use crate::runtime::api::Ids;
 use crate::runtime::error::Error;
@@ -55,8 +55,12 @@ impl Seat {
             return Ok(None);
         };
         let board = Board::map(process::inherited(mark.board, false)?)?;
-        board.slot(mark.index).starts();
         Ok(Some(Self { board, mark }))
+    }
+
+    /// The slot of this process.
+    pub(super) fn slot(self) -> &'static Slot {
+        self.board.slot(self.mark.index)
     }
 
     /// True if this process serves no invocations, and keeps the HTTP server that all workers use.
@@ -98,14 +102,19 @@ impl Seat {
 
     /// The handler is about to run.
     pub(in crate::runtime) fn invokes(self, ids: Ids<'_>, deadline_ms: Option<u64>) {
-        self.board.slot(self.mark.index).invokes(ids, deadline_ms);
+        self.slot().invokes(ids, deadline_ms);
     }
 
-    /// An answer is about to be sent. False if the supervisor answers, because the deadline has
-    /// passed; then it is about to kill this process.
+    /// An answer is about to be sent. False if the deadline has passed; then the supervisor is
+    /// about to kill this process, and the next one answers.
     #[must_use]
     pub(in crate::runtime) fn answers(self) -> bool {
-        self.board.slot(self.mark.index).answers()
+        self.slot().answers()
+    }
+
+    /// The answer has been sent. If this process ends now, it leaves no invocation behind.
+    pub(in crate::runtime) fn answered(self) {
+        self.slot().answered();
     }
 
     /// The initialisation has failed. Returns whether this worker reports it: the first whose
@@ -132,7 +141,7 @@ impl Seat {
     /// Lets the program that is executed in this process next take the seat.
     pub(in crate::runtime) fn starts_again(self) {
         process::inherited(self.mark.board, true).ok();
-        self.board.slot(self.mark.index).starts();
+        self.slot().starts();
     }
 }
 

@@ -1,5 +1,4 @@
-//! The supervisor: starts workers, replaces those that end, and answers the invocations that they
-//! leave behind.
+//! The supervisor: starts workers, kills those past their deadline, and replaces those that end.
 
 use std::fmt;
 use std::os::fd::AsRawFd as _;
@@ -10,12 +9,12 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use super::board::{Board, Phase, Server, Slot};
+use super::board::{Board, Phase, Server};
+use super::left_behind;
 use super::process::{self, Signals};
 use super::seat::{Mark, WORKER};
 use crate::runtime::Stop;
-use crate::runtime::api::{Ids, Post};
-use crate::runtime::client::{Client, Connection};
+use crate::runtime::api::Post;
 use crate::runtime::error::Error;
 use crate::runtime::handler::Beside;
 use crate::runtime::log;
@@ -48,7 +47,7 @@ pub(super) fn run(workers: usize, beside: Beside, api: &Endpoint) -> u8 {
             let image = Image::again(&[(WORKER, Some(&mark))]);
             match image.and_then(|image| process::start(&image)) {
                 Ok(process) => crew.started(index, process),
-                Err(error) => fault = Some(not_started(&mut crew, index, board, error)),
+                Err(error) => fault = Some(not_started(&mut crew, index, board, error, api)),
             }
         }
         crew.is_server_ready = matches!(board.server(), Server::Ready(_));
@@ -81,13 +80,21 @@ pub(super) fn run(workers: usize, beside: Beside, api: &Endpoint) -> u8 {
     if stop.code != 0 && !board.has_polled() && board.claims_init_error() {
         // No worker came so far that it could report this.
         let error = Error::new("Runtime.WorkerFailed", fault.unwrap_or(stop.reason));
-        send(Post::init_error(&error), api);
+        left_behind::send(Post::init_error(&error), api);
     }
     stop.code
 }
 
 /// A worker could not be started. Returns why.
-fn not_started(crew: &mut Crew, index: usize, board: &Board, error: Errno) -> String {
+fn not_started(
+    crew: &mut Crew,
+    index: usize,
+    board: &Board,
+    error: Errno,
+    api: &Endpoint,
+) -> String {
+    // The invocation must not wait until there is a worker again.
+    left_behind::answer(board.slot(index), api);
     let next = take_note(crew, index, board, None);
     let (name, error) = (crew.name(index), os::error_text(error));
     let fault = format!("{name} cannot be started: {error}");
@@ -95,13 +102,14 @@ fn not_started(crew: &mut Crew, index: usize, board: &Board, error: Errno) -> St
     fault
 }
 
-/// A worker has ended: answers its invocation, and sees to the next start.
+/// A worker has ended. The next one answers the invocation that it left behind, if there is one.
 fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: &Endpoint) {
     let slot = board.slot(index);
-    if let Some(error) = left_behind(slot.phase(), status) {
-        report(slot, &error, api);
-    }
+    slot.ended(status);
     let next = take_note(crew, index, board, status.code());
+    if next == Next::Nothing {
+        left_behind::answer(slot, api);
+    }
     let name = crew.name(index);
     log::line(Level::Warn, &format!("{name} ended with {status}; {next}"));
 }
@@ -122,45 +130,12 @@ fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) ->
         | Phase::Polling
         | Phase::Invoking
         | Phase::Answering
+        | Phase::Answered
         | Phase::Overdue
+        | Phase::LeftBehind
         | Phase::Ended => {}
     }
     crew.ended(index, ended, board.has_polled(), os::now())
-}
-
-/// The error of an invocation whose worker ended in this phase, if it leaves one behind.
-fn left_behind(phase: Phase, status: ExitStatus) -> Option<Error> {
-    match phase {
-        Phase::Init | Phase::InitFailed | Phase::Polling | Phase::Listening | Phase::Ended => None,
-        Phase::Overdue => Some(Error::new("Function.Timeout", OVERDUE)),
-        Phase::Invoking | Phase::Answering => {
-            let mut message = format!("the process ended with {status} before it had answered");
-            if status.signal() == Some(Signal::KILL.as_raw()) {
-                message.push_str(", as when there is not enough memory");
-            }
-            Some(Error::new("Runtime.ExitError", message))
-        }
-    }
-}
-
-/// Answers an invocation in the place of its worker.
-fn report(slot: &Slot, error: &Error, api: &Endpoint) {
-    let Some(ids) = slot.ids() else {
-        error.log(Level::Error);
-        return;
-    };
-    error.log_of(&ids.request_id, Level::Error);
-    let to = Ids {
-        request_id: &ids.request_id,
-        invocation_id: ids.invocation_id.as_deref(),
-    };
-    send(Post::Error { to, error }, api);
-}
-
-fn send(post: Post<'_>, api: &Endpoint) {
-    let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
-    // A worker finds out by itself if the API is gone.
-    let _answer = Client::new(api, Box::new(connection)).post(post);
 }
 
 /// The workers, as the supervisor knows them. It makes no system call.
@@ -354,11 +329,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// The longest pause of [`WORKER_RESTARTS`].
 const LONGEST_PAUSE_MS: u64 = WORKER_RESTARTS.longest.as_secs() * 1_000;
 
-/// How long each step of a report may take.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
-
-const OVERDUE: &str = "the invocation went on at the deadline, so its process was replaced";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -531,22 +501,5 @@ mod tests {
         }
         assert_eq!(crew.due(true, NOW), None);
         assert_eq!(crew.due(true, EpochMs(NOW.0 - 60_000)), Some(0));
-    }
-
-    #[test]
-    fn only_an_invocation_that_was_taken_is_left_behind() {
-        let status = ExitStatus::from_raw(libc::SIGKILL);
-        let error_type =
-            |phase| left_behind(phase, status).map(|error| error.error_type().to_owned());
-        for phase in [Phase::Init, Phase::InitFailed, Phase::Polling] {
-            assert_eq!(error_type(phase), None, "{phase:?}");
-        }
-        for phase in [Phase::Invoking, Phase::Answering] {
-            assert_eq!(error_type(phase).as_deref(), Some("Runtime.ExitError"));
-        }
-        assert_eq!(
-            error_type(Phase::Overdue).as_deref(),
-            Some("Function.Timeout")
-        );
     }
 }

@@ -97,9 +97,8 @@ impl Lived {
         let limit = self.platform.timeout_ms(index);
         match life.workers {
             0 => limit,
-            // The supervisor looks ten times a second, at a clock that may be wrong, and not while
-            // it reports to an API that is slow.
-            _ if is_held_up(life) => limit + PATIENCE_MS,
+            // The supervisor looks ten times a second, at a clock that may be wrong.
+            _ if has(life, |fault| matches!(fault, Fault::Clock(_))) => limit + PATIENCE_MS,
             _ => limit + 100,
         }
     }
@@ -214,7 +213,7 @@ impl Lived {
                 return Rule::Log.broken(format!("an unknown level: {level}"));
             }
             let holds = line.invocation.map(|(index, _)| id(index));
-            let is_own = line.by_supervisor || Some(request_id) == holds.as_deref();
+            let is_own = line.is_of_no_loop || Some(request_id) == holds.as_deref();
             if request_id != "-" && !is_own {
                 return Rule::Log.broken(format!("the id of another invocation: {:?}", line.text));
             }
@@ -253,7 +252,9 @@ impl Lived {
             if lines.is_empty() {
                 continue;
             }
-            if life.faults.is_empty() && !life.always_panics && lines.len() != 1 {
+            // A report that is broken off by the end of the environment is made once more.
+            let is_once = life.faults.is_empty() && !life.always_panics && !life.is_cut_off();
+            if is_once && lines.len() != 1 {
                 return Rule::ErrorsLogged
                     .broken(format!("{of}: {} lines tell its error", lines.len()));
             }

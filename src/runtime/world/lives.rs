@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::check::Broken;
 use super::life::{Act, Ending, Fault, Invocation, Life};
 use super::live;
+use super::platform::Outcome;
 use crate::shared::os;
 
 /// Lives a life; what is wrong with it, if something is.
@@ -77,6 +78,42 @@ fn a_worker_is_doomed() -> Life {
         }],
         faults: vec![(0, Fault::PanicAfter)],
         ending: Ending::Gone,
+    }
+}
+
+/// A worker is killed, and the API takes its time with the report of that. The neighbour runs past
+/// its deadline meanwhile.
+#[test]
+fn a_slow_report_delays_no_deadline() {
+    let invocation = |act| Invocation {
+        idle_ms: (0, 0),
+        timeout_ms: 1_000,
+        act,
+        event_bytes: 0,
+    };
+    for seed in 0..50 {
+        let life = Life {
+            seed,
+            workers: 2,
+            failed_inits: vec![],
+            is_restored: false,
+            always_panics: false,
+            invocations: vec![invocation(Act::IsKilled), invocation(Act::Sleeps(9_000))],
+            // Two workers have asked for an event before.
+            faults: vec![(2, Fault::Slow(1_900))],
+            ending: Ending::Gone,
+        };
+        let lived = live(&life, true);
+        let outcomes = lived.platform.calls.iter().map(|call| match &call.outcome {
+            Some(Outcome::Error(error_type, _)) => (&**error_type, call.ended_ms),
+            outcome => panic!("seed {seed}: {outcome:?}\n{}", lived.trace.join("\n")),
+        });
+        let [killed, overdue] = [("Runtime.ExitError", 1_900), ("Function.Timeout", 1_000)];
+        assert_eq!(
+            outcomes.collect::<Vec<_>>(),
+            [killed, overdue],
+            "seed {seed}"
+        );
     }
 }
 

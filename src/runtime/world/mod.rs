@@ -62,8 +62,9 @@ struct State {
 #[derive(Clone, Debug)]
 struct Line {
     text: String,
-    /// The supervisor wrote it, who also answers for workers.
-    by_supervisor: bool,
+    /// The supervisor wrote it, or a worker that has not asked for an event: they answer what other
+    /// workers left behind.
+    is_of_no_loop: bool,
     /// The invocation whose event the process got last, and the answers that the platform had got
     /// to it then.
     invocation: Option<(usize, usize)>,
@@ -89,6 +90,8 @@ struct Running {
     is_in_hook: bool,
     /// A thread has panicked while the handler did not run, so it must not run again.
     is_doomed: bool,
+    /// Its program has asked for an event.
+    has_polled: bool,
     /// The invocation whose event it got last, while it has not asked for another.
     holds: Option<usize>,
 }
@@ -117,6 +120,7 @@ impl Running {
             on_panic: None,
             is_in_hook: false,
             is_doomed: false,
+            has_polled: false,
             holds: None,
         }
     }
@@ -362,6 +366,7 @@ impl State {
         process.variables.extend(set);
         (process.on_panic, process.holds) = (None, None);
         (process.is_in_hook, process.is_doomed) = (false, false);
+        process.has_polled = false;
     }
 
     /// Whether a process can go on.

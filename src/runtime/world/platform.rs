@@ -38,6 +38,8 @@ pub(super) struct Call {
     /// Answers to it that reached the platform.
     pub(super) posts: usize,
     pub(super) outcome: Option<Outcome>,
+    /// When it got that.
+    pub(super) ended_ms: u64,
     /// When it has to end.
     deadline_ms: u64,
     /// The process that its event was sent to.
@@ -252,7 +254,7 @@ impl Platform {
         self.running.remove(at);
         let call = &mut self.calls[index];
         assert_eq!(call.outcome, None, "a second outcome");
-        call.outcome = Some(outcome);
+        (call.outcome, call.ended_ms) = (Some(outcome), self.passed_ms);
         status(202)
     }
 
@@ -278,7 +280,7 @@ impl Platform {
         self.running.retain(|running| *running != index);
         let call = &mut self.calls[index];
         assert_eq!(call.outcome, None, "a second outcome");
-        call.outcome = Some(outcome);
+        (call.outcome, call.ended_ms) = (Some(outcome), self.passed_ms);
     }
 
     /// When something happens by itself next.

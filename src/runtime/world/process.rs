@@ -335,7 +335,8 @@ impl System for Process {
         let faults = {
             let mut state = self.world.lock();
             if is_next {
-                state.processes[self.number].holds = None;
+                let process = &mut state.processes[self.number];
+                (process.holds, process.has_polled) = (None, true);
             }
             let (number, faults) = state.platform.meet();
             if EXCHANGES_MAX < number {
@@ -397,10 +398,11 @@ impl System for Process {
         let holds = state.processes[self.number].holds;
         let posts = |index: usize| (index, state.platform.calls[index].posts);
         let invocation = holds.map(posts);
-        let by_supervisor = self.number == 0 && state.platform.life.workers != 0;
+        let has_polled = state.processes[self.number].has_polled;
+        let is_of_no_loop = !has_polled && state.platform.life.workers != 0;
         state.log.push(Line {
             text,
-            by_supervisor,
+            is_of_no_loop,
             invocation,
         });
     }

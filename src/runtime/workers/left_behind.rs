@@ -1,0 +1,95 @@
+//! The invocation that a worker has left behind, and the answer to it.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::board::{Phase, Slot};
+use crate::runtime::api::{Ids, Post};
+use crate::runtime::client::{Client, Connection};
+use crate::runtime::error::Error;
+use crate::shared::endpoint::Endpoint;
+use crate::shared::log_record::Level;
+
+/// Answers the invocation that the last worker in this slot left behind, if there is one.
+///
+/// The slot changes after that: if this process ends before, the next one answers.
+#[cold]
+#[inline(never)]
+pub(super) fn answer(slot: &Slot, api: &Endpoint) {
+    if let Some(error) = error(slot.phase(), slot.status()) {
+        report(slot, &error, api);
+        slot.starts();
+    }
+}
+
+/// The error of an invocation whose worker ended in this phase, if it leaves one behind.
+fn error(phase: Phase, status: ExitStatus) -> Option<Error> {
+    match phase {
+        Phase::Init
+        | Phase::InitFailed
+        | Phase::Polling
+        | Phase::Invoking
+        | Phase::Answering
+        | Phase::Answered
+        | Phase::Listening
+        | Phase::Ended => None,
+        Phase::Overdue => Some(Error::new("Function.Timeout", OVERDUE)),
+        Phase::LeftBehind => {
+            let mut message = format!("the process ended with {status} before it had answered");
+            if status.signal() == Some(Signal::KILL.as_raw()) {
+                message.push_str(", as when there is not enough memory");
+            }
+            Some(Error::new("Runtime.ExitError", message))
+        }
+    }
+}
+
+fn report(slot: &Slot, error: &Error, api: &Endpoint) {
+    let Some(ids) = slot.ids() else {
+        error.log(Level::Error);
+        return;
+    };
+    error.log_of(&ids.request_id, Level::Error);
+    let to = Ids {
+        request_id: &ids.request_id,
+        invocation_id: ids.invocation_id.as_deref(),
+    };
+    send(Post::Error { to, error }, api);
+}
+
+/// Sends a report on a connection of its own.
+pub(super) fn send(post: Post<'_>, api: &Endpoint) {
+    let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
+    // A worker finds out by itself if the API is gone.
+    let _answer = Client::new(api, Box::new(connection)).post(post);
+}
+
+/// How long each step of a report may take.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+const OVERDUE: &str = "the invocation went on at the deadline, so its process was replaced";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_invocation_without_an_answer_is_left_behind() {
+        let table = [
+            (Phase::Init, None),
+            (Phase::InitFailed, None),
+            (Phase::Polling, None),
+            (Phase::Answered, None),
+            (Phase::Overdue, Some("Function.Timeout")),
+            (Phase::LeftBehind, Some("Runtime.ExitError")),
+        ];
+        for (phase, expected) in table {
+            let error = error(phase, ExitStatus::from_raw(libc::SIGKILL));
+            let error_type = error.as_ref().map(Error::error_type);
+            assert_eq!(error_type, expected, "{phase:?}");
+        }
+    }
+}
