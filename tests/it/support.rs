@@ -140,7 +140,12 @@ impl Env {
     /// Waits until the function's log holds `text` so many times.
     pub(crate) fn wait_for_log_times(&self, text: &str, times: usize) {
         let holds = |lines: &[LogLine]| times <= function_lines(lines).matches(text).count();
-        Emulator::wait_for_log(self, text, holds).unwrap();
+        self.wait_for_log_line(text, holds);
+    }
+
+    /// Waits until the log, with the lines of the platform, passes a test.
+    pub(crate) fn wait_for_log_line(&self, what: &str, test: impl FnMut(&[LogLine]) -> bool) {
+        Emulator::wait_for_log(self, what, test).unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ use testkit::http::Client;
 use testkit::pipe::named_pipe;
 
 use super::faults::{exits, recoverable};
-use super::workers::{stalled, streaming_handlers};
+use super::workers::{given_up, stalled, streaming_handlers};
 use crate::support::{Env, answers, count, faulty, function, start};
 
 fn streaming() -> Env {
@@ -316,11 +316,8 @@ fn curl_sees_a_failure_midway() {
 /// caller who goes on too late for it sees a timeout.
 #[test]
 fn a_stream_does_not_wait_for_its_caller_beyond_the_deadline() {
-    for (mut config, event) in streaming_handlers() {
-        config.timeout = Duration::from_secs(2);
-        let env = start(config);
-        let mut caller = stalled(&env, &event);
-        env.wait_for_log("the caller had not taken the response shortly before the deadline");
+    for (config, event) in streaming_handlers() {
+        let (env, mut caller) = given_up(&config, &event, start);
         let mut rest = Vec::new();
         while let Some(chunk) = caller.chunk().unwrap() {
             rest = chunk;
