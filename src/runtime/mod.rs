@@ -22,8 +22,6 @@ mod panic;
 mod process_one;
 mod response;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod trace;
 #[cfg(feature = "managed-instances")]
 mod workers;

@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod connection;
 mod life;
 mod lives;
 mod platform;
@@ -54,6 +55,10 @@ struct State {
     log: Vec<Line>,
     /// Processes that the platform started.
     starts: usize,
+    /// How the processes that the platform started have ended, as `waitpid` says it.
+    exits: Vec<i32>,
+    /// Connections to the API, of all processes.
+    connections: usize,
     turns: usize,
     violation: Option<String>,
 }
@@ -79,6 +84,8 @@ struct Running {
     variables: Vec<(OsString, OsString)>,
     /// What it waits for.
     until: Until,
+    /// It has a connection to the API.
+    is_connected: bool,
     /// The signal that kills it.
     killed_by: Option<i32>,
     /// It was asked to end.
@@ -113,6 +120,7 @@ impl Running {
         Self {
             variables,
             until: Until::Now,
+            is_connected: false,
             killed_by: None,
             is_asked: false,
             status: None,
@@ -132,6 +140,8 @@ struct Lived {
     log: Vec<Line>,
     trace: Vec<String>,
     starts: usize,
+    exits: Vec<i32>,
+    connections: usize,
     violation: Option<String>,
 }
 
@@ -147,6 +157,8 @@ fn live(life: &Life, traced: bool) -> Lived {
             trace: traced.then(Vec::new),
             log: Vec::new(),
             starts: 0,
+            exits: Vec::new(),
+            connections: 0,
             turns: 0,
             violation: None,
         }),
@@ -165,6 +177,8 @@ fn live(life: &Life, traced: bool) -> Lived {
         log: state.log,
         trace: state.trace.unwrap_or_default(),
         starts: state.starts,
+        exits: state.exits,
+        connections: state.connections,
         violation: state.violation,
     }
 }
@@ -241,6 +255,7 @@ impl World {
         process.until = Until::Never;
         state.platform.ended(Some(number));
         if number == 0 {
+            state.exits.push(status);
             // The environment ends with it, and its workers do.
             for worker in state.processes.iter_mut().skip(1) {
                 worker.killed_by = Some(9);
@@ -366,7 +381,7 @@ impl State {
         process.variables.extend(set);
         (process.on_panic, process.holds) = (None, None);
         (process.is_in_hook, process.is_doomed) = (false, false);
-        process.has_polled = false;
+        (process.has_polled, process.is_connected) = (false, false);
     }
 
     /// Whether a process can go on.

@@ -52,8 +52,9 @@ pub(super) struct Platform {
     /// The time by the monotonic clock, and what the wall clock is ahead of it.
     pub(super) passed_ms: u64,
     pub(super) ahead_ms: i64,
-    /// Exchanges so far.
-    exchanges: usize,
+    /// Exchanges so far, and the requests among them that arrived.
+    pub(super) exchanges: usize,
+    pub(super) requests: usize,
     /// Until which exchange no connection is taken.
     gone_until: usize,
     /// Invocations that were given out.
@@ -99,6 +100,7 @@ impl Platform {
             passed_ms: 0,
             ahead_ms: 0,
             exchanges: 0,
+            requests: 0,
             gone_until: 0,
             given: 0,
             running: Vec::new(),
@@ -184,6 +186,7 @@ impl Platform {
 
     /// Acts on a request.
     pub(super) fn serve(&mut self, request: &str, process: usize) -> Reply {
+        self.requests += 1;
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         let mut words = head.split(' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap());

@@ -1,6 +1,7 @@
 //! A process of a world: the system that it runs on, and its program.
 
 use std::ffi::OsString;
+use std::mem;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -160,6 +161,14 @@ impl Process {
     fn perhaps_wait(&self) {
         if self.number != 0 || 1 < self.world.lock().processes.len() {
             drop(self.world.wait(self.world.lock(), self.number, Until::Now));
+        }
+    }
+
+    /// Opens a connection, unless there is one.
+    fn connect(&self) {
+        let mut state = self.world.lock();
+        if !mem::replace(&mut state.processes[self.number].is_connected, true) {
+            state.connections += 1;
         }
     }
 
@@ -359,6 +368,7 @@ impl System for Process {
             faults
         };
         self.suffer(&faults)?;
+        self.connect();
         let request = self.write(exchange, &faults);
         self.perhaps_wait();
         self.wait_for_response(timeout, &faults)?;
@@ -389,7 +399,9 @@ impl System for Process {
         read
     }
 
-    fn close(&self) {}
+    fn close(&self) {
+        self.world.lock().processes[self.number].is_connected = false;
+    }
 
     fn log(&self, line: &[u8]) {
         let mut state = self.world.lock();
@@ -461,7 +473,7 @@ impl System for Process {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap();
         let until = Until::Child(state.platform.passed_ms + timeout_ms);
         let mut state = self.world.wait(state, self.number, until);
-        std::mem::take(&mut state.processes[self.number].is_asked)
+        mem::take(&mut state.processes[self.number].is_asked)
     }
 }
 
