@@ -121,7 +121,7 @@ const fn type_of(content: &Content<'_>) -> Option<&'static str> {
         Content::RuntimeDone(_) => "platform.runtimeDone",
         Content::Report(_) => "platform.report",
         Content::LogsDropped(_) => "platform.logsDropped",
-        Content::Ignored | Content::Unknown => return None,
+        Content::Fault(_) | Content::Ignored | Content::Unknown => return None,
     })
 }
 
@@ -159,6 +159,9 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
             }
             if let Ok(Content::Start(start)) = record.as_ref().map(|record| &record.content) {
                 ids.extend(start.request_id.as_deref());
+            }
+            if let Ok(Content::Fault(fault)) = record.as_ref().map(|record| &record.content) {
+                ids.extend(fault.killed_request_id());
             }
             reporter.handle_record(record.clone(), NOW);
             take(&mut reporter);

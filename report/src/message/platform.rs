@@ -87,19 +87,39 @@ fn one(text: &str, source: &Source<'_>, sink: &mut dyn Sink) -> Result<Seen, Mes
     if !KINDS.contains(&kind.as_ref()) {
         return Ok(Seen::Other);
     }
-    let record: Record<'_> = serde_json::from_str(record.get())?;
     // The record's own time is nearer to the fact than the time at which the line was taken.
     let time_ms = line.time.as_deref().and_then(time);
     let source = Source {
         time_ms: time_ms.or(source.time_ms),
         ..source.clone()
     };
-    let fact = fact(&kind, record)?;
+    let fact = if kind == "platform.fault" {
+        let fault: Fault<'_> = serde_json::from_str(record.get())?;
+        let (Fault::Text(text) | Fault::Object { fault: text }) = fault;
+        let Some(failure) = text::fault(&text) else {
+            return Ok(Seen::Other);
+        };
+        Fact::Failed(failure)
+    } else {
+        fact(&kind, serde_json::from_str(record.get())?)?
+    };
     sink.fact(&source, &fact);
     Ok(Seen::Fact)
 }
 
-const KINDS: [&str; 7] = [
+/// The record of a fault: a string, or an object with the string.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Fault<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Object {
+        #[serde(borrow)]
+        fault: Cow<'a, str>,
+    },
+}
+
+const KINDS: [&str; 8] = [
+    "platform.fault",
     "platform.initStart",
     "platform.initRuntimeDone",
     "platform.initReport",
@@ -195,6 +215,29 @@ mod tests {
                 "RuntimeDone"
             ]
         );
+    }
+
+    #[test]
+    fn a_fault_tells_how_its_invocation_failed() {
+        let table = [
+            (
+                r#""RequestId: 6d68 Error: Runtime exited with error: signal: killed\nRuntime.ExitError\n""#,
+                vec!["Failed(OutOfMemory)"],
+            ),
+            (
+                r#"{"fault":"RequestId: 6d68 Error: Runtime exited with error: exit status 1\n"}"#,
+                vec!["Failed(Crash)"],
+            ),
+            (
+                r#"{"fault":"RequestId: 6d68\tStatus: error\tErrorType: Runtime.OutOfMemory\n"}"#,
+                vec!["Failed(OutOfMemory)"],
+            ),
+            (r#""RequestId: 6d68 Process exited""#, vec![]),
+        ];
+        for (record, expected) in table {
+            let json = format!(r#"{{"time":"x","type":"platform.fault","record":{record}}}"#);
+            assert_eq!(told(&json), expected, "{record}");
+        }
     }
 
     #[test]

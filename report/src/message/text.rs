@@ -90,15 +90,31 @@ pub(super) fn status(
     match status {
         "success" => None,
         "timeout" => Some(Failure::Timeout),
-        _ if error_type == Some("Runtime.OutOfMemory") || is_exit && is_full => {
-            Some(Failure::OutOfMemory)
-        }
+        _ if error_type.is_some_and(is_memory) || is_exit && is_full => Some(Failure::OutOfMemory),
         "failure" => Some(Failure::Crash),
         _ if is_exit || error_type.is_some_and(|name| name.starts_with("Extension.")) => {
             Some(Failure::Crash)
         }
         _ => Some(Failure::Error),
     }
+}
+
+/// Whether a type of error says that memory ran out: `Runtime.OutOfMemory` is the platform's.
+fn is_memory(error_type: &str) -> bool {
+    error_type.ends_with("OutOfMemory")
+}
+
+/// A fault of the platform, as its record in JSON has it: the line of the text format, or on
+/// Managed Instances a status and a type of error.
+pub(super) fn fault(text: &str) -> Option<Failure> {
+    let text = text.trim_end();
+    let error_type = text
+        .rsplit_once("ErrorType: ")
+        .map(|(_, error_type)| error_type);
+    if error_type.is_some_and(is_memory) {
+        return Some(Failure::OutOfMemory);
+    }
+    failure(text)
 }
 
 fn start(text: &str) -> Result<Fact<'_>, MessageError> {

@@ -46,7 +46,7 @@ pub(super) struct InFlight {
     deadline: Option<Deadline>,
     /// The outcome that was counted.
     settled: Option<Status>,
-    out_of_memory: bool,
+    pub(super) is_out_of_memory: bool,
     /// Whether there was a `runtimeDone`.
     ended: bool,
     /// Of `runtimeDone`, in case there is never a report.
@@ -220,7 +220,7 @@ impl InFlight {
             request,
             deadline: None,
             settled: None,
-            out_of_memory: false,
+            is_out_of_memory: false,
             ended: false,
             duration_ms: None,
         }
@@ -245,7 +245,7 @@ impl InFlight {
     }
 
     pub(super) fn settle_out_of_memory(&mut self, series: &mut Series) {
-        if !std::mem::replace(&mut self.out_of_memory, true) {
+        if !std::mem::replace(&mut self.is_out_of_memory, true) {
             series.count(&m::OUT_OF_MEMORY, &[]);
         }
     }

@@ -33,7 +33,7 @@ use crate::extension::metric::catalogue as m;
 use crate::extension::metric::{Batch, Detail, Metric, Resource};
 use crate::extension::settings::InitType;
 use crate::extension::telemetry::{
-    Content, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
+    Content, Fault, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
 };
 #[cfg(any(feature = "traces", test))]
 use crate::extension::trace::Trace;
@@ -58,8 +58,10 @@ pub(super) struct Accounting {
     /// Processor time that has been added to the series; `None` after a restore, when the time so
     /// far belongs to the snapshot.
     cpu_counted_ms: Option<f64>,
-    /// Whether memory ran out in the invocation that was reported last.
+    /// Whether memory ran out in the invocation that a record reported last.
     is_out_of_memory: bool,
+    /// The invocation of the last fault that came after its report.
+    faulty: Option<Request>,
     /// Whether SHUTDOWN came.
     is_over: bool,
     /// Whether a restore was noticed since the last [`take_restored`](Self::take_restored).
@@ -87,6 +89,7 @@ impl Accounting {
             start_cost: None,
             cpu_counted_ms: Some(0.0),
             is_out_of_memory: false,
+            faulty: None,
             is_over: false,
             is_restored: false,
         }
@@ -178,6 +181,7 @@ impl Accounting {
                 let bytes = dropped.dropped_bytes.unwrap_or(0.0);
                 self.count_loss("platform", records, bytes);
             }
+            Content::Fault(fault) => self.handle_fault(time, *fault),
             Content::Unknown => self.series.count(&m::UNKNOWN_RECORDS, &[]),
             Content::Ignored => {}
         }
@@ -469,10 +473,36 @@ impl Accounting {
         let trace = end.tracing.value.as_deref();
         self.cold_start.handle_trace(request, trace);
         self.cold_start.handle_invocation_done(request, time, end);
+        let entry = invocations.entry(request, series);
         if let Some(outcome) = &outcome {
-            invocations.entry(request, series).settle(outcome, series);
+            entry.settle(outcome, series);
+        }
+        if is_out_of_memory(&end.metrics, outcome.as_ref()) {
+            self.is_out_of_memory = true;
+            entry.settle_out_of_memory(series);
         }
         add_figures(end, series);
+    }
+
+    /// A fault. It comes before the report of its invocation or after it.
+    fn handle_fault(&mut self, time: Option<EpochMs>, fault: Fault<'_>) {
+        let Some(request_id) = fault.killed_request_id() else {
+            return;
+        };
+        let request = Request::of(request_id);
+        if self.invocations.is_over(request) {
+            // An environment ends with such an invocation, so the report was its last.
+            let is_again = self.faulty.replace(request) == Some(request);
+            if !std::mem::replace(&mut self.is_out_of_memory, true) && !is_again {
+                self.series.count(&m::OUT_OF_MEMORY, &[]);
+            }
+        } else if self.is_of_predecessor(time, request) {
+            self.cold_start.predecessor = Some(Predecessor::OutOfMemory);
+        } else {
+            self.is_out_of_memory = true;
+            let entry = self.invocations.entry(request, &mut self.series);
+            entry.settle_out_of_memory(&mut self.series);
+        }
     }
 
     fn handle_report(&mut self, time: Option<EpochMs>, end: &InvocationEnd<'_>) {
@@ -487,10 +517,10 @@ impl Accounting {
         let entry = invocations.entry(request, series);
         // A report without a status is of a success.
         entry.settle(outcome.as_ref().unwrap_or(&Outcome::SUCCESS), series);
-        self.is_out_of_memory = is_out_of_memory(&end.metrics, outcome.as_ref());
-        if self.is_out_of_memory {
+        if is_out_of_memory(&end.metrics, outcome.as_ref()) {
             entry.settle_out_of_memory(series);
         }
+        self.is_out_of_memory = entry.is_out_of_memory;
         invocations.handle_report(request, time, end.metrics.duration_ms, series);
         add_figures(end, series);
     }
@@ -512,19 +542,28 @@ impl Accounting {
         if self.invocations.is_over(request) {
             return None;
         }
-        let is_earlier = time.is_some_and(|time| time <= self.cold_start.began_at)
-            && self.cold_start.origin == Origin::Init;
-        if !is_earlier || !self.invocations.is_foreign(request) {
+        if !self.is_of_predecessor(time, request) {
             return Some(request);
         }
         let predecessor = match outcome? {
             outcome if outcome.status == Status::Timeout => Predecessor::Timeout,
             outcome if is_out_of_memory(&end.metrics, Some(outcome)) => Predecessor::OutOfMemory,
-            outcome if outcome.ends_environment() => Predecessor::Crash,
+            // A fault may have told the reason already.
+            outcome
+                if outcome.ends_environment()
+                    && self.cold_start.predecessor != Some(Predecessor::OutOfMemory) =>
+            {
+                Predecessor::Crash
+            }
             _ => return None,
         };
         self.cold_start.predecessor = Some(predecessor);
         None
+    }
+
+    fn is_of_predecessor(&self, time: Option<EpochMs>, request: Request) -> bool {
+        let is_earlier = time.is_some_and(|time| time <= self.cold_start.began_at);
+        is_earlier && self.cold_start.origin == Origin::Init && self.invocations.is_foreign(request)
     }
 
     fn count_loss(&mut self, by: &str, records: f64, bytes: f64) {

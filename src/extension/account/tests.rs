@@ -17,6 +17,13 @@ fn at(ms: u64) -> EpochMs {
 }
 
 /// A record of `kind`, made at `ms`, with the members that `members` holds.
+/// The fault of a runtime that the kernel killed.
+fn fault(ms: u64, request_id: &str) -> String {
+    let time = EpochMs(TEN + ms).to_rfc3339();
+    let text = format!("RequestId: {request_id} Error: Runtime exited with error: signal: killed");
+    format!(r#"{{"time":"{time}","type":"platform.fault","record":{{"fault":"{text}"}}}}"#)
+}
+
 fn record(ms: u64, kind: &str, members: &str) -> String {
     let (minutes, seconds, millis) = (ms / 60_000, ms / 1_000 % 60, ms % 1_000);
     format!(
@@ -665,6 +672,16 @@ fn an_init_in_an_invocation_is_a_retry_or_follows_a_reset() {
             "reset_after_crash",
             vec![of_old("runtimeDone", crashed), of_old("report", killed)],
         ),
+        (
+            "out_of_memory",
+            "reset_after_crash",
+            vec![of_old("report", crashed), fault(20, "old")],
+        ),
+        (
+            "out_of_memory",
+            "reset_after_crash",
+            vec![fault(20, "old"), of_old("report", crashed)],
+        ),
     ];
     for (cause, kind, before) in table {
         let mut script = Script::new(InitType::OnDemand);
@@ -1100,6 +1117,44 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
     assert_eq!(script.cold_starts, []);
 }
 
+/// Not all memory is used when the kernel kills, so the report may not tell it.
+#[test]
+fn a_fault_tells_that_memory_ran_out() {
+    const EXIT: &str = r#""requestId":"a","status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":97}"#;
+    let done = record(1_010, "runtimeDone", EXIT);
+    let report = record(1_020, "report", EXIT);
+    let fault = fault(1_015, "a");
+    let other = record(1_030, "report", r#""requestId":"b","status":"success""#);
+    let all: [&[&String]; 7] = [
+        &[&fault, &done, &report],
+        &[&done, &fault, &report],
+        &[&done, &report, &fault],
+        // A delivery that comes again.
+        &[&done, &report, &fault, &done, &report, &fault],
+        &[&done, &report, &fault, &other, &fault],
+        &[&report, &fault],
+        &[&done, &fault],
+    ];
+    for records in all {
+        let mut script = Script::new(InitType::OnDemand);
+        script.invoke(1_000, "a");
+        for &record in records {
+            script.batch(1_050, std::slice::from_ref(record));
+        }
+        let told = script.account.note_for_successor("failure");
+        assert_eq!(told, Some(Predecessor::OutOfMemory), "{records:?}");
+        let mut points = script.interval(2_000);
+        let ignored = ["memory", "invocations"];
+        points.retain(|point| !ignored.iter().any(|name| point.starts_with(name)));
+        points.sort_unstable();
+        assert_eq!(
+            points.join(" "),
+            "errors{error_type=Runtime.ExitError}=1 out_of_memory{}=1",
+            "{records:?}"
+        );
+    }
+}
+
 #[test]
 fn outcomes_are_counted_once_and_by_kind() {
     const OK: &str = r#""status":"success""#;
@@ -1110,7 +1165,7 @@ fn outcomes_are_counted_once_and_by_kind() {
     const EXIT: &str = r#""status":"error","errorType":"Runtime.ExitError""#;
     const FULL: &str = r#""status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
     const NOT_FULL: &str = r#""status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":127}"#;
-    let table: [(&str, &str, &str); 13] = [
+    let table: [(&str, &str, &str); 14] = [
         (OK, OK, "invocations{}=1"),
         (OK, "", "invocations{}=1"),
         ("", r#""metrics":{}"#, "invocations{}=1"),
@@ -1125,6 +1180,12 @@ fn outcomes_are_counted_once_and_by_kind() {
         (
             MEMORY,
             MEMORY,
+            "errors{error_type=Runtime.OutOfMemory}=1 out_of_memory{}=1",
+        ),
+        // The report may never come.
+        (
+            MEMORY,
+            "",
             "errors{error_type=Runtime.OutOfMemory}=1 out_of_memory{}=1",
         ),
         (

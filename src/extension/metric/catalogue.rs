@@ -155,7 +155,7 @@ catalogue! {
         "out_of_memory",
         "bantam.invocation.out_of_memory",
         "Invocations that failed because memory ran out.",
-    ), from "report";
+    ), from "runtimeDone, report, fault";
     UNKNOWN_OUTCOMES = loss(counter(
         "invocations_unknown",
         "bantam.invocation.unknown",

@@ -20,7 +20,8 @@ mod record;
 mod split;
 
 pub(super) use self::record::{
-    Content, InvocationEnd, InvocationStart, MIB, Metrics, PhaseEnd, PhaseStart, Record, Spans,
+    Content, Fault, InvocationEnd, InvocationStart, MIB, Metrics, PhaseEnd, PhaseStart, Record,
+    Spans,
 };
 pub(super) use self::split::{Malformed, Records, records};
 

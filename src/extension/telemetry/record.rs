@@ -34,6 +34,7 @@ pub(in crate::extension) enum Content<'a> {
     RuntimeDone(InvocationEnd<'a>),
     Report(InvocationEnd<'a>),
     LogsDropped(LogsDropped),
+    Fault(Fault<'a>),
     /// A known type that holds nothing to count.
     Ignored,
     /// A type that is not known.
@@ -169,6 +170,26 @@ pub(in crate::extension) struct LogsDropped {
     pub(in crate::extension) dropped_bytes: Option<f64>,
 }
 
+/// A line of the platform about a failure, as JSON. No page of the Telemetry API documents it: the
+/// Logs API delivers a string, and AWS's Runtime Interface Emulator has an object with the string.
+///
+/// `RequestId: 6d68 Error: Runtime exited with error: signal: killed`, then the type of the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::extension) struct Fault<'a>(&'a str);
+
+impl<'a> Fault<'a> {
+    /// The request whose runtime was killed. The platform kills it after its deadline, which it
+    /// reports as a timeout, so here the kernel did, for want of memory.
+    pub(in crate::extension) fn killed_request_id(self) -> Option<&'a str> {
+        let is_killed = KILLED.iter().any(|words| self.0.contains(words));
+        let (_, id) = self.0.split_once("RequestId: ").filter(|_| is_killed)?;
+        id.split([' ', '\\', '"']).next()
+    }
+}
+
+/// The words for it on Lambda, and on Managed Instances.
+const KILLED: [&str; 2] = ["signal: killed", "Runtime.OutOfMemory"];
+
 impl PhaseStart<'_> {
     /// The memory that is configured. The pages give megabytes as an integer and as a string; real
     /// captures hold bytes. A function has less than a million megabytes, and at least one.
@@ -213,6 +234,7 @@ enum Type {
     RuntimeDone,
     Report,
     LogsDropped,
+    Fault,
     Ignored,
     Unknown,
 }
@@ -230,12 +252,11 @@ impl Type {
             "platform.restoreRuntimeDone" => Self::RestoreRuntimeDone,
             "platform.restoreReport" => Self::RestoreReport,
             "platform.logsDropped" => Self::LogsDropped,
-            // No page documents `platform.end` and `platform.fault`. Log lines are not subscribed
-            // to.
+            "platform.fault" => Self::Fault,
+            // No page documents `platform.end`. Log lines are not subscribed to.
             "platform.extension"
             | "platform.telemetrySubscription"
             | "platform.end"
-            | "platform.fault"
             | "function"
             | "extension" => Self::Ignored,
             _ => Self::Unknown,
@@ -260,6 +281,7 @@ impl<'de> DeserializeSeed<'de> for Type {
             Self::RuntimeDone => Content::RuntimeDone(only_object(json)?),
             Self::Report => Content::Report(only_object(json)?),
             Self::LogsDropped => Content::LogsDropped(only_object(json)?),
+            Self::Fault => Content::Fault(Fault(<&RawValue>::deserialize(json)?.get())),
             Self::Ignored => {
                 IgnoredAny::deserialize(json)?;
                 Content::Ignored

@@ -267,11 +267,6 @@ fn other_types_are_known_or_unknown() {
             r#"{"name":"my-ext","state":"Subscribed","types":["platform"]}"#,
             Content::Ignored,
         ),
-        (
-            "platform.fault",
-            r#""RequestId: r Error: exit""#,
-            Content::Ignored,
-        ),
         ("function", r#""[INFO] hello\n""#, Content::Ignored),
         (
             "extension",
@@ -285,8 +280,48 @@ fn other_types_are_known_or_unknown() {
         let json = format!(r#"{{"type":"{name}","record":{record}}}"#);
         only(&json, &mut |found| assert_eq!(found.content, expected));
     }
+}
+
+#[test]
+fn a_fault_names_the_request_whose_runtime_was_killed() {
+    let table = [
+        (
+            r#""RequestId: 6d68 Error: Runtime exited with error: signal: killed\nRuntime.ExitError\n""#,
+            Some("6d68"),
+        ),
+        (
+            r#"{"fault":"RequestId: 6d68 Error: Runtime exited with error: signal: killed\nRuntime.ExitError\n"}"#,
+            Some("6d68"),
+        ),
+        (
+            r#""RequestId: 6d68\tStatus: error\tErrorType: Runtime.OutOfMemory\n""#,
+            Some("6d68"),
+        ),
+        (
+            r#""RequestId: 6d68 Error: Runtime exited with error: exit status 1\nRuntime.ExitError\n""#,
+            None,
+        ),
+        (
+            r#""RequestId: 6d68 Process exited before completing request""#,
+            None,
+        ),
+        (r#""signal: killed""#, None),
+        ("[7]", None),
+        ("null", None),
+    ];
+    for (record, expected) in table {
+        let json = format!(r#"{{"type":"platform.fault","record":{record}}}"#);
+        only(&json, &mut |found| {
+            let Content::Fault(fault) = found.content else {
+                panic!("{found:?}");
+            };
+            assert_eq!(fault.killed_request_id(), expected, "{record}");
+        });
+    }
     only(r#"{"type":"platform.fault"}"#, &mut |found| {
-        assert_eq!(found.content, Content::Ignored);
+        assert!(
+            matches!(found.content, Content::Fault(fault) if fault.killed_request_id().is_none())
+        );
     });
 }
 
@@ -648,6 +683,7 @@ fn equals(found: &Record<'_>, tree: &Json) -> bool {
                 && dropped.dropped_records == number(&record["droppedRecords"])
                 && dropped.dropped_bytes == number(&record["droppedBytes"])
         }
+        Content::Fault(_) => kind == "platform.fault",
         Content::Ignored => kind == "platform.extension",
         Content::Unknown => kind == "platform.new",
     }
