@@ -43,6 +43,10 @@ pub enum Conduct {
     AbruptWithoutLength,
     /// Answers one without a length, says that it closes, and closes.
     CloseNotifyWithoutLength,
+    /// Takes a request, and closes in place of an answer.
+    Forget,
+    /// Takes a request, and says nothing until the client gives up.
+    Stall,
     /// Closes before the handshake.
     Refuse,
     /// Answers nothing, not even the handshake.
@@ -132,17 +136,14 @@ fn serve(
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     match conduct {
         Conduct::Refuse => return,
-        Conduct::Mute => {
-            // Until the client gives up.
-            let mut nothing = Vec::new();
-            std::io::Read::read_to_end(&mut tcp, &mut nothing).ok();
-            return;
-        }
+        Conduct::Mute => return stay_silent(&mut tcp),
         Conduct::Plain => {
             tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
             return;
         }
         Conduct::Serve
+        | Conduct::Forget
+        | Conduct::Stall
         | Conduct::CloseNotify
         | Conduct::Abrupt
         | Conduct::AbruptWithoutLength
@@ -154,6 +155,12 @@ fn serve(
         let tls = stream.get_mut();
         let is_resumed = tls.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         requests.send((request, is_resumed)).ok();
+        if conduct == Conduct::Forget {
+            return;
+        }
+        if conduct == Conduct::Stall {
+            return stay_silent(&mut tls.sock);
+        }
         let has_no_length = matches!(
             conduct,
             Conduct::AbruptWithoutLength | Conduct::CloseNotifyWithoutLength
@@ -177,6 +184,12 @@ fn serve(
         }
         return;
     }
+}
+
+/// Until the client gives up.
+fn stay_silent(tcp: &mut TcpStream) {
+    let mut nothing = Vec::new();
+    std::io::Read::read_to_end(tcp, &mut nothing).ok();
 }
 
 /// How long a connection may be silent.

@@ -279,6 +279,60 @@ fn what_was_not_taken_is_sent_again() {
     assert_eq!(bodies(&server), [0]);
 }
 
+/// A freeze between the request and its answer: the peer was restarted, or dropped the connection.
+#[test]
+fn a_connection_that_a_freeze_breaks_off_is_made_again() {
+    let https = Https::new();
+    let name = "receiver.example";
+    for conduct in [Conduct::Forget, Conduct::Refuse] {
+        let server = https.server(name, move |number| match number {
+            1 => conduct,
+            _ => Conduct::Serve,
+        });
+        let receiver = https.receiver(name, server.address);
+        // One attempt of the second batch fails. Its next one is due with the third.
+        assert!(send(receiver, 3, Some(Duration::from_secs(20))).is_empty());
+        let mut taken = bodies(&server);
+        taken.dedup();
+        assert_eq!(taken, [0, 1, 2], "{conduct:?}");
+    }
+}
+
+/// A freeze in which the connection went without a word, and then the end: what was on its way is
+/// sent over a new connection, and what waited behind it.
+#[test]
+fn a_connection_that_a_freeze_left_dead_is_given_up_at_the_end() {
+    let https = Https::new();
+    let name = "receiver.example";
+    let server = https.server(name, |number| match number {
+        1 => Conduct::Stall,
+        _ => Conduct::Serve,
+    });
+    let receiver = https.receiver(name, server.address);
+    let (losses, taken) = run_test(async |executor| {
+        let ledger = Rc::new(Ledger::default());
+        let sender = Rc::new(Sender::new(receiver, Rc::clone(&ledger), Clock::default()));
+        let task = Rc::clone(&sender);
+        driver::spawn(executor, async move { task.send().await }).detach();
+        sender.push(batch(0));
+        sender.idle().await;
+        sender.push(batch(1));
+        let mut taken = Vec::new();
+        // Until the second request is at the peer.
+        while taken.len() < 2 {
+            taken.extend(bodies(&server));
+            Clock::default().sleep(Duration::from_millis(1)).await;
+        }
+        sender.push(batch(2));
+        sender.settle(Duration::from_millis(5)).await;
+        sender.finish(Duration::from_secs(20)).await;
+        taken.extend(bodies(&server));
+        (ledger.total(), taken)
+    });
+    assert!(losses.is_empty(), "{losses:?}");
+    assert_eq!(taken, [0, 1, 1, 2]);
+}
+
 /// Where the name of the test leads; it may change between two connections.
 static LEADS_TO: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
 
@@ -301,7 +355,12 @@ fn a_name_is_looked_up_for_each_connection() {
         ..https.receiver(name, first)
     };
     assert!(send_by(connector, receiver, 2, None).is_empty());
-    assert_eq!(servers.each_ref().map(bodies), [[0], [1]]);
+    // The ticket of the first is worth nothing to the second, as after a freeze of days.
+    let taken = servers
+        .each_ref()
+        .map(|server| server.requests.recv().unwrap());
+    let taken = taken.map(|(request, is_resumed)| (request.body[0], is_resumed));
+    assert_eq!(taken, [(0, false), (1, false)]);
 }
 
 #[test]
