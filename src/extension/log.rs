@@ -17,8 +17,22 @@ pub(super) fn set_format(format: Format) {
 /// A static, because the panic hook writes lines too.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
+#[cfg(test)]
+thread_local! {
+    /// The messages of this thread, if a test keeps them instead.
+    pub(super) static KEPT: std::cell::RefCell<Option<Vec<String>>> =
+        const { std::cell::RefCell::new(None) };
+}
+
 /// Writes a line. It is lost if nobody reads standard error: nothing waits for a log.
 pub(super) fn warn(message: &str) {
+    #[cfg(test)]
+    if KEPT.with_borrow_mut(|kept| {
+        let kept = kept.as_mut();
+        kept.map(|kept| kept.push(message.to_owned())).is_some()
+    }) {
+        return;
+    }
     let is_json = IS_JSON.load(Ordering::Relaxed);
     let mut line = Vec::with_capacity(256);
     let message = prefix(message, MESSAGE_BYTES_MAX);

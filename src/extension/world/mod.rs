@@ -23,7 +23,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
+
 use crate::extension::io::Executor;
+use crate::extension::log;
 use crate::shared::http::Exchange;
 use crate::shared::os::clock;
 use crate::shared::time::EpochMs;
@@ -37,8 +40,7 @@ pub(super) struct World {
     /// The timers that run: when each is due, its number and its task.
     timers: RefCell<Vec<(Duration, u64, Waker)>>,
     timers_made: Cell<u64>,
-    /// The file in the place of standard output.
-    stdout: File,
+    stdout: &'static File,
     /// What the OTLP receiver does with the next request.
     answer: Cell<Answer>,
     /// The targets and the bodies of the requests that it got.
@@ -59,14 +61,19 @@ struct Answer {
 }
 
 impl World {
+    /// The world of this thread: the one before it has ended.
     fn new() -> Self {
+        let stdout = STDOUT.with(|file| *file);
+        stdout.set_len(0).unwrap();
+        (&*stdout).rewind().unwrap();
+        log::KEPT.set(Some(Vec::new()));
         Self {
             began: clock::monotonic(),
             monotonic: Cell::default(),
             wall: Cell::new(Duration::from_millis(START.0)),
             timers: RefCell::default(),
             timers_made: Cell::default(),
-            stdout: tempfile::tempfile().unwrap(),
+            stdout,
             answer: Cell::new(TAKEN),
             received: RefCell::default(),
             metadata: Cell::new(CLOSED),
@@ -88,7 +95,7 @@ impl World {
 
     /// The lines on standard output.
     fn printed(&self) -> Vec<String> {
-        let mut file = &self.stdout;
+        let mut file = self.stdout;
         file.rewind().unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
@@ -166,6 +173,15 @@ impl World {
             waker.wake_by_ref();
         }
     }
+}
+
+thread_local! {
+    /// What stands for standard output in the worlds of this thread: memory, and one descriptor
+    /// however many worlds there are.
+    static STDOUT: &'static File = {
+        let memory = memfd_create("stdout", MemfdFlags::CLOEXEC).unwrap();
+        Box::leak(Box::new(memory.into()))
+    };
 }
 
 impl fmt::Debug for World {

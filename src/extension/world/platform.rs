@@ -25,6 +25,7 @@ use crate::extension::export::losses::Losses;
 use crate::extension::export_by_the_clock;
 use crate::extension::figures::Figures;
 use crate::extension::io::{self, Notify};
+use crate::extension::log;
 use crate::extension::reporter::Reporter;
 use crate::extension::settings::{Exporters, InitType, Otlp, OtlpReceiver, Sampling};
 use crate::extension::zone;
@@ -69,6 +70,8 @@ pub(super) struct Played {
     pub(super) losses: Losses,
     /// The requests that the metadata endpoint got.
     pub(super) metadata_requests: usize,
+    /// The extension's own lines of the log.
+    pub(super) log: Vec<String>,
     /// The time from SHUTDOWN to the exit of the process.
     pub(super) end: Duration,
 }
@@ -142,6 +145,7 @@ pub(super) fn play_with(emf: Option<Emf>, init_type: InitType, steps: Vec<(u64, 
             .collect(),
         losses: figures.losses(),
         metadata_requests: world.metadata_requests.get(),
+        log: log::KEPT.take().unwrap(),
         end: world.monotonic() - began,
     }
 }
