@@ -98,19 +98,6 @@ fn it_registers_subscribes_and_ends_at_once() {
 }
 
 #[test]
-fn telemetry_reaches_it_and_nothing_is_dropped() {
-    let env = start(with_extension());
-    invoke(&env, 20);
-    let report = env.stop();
-    let [delivery] = &report.deliveries[..] else {
-        panic!("one subscription: {:?}", report.deliveries);
-    };
-    assert_eq!((delivery.failures, delivery.dropped_records), (0, 0));
-    assert_eq!(delivery.queued_records, 0);
-    assert!(1 <= delivery.batches);
-}
-
-#[test]
 fn on_managed_instances_it_takes_shutdown_alone() {
     let mut config = with_extension();
     config.initialization = Initialization::ManagedInstances;

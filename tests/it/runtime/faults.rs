@@ -134,15 +134,6 @@ fn faults_while_answering() {
 }
 
 #[test]
-fn faults_at_every_byte_of_an_event() {
-    // The answer to the first `next` is some 600 bytes.
-    for at in (0..700).step_by(7) {
-        let (served, spawned) = run(Step::Request(0), FaultKind::CutAt(at));
-        assert_eq!((served, spawned), ([true; 3], 1), "cut at {at}");
-    }
-}
-
-#[test]
 fn statuses_on_every_request() {
     for request in 0..REQUESTS {
         for status in [204, 302, 400, 403, 404, 410, 413, 500, 503] {
