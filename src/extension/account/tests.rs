@@ -1,3 +1,5 @@
+use std::slice;
+
 use super::bounds::TEXT_BYTES_MAX;
 use super::invocations::{ERROR_TYPES_MAX, IN_FLIGHT_MAX, OVER_KEPT};
 use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
@@ -787,6 +789,8 @@ fn a_failed_init_is_told_when_it_fails() {
             ],
         );
         assert_eq!(script.cold_start(), expected);
+        // Nothing is missing: no invocation was awaited.
+        assert_eq!(property(&script.cold_starts[0], "missing"), None);
         script.shutdown(500, "failure");
         assert_eq!(script.cold_starts.len(), 1);
     }
@@ -896,7 +900,7 @@ fn a_restore_is_a_start_of_its_own() {
             .batch(60_530, &late)
             .batch(60_531, &restore)
             .nothing_yet();
-        script.batch(61_000, std::slice::from_ref(&report));
+        script.batch(61_000, slice::from_ref(&report));
         assert_eq!(script.cold_start(), told);
         assert_eq!(property(&script.cold_starts[0], "instance_id"), Some("i-2"));
         let interval = script.interval(61_000);
@@ -914,7 +918,7 @@ fn restores_have_substitutes_and_gaps_too() {
         script
     };
     // The report of the first invocation.
-    let mut script = restored(std::slice::from_ref(&restore_start), 60_505);
+    let mut script = restored(slice::from_ref(&restore_start), 60_505);
     script.nothing_yet();
     script.batch(
         61_000,
@@ -1212,9 +1216,14 @@ fn outcomes_are_counted_once_and_by_kind() {
 #[test]
 fn a_shutdown_tells_what_telemetry_does_not() {
     // The deadline of the invocation is at 4,000.
-    let table: [(u64, &str, &[&str]); 5] = [
+    let table: [(u64, &str, &[&str]); 6] = [
         (
             4_001,
+            "timeout",
+            &["timeouts{}=1", "shutdowns{shutdown_reason=timeout}=1"],
+        ),
+        (
+            4_000,
             "timeout",
             &["timeouts{}=1", "shutdowns{shutdown_reason=timeout}=1"],
         ),
@@ -1376,14 +1385,24 @@ fn memory_is_bounded_and_losses_are_told() {
             .interval(2_500)
             .contains(&"invocations{}=1".to_owned())
     );
-    for id in 0..IN_FLIGHT_MAX + 7 {
+}
+
+#[test]
+fn of_too_many_invocations_in_flight_the_oldest_is_given_up() {
+    let mut script = Script::new(InitType::ManagedInstances);
+    for id in 0..IN_FLIGHT_MAX {
         script.batch(3_000, &[start(2_500, &format!("new-{id}"))]);
     }
+    assert_eq!(script.interval(3_000), [""; 0]);
+    for id in IN_FLIGHT_MAX..IN_FLIGHT_MAX + 7 {
+        script.batch(3_000, &[start(2_500, &format!("new-{id}"))]);
+    }
+    assert_eq!(script.interval(3_000), ["invocations_unknown{}=7"]);
     script.shutdown(4_000, "spindown");
     assert!(
         script
             .interval(4_000)
-            .contains(&format!("invocations_unknown{{}}={}", IN_FLIGHT_MAX + 7))
+            .contains(&format!("invocations_unknown{{}}={IN_FLIGHT_MAX}"))
     );
 }
 
@@ -1629,6 +1648,223 @@ fn counts_equal_a_reference() {
     }
 }
 
+/// The start that a record of the init makes known, which may be of the process before.
+#[test]
+fn a_phase_that_ends_when_the_process_starts_is_its_own() {
+    let failed = r#""initializationType":"on-demand","phase":"init","status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":9.0}"#;
+    // The process started at 100.
+    for (ms, starts) in [(99, 0), (100, 1)] {
+        let mut script = Script::new(InitType::OnDemand);
+        script.batch(440, &[record(ms, "initReport", failed)]);
+        assert_eq!(script.cold_starts.len(), starts, "{ms}");
+    }
+}
+
+#[test]
+fn requests_that_are_known_are_counted_whenever_they_ended() {
+    let timed_out = r#""requestId":"a","status":"timeout""#;
+    let before = record(99, "runtimeDone", timed_out);
+    // A clock that was put right between the event and the record.
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(150, "a").batch(440, slice::from_ref(&before));
+    assert_eq!(script.interval(500), ["timeouts{}=1"]);
+    // After a panic the invocations of the process before are counted here.
+    let mut script = Script::new(InitType::OnDemand);
+    script.account.handle_panics(1);
+    script.batch(440, &[before]);
+    assert_eq!(
+        script.interval(500),
+        ["extension_restarts{}=1", "timeouts{}=1"]
+    );
+}
+
+#[test]
+fn a_start_says_whose_it_is_and_whether_it_is_durable() {
+    let start = r#""initializationType":"on-demand","phase":"init","runtimeVersion":"python:3.14.DurableFunction.v6""#;
+    let of = |id: &str, tenant: &str| {
+        record(
+            463,
+            "start",
+            &format!(r#""requestId":"{id}","tenantId":"{tenant}""#),
+        )
+    };
+    let mut script = Script::new(InitType::OnDemand);
+    script.batch(
+        440,
+        &[record(64, "initStart", start), init_report(462, 397.5)],
+    );
+    script.invoke(463, "a");
+    let records = [
+        of("a", "blue"),
+        of("b", "red"),
+        report(590, "a", r#""durationMs":9"#),
+    ];
+    script.batch(600, &records);
+    let start = &script.cold_starts[0];
+    assert_eq!(property(start, "tenant_id"), Some("blue"));
+    assert_eq!(property(start, "durable"), Some("true"));
+}
+
+#[test]
+fn the_kind_of_a_start_is_what_is_surest() {
+    let done = r#""status":"success","metrics":{"durationMs":300.0}"#;
+    let failed =
+        r#""status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":250.0}"#;
+    let other = InitType::Other;
+    let table = [
+        (other, "native-http", "init", done, "other"),
+        (
+            InitType::ProvisionedConcurrency,
+            "provisioned-concurrency",
+            "invoke",
+            done,
+            "init_retried_in_invoke",
+        ),
+        (
+            InitType::ManagedInstances,
+            "lambda-managed-instances",
+            "init",
+            failed,
+            "init_failure",
+        ),
+    ];
+    for (init_type, name, phase, end, kind) in table {
+        let mut script = Script::new(init_type);
+        script.batch(440, &[init_start(64, name, phase)]);
+        script.batch(480, &init_end(350, name, phase, end));
+        script.invoke(481, "a");
+        script.batch(9_000, &[report(702, "a", r#""durationMs":512.5"#)]);
+        let points = script.cold_start();
+        assert!(
+            points[0].contains(&format!("cold_start_kind={kind}")),
+            "{name}: {points:?}"
+        );
+    }
+}
+
+#[test]
+fn an_init_that_is_not_billed_has_no_price() {
+    for (billed, expected) in [(211, None), (212, Some("1"))] {
+        let mut script = Script::new(InitType::OnDemand);
+        script.batch(
+            440,
+            &[init_start(64, "on-demand", "init"), init_report(462, 397.5)],
+        );
+        script.invoke(463, "a");
+        let metrics =
+            format!(r#""durationMs":210.2,"billedDurationMs":{billed},"initDurationMs":397.5"#);
+        script.batch(9_000, &[report(702, "a", &metrics)]);
+        let points = script.cold_start();
+        let value = points.iter().find_map(|point| {
+            let rest = point.strip_prefix("billed_init_duration")?;
+            Some(rest.split_once("}=")?.1)
+        });
+        assert_eq!(value, expected, "{billed}");
+    }
+}
+
+/// The time in which an environment was busy, which its end tells.
+#[test]
+fn invocations_without_a_report_are_busy_time_too() {
+    let busy = |script: &mut Script, ms: u64| {
+        let end = script
+            .shutdown(ms, "spindown")
+            .account
+            .take_interval(at(ms));
+        let properties = properties(&end.unwrap());
+        let busy = properties
+            .iter()
+            .find_map(|property| property.strip_prefix("busy_ms="));
+        busy.unwrap().to_owned()
+    };
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(481, "a");
+    script.batch(700, &[runtime_done(690, "a", 200.5)]);
+    assert_eq!(busy(&mut script, 4_000), "200.5");
+    // The oldest of too many is given up.
+    let mut script = Script::new(InitType::ManagedInstances);
+    script.batch(700, &[runtime_done(690, "a", 200.5)]);
+    for id in 0..IN_FLIGHT_MAX {
+        script.batch(3_000, &[start(2_500, &format!("new-{id}"))]);
+    }
+    assert_eq!(busy(&mut script, 4_000), "200.5");
+}
+
+/// The phase that took place is not measured by a report of the other one.
+#[test]
+fn a_report_of_another_phase_measures_nothing() {
+    let other = r#""status":"success","metrics":{"durationMs":9.0}"#;
+    let mut script = Script::new(InitType::SnapStart);
+    script.account.handle_restore(at(60_500));
+    script.invoke(60_505, "a");
+    let first = report(
+        60_900,
+        "a",
+        r#""durationMs":147.0,"restoreDurationMs":437.5"#,
+    );
+    script.batch(60_901, &[record(401, "initReport", other), first]);
+    let restored = script.cold_start();
+    assert!(restored[2].ends_with("}=437.5"), "{restored:?}");
+    // Anybody can send one.
+    let mut script = Script::new(InitType::OnDemand);
+    script.batch(
+        470,
+        &[
+            init_start(64, "on-demand", "init"),
+            record(462, "restoreReport", other),
+        ],
+    );
+    script.invoke(481, "a");
+    script.batch(
+        900,
+        &[report(890, "a", r#""durationMs":9,"initDurationMs":300"#)],
+    );
+    let started = script.cold_start();
+    assert!(started[2].ends_with("}=300"), "{started:?}");
+}
+
+#[test]
+fn a_restore_without_a_time_is_one() {
+    let start = r#"{"type":"platform.restoreStart","record":{"instanceId":"i-9"}}"#.to_owned();
+    let mut script = Script::new(InitType::SnapStart);
+    script.batch(600, slice::from_ref(&start));
+    assert!(script.account.take_restored());
+    // The event of the first invocation told it, and the record says where it is.
+    let mut script = Script::new(InitType::SnapStart);
+    script.invoke(600, "a").batch(601, &[start]);
+    assert_eq!(script.account.resource.instance_id, "i-9");
+}
+
+#[test]
+fn the_next_process_follows_a_lack_of_memory() {
+    let metrics = r#""requestId":"a","status":"error","errorType":"Runtime.OutOfMemory""#;
+    let mut script = Script::new(InitType::OnDemand);
+    script
+        .invoke(481, "a")
+        .batch(900, &[record(890, "report", metrics)]);
+    let note = script.account.note_for_successor("failure");
+    assert_eq!(note, Some(Predecessor::OutOfMemory));
+    assert_eq!(
+        script.account.note_for_successor("timeout"),
+        Some(Predecessor::Timeout)
+    );
+}
+
+#[test]
+fn points_that_have_no_room_are_counted() {
+    let mut series = Series::default();
+    for number in 0..POINTS_MAX + 3 {
+        series.count(&m::ERRORS, &[("error_type", &number.to_string())]);
+    }
+    let points = series.take();
+    assert_eq!(points.len(), POINTS_MAX + 1);
+    let dropped = points.last().unwrap();
+    assert_eq!(
+        (dropped.metric.name, &*dropped.values),
+        ("dropped_values", &[3.0][..])
+    );
+}
+
 /// The spans of the start that was told, each with its parent and its time in milliseconds past
 /// ten. Every one lies within its parent, and comes behind it.
 fn spans(script: &Script) -> Vec<String> {
@@ -1688,6 +1924,26 @@ fn an_on_demand_start_is_traced_with_its_parts() {
     assert!(trace.is_cold_start);
     assert_eq!((trace.kind, trace.failure), ("on_demand", None));
     assert_eq!(trace.parent.unwrap().is_sampled, Some(true));
+}
+
+#[test]
+fn a_part_that_took_no_time_has_no_span() {
+    let done = r#""requestId":"a","status":"success","metrics":{"durationMs":9},"spans":[{"name":"responseLatency","durationMs":0},{"name":"responseDuration","durationMs":5}]"#;
+    let mut script = Script::new(InitType::OnDemand);
+    let init = [init_start(64, "on-demand", "init"), init_report(462, 397.0)];
+    script.batch(470, &init).invoke(481, "a");
+    let records = [
+        traced_start(470, "a"),
+        record(690, "runtimeDone", done),
+        report(702, "a", r#""durationMs":10"#),
+    ];
+    script.batch(703, &records);
+    let spans = spans(&script);
+    let has = |name: &str| spans.iter().any(|span| span.starts_with(name));
+    assert!(
+        has("response < ") && !has("response latency < "),
+        "{spans:?}"
+    );
 }
 
 #[test]
