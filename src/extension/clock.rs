@@ -8,6 +8,7 @@ use async_io::Timer;
 use futures_lite::future;
 
 use crate::extension::own_usage::{self, OwnUsage};
+use crate::extension::system_usage::{self, SystemUsage};
 #[cfg(test)]
 use crate::extension::world::World;
 use crate::shared::os::clock;
@@ -55,6 +56,15 @@ impl Clock {
             return OwnUsage::default();
         }
         own_usage::so_far()
+    }
+
+    /// What all processes of the environment use.
+    pub(super) fn system_usage(self) -> SystemUsage {
+        #[cfg(test)]
+        if self.world.is_some() {
+            return SystemUsage::default();
+        }
+        system_usage::now()
     }
 
     /// The standard output, or in a test the file that a world has in its place.

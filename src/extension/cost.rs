@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::account::Accounting;
 use super::export::emf::{self, Chosen, Emf};
 use super::metric::catalogue::ALL;
-use super::metric::{Batch, Resource};
+use super::metric::{Batch, Resource, Subject};
 use super::settings::{EMF_METRICS, InitType};
 use super::telemetry;
 use crate::shared::time::EpochMs;
@@ -172,9 +172,12 @@ fn price(metrics: u64, bytes: u64) -> f64 {
 
 fn table() -> String {
     let usual: Vec<&'static str> = EMF_METRICS.split(',').collect();
+    let all = ALL
+        .iter()
+        .filter(|metric| metric.subject != Subject::System);
     let kinds = [
         (usual.len() as u64, life(Chosen::Named(usual))),
-        (ALL.len() as u64, life(Chosen::All)),
+        (all.count() as u64, life(Chosen::All)),
     ];
     let mut table = "| functions | starts a day of each | default: lines, MB, metrics | USD | \
                      `all`: lines, MB, metrics | USD | Lambda Insights: MB, metrics | USD | vendor: USD |\n\

@@ -29,6 +29,8 @@ pub(super) struct Figures {
     reporter: RefCell<Reporter>,
     deliver: Deliver,
     clock: Clock,
+    /// Whether what all processes use is read, too.
+    with_system_usage: bool,
     /// Deliveries that came, and those of them that are counted.
     came: Cell<u64>,
     counted: Cell<u64>,
@@ -42,18 +44,27 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(reporter: Reporter, deliver: Deliver, clock: Clock) -> Self {
-        Self {
+    pub(super) fn new(
+        reporter: Reporter,
+        deliver: Deliver,
+        clock: Clock,
+        with_system_usage: bool,
+    ) -> Self {
+        let figures = Self {
             reporter: RefCell::new(reporter),
             deliver,
             clock,
+            with_system_usage,
             came: Cell::default(),
             counted: Cell::default(),
             restores: Cell::default(),
             thaws: Cell::default(),
             is_invoked: Cell::default(),
             changed: Notify::default(),
-        }
+        };
+        // Sums of the kernel are counted from here on.
+        figures.read_system_usage(&mut figures.reporter.borrow_mut());
+        figures
     }
 
     /// The clocks and timers.
@@ -206,6 +217,7 @@ impl Figures {
     fn take_restore(&self) {
         let mut reporter = self.reporter.borrow_mut();
         if reporter.take_restore(self.clock.now(), || self.clock.usage()) {
+            self.read_system_usage(&mut reporter);
             self.deliver.restored();
             self.restores.set(self.restores.get() + 1);
             self.thawed();
@@ -227,8 +239,18 @@ impl Figures {
         }
     }
 
+    fn read_system_usage(&self, reporter: &mut Reporter) {
+        if self.with_system_usage {
+            let began = self.clock.monotonic();
+            let usage = self.clock.system_usage();
+            let took = self.clock.monotonic().saturating_duration_since(began);
+            reporter.handle_system_usage(usage, took);
+        }
+    }
+
     fn export_interval(&self) {
         let mut reporter = self.reporter.borrow_mut();
+        self.read_system_usage(&mut reporter);
         if let Some(mut batch) = reporter.take_interval(self.clock.now(), self.clock.usage()) {
             self.deliver.batch(reporter.resource(), &mut batch);
         }
@@ -246,7 +268,7 @@ impl Figures {
         let mut accounting = Accounting::new(init_type, now);
         accounting.resource.function_name = "f".to_owned();
         let reporter = Reporter::new(accounting, Duration::from_secs(60), now);
-        Self::new(reporter, Deliver::new(exporters, clock), clock)
+        Self::new(reporter, Deliver::new(exporters, clock), clock, false)
     }
 
     /// Takes what was counted: metrics and the first of their values.

@@ -28,6 +28,7 @@ mod predecessor;
 mod reporter;
 mod settings;
 mod startup;
+mod system_usage;
 mod telemetry;
 #[cfg(feature = "tls")]
 mod tls;
@@ -110,7 +111,8 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let interval = Duration::from_millis(settings.interval_ms);
     let reporter = Reporter::new(accounting, interval, clock.now());
     let deliver = Deliver::new(settings.exporters, clock);
-    let figures = Rc::new(Figures::new(reporter, deliver, clock));
+    let figures = Figures::new(reporter, deliver, clock, settings.with_system_usage);
+    let figures = Rc::new(figures);
 
     let executor = LocalExecutor::new().leak();
     figures.spawn(executor);

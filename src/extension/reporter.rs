@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::extension::account::{Accounting, Predecessor};
 use crate::extension::metric::{Batch, Resource};
 use crate::extension::own_usage::OwnUsage;
+use crate::extension::system_usage::SystemUsage;
 use crate::extension::telemetry::{Malformed, Record};
 #[cfg(any(feature = "traces", test))]
 use crate::extension::trace::Trace;
@@ -84,6 +85,11 @@ impl Reporter {
             self.handle_own_usage(usage());
         }
         is_restored
+    }
+
+    /// What all processes of the environment use, and the time that it took to ask.
+    pub(super) fn handle_system_usage(&mut self, usage: SystemUsage, took: Duration) {
+        self.accounting.handle_system_usage(usage, took);
     }
 
     /// A cold start, once it is known.

@@ -41,9 +41,10 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The variables with our prefix. The last five are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 15] = [
+pub(crate) const SETTINGS: [&str; 16] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
+    "BANTAM_SYSTEM_METRICS",
     "BANTAM_TELEMETRY_PORT",
     "BANTAM_EMF_NAMESPACE",
     "BANTAM_EMF_DIMENSIONS",

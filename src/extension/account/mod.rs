@@ -23,6 +23,8 @@ mod series;
 #[cfg(any(feature = "traces", test))]
 mod trace;
 
+use std::time::Duration;
+
 use self::bounds::kept;
 use self::cause::Cause;
 use self::cold_start::{ColdStart, Origin, Verdict};
@@ -32,6 +34,7 @@ use self::series::Series;
 use crate::extension::metric::catalogue as m;
 use crate::extension::metric::{Batch, Detail, Metric, Resource};
 use crate::extension::settings::InitType;
+use crate::extension::system_usage::SystemUsage;
 use crate::extension::telemetry::{
     Content, Fault, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
 };
@@ -58,6 +61,9 @@ pub(super) struct Accounting {
     /// Processor time that has been added to the series; `None` after a restore, when the time so
     /// far belongs to the snapshot.
     cpu_counted_ms: Option<f64>,
+    /// What the environment had used when it was last asked, since this process started or was
+    /// restored.
+    system_usage: Option<SystemUsage>,
     /// Whether memory ran out in the invocation that a record reported last.
     is_out_of_memory: bool,
     /// The invocation of the last fault that came after its report.
@@ -88,6 +94,7 @@ impl Accounting {
             resource: Resource::default(),
             start_cost: None,
             cpu_counted_ms: Some(0.0),
+            system_usage: None,
             is_out_of_memory: false,
             faulty: None,
             is_over: false,
@@ -146,6 +153,7 @@ impl Accounting {
         self.resource.instance_id.clear();
         self.resource.availability_zone.clear();
         self.cpu_counted_ms = None;
+        self.system_usage = None;
         self.is_restored = true;
         self.start_cost = None;
     }
@@ -243,6 +251,49 @@ impl Accounting {
         self.cpu_counted_ms = Some(counted_ms.max(cpu_ms));
         let memory = peak_memory_bytes;
         self.series.add_known(&m::EXTENSION_MEMORY, &[], memory);
+    }
+
+    /// What all processes of the environment use, and the time that it took to ask. Sums are
+    /// counted from the first call on, or the first after a restore.
+    pub(super) fn handle_system_usage(&mut self, usage: SystemUsage, took: Duration) {
+        let Some(last) = self.system_usage.replace(usage) else {
+            return;
+        };
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let cpu = usage.cpu.zip(last.cpu);
+        let network = usage.network.zip(last.network);
+        let since = |now: u64, last: u64| float(now.saturating_sub(last));
+        let figures: [(&'static Metric, Option<f64>); 8] = [
+            (
+                &m::CPU_USER_TIME,
+                cpu.map(|(now, last)| ms(now.user.saturating_sub(last.user))),
+            ),
+            (
+                &m::CPU_SYSTEM_TIME,
+                cpu.map(|(now, last)| ms(now.system.saturating_sub(last.system))),
+            ),
+            (
+                &m::RX_BYTES,
+                network.map(|(now, last)| since(now.received, last.received)),
+            ),
+            (
+                &m::TX_BYTES,
+                network.map(|(now, last)| since(now.sent, last.sent)),
+            ),
+            (&m::TMP_USED, usage.tmp_used_bytes.map(float)),
+            (
+                &m::FD_USE,
+                usage.processes.map(|all| float(all.descriptors)),
+            ),
+            (
+                &m::THREADS_USE,
+                usage.processes.map(|all| float(all.threads)),
+            ),
+            (&m::SYSTEM_READ_DURATION, Some(ms(took))),
+        ];
+        for (metric, value) in figures {
+            self.series.add_known(metric, &[], value);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::series::{POINTS_MAX, VALUES_KEPT_MAX, VALUES_MAX};
 use super::*;
 use crate::extension::export::samples::Random;
 use crate::extension::metric::Point;
+use crate::extension::system_usage::{CpuTime, NetworkBytes, Processes};
 use crate::extension::telemetry::{self, Malformed};
 
 /// 2026-08-20T10:00:00.000Z, from which all times here count.
@@ -18,7 +19,6 @@ fn at(ms: u64) -> EpochMs {
     EpochMs(TEN + ms)
 }
 
-/// A record of `kind`, made at `ms`, with the members that `members` holds.
 /// The fault of a runtime that the kernel killed.
 fn fault(ms: u64, request_id: &str) -> String {
     let time = EpochMs(TEN + ms).to_rfc3339();
@@ -26,6 +26,7 @@ fn fault(ms: u64, request_id: &str) -> String {
     format!(r#"{{"time":"{time}","type":"platform.fault","record":{{"fault":"{text}"}}}}"#)
 }
 
+/// A record of `kind`, made at `ms`, with the members that `members` holds.
 fn record(ms: u64, kind: &str, members: &str) -> String {
     let (minutes, seconds, millis) = (ms / 60_000, ms / 1_000 % 60, ms % 1_000);
     format!(
@@ -1143,7 +1144,7 @@ fn a_fault_tells_that_memory_ran_out() {
         let mut script = Script::new(InitType::OnDemand);
         script.invoke(1_000, "a");
         for &record in records {
-            script.batch(1_050, std::slice::from_ref(record));
+            script.batch(1_050, slice::from_ref(record));
         }
         let told = script.account.note_for_successor("failure");
         assert_eq!(told, Some(Predecessor::OutOfMemory), "{records:?}");
@@ -1157,6 +1158,48 @@ fn a_fault_tells_that_memory_ran_out() {
             "{records:?}"
         );
     }
+}
+
+#[test]
+fn what_all_processes_use_is_counted_from_the_start_or_a_restore() {
+    let usage = |ticks: u64| SystemUsage {
+        cpu: Some(CpuTime {
+            user: Duration::from_millis(ticks * 10),
+            system: Duration::from_millis(ticks * 20),
+        }),
+        network: Some(NetworkBytes {
+            received: ticks * 1_000,
+            sent: ticks * 100,
+        }),
+        tmp_used_bytes: Some(ticks * 4_096),
+        processes: Some(Processes {
+            descriptors: ticks,
+            threads: 2,
+        }),
+    };
+    let mut script = Script::new(InitType::SnapStart);
+    let read = |script: &mut Script, usage| {
+        let took = Duration::from_micros(500);
+        script.account.handle_system_usage(usage, took);
+        script.interval(2_000)
+    };
+    assert_eq!(read(&mut script, usage(1_000)), [""; 0]);
+    let expected = [
+        "cpu_user_time{}=70",
+        "cpu_system_time{}=140",
+        "rx_bytes{}=7000",
+        "tx_bytes{}=700",
+        "tmp_used{}=4124672",
+        "fd_use{}=1007",
+        "threads_use{}=2",
+        "system_read_duration{}=0.5",
+    ];
+    assert_eq!(read(&mut script, usage(1_007)), expected);
+    // The kernel of the snapshot went on elsewhere.
+    script.account.handle_restore(at(90_000));
+    assert_eq!(read(&mut script, usage(9)), [""; 0]);
+    let nothing = SystemUsage::default();
+    assert_eq!(read(&mut script, nothing), ["system_read_duration{}=0.5"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Emf {
         match metric.subject {
             Subject::Start | Subject::Loss => true,
             Subject::End if self.with_ends => true,
-            Subject::End | Subject::Life => self.metrics.has(metric),
+            Subject::End | Subject::Life | Subject::System => self.metrics.has(metric),
         }
     }
 }
@@ -259,10 +259,10 @@ pub(in crate::extension) fn dimension_sets(text: &str) -> Result<Vec<Vec<&'stati
     Ok(sets)
 }
 
-/// The name of a metric as the catalogue has it.
-pub(in crate::extension) fn metric_name(name: &str) -> Option<&'static str> {
-    let mut known = catalogue::ALL.iter().map(|metric| metric.name);
-    known.find(|known| *known == name)
+/// The metric of this name.
+pub(in crate::extension) fn metric(name: &str) -> Option<&'static Metric> {
+    let mut known = catalogue::ALL.iter().copied();
+    known.find(|known| known.name == name)
 }
 
 /// Writes the sets with those of their names that are members of the line.

@@ -49,6 +49,13 @@ const fn of_start(metric: Metric) -> Metric {
     }
 }
 
+const fn of_system(metric: Metric) -> Metric {
+    Metric {
+        subject: Subject::System,
+        ..metric
+    }
+}
+
 const fn of_end(metric: Metric) -> Metric {
     Metric {
         subject: Subject::End,
@@ -235,6 +242,63 @@ catalogue! {
         "Shutdowns of an environment, by reason.",
     )), from "SHUTDOWN";
 
+    // All processes of the environment. The names of Lambda Insights, where it has one.
+    CPU_USER_TIME = of_system(Metric {
+        kind: Kind::Counter,
+        ..duration(
+            "cpu_user_time",
+            "bantam.environment.cpu_user_time",
+            "Processor time of all processes outside the kernel.",
+        )
+    }), from "/proc/stat";
+    CPU_SYSTEM_TIME = of_system(Metric {
+        kind: Kind::Counter,
+        ..duration(
+            "cpu_system_time",
+            "bantam.environment.cpu_system_time",
+            "Processor time of all processes in the kernel.",
+        )
+    }), from "/proc/stat";
+    RX_BYTES = of_system(bytes(
+        "rx_bytes",
+        "bantam.environment.rx_bytes",
+        Kind::Counter,
+        "Bytes that the environment received over the network.",
+    )), from "/proc/net/dev";
+    TX_BYTES = of_system(bytes(
+        "tx_bytes",
+        "bantam.environment.tx_bytes",
+        Kind::Counter,
+        "Bytes that the environment sent over the network.",
+    )), from "/proc/net/dev";
+    TMP_USED = of_system(bytes(
+        "tmp_used",
+        "bantam.environment.tmp_used",
+        Kind::Gauge,
+        "Bytes of `/tmp` that are taken.",
+    )), from "statvfs";
+    FD_USE = of_system(Metric {
+        kind: Kind::Gauge,
+        ..counter(
+            "fd_use",
+            "bantam.environment.fd_use",
+            "Descriptors that all processes have open.",
+        )
+    }), from "/proc/PID/fd";
+    THREADS_USE = of_system(Metric {
+        kind: Kind::Gauge,
+        ..counter(
+            "threads_use",
+            "bantam.environment.threads_use",
+            "Threads of all processes.",
+        )
+    }), from "/proc/PID/task";
+    SYSTEM_READ_DURATION = of_system(duration(
+        "system_read_duration",
+        "bantam.extension.system_read_duration",
+        "The time that this extension took to read the seven before.",
+    )), from "clock";
+
     // Telemetry.
     DROPPED_RECORDS = loss(counter(
         "dropped_records",
@@ -326,7 +390,7 @@ mod tests {
         let emf = match metric.subject {
             _ if is_usual => "metric",
             Subject::Start | Subject::Loss => "property",
-            Subject::Life | Subject::End => "–",
+            Subject::Life | Subject::System | Subject::End => "–",
         };
         let Metric {
             name,

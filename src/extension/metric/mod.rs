@@ -35,6 +35,8 @@ pub(super) enum Subject {
     Start,
     /// What an environment does and uses after its start.
     Life,
+    /// What all processes of an environment use: only with `BANTAM_SYSTEM_METRICS`.
+    System,
     /// The end of an environment.
     End,
     /// What was lost, or not understood, on the way to the figures or from there.

@@ -6,8 +6,9 @@
 
 use super::dogstatsd::DogStatsd;
 use super::otlp::Otlp;
-use super::reader::{Reader, list, shown};
+use super::reader::{Reader, SYSTEM_METRICS, list, shown};
 use crate::extension::export::emf::{self, Chosen, DIMENSIONS, Emf};
+use crate::extension::metric::Subject;
 use crate::extension::metric::catalogue::ALL;
 use crate::shared::settings::nearest;
 
@@ -99,14 +100,7 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
         namespace: namespace.unwrap_or_else(|| EMF_NAMESPACE.to_owned()),
         dimensions,
         metrics: read_metrics(reader),
-        with_ends: reader
-            .parsed(
-                "BANTAM_EMF_ENDS",
-                &|value| value.parse().ok(),
-                "true or false",
-                "false",
-            )
-            .unwrap_or_default(),
+        with_ends: reader.flag("BANTAM_EMF_ENDS"),
     }
 }
 
@@ -114,10 +108,17 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
 fn read_metrics(reader: &mut Reader<'_>) -> Chosen {
     let mut chosen = Vec::new();
     for name in list(reader.text("BANTAM_EMF_METRICS").unwrap_or(EMF_METRICS)) {
-        match (name, emf::metric_name(name)) {
+        match (name, emf::metric(name)) {
             ("all", _) => return Chosen::All,
             (NONE, _) => {}
-            (_, Some(known)) => chosen.push(known),
+            (_, Some(known)) => {
+                if known.subject == Subject::System && reader.text(SYSTEM_METRICS).is_none() {
+                    reader.warn(format!(
+                        "BANTAM_EMF_METRICS: \"{name}\" is read only with {SYSTEM_METRICS}=true"
+                    ));
+                }
+                chosen.push(known.name);
+            }
             (_, None) => reader.warn(format!(
                 "BANTAM_EMF_METRICS: \"{}\" is not a metric and changes nothing{}",
                 shown(name),

@@ -23,8 +23,8 @@ pub(super) use self::otlp::Otlp;
 #[cfg(feature = "tls")]
 pub(super) use self::otlp::Tls;
 pub(super) use self::otlp::{Address, Receiver as OtlpReceiver};
-use self::reader::Reader;
 pub(super) use self::reader::Variables;
+use self::reader::{Reader, SYSTEM_METRICS};
 #[cfg(any(feature = "traces", test))]
 pub(super) use self::traces::Sampling;
 use crate::extension::metric::Resource;
@@ -49,6 +49,8 @@ pub(super) struct Settings {
     /// `BANTAM_INTERVAL_MS`: how often warm figures are exported.
     pub(super) interval_ms: u64,
     pub(super) exporters: Exporters,
+    /// `BANTAM_SYSTEM_METRICS`: whether what all processes use is read and exported.
+    pub(super) with_system_usage: bool,
     /// The function, as far as variables describe it.
     pub(super) resource: Resource,
     /// Lines for the log about values that are not taken.
@@ -98,11 +100,13 @@ impl Settings {
             ..Resource::default()
         };
         let exporters = Exporters::read(&mut reader, &mut resource.service_name);
+        let with_system_usage = reader.flag(SYSTEM_METRICS);
         reader.warn_of_unknown();
         Self {
             port: port.unwrap_or(PORT),
             interval_ms: interval_ms.unwrap_or(INTERVAL_MS),
             exporters,
+            with_system_usage,
             resource,
             warnings: reader.warnings,
         }
@@ -195,6 +199,32 @@ mod tests {
     fn the_name_is_the_base_name() {
         assert_eq!(name(OsStr::new("/opt/extensions/bantam")), "bantam");
         assert_eq!(name(OsStr::new("my-name")), "my-name");
+    }
+
+    #[test]
+    fn what_all_processes_use_is_read_where_that_is_asked_for() {
+        let table = [
+            (None, false, 0),
+            (Some("true"), true, 0),
+            (Some("false"), false, 0),
+            (Some("yes"), false, 1),
+        ];
+        for (value, expected, warnings) in table {
+            let value = value.map(|value| (SYSTEM_METRICS, value));
+            let settings = read(value.as_slice());
+            assert_eq!(settings.with_system_usage, expected, "{value:?}");
+            assert_eq!(settings.warnings.len(), warnings, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_metric_that_is_not_read_is_reported() {
+        let metrics = ("BANTAM_EMF_METRICS", "cold_starts,tmp_used");
+        assert_eq!(
+            read(&[metrics]).warnings,
+            ["BANTAM_EMF_METRICS: \"tmp_used\" is read only with BANTAM_SYSTEM_METRICS=true"]
+        );
+        assert_eq!(read(&[metrics, (SYSTEM_METRICS, "true")]).warnings, [""; 0]);
     }
 
     /// The table of docs/extension.md lists every setting of the extension, and

@@ -65,6 +65,13 @@ impl<'a> Reader<'a> {
         parsed
     }
 
+    /// The value of a variable that is `true` or `false`, the default.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        let parse = |value: &str| value.parse().ok();
+        let value = self.parsed(name, &parse, "true or false", "false");
+        value.unwrap_or_default()
+    }
+
     /// Warns once: a variable that holds for all signals is read for each.
     pub(super) fn warn(&mut self, warning: String) {
         if !self.warnings.contains(&warning) {
@@ -89,6 +96,9 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     let entries = text.split(',').map(str::trim_ascii);
     entries.filter(|entry| !entry.is_empty())
 }
+
+/// Whether what all processes of the environment use is read and exported.
+pub(super) const SYSTEM_METRICS: &str = "BANTAM_SYSTEM_METRICS";
 
 /// Bytes of a value in a warning.
 const SHOWN_BYTES_MAX: usize = 200;

@@ -100,7 +100,7 @@ pub(super) fn play_with(emf: Option<Emf>, init_type: InitType, steps: Vec<(u64, 
     accounting.handle_start(5.0, 9.0);
     accounting.resource.function_name = "f".to_owned();
     let reporter = Reporter::new(accounting, INTERVAL, clock.now());
-    let figures = Rc::new(Figures::new(reporter, deliver, clock));
+    let figures = Rc::new(Figures::new(reporter, deliver, clock, false));
 
     let executor: io::Executor = LocalExecutor::new().leak();
     figures.spawn(executor);

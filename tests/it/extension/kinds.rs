@@ -335,6 +335,32 @@ fn a_start_after_a_timeout_or_a_crash_is_told_by_what_was_left_undelivered() {
     }
 }
 
+/// They are of all processes, so the function's are in them.
+#[test]
+fn what_all_processes_use_is_exported_where_that_is_asked_for() {
+    let names = ["cpu_user_time", "tmp_used", "fd_use", "threads_use"];
+    for is_asked in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("out");
+        let mut config = measured(&file);
+        let value = is_asked.to_string();
+        for (name, value) in [
+            ("BANTAM_SYSTEM_METRICS", &*value),
+            ("BANTAM_INTERVAL_MS", "0"),
+        ] {
+            config.env.push((name.to_owned(), value.to_owned()));
+        }
+        let points = export(config, &file, &[ECHO, ECHO]);
+        for name in names {
+            let found = values(&points, name, &[]);
+            assert_eq!(!found.is_empty(), is_asked, "{name} {points:#?}");
+        }
+        // The runtime and two threads of the extension, at least.
+        let threads = values(&points, "threads_use", &[]);
+        assert!(threads.iter().all(|threads| 3.0 <= *threads));
+    }
+}
+
 #[test]
 fn an_init_report_that_is_late_or_lost_is_made_up_for() {
     // What happens to the report, and where the duration is taken from then.
