@@ -63,23 +63,21 @@ impl Adapter {
         let process = at(&self.subject).start(&api.address()?)?;
         let server = self.server.as_ref().map(|server| at(server).start(""));
         let server = server.transpose()?;
-        let (mut next, mut is_extension) = (None, false);
+        // One beside its server is an extension, too, which asks for its events on a connection of its
+        // own, before or after this.
+        let (mut next, mut is_registered) = (None, self.server.is_none());
         let next = loop {
             let request = api.request()?;
             match request.call {
                 Call::Next => next = Some(request),
-                Call::Register => {
-                    is_extension = true;
-                    api.answer(&request, &[REGISTERED])?;
-                }
+                Call::Register => api.answer(&request, &[REGISTERED])?,
                 // No event comes.
-                Call::Event => is_extension = false,
+                Call::Event => is_registered = true,
                 call @ (Call::Response | Call::Error | Call::Subscribe | Call::Other) => {
                     return Err(format!("{}: {call:?} at the start", self.subject.name).into());
                 }
             }
-            // What is an extension, too, asks for its events on another connection.
-            if let (Some(next), false) = (next, is_extension) {
+            if let (Some(next), true) = (next, is_registered) {
                 break next;
             }
         };
