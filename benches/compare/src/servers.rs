@@ -63,8 +63,8 @@ impl Adapter {
         let process = at(&self.subject).start(&api.address()?)?;
         let server = self.server.as_ref().map(|server| at(server).start(""));
         let server = server.transpose()?;
-        // One beside its server is an extension, too, which asks for its events on a connection of its
-        // own, before or after this.
+        // One beside its server is an extension, too, which asks for its events on a connection of
+        // its own, before or after this.
         let (mut next, mut is_registered) = (None, self.server.is_none());
         let next = loop {
             let request = api.request()?;
