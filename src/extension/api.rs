@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::extension::metric::Resource;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, Outgoing, Reader};
+use crate::shared::json::Object;
 use crate::shared::time::{Deadline, EpochMs};
 
 /// A request: its head and its body.
@@ -202,7 +203,8 @@ pub(super) fn subscribe(
 /// fail the init phase, so everything but success is tried again.
 pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegister {
     // Without a body that can be read, the identifier is enough.
-    let body: RegisterAnswer<'_> = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let body = serde_json::from_slice(answer.body()).map(|Object(body)| body);
+    let body: RegisterAnswer<'_> = body.unwrap_or_default();
     let identifier = answer.head().field("Lambda-Extension-Identifier");
     let identifier = identifier
         .and_then(|id| std::str::from_utf8(id).ok())
@@ -242,7 +244,7 @@ pub(super) fn event(answer: &Reader) -> Result<Event, EventError> {
         Some(status) => return Err(EventError::Status(status)),
         None => return Err(EventError::Malformed),
     }
-    let event: EventAnswer<'_> =
+    let Object(event): Object<EventAnswer<'_>> =
         serde_json::from_slice(answer.body()).map_err(|_json| EventError::Malformed)?;
     let deadline = milliseconds(event.deadline_ms).map(|ms| Deadline(EpochMs(ms)));
     match text(event.event_type).as_deref() {
@@ -407,6 +409,11 @@ mod tests {
             "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id\u{1}\r\nContent-Length: 0\r\n\r\n",
         );
         assert_eq!(after_register(&unsendable, true), AfterRegister::Retry);
+        let list = r#"["f","1","1","Extension.InvalidEventType"]"#;
+        assert_eq!(
+            after_register(&with_body("403", list), true),
+            AfterRegister::Retry
+        );
         assert_eq!(
             after_register(&with_body("500", "x"), true),
             AfterRegister::Retry
@@ -467,6 +474,8 @@ mod tests {
         for body in [
             r#"{"eventType":"NAP"}"#,
             r#"{"eventType":"INVOKE"}"#,
+            r#"["INVOKE","r"]"#,
+            r#"["SHUTDOWN"]"#,
             "nonsense",
         ] {
             let found = event(&with_body("200", body));

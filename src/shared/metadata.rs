@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::endpoint::Endpoint;
 use super::http::{HeadWriter, Reader};
+use super::json::Object;
 
 /// The answer, of which other members are ignored.
 #[derive(Deserialize)]
@@ -44,7 +45,7 @@ pub(crate) fn request(endpoint: &Endpoint, token: &str) -> Vec<u8> {
 pub(crate) fn zone(answer: &Reader) -> Result<String, MetadataError> {
     match answer.status() {
         Some(200) => {
-            let metadata: Metadata<'_> =
+            let Object(metadata): Object<Metadata<'_>> =
                 serde_json::from_slice(answer.body()).map_err(MetadataError::Json)?;
             Ok(metadata.zone.as_ref().to_owned())
         }
