@@ -2,22 +2,20 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::process::Running;
 
 /// A child whose standard output and error go to files.
 #[derive(Debug)]
 pub struct Child {
     child: std::process::Child,
-    /// Readable once the child has exited.
-    exit: OwnedFd,
+    running: Running,
     command: String,
     output: PathBuf,
     errors: PathBuf,
@@ -33,11 +31,11 @@ impl Child {
             .stderr(File::create(&errors).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let exit = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let running = Running::new(child.id());
         let command = format!("{command:?}");
         Self {
             child,
-            exit,
+            running,
             command,
             output,
             errors,
@@ -64,14 +62,8 @@ impl Child {
 
     /// Waits for the exit of the child, but not longer than `limit`.
     pub fn exited_within(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let limit = Timespec::try_from(limit).unwrap();
-        loop {
-            match poll(&mut [PollFd::new(&self.exit, PollFlags::IN)], Some(&limit)) {
-                Ok(0) => return None,
-                Ok(_) => return Some(self.child.wait().unwrap()),
-                Err(error) => assert_eq!(error, Errno::INTR),
-            }
-        }
+        let has_ended = self.running.ended_within(limit);
+        has_ended.then(|| self.child.wait().unwrap())
     }
 
     /// Waits until somebody listens at `address`. The peers do not say when they do, so this asks

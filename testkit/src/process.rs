@@ -6,18 +6,31 @@ use std::time::Duration;
 
 use procfs::process::{Process, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// A process that somebody else started, and whose end a test waits for.
+/// A process, and whether it has ended.
 #[derive(Debug)]
 pub struct Running(OwnedFd);
 
 impl Running {
-    /// The process with this id, which runs.
+    /// The process with this id, which runs or has not been waited for.
     #[must_use]
     pub fn new(pid: u32) -> Self {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         Self(pidfd_open(pid, PidfdFlags::empty()).unwrap())
+    }
+
+    /// Waits for its end, but not longer than `limit`; true if it has ended.
+    #[must_use]
+    pub fn ended_within(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).unwrap();
+        loop {
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit)) {
+                Ok(count) => return count == 1,
+                Err(error) => assert_eq!(error, Errno::INTR),
+            }
+        }
     }
 
     /// Waits until it has ended.
@@ -26,9 +39,8 @@ impl Running {
     ///
     /// If it still runs after a minute.
     pub fn until_ended(&self) {
-        let limit = Timespec::try_from(Duration::from_secs(60)).unwrap();
-        let ended = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit));
-        assert_eq!(ended, Ok(1), "the process lives on");
+        let limit = Duration::from_secs(60);
+        assert!(self.ended_within(limit), "the process lives on");
     }
 }
 
