@@ -4,6 +4,7 @@ use memchr::memchr3;
 
 use super::error::HttpError;
 use crate::shared::digits::decimal;
+use crate::shared::text::same;
 
 /// A head whose every line has been checked.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ impl<'a> Head<'a> {
     pub(crate) fn field(&self, name: &str) -> Option<&'a [u8]> {
         let mut fields = self.fields();
         fields
-            .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
+            .find(|(key, _)| same(key, name.as_bytes()))
             .map(|(_, value)| value)
     }
 }
