@@ -38,6 +38,8 @@ pub(super) struct Invocations {
     over: Vec<Request>,
     /// The place in the ring that is written next.
     next_over: usize,
+    /// Requests of the process that was here before, of which a record came, the oldest first.
+    foreign: Vec<Request>,
 }
 
 #[derive(Debug)]
@@ -65,9 +67,17 @@ impl Invocations {
         self.keeps_earlier = true;
     }
 
-    /// Whether the request belongs to the process that was here before.
-    pub(super) fn is_foreign(&self, request: Request) -> bool {
-        !self.keeps_earlier && self.is_new(request)
+    /// Whether the request belongs to the process that was here before. A record decides that, by
+    /// whether it is from the time before this process; the later ones of its request follow it.
+    pub(super) fn is_foreign(&mut self, request: Request, is_earlier: bool) -> bool {
+        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request);
+        if is_foreign {
+            if self.foreign.len() == IN_FLIGHT_MAX {
+                self.foreign.remove(0);
+            }
+            self.foreign.push(request);
+        }
+        is_foreign || self.foreign.contains(&request)
     }
 
     /// Whether the request had its report, the last record of an invocation.
@@ -76,9 +86,10 @@ impl Invocations {
         !self.is_in_flight(request) && self.over.contains(&request)
     }
 
-    /// Whether no event and no record of this process named the request.
+    /// Whether no event and no record named the request.
     pub(super) fn is_new(&self, request: Request) -> bool {
-        !self.is_in_flight(request) && !self.over.contains(&request)
+        let mut named = self.over.iter().chain(&self.foreign);
+        !self.is_in_flight(request) && !named.any(|named| *named == request)
     }
 
     fn is_in_flight(&self, request: Request) -> bool {
@@ -113,6 +124,8 @@ impl Invocations {
                 None => self.open_gap = Some((last.request, now)),
             }
         }
+        // A retry has the id of the invocation that ended the process before.
+        self.foreign.retain(|foreign| *foreign != request);
         self.entry(request, series).deadline = deadline;
         self.last = Some(Last {
             request,

@@ -487,15 +487,14 @@ impl Accounting {
         self.cold_start.handle_phase_start(time, start);
     }
 
-    #[cfg_attr(
-        not(any(feature = "traces", test)),
-        expect(unused_variables, reason = "only traces have the time")
-    )]
     fn handle_invocation_start(&mut self, time: Option<EpochMs>, start: &InvocationStart<'_>) {
         let Some(request_id) = start.request_id.as_deref() else {
             return;
         };
         let request = Request::of(request_id);
+        if self.is_of_predecessor(time, request) {
+            return;
+        }
         // There are no INVOKE events.
         if self.cold_start.is_managed() && self.invocations.is_new(request) {
             self.cold_start.handle_invoke(request_id, None);
@@ -612,9 +611,10 @@ impl Accounting {
         None
     }
 
-    fn is_of_predecessor(&self, time: Option<EpochMs>, request: Request) -> bool {
+    fn is_of_predecessor(&mut self, time: Option<EpochMs>, request: Request) -> bool {
         let is_earlier = time.is_some_and(|time| time <= self.cold_start.began_at);
-        is_earlier && self.cold_start.origin == Origin::Init && self.invocations.is_foreign(request)
+        let can_be = self.cold_start.origin == Origin::Init;
+        self.invocations.is_foreign(request, is_earlier && can_be)
     }
 
     fn count_loss(&mut self, by: &str, records: f64, bytes: f64) {

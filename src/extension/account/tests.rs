@@ -1721,6 +1721,47 @@ fn requests_that_are_known_are_counted_whenever_they_ended() {
     );
 }
 
+/// A record without a time stamp is not judged by itself.
+#[test]
+fn a_request_of_the_process_before_stays_its_own() {
+    let timed_out = r#""requestId":"a","status":"timeout""#;
+    let untimed = |kind: &str| {
+        format!(r#"{{"type":"platform.{kind}","record":{{"requestId":"a","status":"success"}}}}"#)
+    };
+    for init_type in [InitType::OnDemand, InitType::ManagedInstances] {
+        // The process started at 100.
+        let records = [
+            record(99, "start", r#""requestId":"a","tenantId":"blue""#),
+            record(99, "runtimeDone", timed_out),
+            untimed("start"),
+            untimed("runtimeDone"),
+            untimed("report"),
+        ];
+        let mut script = Script::new(init_type);
+        script.batch(440, &records).batch(450, &records);
+        assert!(script.interval(500).is_empty(), "{init_type:?}");
+    }
+    // The platform retries an event under its id.
+    let mut script = Script::new(InitType::OnDemand);
+    script.batch(440, &[record(99, "runtimeDone", timed_out)]);
+    script.invoke(450, "a");
+    script.batch(500, &[record(490, "report", r#""requestId":"a""#)]);
+    assert_eq!(script.interval(500), ["invocations{}=1"]);
+}
+
+#[test]
+fn requests_of_the_process_before_are_bounded() {
+    let mut script = Script::new(InitType::ManagedInstances);
+    for id in 0..1_000 {
+        let fields = format!(r#""requestId":"{id}""#);
+        script.batch(440, &[record(99, "start", &fields)]);
+    }
+    assert!(script.interval(500).is_empty());
+    let of_the_last = r#"{"type":"platform.report","record":{"requestId":"999"}}"#;
+    script.batch(440, &[of_the_last.to_owned()]);
+    assert!(script.interval(500).is_empty());
+}
+
 #[test]
 fn a_start_says_whose_it_is_and_whether_it_is_durable() {
     let start = r#""initializationType":"on-demand","phase":"init","runtimeVersion":"python:3.14.DurableFunction.v6""#;
