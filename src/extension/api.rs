@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::extension::metric::Resource;
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{HeadWriter, Outgoing, Reader};
+use crate::shared::http::{HeadWriter, JSON, Outgoing, Reader};
 use crate::shared::json::Object;
 use crate::shared::time::{Deadline, EpochMs};
 
@@ -133,7 +133,7 @@ pub(super) fn register(api: &Endpoint, name: &str, with_invoke: bool) -> Request
     )
     .field("Lambda-Extension-Name", name.as_bytes())
     .field("Lambda-Extension-Accept-Feature", b"accountId")
-    .field("Content-Type", b"application/json")
+    .constant(JSON)
     .end_with_length(body.len());
     Request {
         head,
@@ -191,7 +191,7 @@ pub(super) fn subscribe(
     let mut head = Vec::with_capacity(256);
     HeadWriter::request(&mut head, "PUT", &[&api.prefix, TELEMETRY], &api.authority)
         .field("Lambda-Extension-Identifier", identifier.as_bytes())
-        .field("Content-Type", b"application/json")
+        .constant(JSON)
         .end_with_length(body.len());
     Request {
         head,

@@ -9,7 +9,7 @@ use super::error::Error;
 use crate::shared::backoff::RUNTIME_CALLS;
 use crate::shared::base64;
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{ChunkedWriter, HeadWriter};
+use crate::shared::http::{ChunkedWriter, HeadWriter, JSON};
 
 /// The ids that an answer goes back with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub(super) enum Post<'a> {
     /// The response of an invocation.
     Response {
         to: Ids<'a>,
+        /// `Content-Type`, as a line without its end.
         content_type: &'static str,
         body: &'a [u8],
     },
@@ -77,22 +78,20 @@ impl<'a> Post<'a> {
     /// Writes the head of the request.
     pub(super) fn write_head(&self, out: &mut Vec<u8>, api: &Endpoint, body_bytes: usize) {
         let path = |ids: &Ids<'a>, end| {
-            let path = [&api.prefix, VERSION, "/invocation/", ids.request_id, end];
+            let path = [&api.prefix, INVOCATION, ids.request_id, end];
             (path, ids.invocation_id)
         };
         let (path, invocation_id) = match self {
             Self::Response { to, .. } => path(to, "/response"),
             Self::Error { to, .. } => path(to, "/error"),
-            Self::PhaseError { call, .. } => ([&api.prefix, VERSION, *call, "", ""], None),
+            Self::PhaseError { call, .. } => ([&api.prefix, VERSION, *call, ""], None),
         };
         let head = request(out, "POST", &path, api)
             .optional_field("Lambda-Runtime-Invocation-Id", invocation_id);
         let head = match self {
-            Self::Response { content_type, .. } => {
-                head.constant_field("Content-Type", content_type)
-            }
+            Self::Response { content_type, .. } => head.constant(content_type),
             Self::Error { error, .. } | Self::PhaseError { error, .. } => head
-                .constant_field("Content-Type", "application/json")
+                .constant(JSON)
                 .field(ERROR_TYPE, &error.header_type())
                 .field(
                     "Lambda-Runtime-Function-XRay-Error-Cause",
@@ -117,20 +116,14 @@ pub(super) fn write_stream_head(
         request_id,
         invocation_id,
     } = to;
-    let path = [
-        &api.prefix,
-        VERSION,
-        "/invocation/",
-        request_id,
-        "/response",
-    ];
+    let path = [&api.prefix, INVOCATION, request_id, "/response"];
     request(out, "POST", &path, api)
         .optional_field("Lambda-Runtime-Invocation-Id", invocation_id)
         .field("Content-Type", content_type.as_bytes())
-        .constant_field("Lambda-Runtime-Function-Response-Mode", "streaming")
-        .constant_field("Transfer-Encoding", "chunked")
-        .constant_field("Trailer", ERROR_TYPE)
-        .constant_field("Trailer", ERROR_BODY)
+        .constant("Lambda-Runtime-Function-Response-Mode: streaming")
+        .constant("Transfer-Encoding: chunked")
+        .constant("Trailer: Lambda-Runtime-Function-Error-Type")
+        .constant("Trailer: Lambda-Runtime-Function-Error-Body")
         .end();
 }
 
@@ -151,7 +144,7 @@ fn request<'a>(
     path: &[&str],
     api: &Endpoint,
 ) -> HeadWriter<'a> {
-    HeadWriter::request(out, method, path, &api.authority).constant_field("User-Agent", USER_AGENT)
+    HeadWriter::request(out, method, path, &api.authority).constant(USER_AGENT)
 }
 
 /// How a call ended.
@@ -247,9 +240,10 @@ const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
 const ERROR_BODY: &str = "Lambda-Runtime-Function-Error-Body";
 
 const VERSION: &str = "/2018-06-01/runtime";
+const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
 
 /// The platform takes the first token as the name of the runtime.
-const USER_AGENT: &str = concat!("aws-lambda-bantam/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("User-Agent: aws-lambda-bantam/", env!("CARGO_PKG_VERSION"));
 
 /// The pause after "no event yet".
 const NO_EVENT_PAUSE: Duration = Duration::from_millis(25);

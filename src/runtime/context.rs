@@ -97,35 +97,29 @@ impl<'a> Context<'a> {
     }
 
     fn take(&mut self, name: &[u8], value: &'a [u8], now: EpochMs) {
-        let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else {
-            return;
-        };
-        if !same(prefix, PREFIX) {
-            return;
-        }
         // A value that is not text counts as absent.
         let text = || {
             std::str::from_utf8(value)
                 .ok()
                 .filter(|text| !text.is_empty())
         };
-        if same(name, b"Aws-Request-Id") {
+        if same(name, b"Lambda-Runtime-Aws-Request-Id") {
             // A request id that is not text is invalid, not missing.
             self.request_id = std::str::from_utf8(value).unwrap_or("?");
-        } else if same(name, b"Deadline-Ms") {
+        } else if same(name, b"Lambda-Runtime-Deadline-Ms") {
             let deadline = Deadline::parse(value);
             self.deadline = deadline.filter(|Deadline(end)| now < *end);
-        } else if same(name, b"Trace-Id") {
+        } else if same(name, b"Lambda-Runtime-Trace-Id") {
             self.trace_id = text();
-        } else if same(name, b"Invoked-Function-Arn") {
+        } else if same(name, b"Lambda-Runtime-Invoked-Function-Arn") {
             self.invoked_function_arn = text();
-        } else if same(name, b"Invocation-Id") {
+        } else if same(name, b"Lambda-Runtime-Invocation-Id") {
             self.invocation_id = text();
-        } else if same(name, b"Client-Context") {
+        } else if same(name, b"Lambda-Runtime-Client-Context") {
             self.client_context = text();
-        } else if same(name, b"Cognito-Identity") {
+        } else if same(name, b"Lambda-Runtime-Cognito-Identity") {
             self.cognito_identity = text();
-        } else if same(name, b"Aws-Tenant-Id") {
+        } else if same(name, b"Lambda-Runtime-Aws-Tenant-Id") {
             self.tenant_id = text();
         }
     }
@@ -258,9 +252,6 @@ impl<'a> Context<'a> {
         self.function.memory_mb
     }
 }
-
-/// How the names of all these fields start.
-const PREFIX: &[u8] = b"Lambda-Runtime-";
 
 /// A little before the end of the time that remains at `now`.
 fn end(remaining: Duration, now: Instant) -> Instant {

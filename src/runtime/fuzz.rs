@@ -19,7 +19,7 @@ pub(crate) use super::executable::fuzz::{
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Function;
 use crate::shared::fuzz::{feed, one_request};
-use crate::shared::http::{ChunkedWriter, Expect, Head, Limits, Reader};
+use crate::shared::http::{ChunkedWriter, Expect, Head, JSON, Limits, Reader};
 use crate::shared::limits::{
     ERROR_MESSAGE_BYTES_MAX, TRAILER_DOCUMENT_BYTES_MAX, XRAY_CAUSE_BYTES_MAX,
 };
@@ -89,7 +89,7 @@ fn answers(to: Ids<'_>, body: &[u8]) {
     let message = String::from_utf8_lossy(body);
     let error = Error::new(message.clone().into_owned(), message.into_owned());
     let mut out = Vec::new();
-    let content_type = "application/json";
+    let content_type = JSON;
     let posts = [
         (
             Post::Response {

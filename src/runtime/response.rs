@@ -7,6 +7,7 @@ use super::client::{Client, Stop};
 use super::context::Context;
 use super::current;
 use super::error::Error;
+use crate::shared::http::JSON;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
 
@@ -41,7 +42,7 @@ impl<'a> Answer<'a> {
     /// 6,291,556 bytes. A longer body is answered with the error `Function.ResponseSizeTooLarge`.
     #[must_use]
     pub fn bytes(self, body: &[u8]) -> Answered {
-        self.response("application/octet-stream", body)
+        self.response("Content-Type: application/octet-stream", body)
     }
 
     /// Responds with `value` as JSON, within the limit of [`Answer::bytes`].
@@ -63,7 +64,7 @@ impl<'a> Answer<'a> {
 
     /// Responds with text that already is JSON.
     pub(super) fn json_text(self, body: &[u8]) -> Answered {
-        self.response("application/json", body)
+        self.response(JSON, body)
     }
 
     #[inline(never)]

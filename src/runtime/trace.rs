@@ -47,7 +47,7 @@ impl TraceVariable {
         self.buffers.swap(0, 1);
         let [buffer, _last] = &mut *self.buffers;
         buffer.clear();
-        for part in [NAME, "=", trace_id, "\0"] {
+        for part in &[NAME, "=", trace_id, "\0"] {
             buffer.extend_from_slice(part.as_bytes());
         }
         let text = buffer.as_mut_ptr().cast::<c_char>();

@@ -38,15 +38,16 @@ pub(crate) fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
 }
 
 /// Whether two texts are the same but for the case of ASCII letters.
-#[inline(never)]
+#[inline]
 pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
+    // Most names differ in their lengths, which takes no call.
+    left.len() == right.len() && same_letters(left, right)
+}
+
+#[inline(never)]
+fn same_letters(left: &[u8], right: &[u8]) -> bool {
     // Most are the same altogether, which is the shorter way to find out.
-    left == right
-        || left.len() == right.len()
-            && left
-                .iter()
-                .zip(right)
-                .all(|(left, right)| left.eq_ignore_ascii_case(right))
+    left == right || left.eq_ignore_ascii_case(right)
 }
 
 /// What stands before the first `byte`, which is ASCII, and what behind it.

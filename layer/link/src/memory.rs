@@ -193,23 +193,29 @@ pub(crate) unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, n: usi
     let mut at = 0;
     // SAFETY: every read is at an offset below `n`.
     unsafe {
-        while at + 8 <= n {
+        if n < 8 {
+            while at < n {
+                let (l, r) = (left.add(at).read(), right.add(at).read());
+                if l != r {
+                    return order(u64::from(l), u64::from(r));
+                }
+                at += 1;
+            }
+            return 0;
+        }
+        loop {
             let (l, r) = (load::<u64>(left.add(at)), load::<u64>(right.add(at)));
             if l != r {
                 // The first byte in memory counts most.
                 return order(u64::from_be(l), u64::from_be(r));
             }
-            at += 8;
-        }
-        while at < n {
-            let (l, r) = (left.add(at).read(), right.add(at).read());
-            if l != r {
-                return order(u64::from(l), u64::from(r));
+            if at == n - 8 {
+                return 0;
             }
-            at += 1;
+            // The last piece overlaps the one before it, in which all bytes are equal.
+            at = (at + 8).min(n - 8);
         }
     }
-    0
 }
 
 /// Compares `n` bytes: 0 if they are equal.

@@ -22,7 +22,7 @@ use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{current, log, panic};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Env;
-use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
+use crate::shared::http::{Exchange, Expect, HeadWriter, JSON, Limits, Outgoing, Reader};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 use crate::shared::os::blocking;
@@ -179,15 +179,15 @@ pub(in crate::runtime) fn register(api: &Endpoint) {
 ///
 /// Why it could not, behind `failed`.
 pub(in crate::runtime) fn register_as(
-    name: &'static str,
+    name: &str,
     failed: &str,
     api: &Endpoint,
 ) -> Result<(), String> {
     let mut head = Vec::new();
     let path = [&*api.prefix, VERSION, "/register"];
     HeadWriter::request(&mut head, "POST", &path, &api.authority)
-        .constant_field("Lambda-Extension-Name", name)
-        .constant_field("Content-Type", "application/json")
+        .field("Lambda-Extension-Name", name.as_bytes())
+        .constant(JSON)
         .end_with_length(NO_EVENTS.len());
     let response = call(api, &head, NO_EVENTS, Some(TIMEOUT));
     let response = response.map_err(|error| format!("{failed}: {error}"))?;

@@ -51,4 +51,4 @@ pub(crate) use error::HttpError;
 pub(crate) use exchange::Exchange;
 pub(crate) use head::Head;
 pub(crate) use reader::{Expect, Limits, Progress, Reader};
-pub(crate) use writer::{HeadWriter, Outgoing};
+pub(crate) use writer::{HeadWriter, JSON, Outgoing};

@@ -36,7 +36,7 @@ impl<'a> HeadWriter<'a> {
             out.extend(unclean.iter().filter(|byte| byte.is_ascii_graphic()));
         }
         // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>: every request names its host.
-        for part in [" HTTP/1.1\r\nHost: ", authority, "\r\n"] {
+        for part in &[" HTTP/1.1\r\nHost: ", authority, "\r\n"] {
             push(out, part);
         }
         Self { out }
@@ -74,12 +74,11 @@ impl<'a> HeadWriter<'a> {
         self
     }
 
-    /// Adds a field whose value is a constant of the program.
+    /// Adds a field that is a constant of the program, given as its line without the end.
     #[must_use]
-    pub(crate) fn constant_field(self, name: &str, value: &'static str) -> Self {
-        for part in [name, ": ", value, "\r\n"] {
-            push(self.out, part);
-        }
+    pub(crate) fn constant(self, line: &'static str) -> Self {
+        push(self.out, line);
+        push(self.out, "\r\n");
         self
     }
 
@@ -104,6 +103,9 @@ impl<'a> HeadWriter<'a> {
         push(self.out, "\r\n");
     }
 }
+
+/// The field of a body that is JSON.
+pub(crate) const JSON: &str = "Content-Type: application/json";
 
 /// A message that is being written: its head and its body, and how much of both is out.
 #[derive(Clone, Copy, Debug)]

@@ -106,7 +106,7 @@ impl<'a> Request<'a> {
         let mut head = Vec::new();
         let host = &*settings.server.authority;
         let writer = HeadWriter::request(&mut head, POST, &[&target], host)
-            .constant_field("content-type", "application/json");
+            .constant("content-type: application/json");
         finish(writer, POST, "null", context, settings, event.len());
         Self {
             origin: None,
