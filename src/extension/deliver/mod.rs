@@ -274,9 +274,10 @@ impl Deliver {
             });
         };
         send(batch, Losses::default());
-        with_losses(batch, told.take(&self.ledger), &mut |batch, tells| {
-            send(batch, tells);
-        });
+        // Each in a datagram of its own: with long tags two do not fit one.
+        for part in told.take(&self.ledger).parts() {
+            with_losses(batch, part, &mut |batch, tells| send(batch, tells));
+        }
     }
 }
 
@@ -313,5 +314,37 @@ fn with_losses(batch: &Batch, tells: Losses, write: &mut dyn FnMut(&Batch, Losse
             },
             tells,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extension::export::samples;
+
+    #[test]
+    fn a_lost_datagram_gives_back_what_it_told_once() {
+        // Nobody may send there without asking for it.
+        let broadcast = DatagramReceiver::Udp("255.255.255.255:8125".parse().unwrap());
+        let tag = || ("tag".to_owned(), "v".repeat(190));
+        let dogstatsd = DogStatsd {
+            to: broadcast,
+            tags: (0..4).map(|_| tag()).collect(),
+        };
+        let exporters = Exporters {
+            dogstatsd: Some(dogstatsd),
+            ..Exporters::default()
+        };
+        let deliver = Deliver::new(exporters, Clock::default());
+        let (_, told) = deliver.dogstatsd.as_ref().unwrap();
+        let earlier = Losses::line(50);
+        deliver.ledger.lose(earlier);
+        assert_eq!(told.take(&deliver.ledger), earlier);
+        for _ in 0..2 {
+            deliver.batch(&samples::resource(), &mut samples::batch());
+        }
+        let untold = deliver.losses().lines - earlier.lines;
+        assert!(1 < untold);
+        assert_eq!(told.take(&deliver.ledger).lines, untold);
     }
 }

@@ -36,6 +36,15 @@ impl Losses {
         self.points == 0 && self.spans == 0 && self.lines == 0 && self.bytes == 0
     }
 
+    /// The parts that are a point each, for a receiver that may get one point and not the other.
+    pub(in crate::extension) fn parts(self) -> [Self; 2] {
+        let bytes = Self {
+            bytes: self.bytes,
+            ..Self::default()
+        };
+        [self.minus(bytes), bytes]
+    }
+
     const fn plus(self, other: Self) -> Self {
         Self {
             points: self.points.saturating_add(other.points),

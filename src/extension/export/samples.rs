@@ -93,7 +93,7 @@ pub(super) fn point(
     }
 }
 
-pub(super) fn resource() -> Resource {
+pub(in crate::extension) fn resource() -> Resource {
     Resource {
         function_name: "f".to_owned(),
         function_version: "7".to_owned(),
@@ -109,7 +109,7 @@ pub(super) fn resource() -> Resource {
 }
 
 /// A cold start and a little warm traffic.
-pub(super) fn batch() -> Batch {
+pub(in crate::extension) fn batch() -> Batch {
     Batch {
         start_ms: 1_781_000_000_064,
         end_ms: 1_781_000_000_462,
