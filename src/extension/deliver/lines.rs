@@ -160,9 +160,16 @@ impl Lines {
         }
     }
 
-    /// Forgets what was told before a restore.
+    /// Forgets what was told before a restore, and the lines that wait since then: every environment
+    /// of the snapshot has them. One that was begun is ended.
     pub(in crate::extension) fn forget(&self) {
         self.told.forget();
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|line| line.written != 0);
+        for line in &mut *waiting {
+            line.tells = Losses::default();
+        }
+        self.changed.notify();
     }
 }
 
@@ -331,6 +338,30 @@ mod tests {
         lines.lose_all();
         assert_eq!(lines.take_untold(), ledger.total());
         assert_eq!(ledger.total().lines, 2);
+    }
+
+    #[test]
+    fn after_a_restore_no_line_waits_but_one_that_was_begun() {
+        let (mut reader, lines, ledger) = pipe();
+        ledger.lose(Losses::line(7));
+        let begun = line(100_000);
+        lines.push(&begun, lines.take_untold());
+        lines.push(b"before\n", Losses::default());
+        ledger.forget();
+        lines.forget();
+        lines.push(b"after\n", Losses::default());
+        let reading = std::thread::spawn(move || {
+            let mut read = vec![0; begun.len() + 6];
+            reader.read_exact(&mut read).unwrap();
+            read.split_off(begun.len())
+        });
+        io::run_test(async |executor| {
+            let writing = Rc::clone(&lines);
+            io::spawn(executor, async move { writing.write_out().await }).detach();
+            lines.written().await;
+        });
+        assert_eq!(reading.join().unwrap(), b"after\n");
+        assert!(ledger.total().is_empty());
     }
 
     #[test]
