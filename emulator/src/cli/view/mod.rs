@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
 use bantam_emulator::{Emulator, Seen};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use self::model::Model;
 
