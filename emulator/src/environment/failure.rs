@@ -28,6 +28,9 @@ pub(crate) enum Failure {
     Reported(FunctionError),
     /// The process ended.
     Exit(Exit),
+    /// The runtime was killed for want of memory, on Managed Instances. Elsewhere the platform
+    /// names the exit alone.
+    OutOfMemory(Exit),
     /// An external extension could not be started.
     Launch(String),
     /// The process of an external extension ended.
@@ -54,6 +57,7 @@ impl Error for Failure {
             Self::Spawn(source) => Some(source),
             Self::Reported(_)
             | Self::Exit(_)
+            | Self::OutOfMemory(_)
             | Self::Launch(_)
             | Self::Extension { .. }
             | Self::Timeout
@@ -71,6 +75,7 @@ impl Failure {
             Self::Spawn(_) => "Runtime.InvalidEntrypoint".to_owned(),
             Self::Reported(error) => error.error_type.clone(),
             Self::Exit(_) => "Runtime.ExitError".to_owned(),
+            Self::OutOfMemory(_) => "Runtime.OutOfMemory".to_owned(),
             Self::Launch(_) => "Extension.LaunchError".to_owned(),
             Self::Extension { error_type, .. } => error_type.clone(),
             Self::Timeout => "Sandbox.Timedout".to_owned(),
@@ -87,6 +92,7 @@ impl Failure {
             Self::Spawn(_)
             | Self::Reported(_)
             | Self::Exit(_)
+            | Self::OutOfMemory(_)
             | Self::Launch(_)
             | Self::Extension { .. }
             | Self::LostPoll
@@ -102,6 +108,7 @@ impl Failure {
             Self::Spawn(_)
             | Self::Reported(_)
             | Self::Exit(_)
+            | Self::OutOfMemory(_)
             | Self::Launch(_)
             | Self::Extension { .. }
             | Self::LostPoll => "failure",
@@ -113,7 +120,7 @@ impl Failure {
         match self {
             Self::Spawn(source) => format!("Couldn't start the bootstrap: {source}"),
             Self::Reported(error) => String::from_utf8_lossy(&error.body).into_owned(),
-            Self::Exit(exit) => exit.message(),
+            Self::Exit(exit) | Self::OutOfMemory(exit) => exit.message(),
             Self::Launch(message) | Self::Extension { message, .. } => message.clone(),
             Self::Timeout => "init timed out".to_owned(),
             Self::RestoreTimeout => "restore timed out".to_owned(),
@@ -132,6 +139,7 @@ impl Failure {
             Self::Timeout => timed_out(request_id, timeout),
             Self::Spawn(_)
             | Self::Exit(_)
+            | Self::OutOfMemory(_)
             | Self::Launch(_)
             | Self::Extension { .. }
             | Self::RestoreTimeout

@@ -111,6 +111,7 @@ pub(crate) fn failure_lines(
         Failure::Timeout => vec![timed_out(request_id, timeout)],
         Failure::Spawn(_)
         | Failure::Exit(_)
+        | Failure::OutOfMemory(_)
         | Failure::Launch(_)
         | Failure::Extension { .. }
         | Failure::RestoreTimeout

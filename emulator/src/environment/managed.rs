@@ -17,7 +17,7 @@ use crate::environment::invoke::{Before, End, Unusable};
 use crate::environment::job::Job;
 use crate::environment::log_lines::Figures;
 use crate::environment::router::{Ended, NotTaken};
-use crate::environment::{Env, Initialised};
+use crate::environment::{Env, Initialised, Inner};
 use crate::record::outcome::Outcome;
 use crate::record::transcript::What;
 
@@ -138,11 +138,16 @@ impl Env {
     pub(crate) async fn live(&self) -> bool {
         let failure = loop {
             let look_at = Instant::now() + LOOK_PAUSE;
-            let seen = self.wait_for(look_at, |inner| {
+            let seen = |inner: &mut Inner| {
                 let closed = inner.closed.then_some(None);
                 closed.or_else(|| inner.ended().map(Some))
-            });
-            match seen.await {
+            };
+            let seen = if self.shared.config.enforce_memory {
+                self.wait_and_watch_memory(look_at, seen).await
+            } else {
+                self.wait_for(look_at, seen).await
+            };
+            match seen {
                 Some(Some(failure)) => break failure,
                 Some(None) => return false,
                 None => {}

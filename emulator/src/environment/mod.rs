@@ -174,6 +174,8 @@ pub(crate) struct Inner {
     pub(crate) connections: Vec<Open>,
     /// The largest that was seen.
     pub(crate) peak_memory_kb: u64,
+    /// The memory of all processes for which the runtime of Managed Instances was killed.
+    pub(crate) killed_at_kb: Option<u64>,
     /// The log of the current invocation.
     pub(crate) tail: Tail,
 }
@@ -224,6 +226,7 @@ impl Env {
             exit: None,
             connections: Vec::new(),
             peak_memory_kb: 0,
+            killed_at_kb: None,
             tail: Tail::default(),
         };
         Self {
@@ -375,6 +378,9 @@ impl Env {
             peak_kb = peak_kb.min(limit_kb);
             if limit_kb < memory.now {
                 self.record(What::MemoryExceeded { kb: memory.now });
+                if self.is_managed() {
+                    self.lock().killed_at_kb = Some(memory.now);
+                }
                 if let Some(runtime) = sessions.first() {
                     session::kill_now(*runtime);
                 }
@@ -434,7 +440,12 @@ impl Inner {
     /// The failure that the end of any process is.
     pub(crate) fn ended(&self) -> Option<Failure> {
         let crash = self.extension_crash();
-        crash.or_else(|| self.exit.map(Failure::Exit))
+        crash.or_else(|| {
+            self.exit.map(match self.killed_at_kb {
+                Some(_) => Failure::OutOfMemory,
+                None => Failure::Exit,
+            })
+        })
     }
 
     /// The head of an answer was read.
@@ -552,6 +563,7 @@ impl Inner {
         self.extensions = self.extensions.emptied();
         self.extension_processes.clear();
         self.peak_memory_kb = 0;
+        self.killed_at_kb = None;
         self.snapshot_at = None;
         self.restore_waiter = None;
         self.restore_at = None;

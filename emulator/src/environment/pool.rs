@@ -448,6 +448,7 @@ fn prepare_error(failure: Failure, shared: &Shared) -> EmulatorError {
         },
         Failure::Reported(_)
         | Failure::Exit(_)
+        | Failure::OutOfMemory(_)
         | Failure::Launch(_)
         | Failure::Extension { .. }
         | Failure::Timeout

@@ -31,7 +31,7 @@ pub(crate) use self::event::{
     RuntimeDoneMetrics, Span, Start, Status, TelemetrySubscription, Tracing,
 };
 use self::queue::{Batch, Dropped, Limits, Queue};
-use self::subscription::Subscription;
+use self::subscription::{Destination, Subscription};
 use crate::config::LogFormat;
 use crate::config::telemetry::TelemetryOptions;
 use crate::http::error_json;
@@ -58,6 +58,19 @@ pub struct Deliveries {
     pub dropped_bytes: u64,
     /// Records that still wait.
     pub queued_records: u64,
+}
+
+impl Deliveries {
+    fn add(&mut self, batch: &Batch, body_bytes: usize) {
+        self.batches += 1;
+        self.records += count(batch.records.len());
+        self.bytes += count(body_bytes);
+    }
+
+    fn fail(&mut self, error: &DeliveryError) {
+        self.failures += 1;
+        self.last_failure = Some(error.to_string());
+    }
 }
 
 /// The Telemetry API of one environment. Dropping it ends its deliveries.
@@ -246,9 +259,10 @@ impl Telemetry {
     /// The processes were ended and an init follows. Subscriptions are taken again and events are
     /// kept for them from here on.
     ///
-    /// Records that wait for the old subscribers are still sent, and move to the new subscription
-    /// when the extension subscribes with the same destination: so a listener on a static port gets
-    /// the report of the invocation that caused the reset. With another destination they are lost.
+    /// Records that wait for the old subscribers are still sent to where they listened. When the
+    /// extension subscribes again on the same port they come before its own: so a listener on a
+    /// static port gets the report of the invocation that caused the reset, at the old path. With
+    /// another port they are lost.
     pub(crate) fn reset(&self) {
         let mut state = self.shared.lock();
         state.closed = false;
@@ -319,9 +333,7 @@ impl Shared {
         };
         let now = Instant::now();
         let mut queue = Queue::new(subscription.buffering, limits);
-        for record in state.inherit(extension, &subscription) {
-            queue.push_always(record, now);
-        }
+        let left_over = state.inherit(extension, &subscription);
         for event in &state.backlog.events {
             if subscription.wants(event.category) {
                 queue.push(subscription.json(event), now);
@@ -342,7 +354,8 @@ impl Shared {
             }),
             subscription,
         });
-        let task = tokio::spawn(deliver(Arc::clone(self), Arc::clone(&subscriber)));
+        let task = deliver(Arc::clone(self), Arc::clone(&subscriber), left_over);
+        let task = tokio::spawn(task);
         subscriber.lock().task = Some(task.abort_handle());
         state.subscribers.push(subscriber);
     }
@@ -410,9 +423,7 @@ impl Shared {
         let dropped = {
             let mut inner = subscriber.lock();
             inner.queue.delivered(batch);
-            inner.counts.batches += 1;
-            inner.counts.records += count(batch.records.len());
-            inner.counts.bytes += count(body_bytes);
+            inner.counts.add(batch, body_bytes);
             inner.queue.take_dropped()
         };
         // To all subscribers of platform events, as aws-lambda-runtime-interface-emulator does.
@@ -448,6 +459,13 @@ impl Shared {
     }
 }
 
+/// The records that a reset left over.
+#[derive(Debug)]
+struct LeftOver {
+    destination: Destination,
+    batch: Batch,
+}
+
 impl State {
     fn active(&self) -> impl Iterator<Item = &Subscriber> {
         self.subscribers
@@ -456,8 +474,9 @@ impl State {
             .filter(|subscriber| subscriber.lock().standing == Standing::Active)
     }
 
-    /// Ends the subscriber that the extension had before a reset, and gives its unsent records.
-    fn inherit(&self, extension: &str, subscription: &Subscription) -> Vec<Bytes> {
+    /// Ends the subscriber that the extension had before a reset, and gives its unsent records
+    /// with the place where it listened.
+    fn inherit(&self, extension: &str, subscription: &Subscription) -> Vec<LeftOver> {
         let mut inherited = Vec::new();
         for old in &self.subscribers {
             let mut inner = old.lock();
@@ -465,12 +484,15 @@ impl State {
                 continue;
             }
             inner.end();
-            let left = inner.queue.take_all().records;
-            if old.subscription.destination == subscription.destination {
-                inherited.extend(left);
-            } else {
-                for record in left {
-                    inner.queue.add_dropped(Dropped::one(record.len()));
+            let destination = &old.subscription.destination;
+            while let Some(batch) = inner.queue.take_batch() {
+                if destination.port() == subscription.destination.port() {
+                    inherited.push(LeftOver {
+                        destination: destination.clone(),
+                        batch,
+                    });
+                } else {
+                    inner.drop_batch(&batch);
                 }
             }
         }
@@ -538,15 +560,32 @@ impl Inner {
 
     fn failed(&mut self, error: &DeliveryError, now: Instant) {
         self.queue.failed(now);
-        self.counts.failures += 1;
-        self.counts.last_failure = Some(error.to_string());
+        self.counts.fail(error);
+    }
+
+    /// Counts a batch that is not sent any more.
+    fn drop_batch(&mut self, batch: &Batch) {
+        for record in &batch.records {
+            self.queue.add_dropped(Dropped::one(record.len()));
+        }
     }
 }
 
-/// Sends a subscriber's batches, one after another.
-async fn deliver(shared: Arc<Shared>, subscriber: Arc<Subscriber>) {
+/// Sends what is left over, each once, and then the subscriber's batches, one after another.
+async fn deliver(shared: Arc<Shared>, subscriber: Arc<Subscriber>, left_over: Vec<LeftOver>) {
+    let chunk_bytes = shared.options.chunk_bytes;
+    for LeftOver { destination, batch } in left_over {
+        match Client::new(destination, chunk_bytes).send(&batch).await {
+            Ok(body_bytes) => subscriber.lock().counts.add(&batch, body_bytes),
+            Err(error) => {
+                let mut inner = subscriber.lock();
+                inner.counts.fail(&error);
+                inner.drop_batch(&batch);
+            }
+        }
+    }
     let destination = subscriber.subscription.destination.clone();
-    let mut client = Client::new(destination, shared.options.chunk_bytes);
+    let mut client = Client::new(destination, chunk_bytes);
     let mut changed = shared.changed.subscribe();
     loop {
         changed.mark_unchanged();

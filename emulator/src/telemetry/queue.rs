@@ -111,14 +111,11 @@ impl Queue {
         (dropped != Dropped::default()).then_some(dropped)
     }
 
-    /// Everything there is, oldest first.
-    pub(crate) fn take_all(&mut self) -> Batch {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.hurried = 0;
-        Batch {
-            records: self.records.drain(..).map(|queued| queued.json).collect(),
-            bytes,
-        }
+    /// The next batch, out of the queue.
+    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+        let batch = self.batch();
+        self.delivered(&batch);
+        (!batch.records.is_empty()).then_some(batch)
     }
 
     /// When the next batch is to be sent, possibly in the past. `None` if there is nothing.
@@ -294,8 +291,9 @@ mod tests {
         assert_eq!(queue.take_dropped(), Some(dropped));
         assert_eq!(queue.take_dropped(), None);
         assert_eq!(queue.dropped_ever(), dropped);
-        let all = queue.take_all();
-        assert_eq!((all.records.len(), all.bytes), (3, 28));
+        let batch = queue.take_batch().unwrap();
+        assert_eq!((batch.records.len(), batch.bytes), (3, 28));
+        assert_eq!(queue.take_batch(), None);
         queue.push(record(25), now);
         assert_eq!(queue.len(), 1);
     }

@@ -48,6 +48,14 @@ pub(crate) enum Destination {
     Tcp { port: u16 },
 }
 
+impl Destination {
+    pub(crate) const fn port(&self) -> u16 {
+        match self {
+            Self::Http { port, .. } | Self::Tcp { port } => *port,
+        }
+    }
+}
+
 impl Default for Buffering {
     fn default() -> Self {
         Self {

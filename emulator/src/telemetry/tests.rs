@@ -878,7 +878,7 @@ async fn tcp_gets_a_line_for_each_record() {
 }
 
 #[tokio::test]
-async fn what_a_reset_left_over_goes_to_a_successor_on_the_same_port() {
+async fn what_a_reset_left_over_goes_to_a_successor_on_the_same_port_at_the_old_path() {
     let port = free_port().await;
     let mut listener = Listener::with(port, []).await;
     let telemetry = telemetry();
@@ -893,18 +893,39 @@ async fn what_a_reset_left_over_goes_to_a_successor_on_the_same_port() {
     assert_eq!(telemetry.deliveries()[0].queued_records, 1, "retired");
 
     let mut listener = Listener::with(port, []).await;
-    subscribe(&telemetry, "e", &patient(port, &["platform"]));
+    let mut body = patient(port, &["platform"]);
+    body["destination"]["URI"] = format!("http://sandbox.localdomain:{port}/new").into();
+    subscribe(&telemetry, "e", &body);
     assert!(telemetry.flush(BOUND).await);
+    let requests = listener.requests(2).await;
+    let paths: Vec<&str> = requests.iter().map(|request| &*request.path).collect();
+    assert_eq!(paths, ["/", "/new"]);
+    assert_eq!(types(&requests[0].records()), ["platform.report"]);
     assert_eq!(
-        types(&listener.records(3).await),
-        [
-            "platform.report",
-            "platform.initStart",
-            "platform.telemetrySubscription"
-        ]
+        types(&requests[1].records()),
+        ["platform.initStart", "platform.telemetrySubscription"]
     );
     let records: Vec<u64> = telemetry.deliveries().iter().map(|d| d.records).collect();
     assert_eq!(records, [1, 3]);
+}
+
+#[tokio::test]
+async fn what_a_reset_left_over_is_sent_once() {
+    let port = free_port().await;
+    let telemetry = telemetry();
+    subscribe(&telemetry, "e", &patient(port, &["platform"]));
+    telemetry.publish(Event::Report(Report::default()));
+    telemetry.reset();
+    let mut listener = Listener::with(port, [Answer::Status(404)]).await;
+    subscribe(&telemetry, "e", &patient(port, &["platform"]));
+    assert!(telemetry.flush(BOUND).await);
+    let requests = listener.requests(2).await;
+    assert_eq!(
+        types(&requests[1].records()),
+        ["platform.telemetrySubscription"]
+    );
+    let [_, new] = telemetry.deliveries().try_into().unwrap();
+    assert_eq!((new.dropped_records, new.failures), (2, 1));
 }
 
 #[tokio::test]

@@ -84,6 +84,20 @@ fn refused(result: Result<Outcome, Error>) -> (u16, String) {
 }
 
 #[test]
+fn memory_is_enforced() {
+    let mut config = managed(echo(), 2);
+    config.enforce_memory = true;
+    let emulator = Emulator::start(config).unwrap();
+    let outcome = emulator.invoke(r#"{"do":"allocate","mb":200}"#).unwrap();
+    let (error_type, message) = error_of(&outcome);
+    assert_eq!(error_type, "Runtime.OutOfMemory");
+    assert!(message.ends_with("signal: killed"), "{message}");
+    // The environment has ended with it.
+    assert_eq!(emulator.invoke("1").unwrap().body, b"1");
+    assert_eq!(emulator.environments()[0].id, 1);
+}
+
+#[test]
 fn invocations_run_at_once_and_are_answered_in_any_order() {
     let (emulator, mut clients) = workers::<3>(managed(idler(), 3));
     poll(&mut clients[1]);
