@@ -8,7 +8,8 @@
 //! The platform does not authenticate itself, and anybody in the environment can connect. So a
 //! delivery has to know the path of the subscription, and each connection takes turns with the
 //! rest of the extension: after each read, each request and each part of a batch. Some local tools
-//! leave the path out: deliveries to `/` are taken until one has come to the path.
+//! leave the path out: deliveries to `/` are taken until one has come to the path. After a reset the
+//! platform may deliver what is left to the path of the process before, which that one's note has.
 
 use std::cell::Cell;
 use std::fmt;
@@ -26,18 +27,14 @@ use crate::extension::io::{self as driver, Executor};
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever. Each connection is a task, and dropping the task closes it.
-/// Deliveries go to the path `/token`.
 #[expect(clippy::infinite_loop, reason = "it ends with the process")]
 pub(super) async fn listen(
     figures: Rc<Figures>,
     executor: Executor,
     listener: TcpListener,
-    token: String,
+    path: DeliveryPath,
 ) {
-    let path = Rc::new(DeliveryPath {
-        token,
-        is_used: Cell::new(false),
-    });
+    let path = Rc::new(path);
     let Ok(listener) = Async::new(listener) else {
         return;
     };
@@ -103,18 +100,33 @@ fn make_room(figures: &Figures, open: &mut Vec<Open>) {
 }
 
 /// The path that deliveries go to: `/` and the token of the subscription.
-struct DeliveryPath {
+pub(super) struct DeliveryPath {
     token: String,
+    /// The token of the process that a reset ended.
+    old_token: Option<String>,
     /// Whether a delivery has come to it. From then on it is the only one.
     is_used: Cell<bool>,
 }
 
 impl DeliveryPath {
+    pub(super) const fn new(token: String, old_token: Option<String>) -> Self {
+        Self {
+            token,
+            old_token,
+            is_used: Cell::new(false),
+        }
+    }
+
     /// Whether a delivery to `target` is taken.
     fn takes(&self, target: &[u8]) -> bool {
-        let is_token = target.strip_prefix(b"/") == Some(self.token.as_bytes());
+        let Some(token) = target.strip_prefix(b"/") else {
+            return false;
+        };
+        let is_old = |old: &String| old.as_bytes() == token;
+        let is_token =
+            token == self.token.as_bytes() || self.old_token.as_ref().is_some_and(is_old);
         self.is_used.set(self.is_used.get() || is_token);
-        is_token || target == b"/" && !self.is_used.get()
+        is_token || token.is_empty() && !self.is_used.get()
     }
 }
 
@@ -337,10 +349,8 @@ mod tests {
         driver::run_test(async move |executor| {
             let figures = Rc::new(Figures::for_tests(InitType::OnDemand, Exporters::default()));
             let serving = Rc::clone(&figures);
-            let listening = driver::spawn(
-                executor,
-                listen(serving, executor, socket, "5eed".to_owned()),
-            );
+            let path = DeliveryPath::new("5eed".to_owned(), Some("01d".to_owned()));
+            let listening = driver::spawn(executor, listen(serving, executor, socket, path));
             let outcome = test(address, &figures).await;
             assert!(!listening.is_finished());
             outcome
@@ -441,6 +451,18 @@ mod tests {
                 (&*without_path, 404),
                 (BATCH, 200),
             ] {
+                let stream = open(address, request.as_bytes()).await;
+                assert_eq!(status(&stream).await, Some(expected), "{request}");
+            }
+            assert!(figures.take_lost_deliveries() < 0.5);
+        });
+    }
+
+    #[test]
+    fn what_is_left_of_the_process_before_is_taken_on_its_path() {
+        let [old, no_old] = ["/01d", "/01d5"].map(|path| BATCH.replace("/5eed", path));
+        serve(async |address, figures| {
+            for (request, expected) in [(&*old, 200), (BATCH, 200), (&old, 200), (&no_old, 404)] {
                 let stream = open(address, request.as_bytes()).await;
                 assert_eq!(status(&stream).await, Some(expected), "{request}");
             }

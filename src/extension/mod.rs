@@ -50,6 +50,7 @@ use self::clock::Clock;
 use self::deliver::Deliver;
 use self::events::Events;
 use self::figures::Figures;
+use self::listener::DeliveryPath;
 use self::manager::Manager;
 use self::panic::Handover;
 use self::predecessor::Notes;
@@ -104,8 +105,14 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     let notes = Notes {
         parent: getppid(),
         api_port: api.address.port(),
+        token: ready.token(),
     };
-    let mut accounting = accounting(&ready, init_type, began, notes);
+    // A process that a panic started again has taken it before.
+    let note = (ready.panics == 0).then(|| notes.take()).flatten();
+    let mut accounting = accounting(&ready, init_type, began);
+    if let Some(note) = &note {
+        accounting.handle_predecessor(note.predecessor);
+    }
     accounting.resource = settings.resource;
     ready.registered.fill(&mut accounting.resource);
     let interval = Duration::from_millis(settings.interval_ms);
@@ -118,7 +125,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     figures.spawn(executor);
     let listening = ready.listener.take().map(|(listener, destination)| {
         let figures = Rc::clone(&figures);
-        let listening = listener::listen(figures, executor, listener, destination.token);
+        let old_token = note.and_then(|note| note.token);
+        let path = DeliveryPath::new(destination.token, old_token);
+        let listening = listener::listen(figures, executor, listener, path);
         io::spawn(executor, listening)
     });
     if let Some(source) = zone::Source::read(&text) {
@@ -142,15 +151,11 @@ fn accounting(
     ready: &Ready,
     init_type: InitType,
     (began_at, began): (EpochMs, Instant),
-    notes: Notes,
 ) -> Accounting {
     let mut accounting = Accounting::new(init_type, began_at);
     if ready.panics == 0 {
         let since_began = |at: Instant| at.saturating_duration_since(began).as_secs_f64() * 1e3;
         accounting.handle_start(since_began(ready.registered_at), since_began(ready.at));
-        if let Some(predecessor) = notes.take() {
-            accounting.handle_predecessor(predecessor);
-        }
     } else {
         accounting.handle_panics(ready.panics);
     }

@@ -59,6 +59,12 @@ impl Ready {
             panics: self.panics,
         }
     }
+
+    /// The token of the subscription, empty without one.
+    pub(super) fn token(&self) -> String {
+        let destination = self.listener.as_ref().map(|(_, destination)| destination);
+        destination.map_or_else(String::new, |destination| destination.token.clone())
+    }
 }
 
 /// Registers, subscribes and asks for the first event. `None` when there is no function any more:

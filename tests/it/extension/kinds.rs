@@ -3,10 +3,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use bantam_emulator::{Config, Initialization};
-use serde_json::Value;
+use bantam_emulator::{Config, Initialization, LogLine};
+use serde_json::{Value, json};
 
 use crate::extension::lifecycle::with_extension;
 use crate::support::{Env, example_path, start};
@@ -333,6 +333,51 @@ fn a_start_after_a_timeout_or_a_crash_is_told_by_what_was_left_undelivered() {
         let failed = failed.map(|name| values(&points, name, &[]).iter().sum::<f64>());
         assert_eq!(failed.iter().sum::<f64>(), 1.0, "{points:#?}");
     }
+}
+
+/// The process that was there when memory ran out has ended before that is known: only the report
+/// has how much was used, and the process that takes its place gets that.
+#[test]
+fn a_start_after_memory_ran_out_says_so_in_the_export_and_in_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, log] = ["out.ndjson", "log.json"].map(|name| folder.path().join(name));
+    let mut config = measured(&file);
+    config.enforce_memory = true;
+    let env = start(config);
+    env.respond(ECHO);
+    assert_eq!(env.fail(r#"{"do":"fill","mb":200}"#).0, "Runtime.ExitError");
+    env.respond(ECHO);
+    let events: Vec<Value> = env.log().iter().map(log_event).collect();
+    env.stop();
+    let points = points(&file);
+    assert_eq!(kinds(&points), ["on_demand", "reset_after_crash"]);
+    let cause = [("cause", "out_of_memory")];
+    assert_eq!(values(&points, "cold_starts", &cause), [1.0], "{points:#?}");
+    std::fs::write(&log, json!({ "events": events }).to_string()).unwrap();
+    // The platform has no line for an init in an invocation, so without the extension's nobody
+    // sees the second start.
+    for paths in [vec![file.clone()], vec![file, log]] {
+        let report = bantam_report::Report::read(&paths, &[], 0, &|_| {}).unwrap();
+        let starts = report.tables.starts.iter();
+        let causes: Vec<_> = starts
+            .map(|row| (&*row.cause, row.environment_starts))
+            .collect();
+        assert!(
+            causes.contains(&("out_of_memory", 1)),
+            "{paths:?} {causes:?}"
+        );
+        assert_eq!(causes.iter().map(|(_, count)| count).sum::<u64>(), 2);
+    }
+}
+
+/// A line as `aws logs filter-log-events` gives it.
+fn log_event(line: &LogLine) -> Value {
+    let time = line.time.duration_since(UNIX_EPOCH).unwrap();
+    json!({
+        "logStreamName": line.stream,
+        "timestamp": u64::try_from(time.as_millis()).unwrap(),
+        "message": line.text,
+    })
 }
 
 /// They are of all processes, so the function's are in them.
