@@ -101,6 +101,7 @@ figure{margin:1rem 0}\
 .wide{overflow-x:auto}\
 svg{display:block;width:100%;min-width:38rem;height:auto}\
 figcaption{font-size:.9rem}\
+figcaption b{color:var(--ink)}\
 details{margin:.5rem 0}\
 summary{cursor:pointer;color:var(--link)}\
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}\
@@ -116,11 +117,11 @@ footer{margin-top:2.5rem;border-top:1px solid var(--line);font-size:.9rem}\
 fn figure(picture: &Picture) -> String {
     let name = &picture.name;
     format!(
-        "<figure>\n<div class=\"wide\" role=\"region\" tabindex=\"0\" \
-         aria-labelledby=\"{name}-title\">\n{}\n</div>\n<figcaption>{}. {}</figcaption>\n</figure>\n",
-        picture.element(),
+        "<figure>\n<figcaption><b>{}.</b> {}</figcaption>\n<div class=\"wide\" role=\"region\" \
+         tabindex=\"0\" aria-labelledby=\"{name}-title\">\n{}\n</div>\n</figure>\n",
         escaped(&picture.title),
-        escaped(&picture.description)
+        escaped(&picture.description),
+        picture.element()
     )
 }
 
@@ -141,9 +142,9 @@ fn one_read(name: &str, tables: &Tables) -> String {
         format!(", from {} to {}", time(from), time(to))
     });
     let mut text = format!(
-        "<p>{name}{} messages in {} files{span}.</p>\n",
-        grouped(read.messages),
-        grouped(read.files)
+        "<p>{name}{} in {}{span}.</p>\n",
+        counted(read.messages, "message"),
+        counted(read.files, "file")
     );
     if read.problems != 0 {
         let shown = read.shown.iter().map(|problem| {
@@ -526,11 +527,17 @@ impl Table {
         };
         let open = if is_open { " open" } else { "" };
         format!(
-            "<details{open}>\n<summary>The numbers as a table ({} rows)</summary>\n\
+            "<details{open}>\n<summary>The numbers as a table ({})</summary>\n\
              <div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n\
              <caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
              </table>\n</div>\n{more}</details>\n",
-            grouped(self.rows.len() as u64)
+            counted(self.rows.len() as u64, "row")
         )
     }
+}
+
+/// A number of things.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(count))
 }

@@ -2,6 +2,7 @@
 //! Athena in layer/athena give the same.
 
 use std::collections::BTreeMap;
+use std::ops::Add as _;
 
 use serde::Serialize;
 
@@ -363,10 +364,12 @@ impl Making<'_> {
         let rows = self.rows(|environment, _| (environment.function, None, None));
         let sum = |of: fn(&FunctionRow) -> u64| rows.iter().map(of).sum();
         let (cold_starts, invocations) = (sum(|row| row.cold_starts), sum(|row| row.invocations));
+        // Not `sum`, which is -0.0 of nothing.
+        let total = |of: fn(&FunctionRow) -> f64| rows.iter().map(of).fold(0.0, f64::add);
         let billed = self.ledger.starts.iter();
-        let billed: f64 = billed
+        let billed = billed
             .filter_map(|start| start.figures.billed_init_ms)
-            .sum();
+            .fold(0.0, f64::add);
         let inferred = self.causes.iter().filter(|cause| cause.is_inferred).count();
         Totals {
             from_ms: seen.clone().map(|(first, _)| first).min(),
@@ -378,9 +381,9 @@ impl Making<'_> {
             environment_starts: sum(|row| row.environment_starts),
             cold_starts,
             cold_start_share: share(cold_starts, invocations),
-            wait_ms: statistics::rounded(rows.iter().map(|row| row.wait_ms).sum()),
+            wait_ms: statistics::rounded(total(|row| row.wait_ms)),
             billed_init_ms: statistics::rounded(billed),
-            billed_init_usd: rows.iter().map(|row| row.billed_init_usd).sum(),
+            billed_init_usd: total(|row| row.billed_init_usd),
             inferred_causes: inferred as u64,
             left_out: self.ledger.environments_left_out + self.ledger.starts_left_out,
         }

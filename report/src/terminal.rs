@@ -32,12 +32,19 @@ fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let read = &tables.read;
     writeln!(
         out,
-        "{} files, {} bytes, {} messages; {} told of a start or an invocation",
+        "{} {}, {} bytes, {} messages; {} told of a start or an invocation",
         number(read.files),
+        if read.files == 1 { "file" } else { "files" },
         number(read.bytes),
         number(read.messages),
         number(read.facts)
     )?;
+    if read.facts == 0 {
+        writeln!(
+            out,
+            "nothing in them is a line about a function; `bantam-report --help` has what is read"
+        )?;
+    }
     if read.problems != 0 {
         writeln!(out, "{} could not be read:", number(read.problems))?;
         for problem in &read.shown {

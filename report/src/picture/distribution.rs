@@ -257,22 +257,30 @@ fn quantile_marks(
     unit: &str,
 ) -> Result<(), DrawError> {
     let mut taken = i32::MIN;
+    let mut beside = 0;
     for (name, value) in quantiles {
         let Some(value) = value else { continue };
         let (x, top) = place(*value, 1.0);
         let (_, foot) = place(*value, 0.0);
         area.draw(&PathElement::new(vec![(x, top), (x, foot)], INK))?;
         let text = format!("{name} {}", with_unit(*value, unit));
-        // Above the line, or where another one's text is or the picture ends, beside its foot.
+        let style = font(INK, TEXT - 1.0);
+        // Above the line, or where another one's text is or the picture ends, beside its foot, over
+        // the text of the one before.
         let (width, _) = area.dim_in_pixel();
         let is_at_end = i32::try_from(width).unwrap_or(i32::MAX) < x + 56;
-        let style = font(INK, TEXT - 1.0);
-        match (is_at_end, x < taken) {
-            (true, _) => write(area, &text, (x - 5, foot - 14), HPos::Right, &style)?,
-            (false, true) => write(area, &text, (x + 5, foot - 14), HPos::Left, &style)?,
-            (false, false) => write(area, &text, (x, top - 9), HPos::Center, &style)?,
+        if taken <= x && !is_at_end {
+            write(area, &text, (x, top - 9), HPos::Center, &style)?;
+            taken = x + 88;
+            continue;
         }
-        taken = x + 88;
+        let y = foot - 14 - beside;
+        if is_at_end {
+            write(area, &text, (x - 5, y), HPos::Right, &style)?;
+        } else {
+            write(area, &text, (x + 5, y), HPos::Left, &style)?;
+        }
+        beside += 16;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -278,6 +279,26 @@ fn causes_are_the_true_ones() {
     ] {
         assert_eq!(found.get(cause), truth.get(cause), "{cause}");
     }
+}
+
+#[test]
+fn a_file_without_a_line_about_a_function_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    fs::write(&path, "hello\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-report"));
+    let output = command.arg(&path).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("1 file, 6 bytes, 1 messages; 0 told"),
+        "{text}"
+    );
+    assert!(
+        text.contains("nothing in them is a line about a function"),
+        "{text}"
+    );
+    assert!(text.contains("0.0 ms billed (0.00 USD)"), "{text}");
 }
 
 /// The emulator's measurement, and two of them side by side.
