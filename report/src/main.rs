@@ -24,7 +24,7 @@ struct Args {
     /// Files, folders with files, or `-` for standard input
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// Another run to compare with: the differences are from FILES to these
+    /// Another run to compare with: the files in front are before, and these are after
     #[arg(long, value_name = "FILES", num_args = 1..)]
     versus: Vec<PathBuf>,
     /// Where all tables go, as JSON

@@ -126,11 +126,10 @@ fn figure(picture: &Picture) -> String {
 }
 
 fn read(report: &Report) -> String {
-    let versus = report.versus.as_ref();
-    let versus = versus.map_or_else(String::new, |versus| {
-        one_read("Compared with: ", &versus.tables)
-    });
-    one_read("", &report.tables) + &versus
+    match &report.versus {
+        None => one_read("", &report.tables),
+        Some(versus) => one_read("Before: ", &report.tables) + &one_read("After: ", &versus.tables),
+    }
 }
 
 /// What was read of one run, and what could not be.

@@ -20,7 +20,7 @@ pub(crate) fn show(out: &mut dyn Write, report: &Report, rows: usize) -> io::Res
     let programs = "programs, beside the first one";
     differences(out, programs, &report.programs)?;
     if let Some(versus) = &report.versus {
-        writeln!(out, "\ncompared with")?;
+        writeln!(out, "\ncompared with the run after it")?;
         read(out, &versus.tables)?;
         totals(out, &versus.tables)?;
         differences(out, "differences", &versus.differences)?;
