@@ -8,8 +8,8 @@
 //! The platform does not authenticate itself, and anybody in the environment can connect. So a
 //! delivery has to know the path of the subscription, and each connection takes turns with the
 //! rest of the extension: after each read, each request and each part of a batch. Some local tools
-//! leave the path out: deliveries to `/` are taken until one has come to the path. After a reset the
-//! platform may deliver what is left to the path of the process before, which that one's note has.
+//! leave the path out: deliveries to `/` are taken until one has come to the path. After a reset
+//! the platform may deliver what is left to the path of the process before, which its note has.
 
 use std::cell::Cell;
 use std::fmt;
