@@ -345,7 +345,7 @@ def check_bad_day(scratch):
             server.shutdown()
             thread.join()
     text = rollout(server.endpoint, "rollback", ROOT / "layer/dashboard.json", status=1)
-    has(text, "is no state file")
+    has(text, "is not a state file")
     text = rollout(server.endpoint, "list", "--region", "eu west 1", status=1)
     has(text, "layer/rollout: ", "eu west 1")
     print("rollout: throttled, raced, conflicting, refused and failed updates", flush=True)
