@@ -160,8 +160,8 @@ impl Lines {
         }
     }
 
-    /// Forgets what was told before a restore, and the lines that wait since then: every environment
-    /// of the snapshot has them. One that was begun is ended.
+    /// Forgets what was told before a restore, and the lines that wait since then: every
+    /// environment of the snapshot has them. One that was begun is ended.
     pub(in crate::extension) fn forget(&self) {
         self.told.forget();
         let mut waiting = self.waiting.borrow_mut();
