@@ -98,7 +98,7 @@ def check(heading, text, fleets):
         case "Ask the logs":
             has(text, '"status": "Complete"')
         case "Make the picture":
-            has(text, "1 cold starts")
+            has(text, "1 cold start")
             has((TARGET / "report.html").read_text(), "<svg", "orders-a")
         case "Upgrade":
             has(text, "1 changed", "3 changed, 1 as wanted already")

@@ -32,11 +32,10 @@ fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let read = &tables.read;
     writeln!(
         out,
-        "{} {}, {} bytes, {} messages; {} told of a start or an invocation",
-        number(read.files),
-        if read.files == 1 { "file" } else { "files" },
-        number(read.bytes),
-        number(read.messages),
+        "{}, {}, {}; {} told of a start or an invocation",
+        counted(read.files, "file"),
+        counted(read.bytes, "byte"),
+        counted(read.messages, "message"),
         number(read.facts)
     )?;
     if read.facts == 0 {
@@ -65,17 +64,23 @@ fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     Ok(())
 }
 
+/// A number of things.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", number(count))
+}
+
 fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let totals = &tables.totals;
     let share = totals.cold_start_share.map(percent);
     writeln!(
         out,
-        "{} functions, {} environments, {} invocations, {} starts, {} cold starts{}; {} waited, {} billed ({:.2} USD)",
-        number(totals.functions),
-        number(totals.environments),
-        number(totals.invocations),
-        number(totals.environment_starts),
-        number(totals.cold_starts),
+        "{}, {}, {}, {}, {}{}; {} waited, {} billed ({:.2} USD)",
+        counted(totals.functions, "function"),
+        counted(totals.environments, "environment"),
+        counted(totals.invocations, "invocation"),
+        counted(totals.environment_starts, "start"),
+        counted(totals.cold_starts, "cold start"),
         share.map_or_else(String::new, |share| format!(" ({share} of invocations)")),
         duration(totals.wait_ms),
         duration(totals.billed_init_ms),

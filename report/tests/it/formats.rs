@@ -291,7 +291,7 @@ fn a_file_without_a_line_about_a_function_is_told() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.starts_with("1 file, 6 bytes, 1 messages; 0 told"),
+        text.starts_with("1 file, 6 bytes, 1 message; 0 told"),
         "{text}"
     );
     assert!(
