@@ -9,6 +9,7 @@
 
 mod api;
 mod baseline;
+mod emulator;
 mod events;
 mod growth;
 mod ingest;
@@ -234,7 +235,7 @@ const NEEDED: &str = "On Debian: apt-get install gcc musl-tools procps strace va
 const USAGE: &str = "\
 Usage: cargo compare [-- [PART ...] [--short] [--check] [--bless] [--publish]]
 
-  PART       start, warm, ingest, growth, workers, streams or http [default: all]
+  PART       start, warm, ingest, growth, workers, streams, http or emulator [default: all]
   --short    fewer samples, and only what the verdicts need
   --check    fail where a count differs from benches/baseline.tsv or misses its bar
   --bless    write the counts to benches/baseline.tsv

@@ -3,7 +3,10 @@
 use bantam_emulator::measure::grouped;
 
 use crate::Outcome;
+use crate::api::Framed;
 use crate::baseline::Counts;
+use crate::emulator;
+use crate::events;
 use crate::growth;
 use crate::ingest;
 use crate::process::{OneProcessor, Subject};
@@ -25,6 +28,7 @@ pub(crate) enum Part {
     Workers,
     Streams,
     Http,
+    Emulator,
 }
 
 /// How many samples are taken.
@@ -62,7 +66,7 @@ impl Results {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Start,
         Self::Warm,
         Self::Ingest,
@@ -70,6 +74,7 @@ impl Part {
         Self::Workers,
         Self::Streams,
         Self::Http,
+        Self::Emulator,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -81,6 +86,7 @@ impl Part {
             "workers" => Some(Self::Workers),
             "streams" => Some(Self::Streams),
             "http" => Some(Self::Http),
+            "emulator" => Some(Self::Emulator),
             _ => None,
         }
     }
@@ -114,6 +120,7 @@ impl Part {
             Self::Workers => of_workers(workshop, effort, results),
             Self::Streams => of_streams(workshop, effort, results),
             Self::Http => of_servers(workshop, effort, results),
+            Self::Emulator => of_emulator(workshop, effort, results),
         }
     }
 }
@@ -224,6 +231,24 @@ fn of_servers(workshop: &Workshop, effort: Effort, results: &mut Results) -> Out
     }
     results.tables.push(starts);
     results.tables.extend(tables);
+    Ok(())
+}
+
+fn of_emulator(workshop: &Workshop, effort: Effort, results: &mut Results) -> Outcome<()> {
+    eprintln!("Emulator ...");
+    let function = Subject::new("Bantam, raw", workshop.function("bench-raw")?);
+    let mut server = warm::Server::start(&function)?;
+    let event = events::raw(242);
+    let framed = Framed::new(&event);
+    server.sample(&framed, &event, 1_000)?;
+    let direct = server.sample(&framed, &event, 4_000)?;
+    let rounds = effort.starts() / 20;
+    let table = emulator::table(&function.path, direct.wall_us, rounds)?;
+    let row = emulator::row(false, 4);
+    let rate = table.get(&row, emulator::RATE).unwrap_or(f64::NAN);
+    let what = format!("invocations a second through the emulator, {row}");
+    results.bars.push(Bar::at_least(10_000.0, what, rate));
+    results.tables.push(table);
     Ok(())
 }
 
