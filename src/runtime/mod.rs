@@ -148,7 +148,10 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
             current::ended();
             stop
         }
-        Err(error) => init_failed(&mut client, &error),
+        Err(error) => {
+            report_init_error(&mut client, &error);
+            return 1;
+        }
     };
     let level = if stop.code == 0 {
         Level::Info
@@ -159,16 +162,13 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
     stop.code
 }
 
-fn init_failed(client: &mut Client, error: &Error) -> Stop {
-    error.log(Level::Error);
+/// Logs and reports the failure of an init, after which a runtime exits.
+fn report_init_error(client: &mut Client, error: &Error) {
+    error.log(Level::Fatal);
     if panic::reports_init_error(error) {
-        // The answer changes nothing: a runtime that could not initialise exits.
+        // The answer changes nothing.
         // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>
         let _answer = client.post(Post::init_error(error));
-    }
-    Stop {
-        code: 1,
-        reason: "initialisation failed".to_owned(),
     }
 }
 

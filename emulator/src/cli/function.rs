@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use serde::de::IgnoredAny;
 
 use super::credentials;
 use super::reload::Files;
-use super::runtime::Runtime;
+use super::runtime::{Runtime, check_program};
 
 /// The function's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FunctionArgs {
-    /// _HANDLER
+    /// The function's handler, _HANDLER, which the stock binary executes; bootstrap without it
     #[arg(long, value_name = "HANDLER")]
     pub(super) handler: Option<String>,
     /// The function is Python or JavaScript, run by AWS's runtime client for it; --function is its
@@ -201,19 +200,6 @@ fn program_at(path: &Path) -> PathBuf {
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Checks that a program can be started, which on Lambda is found out at its first start.
-fn check_program(what: &str, path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    let file = fs::metadata(path).map_err(|e| format!("cannot read the {what} {shown}: {e}"))?;
-    if !file.is_file() {
-        return Err(format!("the {what} {shown} is no file"));
-    }
-    if file.permissions().mode() & 0o111 == 0 {
-        return Err(format!("the {what} {shown} is not executable (chmod +x)"));
-    }
-    Ok(())
 }
 
 /// Reads a file of variables.

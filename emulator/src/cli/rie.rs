@@ -153,13 +153,12 @@ fn default_bootstrap() -> Result<String, String> {
     })
 }
 
-/// The executable files of the folder, in the order of their names.
+/// The files of the folder, in the order of their names. All are started, also one that is not
+/// executable, as AWS's emulator does.
 pub(crate) fn extensions(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
-    let mut programs: Vec<_> = paths
-        .filter(|path| path.to_str().and_then(find_program).is_some())
-        .collect();
+    let mut programs: Vec<_> = paths.filter(|path| !path.is_dir()).collect();
     programs.sort();
     programs
 }

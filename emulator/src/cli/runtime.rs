@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -110,10 +111,23 @@ fn node(folder: &Path) -> Result<(PathBuf, Vec<String>), String> {
     Ok((program, vec![client.display().to_string()]))
 }
 
+/// Checks that a program can be started, which on Lambda is found out at its first start.
+pub(crate) fn check_program(what: &str, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let file = fs::metadata(path).map_err(|e| format!("cannot read the {what} {shown}: {e}"))?;
+    if !file.is_file() {
+        return Err(format!("the {what} {shown} is no file"));
+    }
+    if file.permissions().mode() & 0o111 == 0 {
+        return Err(format!("the {what} {shown} is not executable (chmod +x)"));
+    }
+    Ok(())
+}
+
 /// An executable by its path, or by its name on PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
-        let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
+        let file = path.metadata().ok().filter(fs::Metadata::is_file);
         file.is_some_and(|file| file.permissions().mode() & 0o111 != 0)
     };
     if name.contains('/') {

@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use zip::ZipArchive;
 
 use super::rie::extensions;
+use super::runtime::check_program;
 
 /// What a function may see and use.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,7 +47,7 @@ impl Confinement {
     ///
     /// # Errors
     ///
-    /// A layer cannot be unpacked; the text names it.
+    /// A layer cannot be unpacked, or an extension in it not be started; the text names it.
     pub(crate) fn apply(&self, mut config: Config) -> Result<(Config, Option<TempDir>), String> {
         config.enforce_memory = self.enforce_memory;
         let opt = if self.layer.is_empty() {
@@ -60,6 +61,9 @@ impl Confinement {
         };
         let found = root.map(|root| extensions(&root.join("extensions")));
         let found = found.unwrap_or_default();
+        for extension in &found {
+            check_program("layer's extension", extension)?;
+        }
         if let Err(reason) = probe(&launcher) {
             // One line, and the function runs as well as it can.
             let missing = match root {
@@ -353,7 +357,23 @@ mod tests {
         let read = |path: &str| fs::read_to_string(opt.path().join(path)).unwrap();
         assert_eq!((read("bin/a"), read("b")), ("zip".into(), "folder".into()));
         let program = extensions(&opt.path().join("bin"));
-        assert_eq!(program, [opt.path().join("bin/a")], "it is executable");
+        assert_eq!(program, [opt.path().join("bin/a")]);
+        check_program("program", &program[0]).unwrap();
+    }
+
+    #[test]
+    fn an_extension_that_is_not_executable_is_named() {
+        let layer = tempfile::tempdir().unwrap();
+        fs::create_dir(layer.path().join("extensions")).unwrap();
+        fs::write(layer.path().join("extensions/orders"), "").unwrap();
+        let confinement = Confinement {
+            layer: vec![layer.path().to_owned()],
+            read_only: false,
+            enforce_memory: false,
+        };
+        let error = confinement.apply(Config::new("/bin/true")).unwrap_err();
+        let expected = "extensions/orders is not executable (chmod +x)";
+        assert!(error.ends_with(expected), "{error}");
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub struct Config {
     pub initialization: Initialization,
     /// The working directory, and `LAMBDA_TASK_ROOT`.
     pub task_root: PathBuf,
-    /// `_HANDLER`.
+    /// `_HANDLER`; `bootstrap` by default, as a function that is its own runtime has it.
     pub handler: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, and the name the Invoke API answers to.
     pub function_name: String,
@@ -256,7 +256,7 @@ impl Config {
             telemetry: TelemetryOptions::default(),
             initialization: Initialization::OnDemand,
             task_root,
-            handler: "handler".into(),
+            handler: "bootstrap".into(),
             function_name: "function".into(),
             other_names: Vec::new(),
             function_version: "$LATEST".into(),

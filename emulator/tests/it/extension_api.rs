@@ -81,7 +81,7 @@ fn a_registration_is_answered_with_what_was_asked_for() {
     assert_eq!(json(&answer.body)["accountId"], "123456789012");
     let internal = register(&mut client, "internal", br#"{"events":["INVOKE"]}"#);
     let body = json(&internal.body);
-    assert_eq!(body["handler"], "handler");
+    assert_eq!(body["handler"], "bootstrap");
     assert_eq!(body.get("accountId"), None);
 }
 

@@ -150,7 +150,7 @@ fn an_extension_has_the_documented_environment_and_no_arguments() {
     let registered = json(lines(&emulator, "registered")[0].as_bytes());
     let expected = serde_json::json!({
         "functionName": "function", "functionVersion": "$LATEST",
-        "handler": "handler", "accountId": "123456789012",
+        "handler": "bootstrap", "accountId": "123456789012",
     });
     assert_eq!(registered, expected);
     let extension_line = "EXTENSION\tName: ext\tState: Ready\tEvents: [INVOKE,SHUTDOWN]";

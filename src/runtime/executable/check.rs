@@ -236,7 +236,7 @@ impl fmt::Display for Fault {
             Self::NotFound(Errno::NOENT) => f.write_str("not found"),
             Self::NotFound(error) => f.write_str(&os::error_text(*error)),
             Self::NotAFile => f.write_str("not a file"),
-            Self::NotExecutable => f.write_str("not executable"),
+            Self::NotExecutable => f.write_str("not executable: chmod +x"),
             Self::Architecture(machine) => write!(
                 f,
                 "Exec format error: it is a program for {}, and the architecture here is {}",
@@ -429,7 +429,7 @@ mod tests {
             let found = checked(text.as_bytes(), 0o755);
             assert!(found.contains(expected), "{text:?}: {found}");
         }
-        assert_eq!(checked(b"#!/bin/sh\n", 0o644), "not executable");
+        assert_eq!(checked(b"#!/bin/sh\n", 0o644), "not executable: chmod +x");
     }
 
     #[test]

@@ -330,7 +330,7 @@ mod tests {
             };
             error.to_string()
         };
-        let places = "looked for /var/task/h (not found), /bin/h (not executable)";
+        let places = "looked for /var/task/h (not found), /bin/h (not executable: chmod +x)";
         assert_eq!(not_found("h"), format!("handler \"h\": {places}"));
         assert!(not_found("h --flag").ends_with("write a script that passes them"));
         assert!(not_found("bootstrap").contains("set the function's handler"));

@@ -377,7 +377,7 @@ fn a_handler_that_cannot_be_run_is_an_init_error_that_says_why() {
         (
             "not-executable.sh",
             "Runtime.HandlerNotFound",
-            "fixtures/not-executable.sh (not executable)",
+            "fixtures/not-executable.sh (not executable: chmod +x)",
         ),
         ("../fixtures", "Runtime.HandlerNotFound", "(not a file)"),
         (
