@@ -67,8 +67,8 @@ def newer_zips():
 
 def run_block(heading, block, environment):
     """Runs a block as its reader would, at the root of the repository; all that it wrote."""
+    print(f"## {heading}\n{block}", end="", flush=True)
     status, text = pages.run(block, ROOT, environment, BLOCK_S)
-    print(f"## {heading}\n{block}{text}", flush=True)
     if status != 0:
         fail(f"the commands under {heading!r} ended with {status}")
     return text

@@ -1,8 +1,11 @@
 """Takes the commands out of pages of the documentation, and runs them as their reader would."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +49,8 @@ def blocks(text):
 
 
 def run(script, folder, environment, seconds):
-    """Runs a script of bash; its status and all that it wrote."""
-    done = subprocess.run(
+    """Runs a script of bash and prints what it writes as it comes; its status, and all of that."""
+    process = subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
         env=environment,
@@ -55,10 +58,19 @@ def run(script, folder, environment, seconds):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=seconds,
-        check=False,
+        errors="replace",
+        # So that all of its processes can be ended.
+        start_new_session=True,
     )
-    return done.returncode, done.stdout
+    timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    status = process.wait()
+    timer.cancel()
+    return status, "".join(lines)
 
 
 def script(page, outputs: Path):
