@@ -233,7 +233,9 @@ pub(crate) fn read_event(path: &Path) -> Result<Vec<u8>, String> {
         fs::read(path)
     };
     let shown = path.display();
-    let event = read.map_err(|error| format!("cannot read the event {shown}: {error}"))?;
+    let event = read.map_err(|error| {
+        format!("cannot read the event {shown}: {error} (it is a file, or - for standard input)")
+    })?;
     if !event.is_empty() {
         serde_json::from_slice::<IgnoredAny>(&event).map_err(|error| {
             let mark = if event.starts_with(BYTE_ORDER_MARK) {

@@ -40,6 +40,7 @@ impl Command {
 #[command(name = "bantam-emulator", version, after_help = EXIT_CODES)]
 pub(crate) enum Command {
     /// Serve a function until Ctrl-C, or invoke it with given events
+    #[command(override_usage = "bantam-emulator run --function <PATH> [OPTIONS]")]
     Run(run::Args),
     /// Stand in for AWS's Runtime Interface Emulator, by its flags, variables and ports
     ///

@@ -2,7 +2,8 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -121,7 +122,28 @@ pub(crate) fn check_program(what: &str, path: &Path) -> Result<(), String> {
     if file.permissions().mode() & 0o111 == 0 {
         return Err(format!("the {what} {shown} is not executable (chmod +x)"));
     }
+    // No error: the kernel may have an interpreter for it (binfmt_misc).
+    if let Some(built_for) = architecture(path)
+        && built_for != env::consts::ARCH
+    {
+        let own = env::consts::ARCH;
+        eprintln!(
+            "warning: the {what} {shown} is built for {built_for}, and this machine is {own}"
+        );
+    }
     Ok(())
+}
+
+/// The architecture of a program, by Rust's name; `None` for a script, and for others than Lambda's.
+fn architecture(path: &Path) -> Option<&'static str> {
+    let mut head = [0; 20];
+    File::open(path).ok()?.read_exact(&mut head).ok()?;
+    // <https://man7.org/linux/man-pages/man5/elf.5.html>
+    match head {
+        [0x7f, b'E', b'L', b'F', .., 62, 0] => Some("x86_64"),
+        [0x7f, b'E', b'L', b'F', .., 183, 0] => Some("aarch64"),
+        _ => None,
+    }
 }
 
 /// An executable by its path, or by its name on PATH.
@@ -141,6 +163,21 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_has_an_architecture() {
+        let own = env::current_exe().unwrap();
+        assert_eq!(architecture(&own), Some(env::consts::ARCH));
+        let script = tempfile::NamedTempFile::new().unwrap();
+        fs::write(script.path(), "#!/bin/sh\necho no program at all\n").unwrap();
+        assert_eq!(architecture(script.path()), None);
+        fs::write(
+            script.path(),
+            b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0",
+        )
+        .unwrap();
+        assert_eq!(architecture(script.path()), Some("aarch64"));
+    }
 
     #[test]
     fn the_handler_is_named_after_the_file() {

@@ -20,9 +20,6 @@
 //!
 //! The context has `requestId`, `functionArn`, `remainingMs`, `clientContext`, `tenantId`, and
 //! `trace`, the value of `_X_AMZN_TRACE_ID`.
-//!
-//! The members of `context` are `requestId`, `functionArn`, `remainingMs`, `clientContext` and
-//! `tenantId`, and `trace`, the value of `_X_AMZN_TRACE_ID`.
 
 mod extension;
 mod lab;
