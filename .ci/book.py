@@ -63,7 +63,8 @@ def make():
                 copy(path)
             elif path not in (*pages, summary):
                 pages.append(path)
-                text += f"- [{path.stem}]({path.relative_to(ROOT)})\n"
+                title = path.read_text().partition("\n")[0].removeprefix("# ")
+                text += f"- [{title}]({path.relative_to(ROOT)})\n"
         more.clear()
     (SOURCE / "SUMMARY.md").write_text(text)
     (BOOK / "book.toml").write_text(CONFIGURATION)
