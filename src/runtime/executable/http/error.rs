@@ -120,7 +120,11 @@ impl fmt::Display for ServerError {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(error) => write!(f, "no connection: {}", os::error_text(*error)),
+            Self::Connect(error) => write!(
+                f,
+                "no connection: {}; the server is to listen on PORT",
+                os::error_text(*error)
+            ),
             Self::Io(error) => write!(f, "connection lost: {}", os::error_text(*error)),
             Self::Http(error) => error.fmt(f),
             Self::TimedOut => f.write_str("no response"),
