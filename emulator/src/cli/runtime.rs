@@ -134,7 +134,8 @@ pub(crate) fn check_program(what: &str, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The architecture of a program, by Rust's name; `None` for a script, and for others than Lambda's.
+/// The architecture of a program, by Rust's name; `None` for a script, and for an architecture that
+/// Lambda does not have.
 fn architecture(path: &Path) -> Option<&'static str> {
     let mut head = [0; 20];
     File::open(path).ok()?.read_exact(&mut head).ok()?;
