@@ -177,12 +177,18 @@ fn a_panic_is_reported_while_standard_error_is_locked() {
 #[test]
 fn a_thread_of_the_init_that_panics_does_not_keep_the_process_starting() {
     let mut config = faulty();
-    config
-        .env
-        .push(("FAULTY_INIT".to_owned(), "thread-panic".to_owned()));
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    for (name, value) in [
+        ("FAULTY_INIT", "thread-panic"),
+        ("FAULTY_GO", go.to_str().unwrap()),
+    ] {
+        config.env.push((name.to_owned(), value.to_owned()));
+    }
     config.freeze = false;
     let env = start(config);
     env.prepare().unwrap();
+    std::fs::write(go, "").unwrap();
     env.wait_for_log("on a thread of the initialisation");
     for _ in 0..3 {
         let outcome = env.invoke(r#"{"do":"echo","value":1}"#).unwrap();
