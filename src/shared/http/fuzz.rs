@@ -320,8 +320,8 @@ impl<'a> Reference<'a> {
             if is("connection") {
                 let options = value.to_ascii_lowercase();
                 for option in options.split(|byte| *byte == b',') {
-                    head.says_close |= option.trim_ascii() == b"close";
-                    head.says_keep_alive |= option.trim_ascii() == b"keep-alive";
+                    head.says_close |= trimmed(option) == b"close";
+                    head.says_keep_alive |= trimmed(option) == b"keep-alive";
                 }
             }
             head.fields.push((name, value));
