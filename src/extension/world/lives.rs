@@ -618,7 +618,8 @@ impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let again = "cargo test --package bantam --lib extension::world::lives";
-            println!("seed {0}: WORLD_SEED={0} {again}", self.0);
+            println!("seed {0}: WORLD_SEED={0} {again} shows its steps", self.0);
+            println!("keep them as a test in src/extension/world/scenarios.rs");
         }
     }
 }
@@ -645,7 +646,7 @@ fn live(seed: u64, is_shown: bool) {
     }
 }
 
-/// Ten thousand lives, and some that nobody has lived yet.
+/// Ten thousand lives, the same in each run. `WORLD_SEED=<seed>` shows another one.
 #[test]
 fn random_lives_keep_the_rules() {
     let chosen = os::variable("WORLD_SEED");
@@ -653,8 +654,7 @@ fn random_lives_keep_the_rules() {
         live(seed.into_string().unwrap().parse().unwrap(), true);
         return;
     }
-    let new = os::clock::seed();
-    for seed in (0..10_000).chain(new..new + 50) {
+    for seed in 0..10_000 {
         live(seed, false);
     }
 }
