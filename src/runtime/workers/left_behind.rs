@@ -19,8 +19,9 @@ use crate::shared::log_record::Level;
 #[cold]
 #[inline(never)]
 pub(super) fn answer(slot: &Slot, api: &Endpoint) {
-    if let Some(error) = error(slot.phase(), slot.status()) {
-        report(slot, &error, api);
+    let phase = slot.phase();
+    if let Some(error) = error(phase, slot.status()) {
+        report(slot, phase, &error, api);
         slot.starts();
     }
 }
@@ -47,24 +48,36 @@ fn error(phase: Phase, status: ExitStatus) -> Option<Error> {
     }
 }
 
-fn report(slot: &Slot, error: &Error, api: &Endpoint) {
+/// Sends the error, and writes it to the log unless the invocation has been answered.
+///
+/// A worker may end between the API's acceptance of its answer and reading that. The API refuses
+/// the error then, as any second answer, which the client logs.
+fn report(slot: &Slot, phase: Phase, error: &Error, api: &Endpoint) {
     let Some(ids) = slot.ids() else {
         error.log(Level::Error);
         return;
     };
-    error.log_of(&ids.request_id, Level::Error);
+    let log = || error.log_of(&ids.request_id, Level::Error);
+    if phase == Phase::Overdue {
+        log();
+    }
     let to = Ids {
         request_id: &ids.request_id,
         invocation_id: ids.invocation_id.as_deref(),
     };
-    send(Post::Error { to, error }, api);
+    let status = send(Post::Error { to, error }, api);
+    if phase == Phase::LeftBehind && !matches!(status, Some(400 | 403)) {
+        log();
+    }
 }
 
-/// Sends a report on a connection of its own.
-pub(super) fn send(post: Post<'_>, api: &Endpoint) {
+/// Sends a report on a connection of its own. Returns the status of the last answer.
+pub(super) fn send(post: Post<'_>, api: &Endpoint) -> Option<u16> {
     let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
+    let mut client = Client::new(api, Box::new(connection));
     // A worker finds out by itself if the API is gone.
-    let _answer = Client::new(api, Box::new(connection)).post(post);
+    client.post(post).ok();
+    client.response.status()
 }
 
 /// How long each step of a report may take.

@@ -227,13 +227,26 @@ impl Lived {
     }
 
     /// The error of an invocation is in the log, once for each time that the handler failed: before
-    /// it is sent, and in a panic after that.
+    /// it is sent, and in a panic after that. An invocation that succeeds has none of a process
+    /// that ended.
     fn errors_are_logged(&self, life: &Life) -> Result<(), Broken> {
         for (index, call) in self.platform.calls.iter().enumerate() {
+            let of = id(index);
+            let is_denied = |line: &&Line| line.text.contains("Runtime.ExitError");
+            let denied = self.log.iter().filter(is_denied);
+            // Another fault may keep the refusal from the process that reports.
+            let is_told = life
+                .faults
+                .iter()
+                .all(|(_, fault)| *fault == Fault::KillAfter);
+            if is_told && !life.is_cut_off() && matches!(call.outcome, Some(Outcome::Response(_))) {
+                if let Some(line) = { denied }.find(|line| line.text.contains(&of)) {
+                    return Rule::ErrorsLogged.broken(format!("{of} succeeded: {:?}", line.text));
+                }
+            }
             let Some(Outcome::Error(error_type, _)) = &call.outcome else {
                 continue;
             };
-            let of = id(index);
             let is_supervisors = matches!(&**error_type, "Function.Timeout" | "Runtime.ExitError");
             let text = error_type.strip_prefix("Function.Chosen");
             let text = text.map_or(&**error_type, |_| "Chosen");
@@ -280,7 +293,12 @@ fn has(life: &Life, is: impl Fn(Fault) -> bool) -> bool {
 const fn is_hard(fault: Fault) -> bool {
     matches!(
         fault,
-        Fault::Kill | Fault::TooLarge | Fault::Status(500..) | Fault::Clock(_) | Fault::Slow(_)
+        Fault::Kill
+            | Fault::KillAfter
+            | Fault::TooLarge
+            | Fault::Status(500..)
+            | Fault::Clock(_)
+            | Fault::Slow(_)
     )
 }
 
@@ -301,7 +319,9 @@ fn may_exit(life: &Life, index: usize) -> bool {
     ends || has(life, |fault| {
         matches!(
             fault,
-            Fault::Kill | Fault::Status(500.. | 410) | Fault::Gone(_) | Fault::Refused
+            Fault::Kill
+                | Fault::KillAfter
+                | Fault::Status(500.. | 410) | Fault::Gone(_) | Fault::Refused
         )
     })
 }

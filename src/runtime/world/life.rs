@@ -85,8 +85,10 @@ pub(super) enum Fault {
     PanicBefore,
     /// Another thread of the process panics after the exchange.
     PanicAfter,
-    /// The kernel kills the process.
+    /// The kernel kills the process before the exchange.
     Kill,
+    /// The kernel kills the process once the API has accepted an answer of it.
+    KillAfter,
     /// The wall clock is set.
     Clock(i64),
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::check::Broken;
 use super::life::{Act, Ending, Fault, Invocation, Life};
 use super::live;
-use super::platform::Outcome;
+use super::platform::{Call, Outcome};
 use crate::shared::os;
 
 /// Lives a life; what is wrong with it, if something is.
@@ -115,6 +115,46 @@ fn a_slow_report_delays_no_deadline() {
             "seed {seed}"
         );
     }
+}
+
+/// A worker is killed when the API has accepted its answer, before it reads that. The process that
+/// takes its place reports an error, which the API refuses, and says so once.
+#[test]
+fn an_answer_that_was_accepted_is_not_called_an_error() {
+    let invocation = Invocation {
+        idle_ms: (0, 0),
+        timeout_ms: 1_000,
+        act: Act::Responds,
+        event_bytes: 0,
+    };
+    let mut times = 0;
+    for seed in 0..50 {
+        let life = Life {
+            seed,
+            workers: 2,
+            failed_inits: vec![],
+            is_restored: false,
+            always_panics: false,
+            invocations: vec![invocation; 3],
+            // Most often two workers have asked for an event before, and this answers one.
+            faults: vec![(2, Fault::KillAfter)],
+            ending: Ending::Gone,
+        };
+        let lived = live(&life, true);
+        let trace = || lived.trace.join("\n");
+        if let Err(broken) = lived.check(&life) {
+            panic!("seed {seed}: {broken}\n{}", trace());
+        }
+        let calls = lived.platform.calls.iter();
+        let answered = |call: &Call| matches!(call.outcome, Some(Outcome::Response(_)));
+        assert!({ calls }.all(answered), "seed {seed}\n{}", trace());
+        let strays = lived.platform.strays;
+        let refusals = lived.log.iter();
+        let refusals = refusals.filter(|line| line.text.contains("the API answered 400"));
+        assert_eq!(strays, refusals.count(), "seed {seed}\n{}", trace());
+        times += strays;
+    }
+    assert_ne!(times, 0);
 }
 
 #[test]

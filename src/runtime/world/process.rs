@@ -373,6 +373,9 @@ impl System for Process {
         self.perhaps_wait();
         self.wait_for_response(timeout, &faults)?;
         let response = self.response(request, &faults);
+        if !is_next && faults.contains(&Fault::KillAfter) {
+            End::Killed(9).take();
+        }
         let cut = faults.iter().find_map(|fault| match fault {
             Fault::ResponseCut(at) => Some(*at),
             _ => None,
