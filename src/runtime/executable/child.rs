@@ -165,7 +165,13 @@ impl Child {
                 self.write(input);
             }
             if readable || has_exited {
-                read_some(&mut self.output, &mut self.read, output_bytes_max + 1);
+                // A process that writes lines without end would be read for as long.
+                let limit = if until == Until::Line && !has_exited {
+                    (self.read.len() + LINES_READ_BYTES_MAX).min(output_bytes_max + 1)
+                } else {
+                    output_bytes_max + 1
+                };
+                read_some(&mut self.output, &mut self.read, limit);
             }
             if errors_readable || has_exited {
                 self.read_errors(ERRORS_READ_BYTES_MAX);
@@ -476,6 +482,9 @@ pub(super) const EXIT_GRACE: Duration = Duration::from_millis(200);
 /// How often to look for the exit of a process where `poll` cannot wait for it.
 const EXIT_CHECK: Duration = Duration::from_millis(5);
 
+/// Bytes of lines that are read at once. Each line that is taken moves the ones behind it.
+const LINES_READ_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of output that are looked at between events.
 const READ_AHEAD_BYTES_MAX: usize = 4 * 1024;
 
@@ -615,5 +624,7 @@ mod tests {
         assert!(matches!(driven, Ok(Driven::Reached)), "{driven:?}");
         assert!(input.is_empty());
         assert_eq!(child.unread_input(), 6);
+        // A read may find as much again where there is room for it.
+        assert!(child.pending_output() < 4 * LINES_READ_BYTES_MAX);
     }
 }

@@ -208,7 +208,12 @@ impl Child {
     ) -> Result<Vec<u8>, ExecutableError> {
         let limit = PAYLOAD_BYTES_MAX + ENVELOPE_BYTES_MAX;
         loop {
-            let driven = self.drive(input, Until::Line, end, limit);
+            // A process that always has another line is not waited for.
+            let driven = if end.is_some_and(|end| end <= now()) {
+                Ok(Driven::TimedOut)
+            } else {
+                self.drive(input, Until::Line, end, limit)
+            };
             return Err(match driven.map_err(ExecutableError::Lost)? {
                 Driven::Reached => {
                     let mut line = self.take_line();
@@ -254,3 +259,31 @@ const ENVELOPE_BYTES_MAX: usize = 1_024;
 
 /// When to warn that a process is not ready: before the init phase ends, at 10 s.
 const START_WARNING: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::super::spawn::Command;
+    use super::*;
+
+    #[test]
+    fn a_process_that_writes_lines_without_end_has_until_the_deadline() {
+        // The second writes blank lines, none of which is an answer.
+        for argument in ["line", ""] {
+            let mut command = Command {
+                path: c"/usr/bin/yes".to_owned(),
+                ..Command::default()
+            };
+            command.arguments.push(&[argument.as_bytes()]);
+            let mut child = Child::start(&command, &[]).unwrap();
+            let soon = now() + Duration::from_millis(50);
+            let outcome = loop {
+                let outcome = child.line(&mut &b""[..], "a line", Some(soon));
+                if outcome.is_err() {
+                    break outcome;
+                }
+            };
+            let timed_out = matches!(outcome, Err(ExecutableError::TimedOut { .. }));
+            assert!(timed_out, "{outcome:?}");
+        }
+    }
+}

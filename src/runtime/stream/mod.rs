@@ -38,6 +38,7 @@ use crate::shared::limits::{
 };
 use crate::shared::log_record::Level;
 use crate::shared::os::blocking::{self, ExchangeError, Ready};
+use crate::shared::os::clock::monotonic;
 use crate::shared::os::reexec::{self, After, Panic};
 
 pub use self::prelude::Prelude;
@@ -86,8 +87,8 @@ pub(super) use self::prelude::DELIMITER;
 /// Before the first byte an error is answered like that of any other response. After it the caller
 /// has a part of the response, and the platform says that it failed.
 /// A write fails when the platform takes no more, such as after the invocation has timed out, and
-/// then every later one does. One that waits for the caller fails 100 ms before the deadline, and
-/// the response ends with the error `Function.Timeout`.
+/// then every later one does. From 100 ms before the deadline on it fails, also one that waits for
+/// the caller, and the response ends with the error `Function.Timeout`.
 ///
 /// # Limits
 ///
@@ -452,6 +453,9 @@ impl Write for ResponseStream<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.end.is_some_and(|end| end <= monotonic()) && self.refused.is_none() {
+            self.refused = Some(Error::new("Function.Timeout", TOO_LONG));
+        }
         self.check()?;
         self.message(ChunkedWriter::seal);
         self.send(Until::Written);
@@ -524,6 +528,8 @@ fn act(panic: &Panic<'_>) -> After {
     error.log(Level::Error);
     panic::start_again(0)
 }
+
+const TOO_LONG: &str = "the response had not ended shortly before the deadline";
 
 const TOO_SLOW: &str = "the caller had not taken the response shortly before the deadline";
 

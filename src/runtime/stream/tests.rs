@@ -15,7 +15,6 @@ use super::*;
 use crate::runtime::client::{Connection, Driver};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::LogConfig;
-use crate::shared::os;
 use crate::shared::time::EpochMs;
 
 const OK: &str = "HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok";
@@ -262,9 +261,18 @@ fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
         },
         |answer| {
             let mut stream = answer.stream("a/b");
-            // From the first write on that would wait.
-            stream.end = Some(os::clock::monotonic());
-            let error = until_it_fails(&mut stream);
+            // From the first write on that would wait. A `flush` would not begin it.
+            stream.end = Some(monotonic());
+            let error = loop {
+                stream.message(|message| {
+                    message.push(&[b'x'; 1_000]);
+                    message.seal();
+                });
+                stream.send(Until::Written);
+                if let Err(error) = stream.check() {
+                    break error;
+                }
+            };
             assert!(error.to_string().ends_with(TOO_SLOW), "{error}");
             stream.end = None;
             has_failed.send(()).unwrap();
@@ -278,6 +286,38 @@ fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
     let expected = "Lambda-Runtime-Function-Error-Type: Function.Timeout\r\n\
                     Lambda-Runtime-Function-Error-Body: ";
     assert!(trailers.starts_with(expected), "{trailers}");
+}
+
+/// A reader who takes everything does not keep a response going beyond the deadline.
+#[test]
+fn a_response_that_goes_on_ends_shortly_before_the_deadline() {
+    let (_, request) = serve(
+        |api| {
+            let mut connection = api.accept();
+            read_until(&mut connection, "\r\n\r\n") + &trailers(&mut connection)
+        },
+        |answer| {
+            let mut stream = answer.stream("a/b");
+            stream.write_all(b"one").unwrap();
+            stream.write_all(b"two").unwrap();
+            stream.end = Some(monotonic());
+            let error = stream.flush().unwrap_err();
+            assert!(error.to_string().ends_with(TOO_LONG), "{error}");
+            Some(stream.error(error))
+        },
+    );
+    let expected = "000003\r\none\r\n000003\r\ntwo\r\n0\r\n\
+                    Lambda-Runtime-Function-Error-Type: Function.Timeout\r\n";
+    assert!(body(&request, "a/b").starts_with(expected), "{request}");
+
+    let (_, request) = serve(reported, |answer| {
+        let mut stream = answer.stream("a/b");
+        stream.end = Some(monotonic());
+        stream.write_all(b"one").unwrap_err();
+        Some(stream.finish())
+    });
+    assert!(request.contains("/invocation/id/error "), "{request}");
+    assert!(request.contains(TOO_LONG), "{request}");
 }
 
 #[test]

@@ -105,6 +105,23 @@ fn a_failure_is_told_in_the_trailers_once_something_was_sent() {
     assert_eq!(env.spawned(), 1, "the platform saw no timeout");
 }
 
+/// The wait for more ends at the deadline, or the write of what came: whichever is first.
+#[test]
+fn a_response_that_goes_on_ends_at_the_deadline() {
+    let table = [
+        (streaming("streaming.sh"), "trickle"),
+        (persistent(), "stream-trickle"),
+    ];
+    for (mut config, event) in table {
+        config.timeout = Duration::from_secs(2);
+        let outcome = start(config)
+            .invoke(json!({"do": event}).to_string())
+            .unwrap();
+        assert_eq!(failure(&outcome).0, "Function.Timeout", "{event}");
+        assert!(outcome.streamed, "{event}");
+    }
+}
+
 #[test]
 fn the_limit_holds_to_the_byte() {
     for (bytes, over) in [(200 * 1024 * 1024, false), (200 * 1024 * 1024 + 1, true)] {

@@ -65,7 +65,13 @@ fn a_response_that_dribbles_ends_at_the_deadline() {
         config.timeout = Duration::from_secs(1);
         set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
         let env = start(config);
-        assert_eq!(env.fail(&event("GET", "/dribble")).0, "Function.Timeout");
+        for path in ["/dribble", "/trickle"] {
+            let outcome = env.invoke(event("GET", path)).unwrap();
+            let error = outcome.function_error.as_ref().unwrap();
+            assert_eq!(error.error_type, "Function.Timeout", "{mode}: {path}");
+            let is_begun = mode == "response_stream" && path == "/trickle";
+            assert_eq!(outcome.streamed, is_begun, "{mode}: {path}");
+        }
         assert_eq!(env.spawned(), 1, "the runtime itself never ended");
     }
 }
