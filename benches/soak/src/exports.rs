@@ -63,6 +63,12 @@ impl Exported {
         }
     }
 
+    /// The invocations, also those whose end no telemetry reported.
+    pub(crate) fn invocations(&self) -> f64 {
+        let names = ["invocations", "errors", "timeouts", "invocations_unknown"];
+        names.iter().map(|name| self.sum(name)).sum()
+    }
+
     pub(crate) fn sum(&self, name: &str) -> f64 {
         self.sums.get(name).copied().unwrap_or_default()
     }

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,8 @@ struct Running<'a> {
     /// How often the chaos did something.
     disturbed: AtomicU64,
     is_over: AtomicBool,
+    /// Invocations whose event was lost with the worker that waited for it.
+    lost: Mutex<Vec<String>>,
     faults: Mutex<Vec<String>>,
 }
 
@@ -129,23 +131,20 @@ impl Load {
             failed: AtomicU64::new(0),
             disturbed: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            lost: Mutex::default(),
             faults: Mutex::default(),
         };
         let health = running.drive(&watched, began);
         let counts = [&running.succeeded, &running.failed, &running.disturbed]
             .map(|count| count.load(Ordering::Relaxed));
         let mut faults = std::mem::take(&mut *running.faults());
+        let lost = std::mem::take(&mut *lock(&running.lost));
         let report = emulator.stop();
         let told = watched.end();
         let seconds = began.elapsed().as_secs_f64();
         let [succeeded, failed, disturbed] = counts;
         let invocations = succeeded + failed;
-        if told.done != invocations {
-            faults.push(format!(
-                "the callers have {invocations} outcomes, the platform {}",
-                told.done
-            ));
-        }
+        check_outcomes(invocations, &lost, &told, &mut faults);
         faults.extend(health.faults());
         faults.extend(receiver.faults());
         let exported = Exported::read(folder.path())?;
@@ -163,7 +162,10 @@ impl Load {
         faults.extend(left.iter().map(|process| format!("left: {process}")));
         let notes = vec![
             format!("{failed} errors as meant"),
-            format!("{disturbed} disturbances"),
+            format!(
+                "{disturbed} disturbances, {} events lost with them",
+                lost.len()
+            ),
             format!("{} processes, {} killed", told.processes.len(), told.killed),
             health.to_string(),
             points(&exported, &receiver, &told),
@@ -223,8 +225,8 @@ impl Running<'_> {
         health
     }
 
-    fn faults(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    fn faults(&self) -> MutexGuard<'_, Vec<String>> {
+        lock(&self.faults)
     }
 
     fn fault(&self, fault: String) {
@@ -263,7 +265,16 @@ impl Running<'_> {
             let raw = error.raw_type.as_deref();
             raw.unwrap_or(&error.error_type).to_owned()
         });
+        let is_of_worker = self.load.chaos == Chaos::Workers;
         let is_right = match (&expects, &error_type) {
+            // The first where the worker was killed with the event in its socket, the second where
+            // it had been killed before. Which of them are right is known at the end.
+            (_, Some(error))
+                if is_of_worker && matches!(&**error, "Sandbox.Timedout" | "Runtime.Unknown") =>
+            {
+                lock(&self.lost).push(outcome.request_id.clone());
+                true
+            }
             (_, Some(error)) if self.load.tolerates.contains(&&**error) => true,
             (Expects::Error(types), Some(error)) => types.contains(&&**error),
             (Expects::Body(body), None) => *body == outcome.body,
@@ -356,6 +367,10 @@ impl Running<'_> {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A script under the name of the extension, which starts it with a file of its own: environments
 /// on Lambda share none, and lines of several processes would mix.
 fn with_file_of_its_own(extension: &Path, folder: &Path) -> Outcome<PathBuf> {
@@ -405,6 +420,26 @@ fn lost(rng: &mut Rng) -> FaultKind {
     }
 }
 
+/// Every invocation ended for its caller and for the platform. A worker that is killed while it
+/// waits for an event costs one invocation at most: the event that came to its connection, or would
+/// have. It may have come already: the kernel copies it to a process that it wakes up to kill.
+fn check_outcomes(invocations: u64, lost: &[String], told: &Told, faults: &mut Vec<String>) {
+    if told.done != invocations {
+        let done = told.done;
+        faults.push(format!(
+            "the callers have {invocations} outcomes, the platform {done}"
+        ));
+    }
+    let kept = lost.iter().filter(|id| !told.unanswered.contains(*id));
+    faults.extend(kept.map(|id| format!("{id} was lost, and its connection was not")));
+    if told.killed_waiting < lost.len() {
+        let (lost, waited) = (lost.len(), told.killed_waiting);
+        faults.push(format!(
+            "{lost} events were lost, {waited} workers waited for one"
+        ));
+    }
+}
+
 /// Every invocation is in the figures, and every point came to the OTLP receiver or is counted.
 fn check_exports(
     exported: &Exported,
@@ -417,10 +452,7 @@ fn check_exports(
     if report.deliveries.is_empty() {
         return;
     }
-    let counted: f64 = ["invocations", "errors", "timeouts"]
-        .iter()
-        .map(|name| exported.sum(name))
-        .sum();
+    let counted = exported.invocations();
     // An extension that was ended with its environment got no more.
     let kept = report.deliveries.iter();
     let kept: u64 = kept.map(|of| of.dropped_records + of.queued_records).sum();

@@ -1,7 +1,7 @@
 //! What the platform saw of each invocation: it began once, ended once, and one answer at most was
 //! accepted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,8 @@ struct Account {
     /// Points that were lost on the way to OTLP receivers, as the extensions say at their ends.
     lost_points: u64,
     killed: u64,
+    killed_waiting: usize,
+    unanswered: HashSet<String>,
     faults: Vec<String>,
 }
 
@@ -39,6 +41,8 @@ struct Account {
 struct Counts {
     begun: u32,
     accepted: u32,
+    /// The connection that the event was sent on, while it is open.
+    connection: Option<usize>,
 }
 
 impl Outcomes {
@@ -69,6 +73,9 @@ impl Outcomes {
                 Seen::Line(line) if line.extension.is_some() => {
                     account.lost_points += lost_points(&line.text);
                 }
+                Seen::Line(line) if line.text.contains(KILLED_WAITING) => {
+                    account.killed_waiting += 1;
+                }
                 Seen::Line(_) => {}
             }
         }
@@ -96,6 +103,10 @@ pub(crate) struct Told {
     pub(crate) lost_points: u64,
     /// Extensions that did not end in their time after SHUTDOWN. What they had is lost.
     pub(crate) killed: u64,
+    /// Workers that were killed while they waited for an event, as their supervisor says.
+    pub(crate) killed_waiting: usize,
+    /// Invocations without an answer, which had no connection any more when they ended.
+    pub(crate) unanswered: HashSet<String>,
     pub(crate) faults: Vec<String>,
 }
 
@@ -117,6 +128,8 @@ impl Watched {
             processes: account.processes,
             lost_points: account.lost_points,
             killed: account.killed,
+            killed_waiting: account.killed_waiting,
+            unanswered: account.unanswered,
             faults,
         }
     }
@@ -130,6 +143,20 @@ impl Account {
     fn see(&mut self, what: What) {
         match what {
             What::InvokeStart { request_id } => self.open.entry(request_id).or_default().begun += 1,
+            What::EventSent {
+                connection,
+                request_id,
+                ..
+            } => {
+                if let Some(counts) = self.open.get_mut(&request_id) {
+                    counts.connection = Some(connection);
+                }
+            }
+            What::Disconnected { connection } => {
+                for counts in self.open.values_mut() {
+                    counts.connection = counts.connection.filter(|own| *own != connection);
+                }
+            }
             What::Accepted { request_id, .. } => {
                 if let Some(counts) = self.open.get_mut(&request_id) {
                     counts.accepted += 1;
@@ -146,6 +173,9 @@ impl Account {
                 if counts.begun != 1 || 1 < counts.accepted {
                     self.faults
                         .push(format!("invocation {request_id} ended with {counts:?}"));
+                }
+                if counts.accepted == 0 && counts.connection.is_none() {
+                    self.unanswered.insert(request_id.clone());
                 }
                 self.done += 1;
                 self.ended.push_back((request_id, counts));
@@ -169,6 +199,9 @@ fn lost_points(line: &str) -> u64 {
     let digits = before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
+
+/// What the supervisor says of such a worker.
+const KILLED_WAITING: &str = "(SIGKILL) while it waited for an event";
 
 /// How long nothing may come until it is asked whether the emulator is gone.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -205,5 +238,37 @@ mod tests {
         assert!(account.faults.is_empty());
         account.see(accepted());
         assert_eq!(account.faults.len(), 1);
+    }
+
+    #[test]
+    fn an_invocation_is_unanswered_if_its_connection_has_ended_before_the_answer() {
+        let mut account = Account::default();
+        let ids = ["answered", "open", "ended", "unsent"];
+        for (connection, id) in ids.into_iter().enumerate() {
+            let request_id = id.to_owned();
+            account.see(What::InvokeStart { request_id });
+            if id != "unsent" {
+                account.see(What::EventSent {
+                    connection,
+                    request_id: id.to_owned(),
+                    invocation_id: String::new(),
+                });
+            }
+        }
+        account.see(What::Accepted {
+            request_id: "answered".to_owned(),
+            error: false,
+        });
+        for connection in [0, 2] {
+            account.see(What::Disconnected { connection });
+        }
+        for id in ids {
+            account.see(What::InvokeDone {
+                request_id: id.to_owned(),
+                error: None,
+            });
+        }
+        let unanswered = ["ended", "unsent"].map(str::to_owned);
+        assert_eq!(account.unanswered, HashSet::from(unanswered));
     }
 }

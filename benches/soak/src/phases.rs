@@ -174,9 +174,8 @@ fn workers(mut load: Load) -> Load {
     load.config.timeout = Duration::from_secs(5);
     Load {
         chaos: Chaos::Workers,
-        // The second where a worker was killed that waited for an event, the third where an event
-        // had come to its socket and it had not read the id: nobody can answer that one.
-        tolerates: &["Runtime.ExitError", "Runtime.Unknown", "Sandbox.Timedout"],
+        // Where the worker was killed that had read the event.
+        tolerates: &["Runtime.ExitError"],
         ..load
     }
 }

@@ -387,6 +387,7 @@ impl Exchange {
     /// The event as the answer to a `next`.
     fn send(&self, event: &Event) -> Response<Payload> {
         self.env.record(What::EventSent {
+            connection: self.connection,
             request_id: event.current.request_id.clone(),
             invocation_id: event.current.nonce.clone(),
         });

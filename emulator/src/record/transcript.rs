@@ -71,6 +71,8 @@ pub enum What {
     },
     /// An event was handed to a pending or new `next`.
     EventSent {
+        /// The connection of that call.
+        connection: usize,
         /// The invocation.
         request_id: String,
         /// `Lambda-Runtime-Invocation-Id`, which an answer echoes.

@@ -103,6 +103,8 @@ fn not_started(
 }
 
 /// A worker has ended. The next one answers the invocation that it left behind, if there is one.
+/// Nobody can answer an event that came to the socket of a worker which was killed while it waited:
+/// its id is unknown, and the platform lets it time out. So the log says that the worker waited.
 fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: &Endpoint) {
     let slot = board.slot(index);
     slot.ended(status);
@@ -111,7 +113,13 @@ fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: 
         left_behind::answer(slot, api);
     }
     let name = crew.name(index);
-    log::line(Level::Warn, &format!("{name} ended with {status}; {next}"));
+    let waited = if slot.phase() == Phase::Polling && status.signal().is_some() {
+        " while it waited for an event"
+    } else {
+        ""
+    };
+    let line = format!("{name} ended with {status}{waited}; {next}");
+    log::line(Level::Warn, &line);
 }
 
 /// Takes note that a worker does not run, on the board and in the crew.

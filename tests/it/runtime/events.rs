@@ -265,6 +265,7 @@ pub(crate) fn answered_invocation_ids(entries: &[Entry]) -> Vec<String> {
         if let What::EventSent {
             request_id,
             invocation_id,
+            ..
         } = &entry.what
         {
             sent.insert(request_id.as_str(), invocation_id.clone());
