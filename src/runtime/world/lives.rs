@@ -64,19 +64,25 @@ fn a_life_is_the_same_each_time() {
 /// A thread panics while its worker waits for an event. The event that comes is answered: on
 /// Managed Instances it would not come again.
 fn a_worker_is_doomed() -> Life {
+    of_two_workers(621, &[Act::Responds], (0, Fault::PanicAfter))
+}
+
+/// Two workers that start well and are invoked at once, and one fault.
+fn of_two_workers(seed: u64, acts: &[Act], fault: (usize, Fault)) -> Life {
+    let invocation = |act: &Act| Invocation {
+        idle_ms: (0, 0),
+        timeout_ms: 1_000,
+        act: *act,
+        event_bytes: 0,
+    };
     Life {
-        seed: 621,
+        seed,
         workers: 2,
         failed_inits: vec![],
         is_restored: false,
         always_panics: false,
-        invocations: vec![Invocation {
-            idle_ms: (0, 0),
-            timeout_ms: 1_000,
-            act: Act::Responds,
-            event_bytes: 0,
-        }],
-        faults: vec![(0, Fault::PanicAfter)],
+        invocations: acts.iter().map(invocation).collect(),
+        faults: vec![fault],
         ending: Ending::Gone,
     }
 }
@@ -85,24 +91,10 @@ fn a_worker_is_doomed() -> Life {
 /// its deadline meanwhile.
 #[test]
 fn a_slow_report_delays_no_deadline() {
-    let invocation = |act| Invocation {
-        idle_ms: (0, 0),
-        timeout_ms: 1_000,
-        act,
-        event_bytes: 0,
-    };
     for seed in 0..50 {
-        let life = Life {
-            seed,
-            workers: 2,
-            failed_inits: vec![],
-            is_restored: false,
-            always_panics: false,
-            invocations: vec![invocation(Act::IsKilled), invocation(Act::Sleeps(9_000))],
-            // Two workers have asked for an event before.
-            faults: vec![(2, Fault::Slow(1_900))],
-            ending: Ending::Gone,
-        };
+        // Two workers have asked for an event before.
+        let fault = (2, Fault::Slow(1_900));
+        let life = of_two_workers(seed, &[Act::IsKilled, Act::Sleeps(9_000)], fault);
         let lived = live(&life, true);
         let outcomes = lived.platform.calls.iter().map(|call| match &call.outcome {
             Some(Outcome::Error(error_type, _)) => (&**error_type, call.ended_ms),
@@ -121,25 +113,11 @@ fn a_slow_report_delays_no_deadline() {
 /// takes its place reports an error, which the API refuses, and says so once.
 #[test]
 fn an_answer_that_was_accepted_is_not_called_an_error() {
-    let invocation = Invocation {
-        idle_ms: (0, 0),
-        timeout_ms: 1_000,
-        act: Act::Responds,
-        event_bytes: 0,
-    };
     let mut times = 0;
     for seed in 0..50 {
-        let life = Life {
-            seed,
-            workers: 2,
-            failed_inits: vec![],
-            is_restored: false,
-            always_panics: false,
-            invocations: vec![invocation; 3],
-            // Most often two workers have asked for an event before, and this answers one.
-            faults: vec![(2, Fault::KillAfter)],
-            ending: Ending::Gone,
-        };
+        // Most often two workers have asked for an event before, and this answers one.
+        let fault = (2, Fault::KillAfter);
+        let life = of_two_workers(seed, &[Act::Responds; 3], fault);
         let lived = live(&life, true);
         let trace = || lived.trace.join("\n");
         if let Err(broken) = lived.check(&life) {
