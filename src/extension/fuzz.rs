@@ -206,12 +206,17 @@ fn check_counts(batch: &Batch, found: &[Result<Record<'_>, Malformed>], times: u
             .is_ok_and(|record| record.content == Content::Unknown)
     });
     assert_eq!(sum(points, "unknown_records"), unknown);
-    let outcomes = ["invocations", "errors", "timeouts", "invocations_unknown"];
-    let outcomes: f64 = outcomes.iter().map(|metric| sum(points, metric)).sum();
-    assert!(
-        outcomes <= ids as f64,
-        "{outcomes} outcomes of {ids} requests"
-    );
+    // A failure after a success is counted too.
+    for ends in [
+        &["invocations", "invocations_unknown"][..],
+        &["errors", "timeouts", "invocations_unknown"],
+    ] {
+        let counted: f64 = ends.iter().map(|metric| sum(points, metric)).sum();
+        assert!(
+            counted <= ids as f64,
+            "{ends:?}: {counted} of {ids} requests"
+        );
+    }
 }
 
 fn sum(points: &[Point], metric: &str) -> f64 {

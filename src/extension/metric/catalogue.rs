@@ -151,7 +151,7 @@ catalogue! {
         "invocations",
         "faas.invocations",
         "Invocations that succeeded.",
-    ), from "runtimeDone";
+    ), from "runtimeDone, report";
     ERRORS = counter(
         "errors",
         "faas.errors",
