@@ -32,7 +32,10 @@ pub(crate) enum Fact<'a> {
     /// `REPORT` or `platform.report`.
     Report(Report<'a>),
     /// A line that tells how an invocation failed, beside its report.
-    Failed(Failure),
+    Failed {
+        request: Option<Cow<'a, str>>,
+        failure: Failure,
+    },
     /// A line of Bantam's extension about one start.
     Measured(Measured<'a>),
     /// Invocations that Bantam's extension counted.

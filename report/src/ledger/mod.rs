@@ -38,6 +38,9 @@ pub(crate) struct Environment {
     pub(crate) is_anonymous: bool,
     /// How the last init or invocation ended, until the next start.
     last_failure: Option<Failure>,
+    /// How the invocation failed that has no report yet.
+    told_failure: Option<Failure>,
+    last_request: Option<u64>,
     pending: Option<Pending>,
 }
 
@@ -45,6 +48,24 @@ impl Environment {
     /// Its invocations. All sources count the same ones.
     pub(crate) fn invocations(&self) -> u64 {
         self.reported.max(self.counted).max(self.in_life)
+    }
+
+    /// Takes a line that tells a failure: it stands before the report of its invocation, or behind.
+    fn fail(&mut self, request: Option<&str>, failure: Failure) {
+        let request = request.map(number_of);
+        if request.is_none() || request != self.last_request {
+            self.told_failure = Some(failure);
+            return;
+        }
+        // A line beside the report can tell more than its status.
+        match self.last_failure {
+            None => {
+                self.failed += 1;
+                self.last_failure = Some(failure);
+            }
+            Some(Failure::Error) => self.last_failure = Some(failure),
+            Some(_) => {}
+        }
     }
 
     fn see(&mut self, from_ms: i64, to_ms: i64) {
@@ -116,7 +137,7 @@ impl Sink for Ledger {
             | Fact::PhaseReport(_)
             | Fact::Start { .. }
             | Fact::Report(_)
-            | Fact::Failed(_)
+            | Fact::Failed { .. }
             | Fact::Counted(_)
             | Fact::Sample(_) => None,
         };
@@ -146,8 +167,8 @@ impl Sink for Ledger {
                 }
             }
             Fact::Report(report) => self.report(at, source, report),
-            Fact::Failed(failure) => {
-                self.environments[at as usize].last_failure = Some(*failure);
+            Fact::Failed { request, failure } => {
+                self.environments[at as usize].fail(request.as_deref(), *failure);
             }
             Fact::Measured(measured) => self.measured(at, measured),
             Fact::Counted(counted) => self.counted(at, counted),
@@ -212,7 +233,7 @@ impl Ledger {
                 let begins = report.init_ms.is_some() || report.restore_ms.is_some();
                 (source.clone(), begins)
             }
-            Fact::RuntimeDone | Fact::PhaseReport(_) | Fact::Start { .. } | Fact::Failed(_) => {
+            Fact::RuntimeDone | Fact::PhaseReport(_) | Fact::Start { .. } | Fact::Failed { .. } => {
                 (source.clone(), false)
             }
         };
@@ -262,6 +283,9 @@ impl Ledger {
         let function = start.function.as_deref().map(|text| self.names.name(text));
         let version = start.version.as_deref().map(|text| self.names.name(text));
         let environment = &mut self.environments[at as usize];
+        // Not every export has the reports.
+        let told = environment.told_failure.take();
+        environment.last_failure = told.or(environment.last_failure);
         environment.function = environment.function.or(function);
         environment.version = environment.version.or(version);
         if let Some(time) = source.time_ms {
@@ -331,18 +355,18 @@ impl Ledger {
             self.first_report(at, source, report, &pending.unwrap_or_default());
         }
         let environment = &mut self.environments[at as usize];
-        // A line beside the report can have told more than its status.
-        if report.failure.is_some() || environment.last_failure.is_some() {
-            environment.failed += 1;
-        }
-        let told = environment
-            .last_failure
-            .filter(|told| *told != Failure::Error);
-        environment.last_failure = match report.failure {
-            Some(Failure::Error) => told.or(report.failure),
-            Some(failure) => Some(failure),
-            None => told,
+        let told = environment.told_failure.take();
+        let failure = match report.failure {
+            None | Some(Failure::Error) => told.or(report.failure),
+            status => status,
         };
+        environment.failed += u64::from(failure.is_some());
+        environment.last_failure = match failure {
+            // An init that failed before is why there is one.
+            Some(Failure::Error) => environment.last_failure.or(failure),
+            ended => ended,
+        };
+        environment.last_request = Some(request);
     }
 
     /// Makes the start of which this is the report of the first invocation.

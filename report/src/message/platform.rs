@@ -93,17 +93,17 @@ fn one(text: &str, source: &Source<'_>, sink: &mut dyn Sink) -> Result<Seen, Mes
         time_ms: time_ms.or(source.time_ms),
         ..source.clone()
     };
-    let fact = if kind == "platform.fault" {
+    if kind == "platform.fault" {
         let fault: Fault<'_> = serde_json::from_str(record.get())?;
         let (Fault::Text(text) | Fault::Object { fault: text }) = fault;
-        let Some(failure) = text::fault(&text) else {
+        let Some(fact) = text::fault(&text) else {
             return Ok(Seen::Other);
         };
-        Fact::Failed(failure)
+        sink.fact(&source, &fact);
     } else {
-        fact(&kind, serde_json::from_str(record.get())?)?
-    };
-    sink.fact(&source, &fact);
+        let fact = fact(&kind, serde_json::from_str(record.get())?)?;
+        sink.fact(&source, &fact);
+    }
     Ok(Seen::Fact)
 }
 
@@ -222,15 +222,15 @@ mod tests {
         let table = [
             (
                 r#""RequestId: 6d68 Error: Runtime exited with error: signal: killed\nRuntime.ExitError\n""#,
-                vec!["Failed(OutOfMemory)"],
+                vec![r#"Failed { request: Some("6d68"), failure: OutOfMemory }"#],
             ),
             (
                 r#"{"fault":"RequestId: 6d68 Error: Runtime exited with error: exit status 1\n"}"#,
-                vec!["Failed(Crash)"],
+                vec![r#"Failed { request: Some("6d68"), failure: Crash }"#],
             ),
             (
                 r#"{"fault":"RequestId: 6d68\tStatus: error\tErrorType: Runtime.OutOfMemory\n"}"#,
-                vec!["Failed(OutOfMemory)"],
+                vec![r#"Failed { request: Some("6d68"), failure: OutOfMemory }"#],
             ),
             (r#""RequestId: 6d68 Process exited""#, vec![]),
         ];

@@ -18,7 +18,7 @@ pub(super) fn read(text: &str) -> Result<Option<Fact<'_>>, MessageError> {
         }))),
         "INIT_REPORT" => phase(text, "INIT_REPORT", "Init Duration").map(Some),
         "RESTORE_REPORT" => phase(text, "RESTORE_REPORT", "Restore Duration").map(Some),
-        _ => Ok(failure(text).map(Fact::Failed)),
+        _ => Ok(failed(text)),
     }
 }
 
@@ -106,15 +106,18 @@ fn is_memory(error_type: &str) -> bool {
 
 /// A fault of the platform, as its record in JSON has it: the line of the text format, or on
 /// Managed Instances a status and a type of error.
-pub(super) fn fault(text: &str) -> Option<Failure> {
+pub(super) fn fault(text: &str) -> Option<Fact<'_>> {
     let text = text.trim_end();
     let error_type = text
         .rsplit_once("ErrorType: ")
         .map(|(_, error_type)| error_type);
     if error_type.is_some_and(is_memory) {
-        return Some(Failure::OutOfMemory);
+        return Some(Fact::Failed {
+            request: labelled(text, "RequestId").map(Cow::Borrowed),
+            failure: Failure::OutOfMemory,
+        });
     }
-    failure(text)
+    failed(text)
 }
 
 fn start(text: &str) -> Result<Fact<'_>, MessageError> {
@@ -140,25 +143,33 @@ fn phase<'a>(
     }))
 }
 
-/// The lines that older functions have in place of a status in `REPORT`.
-fn failure(text: &str) -> Option<Failure> {
+/// The lines that older functions have in place of a status in `REPORT`: before it or after it.
+fn failed(text: &str) -> Option<Fact<'_>> {
     let tail =
         text.get(text.floor_char_boundary(text.len().saturating_sub(FAILURE_BYTES_MAX))..)?;
     if !tail.contains("Task timed out after") && !text.starts_with("RequestId: ") {
         return None;
     }
-    if tail.contains("Task timed out after ") && tail.trim_end().ends_with(" seconds") {
-        return Some(Failure::Timeout);
+    if let Some((before, _)) = tail.split_once(" Task timed out after ")
+        && tail.trim_end().ends_with(" seconds")
+    {
+        return Some(Fact::Failed {
+            request: before.split_ascii_whitespace().last().map(Cow::Borrowed),
+            failure: Failure::Timeout,
+        });
     }
-    let (_, error) = text.split_once(" Error: ")?;
+    let (before, error) = text.split_once(" Error: ")?;
     if !error.starts_with("Runtime exited") {
         return None;
     }
     let is_killed = error.contains("signal: killed");
-    Some(if is_killed {
-        Failure::OutOfMemory
-    } else {
-        Failure::Crash
+    Some(Fact::Failed {
+        request: labelled(before, "RequestId").map(Cow::Borrowed),
+        failure: if is_killed {
+            Failure::OutOfMemory
+        } else {
+            Failure::Crash
+        },
     })
 }
 
@@ -243,15 +254,15 @@ mod tests {
             ),
             (
                 "2026-11-26T12:00:00.123Z 6d68 Task timed out after 3.00 seconds",
-                "Failed(Timeout)",
+                "Failed { request: Some(\"6d68\"), failure: Timeout }",
             ),
             (
                 "RequestId: 6d68 Error: Runtime exited with error: signal: killed",
-                "Failed(OutOfMemory)",
+                "Failed { request: Some(\"6d68\"), failure: OutOfMemory }",
             ),
             (
                 "RequestId: 6d68 Error: Runtime exited with error: exit status 1",
-                "Failed(Crash)",
+                "Failed { request: Some(\"6d68\"), failure: Crash }",
             ),
         ] {
             assert_eq!(told(line), expected, "{line}");
