@@ -117,7 +117,7 @@ footer{margin-top:2.5rem;border-top:1px solid var(--line);font-size:.9rem}\
 fn figure(picture: &Picture) -> String {
     let name = &picture.name;
     format!(
-        "<figure>\n<figcaption><b>{}.</b> {}</figcaption>\n<div class=\"wide\" role=\"region\" \
+        "<figure>\n<figcaption><b>{}.</b> {}</figcaption>\n<div class=\"wide\" role=\"group\" \
          tabindex=\"0\" aria-labelledby=\"{name}-title\">\n{}\n</div>\n</figure>\n",
         escaped(&picture.title),
         escaped(&picture.description),
@@ -527,7 +527,7 @@ impl Table {
         let open = if is_open { " open" } else { "" };
         format!(
             "<details{open}>\n<summary>The numbers as a table ({})</summary>\n\
-             <div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n\
+             <div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n\
              <caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
              </table>\n</div>\n{more}</details>\n",
             counted(self.rows.len() as u64, "row")
