@@ -10,7 +10,14 @@ pub(crate) const ELEMENT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a message of a protobuf file, as a collector's file exporter writes it.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Environments that are kept. Each takes about 150 bytes. Later ones are counted and left out.
+/// Rows of Logs Insights that are held to be brought into the order of their times: a query gives
+/// at most as many.
+pub(crate) const ROWS_HELD_MAX: usize = 10_000;
+
+/// Bytes of the texts of these rows, which are held no longer than up to here.
+pub(crate) const ROWS_HELD_BYTES_MAX: usize = 16 << 20;
+
+/// Environments that are kept. Each takes about 170 bytes. Later ones are counted and left out.
 pub(crate) const ENVIRONMENTS_MAX: usize = 1_000_000;
 
 /// Starts that are kept. Each takes about 180 bytes. Later ones are counted and left out.

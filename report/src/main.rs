@@ -16,8 +16,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Reads logs and measurements of Lambda functions, and reports their cold starts
 ///
 /// Files are recognised by their content: exports of CloudWatch (`aws logs` in text and JSON,
-/// Logs Insights in CSV and JSON, exports to S3 with gzip), lines of Bantam's extension (EMF,
-/// NDJSON), files of an OpenTelemetry collector, and the JSON of `bantam-emulator coldstart`.
+/// `sam logs`, log events and Logs Insights of the console in CSV and JSON, exports to S3 with
+/// gzip), lines of Bantam's extension (EMF, NDJSON), files of an OpenTelemetry collector, and the
+/// JSON of `bantam-emulator coldstart`.
 #[derive(Debug, Parser)]
 #[command(name = "bantam-report", version)]
 struct Args {

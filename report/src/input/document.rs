@@ -2,7 +2,6 @@
 //! the emulator's measurements. They are read element by element, so that one of several gigabytes
 //! needs no more memory than its longest element.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -14,7 +13,7 @@ use serde_json::{Map, Value};
 use super::Reading;
 use crate::fact::Source;
 use crate::limits::ELEMENT_BYTES_MAX;
-use crate::message::{self, Subject, function_of_group, value_time};
+use crate::message::{Subject, function_of_group};
 
 /// Reads one document after the other.
 pub(super) fn read(mut from: impl BufRead, reading: &mut Reading<'_>) {
@@ -127,46 +126,9 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// An event, a row, or a record that is an element itself.
     fn object(&mut self, event: Map<String, Value>) {
-        let text = |names: &[&str]| {
-            let mut found = names.iter().filter_map(|name| event.get(*name)?.as_str());
-            found.next()
-        };
-        let time_ms = ["timestamp", "@timestamp"]
-            .iter()
-            .find_map(|name| value_time(event.get(*name)?));
-        let group = text(&["@log", "logGroup", "logGroupName"]);
-        let function = group.and_then(function_of_group);
-        let source = Source {
-            time_ms,
-            function: function.or(self.function.as_deref()).map(Cow::Borrowed),
-            stream: text(&["logStreamName", "@logStream", "logStream"])
-                .or(self.stream.as_deref())
-                .map(Cow::Borrowed),
-            file: None,
-        };
-        match event.get("message").or_else(|| event.get("@message")) {
-            Some(Value::String(message)) => {
-                self.reading.message(self.elements, message, &source);
-            }
-            // The console gives a message in JSON as JSON.
-            Some(message @ (Value::Object(_) | Value::Array(_))) => {
-                let message = message.to_string();
-                self.reading.message(self.elements, &message, &source);
-            }
-            Some(Value::Null | Value::Bool(_) | Value::Number(_)) => {}
-            None if event.contains_key("type") || event.contains_key("resourceMetrics") => {
-                let record = Value::Object(event.clone()).to_string();
-                self.reading.message(self.elements, &record, &source);
-            }
-            None => {
-                let source = self.reading.guess.complete(&source);
-                let seen = message::measured_rows(&event, &source, self.reading.sink);
-                self.reading.tally.messages += 1;
-                self.reading.tally.facts += u64::from(seen == message::Seen::Fact);
-            }
-        }
+        let (function, stream) = (self.function.as_deref(), self.stream.as_deref());
+        self.reading.row(self.elements, event, function, stream);
     }
 }
 

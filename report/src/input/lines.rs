@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 use super::Reading;
 use crate::fact::Source;
 use crate::limits::{LINE_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::message::{self, parts_of_stream};
+use crate::message::{self, GROUP, parts_of_stream};
 
 /// Reads every line.
 pub(super) fn read(mut from: impl BufRead, reading: &mut Reading<'_>) {
@@ -69,27 +69,27 @@ fn next(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     Ok(Line::Whole)
 }
 
-/// Reads a line that is a message, behind a time and a log stream where there are such.
+/// Reads a line that is a message, behind its time, log stream and log group where there are such:
+/// `aws logs tail` has the time first, `sam logs` the stream, and `awslogs` the group.
 fn one(number: u64, text: &str, reading: &mut Reading<'_>) {
     let mut source = Source::default();
     let mut rest = text.trim_ascii();
-    if rest.starts_with(|c: char| c.is_ascii_digit()) {
-        // `2026-11-26T12:00:00.123Z message` of an export, or with the stream between these two of
-        // `aws logs tail`.
+    while rest.starts_with(|c: char| c.is_ascii_digit() || c == '/') {
         let (word, after) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-        if let Some(time) = message::time(word) {
+        // A line of the function may begin with a time of its own, as a timeout does.
+        let time = source.time_ms.is_none().then(|| message::time(word));
+        if let Some(time) = time.flatten() {
             source.time_ms = Some(time);
-            rest = after.trim_ascii_start();
-            let (word, after) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-            if is_stream(word) {
-                source.stream = Some(Cow::Borrowed(word));
-                rest = after.trim_ascii_start();
-            }
+        } else if source.stream.is_none() && is_stream(word) {
+            source.stream = Some(Cow::Borrowed(word));
+        } else if source.function.is_none() && word.starts_with(GROUP) {
+            source.function = message::function_of_group(word).map(Cow::Borrowed);
+        } else {
+            break;
         }
+        rest = after.trim_ascii_start();
     }
-    // A line of the function that begins with a time of its own, as a timeout does.
-    let text = if rest.is_empty() { text } else { rest };
-    reading.message(number, text, &source);
+    reading.message(number, rest, &source);
 }
 
 /// Whether a word is the name of a log stream. A message without blanks can have one in it.

@@ -8,15 +8,17 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::fact::{Sink, Source};
-use crate::limits::{FOLDERS_DEEP_MAX, PROBLEMS_SHOWN_MAX};
-use crate::message::{self, MessageError, Seen};
+use crate::limits::{FOLDERS_DEEP_MAX, PROBLEMS_SHOWN_MAX, ROWS_HELD_BYTES_MAX, ROWS_HELD_MAX};
+use crate::message::{self, MessageError, Seen, function_of_group};
 
 /// The files that were read, and the parts of them that could not be.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -167,8 +169,15 @@ fn read_from(
         inner: plain,
         each: &add,
     };
-    let mut reading = Reading { guess, sink, tally };
+    let mut reading = Reading {
+        guess,
+        sink,
+        tally,
+        held: Vec::new(),
+        held_bytes: 0,
+    };
     recognise(plain, &mut reading);
+    reading.give_held();
     tally.bytes += bytes.get();
     Ok(())
 }
@@ -229,7 +238,7 @@ enum Format {
     Lines,
     /// JSON over several lines, or one value that is longer than what is seen of it.
     Document,
-    /// CSV of Logs Insights.
+    /// CSV of the console, of Logs Insights or of log events.
     Table,
     /// Messages of OTLP, each behind its length.
     Protobuf,
@@ -263,19 +272,28 @@ fn format(begin: &[u8]) -> Format {
             Format::Document
         };
     }
-    let columns = first.split(|byte| *byte == b',');
+    let columns = first.split(|byte| *byte == b',').map(|name| {
+        let name = name.trim_ascii();
+        let quoted = name.strip_prefix(b"\"");
+        quoted
+            .and_then(|name| name.strip_suffix(b"\""))
+            .unwrap_or(name)
+    });
+    let has = |expected: &[u8]| columns.clone().any(|name| name == expected);
+    // Logs Insights has its own fields with `@`, the events of the console have neither.
     let is_table = columns.clone().count() > 1
-        && columns.clone().any(|name| {
-            let name = name.trim_ascii();
-            let name = name.strip_prefix(b"\"").unwrap_or(name);
-            name.starts_with(b"@") || name == b"cold_start_kind" || name == b"cold_start_kind\""
-        });
+        && (columns.clone().any(|name| name.starts_with(b"@"))
+            || has(b"cold_start_kind")
+            || has(b"timestamp") && has(b"message"));
     if is_table {
         Format::Table
     } else {
         Format::Lines
     }
 }
+
+/// The field of Logs Insights that has the time of an event.
+const INSIGHTS_TIME: &str = "@timestamp";
 
 /// The first field of `MetricsData`.
 const RESOURCE_METRICS: u8 = 0x0a;
@@ -292,6 +310,9 @@ pub(crate) struct Reading<'a> {
     guess: Guess,
     sink: &'a mut dyn Sink,
     tally: &'a mut Tally,
+    /// Rows of Logs Insights with their numbers, and the bytes of their texts.
+    held: Vec<(u64, Map<String, Value>)>,
+    held_bytes: usize,
 }
 
 impl Reading<'_> {
@@ -313,6 +334,83 @@ impl Reading<'_> {
             Ok(Seen::Fact) => self.tally.facts += 1,
             Ok(Seen::Other) => {}
             Err(error) => self.problem(line, error),
+        }
+    }
+
+    /// Reads an event, a row of a table, or a record that is an element itself. `function` and
+    /// `stream` are of all of them, where no field says otherwise.
+    fn row(
+        &mut self,
+        number: u64,
+        row: Map<String, Value>,
+        function: Option<&str>,
+        stream: Option<&str>,
+    ) {
+        if !row.contains_key(INSIGHTS_TIME) {
+            return self.give(number, row, function, stream);
+        }
+        let texts = row.values().filter_map(Value::as_str);
+        self.held_bytes += texts.map(str::len).sum::<usize>();
+        self.held.push((number, row));
+        if self.held.len() == ROWS_HELD_MAX || ROWS_HELD_BYTES_MAX <= self.held_bytes {
+            self.give_held();
+        }
+    }
+
+    /// Reads the rows that were held. Logs Insights sorts the latest first unless a query says
+    /// otherwise, and a start is before its invocations.
+    fn give_held(&mut self) {
+        let mut rows = mem::take(&mut self.held);
+        self.held_bytes = 0;
+        let time = |row: Option<&(u64, Map<String, Value>)>| {
+            row.and_then(|(_, row)| message::value_time(row.get(INSIGHTS_TIME)?))
+        };
+        if time(rows.last()) < time(rows.first()) {
+            rows.reverse();
+        }
+        for (number, row) in rows {
+            self.give(number, row, None, None);
+        }
+    }
+
+    fn give(
+        &mut self,
+        number: u64,
+        mut row: Map<String, Value>,
+        function: Option<&str>,
+        stream: Option<&str>,
+    ) {
+        let message = row.remove("message").or_else(|| row.remove("@message"));
+        let text = |names: &[&str]| names.iter().find_map(|name| row.get(*name)?.as_str());
+        let time = row.get("timestamp").or_else(|| row.get(INSIGHTS_TIME));
+        let group = text(&["@log", "logGroup", "logGroupName"]);
+        let source = Source {
+            time_ms: time.and_then(message::value_time),
+            function: group
+                .and_then(function_of_group)
+                .or(function)
+                .map(Cow::Borrowed),
+            stream: text(&["logStreamName", "@logStream", "logStream"])
+                .or(stream)
+                .map(Cow::Borrowed),
+            file: None,
+        };
+        match message {
+            Some(Value::String(message)) => self.message(number, &message, &source),
+            // The console gives a message in JSON as JSON.
+            Some(message @ (Value::Object(_) | Value::Array(_))) => {
+                self.message(number, &message.to_string(), &source);
+            }
+            Some(Value::Null | Value::Bool(_) | Value::Number(_)) => {}
+            None if row.contains_key("record") || row.contains_key("resourceMetrics") => {
+                let record = serde_json::to_string(&row).unwrap_or_default();
+                self.message(number, &record, &source);
+            }
+            None => {
+                let source = self.guess.complete(&source);
+                let seen = message::measured_rows(&row, &source, self.sink);
+                self.seen(number, Ok(seen));
+            }
         }
     }
 
@@ -427,6 +525,8 @@ mod tests {
             ("[{\"@message\":\"x\"}]", Format::Document),
             ("{\"events\":[{\"message\":\"cut", Format::Document),
             ("@timestamp,@message\n1,2\n", Format::Table),
+            ("timestamp,message\r\n1,2\r\n", Format::Table),
+            ("timestamp, for example\n", Format::Lines),
             ("\"function_name\",\"cold_start_kind\"\n", Format::Table),
             ("one, two, three\n", Format::Lines),
             ("\0\0\0\x05\x0a\x03abc", Format::Protobuf),

@@ -1,14 +1,11 @@
-//! CSV of Logs Insights: a row for each event, under the names of its fields.
+//! CSV of the console: a row for each event, under the names of its fields.
 
-use std::borrow::Cow;
 use std::io::Read;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 
 use super::Reading;
-use crate::fact::Source;
-use crate::message::{self, field_text, function_of_group};
 
 /// Reads every row.
 pub(super) fn read(from: impl Read, reading: &mut Reading<'_>) {
@@ -39,19 +36,5 @@ fn one(names: &StringRecord, row: &StringRecord, reading: &mut Reading<'_>) {
     let row: Map<String, Value> = cells
         .map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())))
         .collect();
-    let group = field_text(&row, "@log").or_else(|| field_text(&row, "logGroup"));
-    let source = Source {
-        time_ms: field_text(&row, "@timestamp").and_then(message::time),
-        function: group.and_then(function_of_group).map(Cow::Borrowed),
-        stream: field_text(&row, "@logStream").map(Cow::Borrowed),
-        file: None,
-    };
-    if let Some(text) = field_text(&row, "@message") {
-        reading.message(line, text, &source);
-        return;
-    }
-    let source = reading.guess.complete(&source);
-    let seen = message::measured_rows(&row, &source, reading.sink);
-    reading.tally.messages += 1;
-    reading.tally.facts += u64::from(seen == message::Seen::Fact);
+    reading.row(line, row, None, None);
 }

@@ -198,7 +198,7 @@ pub(crate) fn measured_rows(
 }
 
 /// A field of a row that is a text and not empty.
-pub(crate) fn field_text<'a>(row: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+fn field_text<'a>(row: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let text = row.get(name).and_then(Value::as_str);
     text.filter(|text| !text.is_empty())
 }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 use serde_json::Value;
 
-pub(crate) use self::bantam::{field_text, measured_rows};
+pub(crate) use self::bantam::measured_rows;
 pub(crate) use self::emulator::Subject;
 pub(crate) use self::otlp::{read_json as otlp_json, read_protobuf as otlp_protobuf};
 use crate::fact::{Sink, Source};
@@ -106,11 +106,14 @@ pub(crate) fn value_time(value: &Value) -> Option<i64> {
     }
 }
 
+/// The begin of the names of log groups that the platform makes.
+pub(crate) const GROUP: &str = "/aws/lambda/";
+
 /// The function of a log group: `/aws/lambda/NAME`, with or without the account in front. A group
 /// with another name is taken as the name.
 pub(crate) fn function_of_group(group: &str) -> Option<&str> {
     let group = group.rsplit_once(':').map_or(group, |(_, group)| group);
-    let name = group.strip_prefix("/aws/lambda/").unwrap_or(group);
+    let name = group.strip_prefix(GROUP).unwrap_or(group);
     (!name.is_empty()).then_some(name)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -50,20 +51,23 @@ fn formats() -> Vec<(&'static str, Vec<u8>)> {
         .collect();
     let batch = json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/f",
         "logStream": STREAM, "logEvents": events});
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table
-        .write_record(["@timestamp", "@message", "@logStream"])
-        .unwrap();
-    for (ms, line) in &lines {
-        let time = time(ms).replace('T', " ").replace('Z', "");
-        table.write_record([&time, line, STREAM]).unwrap();
-    }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let tail = text(&|ms, line| format!("{} {STREAM} {line}\n", time(ms)));
     gzip.write_all(&tail).unwrap();
     vec![
         ("tail", tail),
         ("gzip", gzip.finish().unwrap()),
+        (
+            "sam logs",
+            text(&|ms, line| {
+                let time = time(ms).replace('Z', "");
+                format!("{STREAM} {time} {line}\n")
+            }),
+        ),
+        (
+            "awslogs",
+            text(&|ms, line| format!("/aws/lambda/f {STREAM} {} {line}\n", time(ms))),
+        ),
         (
             "text",
             text(&|ms, line| format!("EVENTS\t37\t{ms}\t{STREAM}\t{line}\n\t{ms}\n")),
@@ -82,14 +86,44 @@ fn formats() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("console", json!(rows).to_string().into_bytes()),
         ("subscription", batch.to_string().repeat(2).into_bytes()),
-        ("table", table.into_inner().unwrap()),
     ]
+}
+
+/// The tables of the console, each as the bytes of a file.
+fn tables() -> Vec<(&'static str, Vec<u8>)> {
+    let insights = ["@timestamp", "@message", "@logStream"];
+    let row = |(ms, line): &(i64, String)| {
+        let time = jiff::Timestamp::from_millisecond(*ms).unwrap();
+        [time.strftime("%F %T%.3f").to_string(), line.clone()]
+    };
+    let rows: Vec<_> = lines().iter().map(row).collect();
+    let latest: Vec<_> = rows.iter().rev().cloned().collect();
+    let viewed = ["timestamp", "message", "logStreamName"];
+    let events = lines().into_iter();
+    let events: Vec<_> = events
+        .map(|(ms, line)| [ms.to_string(), line + "\n"])
+        .collect();
+    let all = [
+        ("table", insights, rows),
+        ("the latest first", insights, latest),
+        // `log-events-viewer-result.csv`.
+        ("log events", viewed, events),
+    ];
+    let tables = all.into_iter().map(|(name, head, rows)| {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        table.write_record(head).unwrap();
+        for [time, line] in &rows {
+            table.write_record([time, line, STREAM]).unwrap();
+        }
+        (name, table.into_inner().unwrap())
+    });
+    tables.collect()
 }
 
 #[test]
 fn one_start_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
-    for (format, bytes) in formats() {
+    for (format, bytes) in formats().into_iter().chain(tables()) {
         let path = folder.path().join("anything");
         fs::write(&path, bytes).unwrap();
         let report = report(&[&path]);
@@ -403,4 +437,75 @@ fn rows_without_a_message_are_read() {
         assert_eq!(*at("/tables/functions/0/init_ms/p50"), 397.25);
         assert_eq!(*at("/tables/functions/0/memory_size_mb"), 128.0);
     }
+}
+
+/// Functions of before 2023 have no status in `REPORT`: a line of its own tells a failure, which
+/// stands before the report or behind it. The failure is of that invocation alone, and the cause of
+/// the start that follows.
+#[test]
+fn a_timeout_is_the_cause_of_the_next_start() {
+    let report_of = |id: &str, more: &str| {
+        format!(
+            "REPORT RequestId: {id}\tDuration: 2019.16 ms\tBilled Duration: 2187 ms\tMemory Size: \
+             512 MB\tMax Memory Used: 150 MB\t{more}\n"
+        )
+    };
+    let start = "START RequestId: ID Version: 9\n";
+    let failed = "2026-11-26T12:00:02.000Z ID Task timed out after 2.02 seconds\n\n";
+    let first = report_of(
+        "ID",
+        "Restore Duration: 244.38 ms\tBilled Restore Duration: 168 ms",
+    );
+    let restored = "RESTORE_START Runtime Version: java:17.v9\nRESTORE_REPORT Restore Duration: \
+                    244.38 ms\n";
+    let again = format!(
+        "INIT_START Runtime Version: java:17.v9\nINIT_REPORT Init Duration: 2137.34 ms\n{}{}{}{}",
+        start.replace("ID", "b"),
+        report_of("b", ""),
+        start.replace("ID", "c"),
+        report_of("c", "")
+    );
+    for (line, behind) in [(failed, ""), ("", failed)] {
+        let text = format!("{restored}{start}{line}{first}{behind}{again}").replace("ID", "a");
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("2026-11-26-[9]0123");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("000000");
+        let lines = text.lines().zip(1_795_694_400_000_i64..);
+        let lines = lines.map(|(line, ms)| {
+            let time = jiff::Timestamp::from_millisecond(ms).unwrap();
+            format!("{time} {line}\n")
+        });
+        fs::write(&path, lines.collect::<String>()).unwrap();
+        let report = report(&[&folder]);
+        let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+        let started = |kind: &str, cause: &str| {
+            let starts = at("/tables/starts").as_array().unwrap().iter();
+            let of = |start: &&Value| start["cold_start_kind"] == kind && start["cause"] == cause;
+            starts.filter(of).count()
+        };
+        assert_eq!(*at("/tables/totals/invocations"), 3, "{report:#}");
+        assert_eq!(*at("/tables/totals/failed_invocations"), 1, "{report:#}");
+        assert_eq!(*at("/tables/totals/environment_starts"), 2);
+        assert_eq!(
+            started("snap_start_restore", "first_in_log"),
+            1,
+            "{report:#}"
+        );
+        assert_eq!(started("reset_after_timeout", "timeout"), 1, "{report:#}");
+    }
+}
+
+/// A log of AWS's Runtime Interface Emulator, which has the init first in `REPORT`.
+#[test]
+fn a_log_of_the_runtime_interface_emulator_is_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let report = report(&[&root.join("data/emulator/rie.log")]);
+    let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+    assert_eq!(*at("/tables/read/problems"), 0, "{report:#}");
+    assert_eq!(*at("/tables/totals/invocations"), 3);
+    assert_eq!(*at("/tables/totals/cold_starts"), 1);
+    assert_eq!(*at("/tables/functions/0/init_ms/p50"), 0.02);
+    assert_eq!(*at("/tables/functions/0/first_invocation_ms/p50"), 15.78);
+    assert_eq!(*at("/tables/functions/0/memory_size_mb"), 3008.0);
 }
