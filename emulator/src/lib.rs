@@ -103,6 +103,9 @@ mod config;
 mod environment;
 mod error;
 mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod http;
 mod lock;

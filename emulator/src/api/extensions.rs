@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::api::body::{Reset, error_response};
 use crate::environment::Env;
 use crate::environment::extensions::{Notice, Refused, Report};
-use crate::http::{Collected, Payload, header, json_response, response};
+use crate::http::{Collected, Payload, header, json_response, object, response};
 use crate::record::transcript::What;
 
 /// The body of `register`. `null` stands for a missing member, as Go decodes it.
@@ -82,9 +82,8 @@ fn registered_response(env: &Env, headers: &HeaderMap, id: &str) -> Response<Pay
     response(200, headers, Payload::sized(format!("{body}\n")))
 }
 
-fn events(body: &[u8]) -> Result<Vec<String>, String> {
-    let registration: Registration =
-        serde_json::from_slice(body).map_err(|error| error.to_string())?;
+pub(super) fn events(body: &[u8]) -> Result<Vec<String>, String> {
+    let registration: Registration = object(body).map_err(|error| error.to_string())?;
     if registration
         .configuration_keys
         .is_some_and(|keys| !keys.is_empty())

@@ -75,7 +75,7 @@ pub(crate) async fn serve(
 }
 
 /// The path without the stage; `None` if it is in another one.
-fn path_in_stage<'a>(config: &Config, path: &'a str) -> Option<&'a str> {
+pub(super) fn path_in_stage<'a>(config: &Config, path: &'a str) -> Option<&'a str> {
     let Some(stage) = &config.http_stage else {
         return Some(path);
     };
@@ -97,7 +97,7 @@ fn no_such_stage(config: &Config) -> Response<Payload> {
 }
 
 /// The event of payload format 2.0 that a request becomes.
-fn event(config: &Config, request: &Request<'_>) -> Value {
+pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
     let Request {
         parts, peer, now, ..
     } = *request;

@@ -10,6 +10,8 @@ pub(crate) mod callers;
 mod extensions;
 mod function_name;
 mod function_url;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod invoke;
 mod metadata;
 mod pace;

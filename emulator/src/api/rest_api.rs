@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::api::url_reply::{NoReply, Reply, body, streamed};
 use crate::api::web_request::{Request, decoded};
 use crate::config::Config;
-use crate::http::header;
+use crate::http::{header, object};
 use crate::record::outcome::Outcome;
 use crate::time::{common_log, epoch_ms};
 
@@ -169,7 +169,7 @@ pub(super) fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
     if outcome.streamed {
         return streamed(outcome);
     }
-    let form: Form = serde_json::from_slice(&outcome.body).map_err(NoReply::RestForm)?;
+    let form: Form = object(&outcome.body).map_err(NoReply::RestForm)?;
     // A REST API decodes for its binary media types; here they are all of them.
     let body = body(form.body, form.is_base64_encoded)?;
     let many = form.multi_value_headers.unwrap_or_default();
@@ -350,6 +350,7 @@ mod tests {
     fn a_response_of_another_form_says_what_is_wrong() {
         for (body, expected) in [
             (r#""text""#, "invalid type: string"),
+            ("[200]", "invalid type: sequence"),
             (r#"{"message":"hello"}"#, "unknown field `message`"),
             (r#"{"body":"hello"}"#, "missing field `statusCode`"),
             (

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::config::HttpEvent;
 use crate::environment::pool::Pool;
 use crate::error::EmulatorError;
-use crate::http::{Payload, json_response, response};
+use crate::http::{Payload, json_response, object, response};
 use crate::record::outcome::Outcome;
 
 /// The HTTP response that a function's response means.
@@ -122,7 +122,7 @@ pub(super) fn with_prelude(body: &[u8]) -> Option<Result<Reply, NoReply>> {
     let end = windows.position(|window| window == PRELUDE_END)?;
     let (prelude, rest) = body.split_at_checked(end)?;
     let body = rest.get(PRELUDE_END.len()..).unwrap_or_default().to_vec();
-    let form = serde_json::from_slice::<Form>(prelude).map_err(NoReply::Form);
+    let form = object::<Form>(prelude).map_err(NoReply::Form);
     Some(form.and_then(|form| form.reply(body)))
 }
 
@@ -334,7 +334,10 @@ mod tests {
         prelude.content_type = Some(WITH_PRELUDE.into());
         let headers = pairs(&[("a", "b"), ("content-type", "application/json")]);
         assert_eq!(replied(&prelude), (418, headers, "x\0".into()));
-        prelude.body.truncate(20);
+        prelude.body = b"[418]\0\0\0\0\0\0\0\0x".to_vec();
+        let error = reply(&prelude).unwrap_err();
+        assert!(matches!(error, NoReply::Form(_)), "{error}");
+        prelude.body.truncate(5);
         assert!(matches!(reply(&prelude), Err(NoReply::NoPrelude)));
         let mut plain = outcome(b"text");
         plain.streamed = true;

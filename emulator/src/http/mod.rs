@@ -12,7 +12,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 /// A body that is sent in one piece, with `Content-Length` or as one chunk, or as it comes.
@@ -128,6 +129,15 @@ pub(crate) fn error_json(error_type: &str, message: &str) -> Vec<u8> {
     json!({ "errorMessage": message, "errorType": error_type })
         .to_string()
         .into_bytes()
+}
+
+/// The members of a JSON object. A derived `Deserialize` alone would take an array for one, its
+/// elements for the members in their order.
+pub(crate) fn object<T>(text: &[u8]) -> serde_json::Result<T>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    T::deserialize(serde_json::from_slice::<Map<String, Value>>(text)?)
 }
 
 /// A header as text, if it is there and not empty.

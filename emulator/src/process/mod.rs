@@ -2,6 +2,8 @@
 //! stop, continue and kill it with all it started. No file here knows the Lambda lifecycle.
 
 pub(crate) mod exit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod output;
 pub(crate) mod proc;
 pub(crate) mod session;

@@ -109,14 +109,14 @@ impl Stream {
 
 /// Bytes of a process's output, split into lines.
 #[derive(Debug, Default)]
-struct LineBuffer {
+pub(super) struct LineBuffer {
     /// A line that has not ended yet.
     bytes: Vec<u8>,
 }
 
 impl LineBuffer {
     /// Adds bytes and hands out every line they complete, without its newline.
-    fn push(&mut self, mut bytes: &[u8], line: impl Fn(&str)) {
+    pub(super) fn push(&mut self, mut bytes: &[u8], line: impl Fn(&str)) {
         while let Some(length) = bytes.iter().position(|byte| *byte == b'\n') {
             let (end, rest) = bytes.split_at(length);
             self.bytes.extend_from_slice(end);
@@ -135,7 +135,7 @@ impl LineBuffer {
     }
 
     /// Hands out what is left, if anything is.
-    fn finish(&mut self, line: impl Fn(&str)) {
+    pub(super) fn finish(&mut self, line: impl Fn(&str)) {
         if !self.bytes.is_empty() {
             line(&String::from_utf8_lossy(&self.bytes));
             self.bytes.clear();

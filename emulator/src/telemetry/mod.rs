@@ -10,6 +10,8 @@
 
 mod delivery;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod queue;
 mod subscription;
 #[cfg(test)]
