@@ -19,10 +19,10 @@ impl Env {
             return;
         }
         self.telemetry.freeze();
-        let known = std::mem::take(&mut self.lock().stopped);
-        let stopped = session::freeze(&self.sessions(), &known).await;
+        let mut members = std::mem::take(&mut self.lock().members);
+        session::freeze(&self.sessions(), &mut members).await;
         let mut inner = self.lock();
-        (inner.frozen, inner.stopped) = (true, stopped);
+        (inner.frozen, inner.members) = (true, members);
         drop(inner);
         self.record(What::Frozen);
     }
@@ -33,7 +33,7 @@ impl Env {
         }
         let sessions = self.sessions();
         let mut inner = self.lock();
-        session::thaw(&sessions, &inner.stopped);
+        session::thaw(&sessions, &inner.members);
         inner.frozen = false;
         drop(inner);
         self.telemetry.thaw();

@@ -50,6 +50,7 @@ use crate::fault::{self, stream::Control};
 use crate::http::port::Port;
 use crate::lock::lock;
 use crate::process::exit::Exit;
+use crate::process::members::Members;
 use crate::process::{Process, session};
 use crate::record::log::{Log, LogLine, Source, Tail};
 use crate::record::outcome::{Environment, ExtensionInfo, FunctionError, State};
@@ -136,8 +137,8 @@ pub(crate) struct Inner {
     pub(crate) router: Option<Router>,
     pub(crate) process: Option<Process>,
     pub(crate) frozen: bool,
-    /// The processes that were stopped when it was frozen last.
-    pub(crate) stopped: Vec<i32>,
+    /// Its processes, as they were found last. A freeze finds all.
+    pub(crate) members: Members,
     /// Whether no process is to be started any more.
     pub(crate) closed: bool,
     /// Whether that is so for another reason than that the emulator stops.
@@ -206,7 +207,7 @@ impl Env {
             router: managed.then(|| Router::new(config.polls_max)),
             process: None,
             frozen: false,
-            stopped: Vec::new(),
+            members: Members::default(),
             closed: false,
             failed: false,
             initialised: Initialised::Never,
@@ -369,7 +370,7 @@ impl Env {
     /// Returns the largest sum of their peaks since the environment's processes were started.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
         let sessions = self.sessions();
-        let memory = session::memory(&sessions);
+        let memory = session::memory(&sessions, &mut self.lock().members);
         let config = &self.shared.config;
         let limit_kb = u64::from(config.memory_mb) * 1_024;
         let mut peak_kb = memory.peak;
@@ -555,7 +556,7 @@ impl Inner {
     pub(crate) fn forget_processes(&mut self) {
         self.process = None;
         self.frozen = false;
-        self.stopped.clear();
+        self.members = Members::default();
         self.unreported_init = None;
         if self.initialised == Initialised::Done {
             self.initialised = Initialised::Before;

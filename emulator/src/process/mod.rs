@@ -4,6 +4,7 @@
 pub(crate) mod exit;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub(crate) mod members;
 pub(crate) mod output;
 pub(crate) mod proc;
 pub(crate) mod session;

@@ -74,19 +74,24 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 
 /// Every process of the sessions.
 pub(crate) fn session_members(sessions: &[i32]) -> Vec<Stat> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let numbered = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // The kernel is asked first: reading a file for every process of the machine takes longer
-    // than most invocations.
-    let candidates = numbered.filter(|pid| is_member(*pid, sessions));
-    candidates
-        .filter_map(stat)
-        .filter(|stat| sessions.contains(&stat.session))
+    every_pid()
+        .filter_map(|pid| member(pid, sessions))
         .collect()
+}
+
+/// Every process of the machine.
+pub(crate) fn every_pid() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// A process, if it exists and is in one of the sessions.
+pub(crate) fn member(pid: i32, sessions: &[i32]) -> Option<Stat> {
+    // The kernel is asked first: to read a file for every process of the machine takes longer than
+    // most invocations.
+    let is_candidate = is_member(pid, sessions);
+    let stat = is_candidate.then(|| stat(pid)).flatten()?;
+    sessions.contains(&stat.session).then_some(stat)
 }
 
 /// Whether a process exists and is in one of the sessions.

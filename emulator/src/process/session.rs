@@ -4,48 +4,49 @@
 //! groups, so the session is what is walked; no cgroup is needed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procfs::process::Stat;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use super::members::Members;
 use super::proc::{self, Memory, is_member, session_members, stat};
 use super::watchdog;
 
-/// Stops every process of the sessions, and returns them.
+/// Stops every process of the sessions.
 ///
-/// `known` are those that were stopped the last time. They are stopped before the sessions are
-/// looked through, which takes longer than many an invocation: mostly there are no others, and one
-/// look is enough.
-pub(crate) async fn freeze(sessions: &[i32], known: &[i32]) -> Vec<i32> {
-    for pid in belonging(known, sessions) {
+/// Those that are known are stopped before others are looked for, which may take longer than many
+/// an invocation: mostly there are no others, and one look is enough.
+pub(crate) async fn freeze(sessions: &[i32], members: &mut Members) {
+    let known = members.pids().to_vec();
+    for pid in belonging(&known, sessions) {
         signal(pid, Signal::STOP);
     }
     // A signal takes effect when its receiver is next scheduled.
-    until(|| {
-        let mut members = belonging(known, sessions);
+    let are_stopped = until(|| {
+        let mut members = belonging(&known, sessions);
         !members.any(|pid| stat(pid).as_ref().is_some_and(is_running))
     })
     .await;
+    let mut stopped = if are_stopped { known } else { Vec::new() };
     // A process may have started another one before it was stopped.
-    let mut members = Vec::new();
     until(|| {
-        members = session_members(sessions);
-        let running: Vec<&Stat> = members.iter().filter(|member| is_running(member)).collect();
+        let found = members.look_at_rest(&stopped, sessions, Instant::now());
+        let (running, others): (Vec<Stat>, Vec<Stat>) = found.into_iter().partition(is_running);
         for member in &running {
             signal(member.pid, Signal::STOP);
         }
+        stopped = others.iter().map(|member| member.pid).collect();
         running.is_empty()
     })
     .await;
-    members.iter().map(|member| member.pid).collect()
 }
 
-/// Continues processes that [`freeze`] has stopped. What is stopped starts no others.
-pub(crate) fn thaw(sessions: &[i32], stopped: &[i32]) {
-    for pid in belonging(stopped, sessions) {
+/// Continues the processes that [`freeze`] has stopped. What is stopped starts no others.
+pub(crate) fn thaw(sessions: &[i32], members: &Members) {
+    for pid in belonging(members.pids(), sessions) {
         signal(pid, Signal::CONT);
     }
 }
@@ -77,8 +78,8 @@ pub(crate) async fn kill(session: i32) -> bool {
 }
 
 /// The resident memory of every process of the sessions that lives: the sums.
-pub(crate) fn memory(sessions: &[i32]) -> Memory {
-    let members = session_members(sessions).into_iter();
+pub(crate) fn memory(sessions: &[i32], members: &mut Members) -> Memory {
+    let members = members.look(sessions, Instant::now()).into_iter();
     let living = members.filter(|member| !is_dead(member));
     let pids = living.filter_map(|member| u32::try_from(member.pid).ok());
     pids.filter_map(proc::memory).sum()
