@@ -132,7 +132,8 @@ impl Lived {
         // It may be called again, when its answer was refused.
         let handled = self.platform.calls[index].handled as u64;
         let act = life.invocations[index].act;
-        let is_slow = matches!(act, Act::Sleeps(ms) if limit <= handled * ms);
+        let held_up_ms = pauses_ms(life);
+        let is_slow = matches!(act, Act::Sleeps(ms) if limit <= handled * ms + held_up_ms);
         // On Managed Instances an event is not sent again after its answer was lost.
         let is_lost = has(life, |fault| {
             !matches!(fault, Fault::PanicBefore | Fault::PanicAfter)
@@ -151,7 +152,9 @@ impl Lived {
             return Rule::Counts.broken(format!("{of} came {arrived} times, handled {handled}"));
         }
         // An answer that may have been lost is sent once more, and the supervisor may answer, too.
-        let most = 2 * call.arrived + 2 * usize::from(life.workers != 0);
+        // The process in the place of one that was killed after its answer repeats it.
+        let repeats = { life.faults.iter() }.filter(|(_, fault)| *fault == Fault::KillAfter);
+        let most = 2 * call.arrived + 2 * usize::from(life.workers != 0) + repeats.count();
         if most < call.posts.max(call.attempts) {
             let (posts, attempts) = (call.posts, call.attempts);
             let how = format!("{}: {posts} answers of {attempts}, not {most}", id(index));
@@ -300,6 +303,14 @@ const fn is_hard(fault: Fault) -> bool {
             | Fault::Clock(_)
             | Fault::Slow(_)
     )
+}
+
+/// How long the pauses after the faults are at most: each is twice as long as the one before.
+fn pauses_ms(life: &Life) -> u64 {
+    match life.faults.len() {
+        0 => 0,
+        faults => 25 << faults.min(6),
+    }
 }
 
 /// Whether faults take so much time that an invocation may reach its deadline.

@@ -250,7 +250,7 @@ impl Author {
     fn fault(&mut self) -> Fault {
         // Most heads are of 200 to 400 bytes.
         let bytes = self.below(450);
-        match self.below(20) {
+        match self.below(21) {
             0 => Fault::Refused,
             1 => Fault::Gone(self.pick(&[2, 5, 12, 20])),
             2 => Fault::Closed,
@@ -264,6 +264,7 @@ impl Author {
             16 => Fault::PanicBefore,
             17 => Fault::PanicAfter,
             18 => Fault::Kill,
+            19 => Fault::KillAfter,
             _ => Fault::Clock(self.pick(&[-86_400_000, -2_000, 2_000, 86_400_000])),
         }
     }
