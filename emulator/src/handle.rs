@@ -295,7 +295,7 @@ impl Emulator {
     /// An init that fails, one that is repeated inside an invocation, and what the emulator adds.
     fn bound(&self) -> Duration {
         let config = &self.shared().config;
-        config.init_limit() + config.timeout + config.wait_max
+        config.init_limit() + config.timeout + config.deadline_grace + config.wait_max
     }
 
     fn end(&mut self, ending: Ending) {

@@ -182,6 +182,9 @@ pub struct Config {
     pub env: Vec<(String, String)>,
     /// The function timeout.
     pub timeout: Duration,
+    /// How long after its deadline an invocation is ended. It is zero on AWS. The test of a runtime
+    /// that gives up shortly before the deadline needs more: a busy machine may run it late.
+    pub deadline_grace: Duration,
     /// The limit of the init phase on demand. Elsewhere it is thirteen times as long (130 s for
     /// 10 s), or as long as the function timeout if that is longer.
     pub init_timeout: Duration,
@@ -270,6 +273,7 @@ impl Config {
             credentials: None,
             env: Vec::new(),
             timeout: Duration::from_secs(3),
+            deadline_grace: Duration::ZERO,
             init_timeout: Duration::from_secs(10),
             restore_gap: Duration::from_millis(50),
             // "10 seconds" (docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html).

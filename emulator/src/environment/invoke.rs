@@ -72,13 +72,14 @@ impl Env {
         ));
         let started_at = Instant::now();
         let deadline = started_at + self.shared.config.timeout;
-        let ready = self.ready(deadline).await;
+        let limit = deadline + self.shared.config.deadline_grace;
+        let ready = self.ready(limit).await;
         self.publish_start(job);
         let end = match ready {
             Ok(done) => {
                 let in_invocation = done.map(|init| init.duration);
                 before.init = before.init.or(in_invocation);
-                self.run(job, deadline, before, early).await
+                self.run(job, deadline, limit, before, early).await
             }
             Err(failure) => End {
                 answer: None,
@@ -154,9 +155,9 @@ impl Env {
     }
 
     /// A runtime that waits for an event: thawed, or started under the function timeout.
-    async fn ready(self: &Arc<Self>, deadline: Instant) -> Result<Option<Init>, Failure> {
+    async fn ready(self: &Arc<Self>, limit: Instant) -> Result<Option<Init>, Failure> {
         if !self.lock().is_ready() {
-            return self.init(Phase::Invoke, deadline).await.map(Some);
+            return self.init(Phase::Invoke, limit).await.map(Some);
         }
         self.thaw();
         Ok(None)
@@ -168,6 +169,7 @@ impl Env {
         &self,
         job: &Job,
         deadline: Instant,
+        limit: Instant,
         before: Before,
         early: Option<oneshot::Sender<Outcome>>,
     ) -> End {
@@ -180,7 +182,7 @@ impl Env {
             extensions_at: None,
         };
         let extensions = self.give(job, event);
-        let answered = self.wait_and_watch_memory(deadline, |inner| {
+        let answered = self.wait_and_watch_memory(limit, |inner| {
             let answer = inner.answer.is_some().then_some(Ok(()));
             answer.or_else(|| inner.ended().map(Err))
         });
@@ -197,7 +199,7 @@ impl Env {
             // The caller may have hung up; the invocation goes on.
             let _gone = early.send(self.early_outcome(job, &end, before));
         }
-        match self.await_ready(deadline).await {
+        match self.await_ready(limit).await {
             Ok(at) => end.next_at = Some(at),
             Err(failure) => {
                 end.failure = Some(failure);
@@ -207,7 +209,7 @@ impl Env {
         self.drain_output();
         let failed = (end.status(), end.error_type());
         self.publish_runtime_done(job, end.times(), end.answer.as_ref(), failed);
-        match self.await_extensions(deadline).await {
+        match self.await_extensions(limit).await {
             Ok(at) => end.extensions_at = at,
             Err(failure) => end.failure = Some(failure),
         }
@@ -215,8 +217,8 @@ impl Env {
     }
 
     /// The runtime asks for the next event.
-    async fn await_ready(&self, deadline: Instant) -> Result<Instant, Failure> {
-        let ready = self.wait_for(deadline, |inner| {
+    async fn await_ready(&self, limit: Instant) -> Result<Instant, Failure> {
+        let ready = self.wait_for(limit, |inner| {
             let ready = inner.machine.state() == State::Ready;
             let next = inner.next_at.filter(|_| ready).map(Ok);
             next.or_else(|| inner.ended().map(Err))
@@ -225,8 +227,8 @@ impl Env {
     }
 
     /// So does every extension that was given the event.
-    async fn await_extensions(&self, deadline: Instant) -> Result<Option<Instant>, Failure> {
-        let ready = self.wait_for(deadline, |inner| {
+    async fn await_extensions(&self, limit: Instant) -> Result<Option<Instant>, Failure> {
+        let ready = self.wait_for(limit, |inner| {
             let waited = |extension: &Extension| extension.takes(Subscribed::Invoke);
             let ready = inner.extensions.ready(waited).ok().map(Ok);
             ready.or_else(|| inner.ended().map(Err))

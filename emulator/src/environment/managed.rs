@@ -26,7 +26,8 @@ use crate::record::transcript::What;
 pub(crate) struct Given {
     ended: oneshot::Receiver<Ended>,
     sent_at: Instant,
-    deadline: Instant,
+    /// When its caller no longer waits.
+    limit: Instant,
 }
 
 impl Env {
@@ -63,7 +64,7 @@ impl Env {
         Ok(Given {
             ended,
             sent_at,
-            deadline,
+            limit: deadline + self.shared.config.deadline_grace,
         })
     }
 
@@ -74,7 +75,7 @@ impl Env {
         given: Given,
         init: Option<Duration>,
     ) -> Outcome {
-        let ended = match timeout_at(given.deadline.into(), given.ended).await {
+        let ended = match timeout_at(given.limit.into(), given.ended).await {
             Ok(Ok(ended)) => ended,
             // The router ends every invocation before it is dropped.
             Ok(Err(_dropped)) => Err(Failure::Shutdown),
