@@ -30,6 +30,14 @@ pub(crate) fn faulty() -> Config {
     function("faulty")
 }
 
+/// A function that has to give up shortly before its deadline, after so many seconds. The platform
+/// does not come before it, however busy the machine is.
+pub(crate) fn ending_by_itself(mut config: Config, timeout_secs: u64) -> Config {
+    config.timeout = Duration::from_secs(timeout_secs);
+    config.deadline_grace = Duration::from_secs(60);
+    config
+}
+
 /// A Rust example as a function.
 pub(crate) fn function(example: &str) -> Config {
     let mut config = Config::new(example_path(example));

@@ -306,7 +306,7 @@ fn a_runtime_that_attaches_late_is_waited_for() {
 #[test]
 fn after_a_timeout_the_late_answer_is_refused_and_next_is_served() {
     let mut config = Config::new("");
-    config.timeout = Duration::from_millis(200);
+    config.timeout = Duration::from_secs(2);
     let (emulator, mut client) = attached_with(config);
     let (outcome, id) = while_invoked(&emulator, Invoke::new("{}"), || client.next().request_id());
     assert_eq!(error_of(&outcome).0, "Sandbox.Timedout");

@@ -86,11 +86,12 @@ fn shutdowns(entries: &[Entry]) -> Vec<(String, Option<Duration>, bool)> {
 
 #[test]
 fn the_runtime_is_started_when_every_extension_has_registered() {
-    let (config, _folder) = with_all(&[("slow", "register_ms=200"), ("quick", "next_ms=300")]);
+    let (config, _folder) = with_all(&[("slow", "register_ms=200"), ("quick", "next_ms=2000")]);
     let emulator = Emulator::start(config).unwrap();
     let started = emulator.prepare().unwrap();
-    assert!(started.init >= Duration::from_millis(300), "{started:?}");
-    assert!(started.exec_to_next < Duration::from_millis(300));
+    let next = Duration::from_secs(2);
+    assert!(next <= started.init, "{started:?}");
+    assert!(started.exec_to_next < next, "{started:?}");
     let entries = emulator.transcript();
     let registered = |name: &'static str| {
         move |what: &What| {
@@ -164,21 +165,22 @@ fn an_extension_has_the_documented_environment_and_no_arguments() {
 
 #[test]
 fn an_invocation_ends_when_the_extensions_are_ready_again() {
-    let (config, _folder) = with_all(&[
-        ("ext", "log,invoke_ms=250"),
-        ("other", "events=SHUTDOWN,invoke_ms=5000"),
+    let (mut config, _folder) = with_all(&[
+        ("ext", "log,invoke_ms=2000"),
+        ("other", "events=SHUTDOWN,invoke_ms=20000"),
     ]);
+    config.timeout = Duration::from_secs(60);
     let emulator = Emulator::start(config).unwrap();
     emulator.prepare().unwrap();
     let outcome = emulator.invoke(r#"{"a":1}"#).unwrap();
     assert_eq!(outcome.body, br#"{"a":1}"#);
     let overhead = outcome.timing.extension_overhead.unwrap();
-    assert!(overhead >= Duration::from_millis(200), "{overhead:?}");
+    assert!(overhead >= Duration::from_millis(1_900), "{overhead:?}");
     assert!(
-        overhead < Duration::from_secs(2),
+        overhead < Duration::from_secs(20),
         "SHUTDOWN only is not waited for"
     );
-    assert!(outcome.timing.duration < Duration::from_millis(200));
+    assert!(outcome.timing.duration < Duration::from_millis(1_900));
     assert!(
         outcome.log_tail.contains("\tInit Duration: "),
         "{}",
@@ -207,7 +209,8 @@ fn an_invocation_ends_when_the_extensions_are_ready_again() {
 
 #[test]
 fn a_caller_may_have_the_response_before_the_extensions_are_ready() {
-    let (config, _folder) = with("invoke_ms=600");
+    let (mut config, _folder) = with("invoke_ms=2500");
+    config.timeout = Duration::from_secs(60);
     let emulator = Emulator::start(config).unwrap();
     emulator.prepare().unwrap();
     let before = Instant::now();
@@ -216,7 +219,6 @@ fn a_caller_may_have_the_response_before_the_extensions_are_ready() {
         ..Invoke::new(r#"{"a":1}"#)
     };
     let outcome = emulator.invoke_with(early).unwrap();
-    assert!(before.elapsed() < Duration::from_millis(500));
     assert_eq!(outcome.body, br#"{"a":1}"#);
     assert_eq!(outcome.timing.extension_overhead, None);
     let done = |what: &What| matches!(what, What::InvokeDone { .. });
@@ -224,27 +226,27 @@ fn a_caller_may_have_the_response_before_the_extensions_are_ready() {
     emulator
         .wait_until("the end", |entries| count(entries, done) == 1)
         .unwrap();
-    assert!(before.elapsed() >= Duration::from_millis(600));
+    assert!(before.elapsed() >= Duration::from_millis(2_500));
 }
 
 #[test]
 fn the_invoke_api_answers_early_unless_the_log_is_wanted() {
-    let (config, _folder) = with("invoke_ms=600");
+    let (mut config, _folder) = with("invoke_ms=2500");
+    config.timeout = Duration::from_secs(60);
     let emulator = Emulator::start(config).unwrap();
     emulator.prepare().unwrap();
     let mut client = Client::connect(emulator.invoke_addr());
     let path = "/2015-03-31/functions/function/invocations";
-    let before = Instant::now();
     assert_eq!(client.post(path, &[], b"1").body, b"1");
-    assert!(before.elapsed() < Duration::from_millis(500));
     let done = |what: &What| matches!(what, What::InvokeDone { .. });
+    assert_eq!(count(&emulator.transcript(), done), 0);
     emulator
         .wait_until("the end", |entries| count(entries, done) == 1)
         .unwrap();
     let before = Instant::now();
     let whole = client.post(path, &[("X-Amz-Log-Type", "Tail")], b"1");
     assert_eq!(whole.body, b"1");
-    assert!(before.elapsed() >= Duration::from_millis(600));
+    assert!(before.elapsed() >= Duration::from_millis(2_500));
 }
 
 #[test]
@@ -254,6 +256,7 @@ fn the_shutdown_phase_is_sigterm_then_the_event_then_the_exit() {
     emulator.invoke("{}").unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let report = emulator.stop();
+    let end = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let entries = &report.transcript;
     let start = What::ShutdownStart {
         reason: "spindown",
@@ -294,10 +297,7 @@ fn the_shutdown_phase_is_sigterm_then_the_event_then_the_exit() {
     );
     assert_eq!((ends[1].0.as_str(), ends[1].2), ("ext", false));
     let took = ends[1].1.unwrap();
-    assert!(
-        (Duration::from_millis(100)..Duration::from_millis(1_000)).contains(&took),
-        "{took:?}"
-    );
+    assert!(Duration::from_millis(100) <= took, "{took:?}");
     let mut events = report.log.iter();
     let event = events.rfind(|line| line.text.starts_with("event "));
     let event = event.unwrap().text.strip_prefix("event ").unwrap();
@@ -306,8 +306,8 @@ fn the_shutdown_phase_is_sigterm_then_the_event_then_the_exit() {
     assert_eq!(event["shutdownReason"], "spindown");
     let deadline = u128::from(event["deadlineMs"].as_u64().unwrap());
     assert!(
-        (now + 1_900..now + 3_000).contains(&deadline),
-        "{now} {deadline}"
+        (now + 1_900..=end + 2_000).contains(&deadline),
+        "{now} {deadline} {end}"
     );
 }
 
@@ -321,7 +321,7 @@ fn an_extension_that_does_not_exit_is_killed_at_the_deadline() {
         let report = emulator.stop();
         let took = before.elapsed();
         assert!(took >= Duration::from_millis(1_900), "{asked}: {took:?}");
-        assert!(took < Duration::from_millis(3_000), "{asked}: {took:?}");
+        assert!(took < Duration::from_secs(20), "{asked}: {took:?}");
         let ends = shutdowns(&report.transcript);
         assert!(ends[0].2, "{asked}");
         let killed = |what: &What| {
@@ -353,7 +353,7 @@ fn a_runtime_that_does_not_end_has_its_share_of_the_budget() {
     let before = Instant::now();
     let report = emulator.stop();
     let took = before.elapsed();
-    assert!((300..1_500).contains(&took.as_millis()), "{took:?}");
+    assert!(Duration::from_millis(300) <= took, "{took:?}");
     let killed = |what: &What| {
         matches!(
             what,
@@ -364,8 +364,9 @@ fn a_runtime_that_does_not_end_has_its_share_of_the_budget() {
         )
     };
     assert_eq!(count(&report.transcript, killed), 1);
+    // The extension has the rest of it.
     let (_, exit, killed) = shutdowns(&report.transcript).remove(0);
-    assert!(!killed && exit.unwrap() < Duration::from_millis(500));
+    assert!(!killed && exit.is_some());
 }
 
 #[test]
@@ -376,7 +377,10 @@ fn dropping_the_emulator_kills_at_once() {
     let environment = emulator.environments().remove(0);
     let before = Instant::now();
     drop(emulator);
-    assert!(before.elapsed() < Duration::from_millis(1_000));
+    assert!(
+        before.elapsed() < Duration::from_secs(2),
+        "not at a deadline"
+    );
     let extension = environment.extensions[0].pid.unwrap();
     assert_eq!(state(extension), None);
     assert_eq!(state(environment.pid.unwrap()), None);
@@ -481,7 +485,7 @@ fn a_crash_between_invocations_fails_the_next_one() {
 #[test]
 fn a_timeout_tells_the_extensions_and_starts_them_anew() {
     let (mut config, _folder) = with("log");
-    config.timeout = Duration::from_millis(400);
+    config.timeout = Duration::from_secs(2);
     let emulator = Emulator::start(config).unwrap();
     let outcome = emulator.invoke(r#"{"do":"sleep"}"#).unwrap();
     assert_eq!(error_of(&outcome).0, "Sandbox.Timedout");
@@ -515,8 +519,8 @@ fn a_function_crash_tells_the_extensions() {
 
 #[test]
 fn an_extension_that_holds_the_invocation_past_the_timeout_resets() {
-    let (mut config, _folder) = with("invoke_ms=5000");
-    config.timeout = Duration::from_millis(400);
+    let (mut config, _folder) = with("invoke_ms=60000");
+    config.timeout = Duration::from_secs(2);
     let emulator = Emulator::start(config).unwrap();
     let outcome = emulator.invoke(r#"{"a":1}"#).unwrap();
     // The caller has the response; the environment is lost all the same.
@@ -544,7 +548,7 @@ fn an_extension_that_never_gets_ready_makes_init_time_out() {
             panic!("{asked}: it started");
         };
         assert_eq!(error_type, "Sandbox.Timedout", "{asked}");
-        assert!(before.elapsed() < Duration::from_secs(4), "{asked}");
+        assert!(before.elapsed() < Duration::from_secs(30), "{asked}");
         assert_eq!(
             error_of(&emulator.invoke("{}").unwrap()).0,
             "Sandbox.Timedout"
@@ -772,11 +776,13 @@ fn faults_meet_the_extensions_requests() {
 fn all_environments_end_at_the_same_time() {
     let (config, _folder) = with("again");
     let emulator = Emulator::start(config).unwrap();
-    emulator.prepare().unwrap();
-    emulator.prepare().unwrap();
+    for _ in 0..5 {
+        emulator.prepare().unwrap();
+    }
     let before = Instant::now();
     drop(emulator.stop());
-    assert!(before.elapsed() < Duration::from_millis(3_500));
+    // Each takes two seconds.
+    assert!(before.elapsed() < Duration::from_secs(9));
 }
 
 #[test]
@@ -877,7 +883,7 @@ fn stopping_ends_an_init_in_flight() {
         let extension = emulator.environments()[0].extensions[0].pid.unwrap();
         let before = Instant::now();
         let report = emulator.stop();
-        assert!(before.elapsed() < Duration::from_millis(3_000), "{asked}");
+        assert!(before.elapsed() < Duration::from_secs(30), "{asked}");
         assert_eq!(state(extension), None, "{asked}");
         let spawned = |what: &What| matches!(what, What::ExtensionSpawned { .. });
         assert_eq!(count(&report.transcript, spawned), 1, "{asked}");

@@ -191,14 +191,14 @@ fn a_crash_is_an_error_and_the_next_invocation_has_a_new_process() {
 #[test]
 fn a_timeout_kills_the_session_and_resets() {
     let mut config = echo();
-    config.timeout = Duration::from_millis(300);
+    config.timeout = Duration::from_secs(2);
     let emulator = Emulator::start(config).unwrap();
     let outcome = emulator.invoke(r#"{"do":"sleep"}"#).unwrap();
     let (error_type, message) = error_of(&outcome);
     assert_eq!(error_type, "Sandbox.Timedout");
     let id = &outcome.request_id;
     assert!(
-        message.ends_with(&format!("Z {id} Task timed out after 0.30 seconds")),
+        message.ends_with(&format!("Z {id} Task timed out after 2.00 seconds")),
         "{message}"
     );
     assert!(
@@ -277,8 +277,10 @@ fn an_init_that_always_fails_fails_the_invocation() {
     for (how, error_type, message) in table {
         let mut config = echo();
         config.env = vec![("ECHO_INIT".into(), how.into())];
-        config.init_timeout = Duration::from_millis(200);
-        config.timeout = Duration::from_millis(400);
+        if how == "hang" {
+            config.init_timeout = Duration::from_millis(200);
+            config.timeout = Duration::from_millis(400);
+        }
         let emulator = Emulator::start(config).unwrap();
         let got = error_of(&emulator.invoke("{}").unwrap());
         assert_eq!(got.0, error_type);
@@ -470,8 +472,8 @@ fn stopping_ends_an_invocation_in_flight() {
 #[test]
 fn a_function_that_writes_without_end_holds_up_nobody() {
     let mut config = bantam_emulator::Config::new("/usr/bin/yes");
-    config.init_timeout = Duration::from_millis(200);
-    config.timeout = Duration::from_millis(200);
+    config.init_timeout = Duration::from_secs(1);
+    config.timeout = Duration::from_secs(1);
     config.record_bytes_max = 1_000_000;
     let emulator = Emulator::start(config).unwrap();
     let outcome = emulator.invoke("{}").unwrap();
@@ -557,7 +559,7 @@ fn an_init_timeout_ends_the_process_groups_of_the_runtime_too() {
     // With job control a shell gives each job a process group of its own.
     let mut config = bantam_emulator::Config::new("/bin/sh");
     config.args = vec!["-c".into(), "set -m; sleep 600 & echo $!; wait".into()];
-    config.init_timeout = Duration::from_millis(500);
+    config.init_timeout = Duration::from_secs(2);
     let emulator = Emulator::start(config).unwrap();
     let failed = emulator.prepare().unwrap_err();
     assert!(matches!(failed, Error::Init { .. }), "{failed}");

@@ -177,7 +177,7 @@ fn streamed_responses_do_not_mix() {
 #[test]
 fn a_streamed_response_that_takes_too_long_is_cut_off_for_the_caller_alone() {
     let mut config = managed(idler(), 1);
-    config.timeout = Duration::from_millis(200);
+    config.timeout = Duration::from_secs(1);
     let (emulator, mut clients) = workers::<1>(config);
     let [client] = &mut clients;
     let invoke = Invoke {
@@ -393,8 +393,10 @@ fn an_init_that_fails_is_not_repeated() {
     ] {
         let mut config = managed(echo(), 2);
         config.env = vec![("ECHO_INIT".into(), how.into())];
-        config.timeout = Duration::from_millis(300);
-        config.init_timeout = Duration::from_millis(20);
+        if how == "hang" {
+            config.timeout = Duration::from_millis(300);
+            config.init_timeout = Duration::from_millis(20);
+        }
         let emulator = Emulator::start(config).unwrap();
         let outcome = emulator.invoke("{}").unwrap();
         assert_eq!(error_of(&outcome).0, expected, "{how}");

@@ -80,7 +80,7 @@ fn of_registering() {
 fn of_a_registration_whose_answer_is_lost() {
     for kind in [FaultKind::ResetAfter, FaultKind::CutAt(17)] {
         let mut config = with_extension();
-        config.init_timeout = Duration::from_millis(300);
+        config.init_timeout = Duration::from_secs(2);
         config.faults = vec![Fault::new(Step::Register(0), kind.clone())];
         let env = start(config);
         invoke(&env, 3);

@@ -236,7 +236,7 @@ fn an_init_that_is_done_again_in_an_invocation_is_told_from_the_one_that_failed(
     // What goes wrong, how long an init may take, and the error that the first process tells.
     let table = [
         ("exit 7", 10_000, "Runtime.ExitError"),
-        ("sleep 30", 400, "timeout"),
+        ("sleep 30", 2_000, "timeout"),
     ];
     for (shell, init_timeout_ms, error) in table {
         let folder = tempfile::tempdir().unwrap();
@@ -317,7 +317,7 @@ fn a_start_after_a_timeout_or_a_crash_is_told_by_what_was_left_undelivered() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out");
         let mut config = measured(&file);
-        config.timeout = Duration::from_millis(500);
+        config.timeout = Duration::from_secs(2);
         let env = start(config);
         env.respond(ECHO);
         env.invoke(event).unwrap();
@@ -476,7 +476,7 @@ fn errors_timeouts_and_crashes_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
     let mut config = measured(&file);
-    config.timeout = Duration::from_millis(500);
+    config.timeout = Duration::from_secs(2);
     let events = [
         ECHO,
         r#"{"do":"chosen"}"#,

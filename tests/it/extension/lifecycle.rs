@@ -158,7 +158,7 @@ fn a_port_that_is_taken_is_passed_over() {
 fn a_timeout_ends_it_with_the_environment_and_it_comes_back() {
     let mut config = with_extension();
     config.program = example_path("faulty");
-    config.timeout = Duration::from_millis(500);
+    config.timeout = Duration::from_secs(2);
     let env = start(config);
     assert_eq!(
         env.fail(r#"{"do":"sleep","ms":60000}"#).0,

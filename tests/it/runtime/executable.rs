@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::pipe::named_pipe;
 use testkit::process::state;
 
-use crate::support::{count, example_path, start, stock};
+use crate::support::{count, ending_by_itself, example_path, start, stock};
 
 #[test]
 fn the_event_is_its_input_and_its_output_is_the_response() {
@@ -135,9 +135,7 @@ fn the_end_of_standard_error_begins_with_a_whole_character() {
 
 #[test]
 fn a_handler_that_hangs_is_killed_before_the_deadline() {
-    let mut config = stock("handler.sh");
-    config.timeout = Duration::from_secs(1);
-    let env = start(config);
+    let env = start(ending_by_itself(stock("handler.sh"), 2));
     let (recorded, document) = env.fail(r#"{"do":"hang"}"#);
     assert_eq!(recorded, "Function.Timeout");
     let message = document["errorMessage"].as_str().unwrap();

@@ -13,7 +13,7 @@ use testkit::child::Child;
 use testkit::http::read_until;
 use testkit::pipe::named_pipe;
 
-use crate::support::{answers, start, stock};
+use crate::support::{answers, ending_by_itself, start, stock};
 
 /// What a response with a prelude has as its type.
 const HTTP: &str = "application/vnd.awslambda.http-integration-response";
@@ -68,9 +68,8 @@ fn the_output_is_the_response_whatever_it_is() {
 fn a_failure_is_told_in_the_trailers_once_something_was_sent() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = named_pipe(folder.path());
-    let mut config = with(streaming("streaming.sh"), "PIPE", pipe.to_str().unwrap());
-    config.timeout = Duration::from_secs(2);
-    let env = start(config);
+    let config = with(streaming("streaming.sh"), "PIPE", pipe.to_str().unwrap());
+    let env = start(ending_by_itself(config, 4));
     let table = [
         (
             "fail",
@@ -112,9 +111,8 @@ fn a_response_that_goes_on_ends_at_the_deadline() {
         (streaming("streaming.sh"), "trickle"),
         (persistent(), "stream-trickle"),
     ];
-    for (mut config, event) in table {
-        config.timeout = Duration::from_secs(2);
-        let outcome = start(config)
+    for (config, event) in table {
+        let outcome = start(ending_by_itself(config, 2))
             .invoke(json!({"do": event}).to_string())
             .unwrap();
         assert_eq!(failure(&outcome).0, "Function.Timeout", "{event}");
@@ -125,7 +123,9 @@ fn a_response_that_goes_on_ends_at_the_deadline() {
 #[test]
 fn the_limit_holds_to_the_byte() {
     for (bytes, over) in [(200 * 1024 * 1024, false), (200 * 1024 * 1024 + 1, true)] {
-        let env = start(with(streaming("streaming.sh"), "BYTES", &bytes.to_string()));
+        let mut config = with(streaming("streaming.sh"), "BYTES", &bytes.to_string());
+        config.timeout = Duration::from_secs(300);
+        let env = start(config);
         let invoke = Invoke {
             streaming: true,
             ..Invoke::new(r#"{"do":"large"}"#)
@@ -253,9 +253,7 @@ fn a_persistent_handler_streams_by_the_lines_that_it_writes() {
 
 #[test]
 fn a_persistent_handler_that_breaks_a_stream_is_replaced() {
-    let mut config = persistent();
-    config.timeout = Duration::from_secs(2);
-    let env = start(config);
+    let env = start(ending_by_itself(persistent(), 4));
     let table = [
         (
             "stream-exit",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::http::Endless;
 
 use super::http_server::{event, server, set};
-use crate::support::{Env, start};
+use crate::support::{Env, ending_by_itself, start};
 
 /// An event whose request has a body.
 fn post(path: &str, body: &str) -> String {
@@ -61,8 +61,7 @@ fn responses_without_end_are_cut() {
 #[test]
 fn a_response_that_dribbles_ends_at_the_deadline() {
     for mode in ["buffered", "response_stream"] {
-        let mut config = server("");
-        config.timeout = Duration::from_secs(1);
+        let mut config = ending_by_itself(server(""), 2);
         set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
         let env = start(config);
         for path in ["/dribble", "/trickle"] {
@@ -113,8 +112,7 @@ fn small_chunks_without_end_end_at_the_deadline() {
     let endless = Endless::of_small_chunks("HTTP/1.1 200 OK");
     let body = json!([endless.start, endless.rest]).to_string();
     for (mode, kb) in [("buffered", 16_384), ("response_stream", 1_024)] {
-        let mut config = server("");
-        config.timeout = Duration::from_secs(1);
+        let mut config = ending_by_itself(server(""), 2);
         set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
         let env = start(config);
         env.invoke(event("GET", "/nowhere")).unwrap();

@@ -14,7 +14,7 @@ use testkit::http::Client;
 use testkit::pipe::named_pipe;
 use testkit::process::Running;
 
-use crate::support::{Env, answers, count, example_path, fixtures, start, stock};
+use crate::support::{Env, answers, count, ending_by_itself, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, at an address of its own: every address of
 /// 127.0.0.0/8 is this machine.
@@ -195,8 +195,7 @@ fn the_log_has_all_that_the_server_writes() {
 
 #[test]
 fn a_request_that_goes_wrong_fails_its_invocation_alone() {
-    let mut config = server("");
-    config.timeout = Duration::from_secs(2);
+    let config = ending_by_itself(server(""), 4);
     let host = config.env.iter().find(|(name, _)| name == "AWS_LWA_HOST");
     let address = format!("{}:8080", host.unwrap().1);
     let env = start(config);
@@ -416,8 +415,7 @@ fn what_is_no_http_request_is_streamed_as_it_is() {
 
 #[test]
 fn a_stream_that_goes_wrong_midway_is_an_error() {
-    let mut config = streaming();
-    config.timeout = Duration::from_secs(2);
+    let mut config = ending_by_itself(streaming(), 4);
     set(&mut config, "AWS_LWA_ERROR_STATUS_CODES", "503");
     let env = start(config);
     let table = [
@@ -549,10 +547,9 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
 
 /// The server of the tests behind several workers.
 fn managed(how: &str) -> Config {
-    let mut config = server(how);
+    let mut config = ending_by_itself(server(how), 5);
     config.initialization = Initialization::ManagedInstances;
     config.max_concurrency = WORKERS;
-    config.timeout = Duration::from_secs(3);
     config
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use testkit::pipe::named_pipe;
 use testkit::process::state;
 
-use crate::support::{count, start, stock};
+use crate::support::{count, ending_by_itself, start, stock};
 
 fn persistent(first: &str) -> Config {
     let mut config = stock("persistent.sh");
@@ -69,9 +69,7 @@ fn an_error_is_that_of_its_invocation_alone() {
 
 #[test]
 fn a_process_that_fails_is_started_again() {
-    let mut config = persistent("");
-    config.timeout = Duration::from_secs(2);
-    let env = start(config);
+    let env = start(ending_by_itself(persistent(""), 4));
     let table = [
         (
             r#"{"do":"garbage"}"#,
@@ -159,8 +157,10 @@ fn a_process_that_never_gets_ready_is_an_init_error() {
         ("hang", "Sandbox.Timedout", ""),
     ] {
         let mut config = persistent(first);
-        config.init_timeout = Duration::from_millis(500);
-        config.timeout = Duration::from_millis(500);
+        if first == "hang" {
+            config.init_timeout = Duration::from_millis(500);
+            config.timeout = Duration::from_millis(500);
+        }
         let env = start(config);
         let (recorded, document) = env.fail("{}");
         assert_eq!(recorded, error_type, "{first}");
@@ -227,9 +227,7 @@ fn a_process_that_closes_its_output_fails_at_once() {
 
 #[test]
 fn an_answer_that_is_not_flushed_is_the_reason_for_the_timeout() {
-    let mut config = persistent("");
-    config.timeout = Duration::from_secs(1);
-    let env = start(config);
+    let env = start(ending_by_itself(persistent(""), 2));
     let table = [
         (
             r#"{"do":"hang"}"#,

@@ -16,6 +16,8 @@ use crate::support::{Env, answers, count, faulty, function, start};
 fn streaming() -> Env {
     let mut config = faulty();
     config.freeze = false;
+    // Two hundred megabytes take a while on a busy machine.
+    config.timeout = Duration::from_secs(300);
     start(config)
 }
 
@@ -126,7 +128,7 @@ fn accepted_errors(env: &Env) -> usize {
 #[test]
 fn a_stream_that_is_not_finished_is_a_failure() {
     let mut config = faulty();
-    config.timeout = Duration::from_secs(1);
+    config.timeout = Duration::from_secs(2);
     let env = start(config);
     // The handler goes no further, so the invocation times out after its failure.
     let outcome = env.invoke(stream(&["one"], &json!("drop"))).unwrap();
