@@ -122,8 +122,8 @@ pub(super) fn write_stream_head(
         .field("Content-Type", content_type.as_bytes())
         .constant("Lambda-Runtime-Function-Response-Mode: streaming")
         .constant("Transfer-Encoding: chunked")
-        .constant("Trailer: Lambda-Runtime-Function-Error-Type")
-        .constant("Trailer: Lambda-Runtime-Function-Error-Body")
+        .field("Trailer", ERROR_TYPE.as_bytes())
+        .field("Trailer", ERROR_BODY.as_bytes())
         .end();
 }
 

@@ -1,4 +1,4 @@
-//! What goes before the body of a streamed HTTP response.
+//! The prelude of a streamed HTTP response: its status, headers and cookies, before the body.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/response-streaming-tutorial.html>.
 
@@ -84,7 +84,7 @@ fn separate(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// What ends a prelude. JSON has no NUL, so the first one is of these.
+/// The end of a prelude. JSON has no NUL, so the first one begins it.
 pub(in crate::runtime) const DELIMITER: &[u8] = &[0; 8];
 
 #[cfg(test)]
