@@ -105,6 +105,8 @@ struct Running<'a> {
     is_over: AtomicBool,
     /// Invocations whose event was lost with the worker that waited for it.
     lost: Mutex<Vec<String>>,
+    /// Invocations that a killed worker had begun.
+    abandoned: AtomicU64,
     faults: Mutex<Vec<String>>,
 }
 
@@ -132,6 +134,7 @@ impl Load {
             disturbed: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             lost: Mutex::default(),
+            abandoned: AtomicU64::new(0),
             faults: Mutex::default(),
         };
         let health = running.drive(&watched, began);
@@ -139,12 +142,14 @@ impl Load {
             .map(|count| count.load(Ordering::Relaxed));
         let mut faults = std::mem::take(&mut *running.faults());
         let lost = std::mem::take(&mut *lock(&running.lost));
+        let abandoned = running.abandoned.load(Ordering::Relaxed);
         let report = emulator.stop();
         let told = watched.end();
         let seconds = began.elapsed().as_secs_f64();
         let [succeeded, failed, disturbed] = counts;
         let invocations = succeeded + failed;
         check_outcomes(invocations, &lost, &told, &mut faults);
+        self.check_kills(disturbed, abandoned, lost.len(), &mut faults);
         faults.extend(health.faults());
         faults.extend(receiver.faults());
         let exported = Exported::read(folder.path())?;
@@ -162,10 +167,8 @@ impl Load {
         faults.extend(left.iter().map(|process| format!("left: {process}")));
         let notes = vec![
             format!("{failed} errors as meant"),
-            format!(
-                "{disturbed} disturbances, {} events lost with them",
-                lost.len()
-            ),
+            format!("{disturbed} disturbances: {} events lost", lost.len()),
+            format!("{abandoned} invocations abandoned"),
             format!("{} processes, {} killed", told.processes.len(), told.killed),
             health.to_string(),
             points(&exported, &receiver, &told),
@@ -179,6 +182,24 @@ impl Load {
             notes,
             faults,
         })
+    }
+
+    /// Workers were killed where they are meant to be, and each cost one invocation at most.
+    fn check_kills(&self, kills: u64, abandoned: u64, lost: usize, faults: &mut Vec<String>) {
+        if self.chaos != Chaos::Workers {
+            return;
+        }
+        if kills < KILLS_MIN {
+            faults.push(format!(
+                "{kills} workers were killed, at least {KILLS_MIN} are meant to be"
+            ));
+        }
+        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+        if kills < abandoned.saturating_add(lost) {
+            faults.push(format!(
+                "{kills} killed workers abandoned {abandoned} invocations and lost {lost} events"
+            ));
+        }
     }
 
     fn config(&self, file: &Path, receiver: &Receiver, marker: &str) -> Outcome<Config> {
@@ -238,7 +259,8 @@ impl Running<'_> {
         let mut rng = Rng::with_seed(self.load.seed.wrapping_add(u64::from(number) << 32));
         while Instant::now() < self.end
             && self.faults().len() < FAULTS_MAX
-            && self.begun.fetch_add(1, Ordering::Relaxed) < self.load.invocations
+            && (self.begun.fetch_add(1, Ordering::Relaxed) < self.load.invocations
+                || self.is_spared())
         {
             let action = self.load.mix.action(&mut rng);
             let environment = self.invoke(action);
@@ -246,6 +268,11 @@ impl Running<'_> {
                 self.restore(environment);
             }
         }
+    }
+
+    /// Whether fewer workers than enough were killed.
+    fn is_spared(&self) -> bool {
+        self.load.chaos == Chaos::Workers && self.disturbed.load(Ordering::Relaxed) < KILLS_MIN
     }
 
     /// Invokes once, and checks the outcome; the environment that served it.
@@ -273,6 +300,11 @@ impl Running<'_> {
                 if is_of_worker && matches!(&**error, "Sandbox.Timedout" | "Runtime.Unknown") =>
             {
                 lock(&self.lost).push(outcome.request_id.clone());
+                true
+            }
+            // The process that takes the place of a killed worker reports what that had begun.
+            (_, Some(error)) if is_of_worker && error == "Runtime.ExitError" => {
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
                 true
             }
             (_, Some(error)) if self.load.tolerates.contains(&&**error) => true,
@@ -331,6 +363,8 @@ impl Running<'_> {
             thread::sleep(match self.load.chaos {
                 Chaos::Connections => CONNECTIONS_PAUSE,
                 Chaos::Processes | Chaos::Restores => Duration::from_millis(rng.u64(20..200)),
+                // There is no worker yet.
+                Chaos::Workers if !did => CONNECTIONS_PAUSE,
                 // Workers that are killed in a row are started again after a pause.
                 Chaos::Workers => Duration::from_millis(rng.u64(200..1_000)),
             });
@@ -481,6 +515,9 @@ const RECORD_BYTES_MAX: usize = 1_000_000;
 
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 const CONNECTIONS_PAUSE: Duration = Duration::from_millis(10);
+
+/// A phase in which workers are killed goes on until so many were.
+const KILLS_MIN: u64 = 2;
 
 /// A phase ends when so much went wrong.
 const FAULTS_MAX: usize = 100;

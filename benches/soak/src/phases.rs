@@ -174,8 +174,6 @@ fn workers(mut load: Load) -> Load {
     load.config.timeout = Duration::from_secs(5);
     Load {
         chaos: Chaos::Workers,
-        // Where the worker was killed that had read the event.
-        tolerates: &["Runtime.ExitError"],
         ..load
     }
 }
