@@ -21,32 +21,13 @@ pub(crate) fn runtime_variables(
     stream: &str,
 ) -> Vec<(String, String)> {
     let task_root = config.task_root.display();
-    let mut variables = vec![
+    let mut variables = shared_variables(config, endpoints);
+    variables.extend([
         ("_HANDLER", config.handler.clone()),
-        ("AWS_REGION", config.region.clone()),
-        ("AWS_DEFAULT_REGION", config.region.clone()),
-        ("AWS_LAMBDA_FUNCTION_NAME", config.function_name.clone()),
-        (
-            "AWS_LAMBDA_FUNCTION_VERSION",
-            config.function_version.clone(),
-        ),
-        (
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-            config.memory_mb.to_string(),
-        ),
-        (
-            "AWS_LAMBDA_INITIALIZATION_TYPE",
-            config.initialization.name().to_owned(),
-        ),
         ("LAMBDA_TASK_ROOT", task_root.to_string()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
-        ("TZ", ":UTC".to_owned()),
         ("LANG", "en_US.UTF-8".to_owned()),
-        ("PATH", SEARCH_PATH.to_owned()),
-        ("LD_LIBRARY_PATH", library_path(config)),
-    ];
-    variables.extend(endpoint_variables(endpoints));
-    variables.extend(credentials(config, endpoints.runtime_api));
+    ]);
     if config.initialization != Initialization::SnapStart {
         // A snapshot is restored with other streams
         // (docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html).
@@ -72,6 +53,14 @@ pub(crate) fn runtime_variables(
 /// The environment of an external extension: the function's own variables, and of the platform's
 /// these and no others. Names that start with an underscore are not passed on.
 pub(crate) fn extension_variables(config: &Config, endpoints: &Endpoints) -> Vec<(String, String)> {
+    let variables = shared_variables(config, endpoints);
+    let mut own = config.env.clone();
+    own.retain(|(name, _)| !name.starts_with('_'));
+    with_own(variables, &own)
+}
+
+/// What the runtime and the extensions get alike.
+fn shared_variables(config: &Config, endpoints: &Endpoints) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("AWS_REGION", config.region.clone()),
         ("AWS_DEFAULT_REGION", config.region.clone()),
@@ -91,20 +80,13 @@ pub(crate) fn extension_variables(config: &Config, endpoints: &Endpoints) -> Vec
         ("TZ", ":UTC".to_owned()),
         ("PATH", SEARCH_PATH.to_owned()),
         ("LD_LIBRARY_PATH", library_path(config)),
+        ("AWS_LAMBDA_RUNTIME_API", endpoints.runtime_api.to_string()),
     ];
-    variables.extend(endpoint_variables(endpoints));
-    variables.extend(credentials(config, endpoints.runtime_api));
-    let mut own = config.env.clone();
-    own.retain(|(name, _)| !name.starts_with('_'));
-    with_own(variables, &own)
-}
-
-fn endpoint_variables(endpoints: &Endpoints) -> Vec<(&'static str, String)> {
-    let mut variables = vec![("AWS_LAMBDA_RUNTIME_API", endpoints.runtime_api.to_string())];
     if let Some(metadata) = &endpoints.metadata {
         variables.push(("AWS_LAMBDA_METADATA_API", metadata.api.to_string()));
         variables.push(("AWS_LAMBDA_METADATA_TOKEN", metadata.token.clone()));
     }
+    variables.extend(credentials(config, endpoints.runtime_api));
     variables
 }
 
