@@ -90,15 +90,6 @@ pub(crate) const WORKER_RESTARTS: Backoff = Backoff {
     failures_max: Some(9),
 };
 
-/// Checks whether an HTTP server is ready. A small one is within milliseconds, which are part of
-/// the cold start.
-pub(crate) const SERVER_CHECKS: Backoff = Backoff {
-    first_at_once: false,
-    first: Duration::from_millis(1),
-    longest: Duration::from_millis(10),
-    failures_max: None,
-};
-
 /// Random numbers that keep environments which were started together from retrying together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Jitter(u64);

@@ -8,7 +8,6 @@ use super::error::{Cause, ServerError, tried};
 use super::process::Process;
 use super::settings::Readiness;
 use crate::runtime::log;
-use crate::shared::backoff::SERVER_CHECKS;
 use crate::shared::http::{Exchange, HeadWriter, Outgoing, Reader};
 use crate::shared::log_record::Level;
 
@@ -39,7 +38,7 @@ pub(super) fn wait(
     let mut head = Vec::new();
     let path = readiness.path.as_deref().unwrap_or_default();
     HeadWriter::request(&mut head, "GET", &[path], &readiness.server.authority).end();
-    let (mut earlier, mut failures) = (None, 0);
+    let mut earlier = None;
     let cause = loop {
         let began = now();
         let cause = match (checks.check(server, &head, response), earlier) {
@@ -53,8 +52,8 @@ pub(super) fn wait(
             break cause;
         }
         checks.warn(cause);
-        failures += 1;
-        let pause = SERVER_CHECKS.after(failures).unwrap_or_default();
+        // In proportion to the start so far, which it then makes longer by an eighth at most.
+        let pause = (now().saturating_duration_since(start) / 8).clamp(PAUSE_MIN, PAUSE_MAX);
         match server.wait(None, Some(now() + pause)) {
             Ok(Waited::Exited(status)) => break Cause::Exited(status),
             Err(error) => break Cause::Process(error),
@@ -122,6 +121,11 @@ impl Checks<'_> {
 
 /// A check that ran out of time sooner says nothing about the server.
 const CHECK_MIN: Duration = Duration::from_millis(100);
+
+/// Between two checks. The start of a server is part of a cold start, and a small one is ready
+/// within a millisecond.
+const PAUSE_MIN: Duration = Duration::from_micros(250);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 /// How often to warn. It is below the shortest timeout that functions have by default, 3 s.
 const WARNING_PERIOD: Duration = Duration::from_secs(2);
