@@ -164,17 +164,32 @@ const VERSION: &str = concat!("bantam ", env!("CARGO_PKG_VERSION"), "\n");
 const WITHOUT_EXTENSION: &[u8] =
     b"bantam: built without the feature `extension`; it runs as `bootstrap` only\n";
 
-const USAGE: &str = "\
+/// The names by role, which `--help` prints, with the extension where that is built.
+macro_rules! usage {
+    ($extension:literal) => {
+        concat!(
+            "\
 This is an AWS Lambda custom runtime, built with Bantam. Its name says what it does:
 
-  bootstrap                    the runtime: /var/task/bootstrap
-  extensions/<name>            the extension: /opt/extensions/<name>
+  bootstrap                    the runtime: /var/task/bootstrap",
+            $extension,
+            "
   extensions/lambda-adapter    the runtime of an HTTP server, in place of Lambda Web Adapter
 
 To run it on this machine:
 
   bantam-emulator run --function <this file>
-";
+"
+        )
+    };
+}
+
+#[cfg(feature = "extension")]
+const USAGE: &str =
+    usage!("\n  extensions/<name>            the extension: /opt/extensions/<name>");
+
+#[cfg(not(feature = "extension"))]
+const USAGE: &str = usage!("");
 
 #[cfg(test)]
 mod tests {
@@ -216,6 +231,8 @@ mod tests {
 
     #[test]
     fn a_person_is_answered_under_any_name() {
+        let has_extension = USAGE.contains("/opt/extensions/<name>");
+        assert_eq!(has_extension, cfg!(feature = "extension"));
         for name in ["bantam", "bootstrap", "extensions/bantam", "hello"] {
             let role = |argument, has_api| role(OsStr::new(name), Some(argument), has_api);
             for argument in ["--help", "-h"] {

@@ -4,12 +4,16 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The warning about a variable that has our prefix and is not a setting.
-pub(crate) fn unknown(name: &str) -> Option<String> {
-    if !name.starts_with("BANTAM_") || SETTINGS.contains(&name) {
+/// The warning about a variable that has our prefix, is not a setting, and is nearest to one of the
+/// settings of this role. The other role, which sees the same variables, warns of the rest.
+pub(crate) fn unknown(name: &str, role: &[&str]) -> Option<String> {
+    if !name.starts_with("BANTAM_") {
         return None;
     }
-    let nearest = nearest(name, SETTINGS.into_iter())?;
+    let nearest = nearest(name, EXTENSION.into_iter().chain(RUNTIME))?;
+    if name == nearest || !role.contains(&nearest) {
+        return None;
+    }
     Some(format!(
         "{name} is not a setting and changes nothing: did you mean {nearest}?"
     ))
@@ -40,8 +44,8 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// The variables with our prefix. The last five are settings of the runtime.
-pub(crate) const SETTINGS: [&str; 16] = [
+/// The variables with our prefix that the extension reads.
+pub(crate) const EXTENSION: [&str; 11] = [
     "BANTAM_EXPORTERS",
     "BANTAM_INTERVAL_MS",
     "BANTAM_SYSTEM_METRICS",
@@ -53,6 +57,10 @@ pub(crate) const SETTINGS: [&str; 16] = [
     "BANTAM_NDJSON_FILE",
     "BANTAM_DOGSTATSD",
     "BANTAM_TRACES",
+];
+
+/// Those that the runtime reads, for executables and HTTP servers.
+pub(crate) const RUNTIME: [&str; 5] = [
     "BANTAM_HANDLER_MODE",
     "BANTAM_INVOKE_MODE",
     "BANTAM_BEFORE_SNAPSHOT",
@@ -65,23 +73,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_variable_is_reported_with_the_nearest_setting() {
-        let table = [
-            ("BANTAM_EXPORTER", Some("BANTAM_EXPORTERS")),
-            ("BANTAM_HANDLERMODE", Some("BANTAM_HANDLER_MODE")),
-            ("BANTAM_EMF_DIMENSION", Some("BANTAM_EMF_DIMENSIONS")),
-            ("BANTAM_NDJSON", Some("BANTAM_NDJSON_FILE")),
-            ("BANTAM_PORT", Some("BANTAM_EXPORTERS")),
-            ("BANTAM_", Some("BANTAM_TRACES")),
-            ("_BANTAM_RESUME", None),
-            ("bantam_exporter", None),
+    fn a_misspelt_setting_is_reported_by_the_role_that_reads_it() {
+        let by_extension = [
+            ("BANTAM_EXPORTER", "BANTAM_EXPORTERS"),
+            ("BANTAM_EMF_DIMENSION", "BANTAM_EMF_DIMENSIONS"),
+            ("BANTAM_NDJSON", "BANTAM_NDJSON_FILE"),
+            ("BANTAM_PORT", "BANTAM_EXPORTERS"),
+            ("BANTAM_", "BANTAM_TRACES"),
         ];
-        let known = SETTINGS.map(|name| (name, None));
-        for (name, nearest) in table.into_iter().chain(known) {
-            let expected = nearest.map(|nearest| {
-                format!("{name} is not a setting and changes nothing: did you mean {nearest}?")
-            });
-            assert_eq!(unknown(name), expected, "{name}");
+        let by_runtime = [
+            ("BANTAM_HANDLERMODE", "BANTAM_HANDLER_MODE"),
+            ("BANTAM_AVAILABILITYZONE", "BANTAM_AVAILABILITY_ZONE"),
+        ];
+        let tables = [
+            (&by_extension[..], &EXTENSION[..], &RUNTIME[..]),
+            (&by_runtime, &RUNTIME, &EXTENSION),
+        ];
+        for (table, role, other) in tables {
+            for (name, nearest) in table {
+                let expected =
+                    format!("{name} is not a setting and changes nothing: did you mean {nearest}?");
+                assert_eq!(unknown(name, role), Some(expected));
+                assert_eq!(unknown(name, other), None, "{name}");
+            }
+        }
+        for name in ["_BANTAM_RESUME", "bantam_exporter"]
+            .into_iter()
+            .chain(EXTENSION)
+            .chain(RUNTIME)
+        {
+            assert_eq!(
+                (unknown(name, &EXTENSION), unknown(name, &RUNTIME)),
+                (None, None),
+                "{name}"
+            );
         }
     }
 

@@ -143,6 +143,7 @@ fn variables<'a>(pairs: &[(&'a str, &'a str)]) -> Variables<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::settings;
 
     fn read(pairs: &[(&str, &str)]) -> Settings {
         Settings::read(&variables(pairs))
@@ -233,10 +234,13 @@ mod tests {
     fn settings_are_documented() {
         let page = include_str!("../../../docs/extension.md");
         let handlers = include_str!("../../../docs/executable-handlers.md");
-        for setting in crate::shared::settings::SETTINGS {
-            let is_in_table = page.contains(&format!("\n| `{setting}` |"));
-            let is_of_runtime = handlers.contains(&format!("`{setting}"));
-            assert_ne!(is_in_table, is_of_runtime, "{setting}");
+        for setting in settings::EXTENSION {
+            assert!(page.contains(&format!("\n| `{setting}` |")), "{setting}");
+            assert!(!handlers.contains(&format!("`{setting}")), "{setting}");
+        }
+        for setting in settings::RUNTIME {
+            assert!(handlers.contains(&format!("`{setting}")), "{setting}");
+            assert!(!page.contains(&format!("\n| `{setting}` |")), "{setting}");
         }
         for name in crate::extension::export::emf::DIMENSIONS {
             assert!(page.contains(&format!("`{name}`")), "{name}");

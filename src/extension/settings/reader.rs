@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::shared::settings::unknown;
+use crate::shared::settings::{EXTENSION, unknown};
 use crate::shared::text::prefix;
 
 /// The environment variables whose names and values are text.
@@ -79,10 +79,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Warns of each variable that has our prefix and is not a setting.
+    /// Warns of each variable that is a misspelt setting.
     pub(super) fn warn_of_unknown(&mut self) {
         let names = self.variables.0.iter().map(|(name, _)| name);
-        self.warnings.extend(names.filter_map(|name| unknown(name)));
+        self.warnings
+            .extend(names.filter_map(|name| unknown(name, &EXTENSION)));
     }
 }
 

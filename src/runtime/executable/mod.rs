@@ -125,10 +125,11 @@ fn mode(env: &Env, is_wrapper: bool) -> &str {
     env.handler_mode.as_deref().unwrap_or(default)
 }
 
-/// A misspelt setting would otherwise change nothing, and say nothing where there is no extension.
+/// A misspelt setting would otherwise change nothing, and say nothing.
 fn report_unknown_settings() {
     for (name, _) in os::variables() {
-        if let Some(warning) = name.to_str().and_then(settings::unknown) {
+        let name = name.to_str();
+        if let Some(warning) = name.and_then(|name| settings::unknown(name, &settings::RUNTIME)) {
             log::line(Level::Warn, &warning);
         }
     }
