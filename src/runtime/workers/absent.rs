@@ -58,6 +58,10 @@ pub(super) mod seat {
             match self {}
         }
 
+        pub(in crate::runtime) const fn has_polled(self) -> bool {
+            match self {}
+        }
+
         pub(in crate::runtime) const fn server_status(self) -> ExitStatus {
             match self {}
         }

@@ -83,6 +83,11 @@ impl Seat {
         self.board.server_log().unwrap_or_default()
     }
 
+    /// Whether a worker has asked for an event.
+    pub(in crate::runtime) fn has_polled(self) -> bool {
+        self.board.has_polled()
+    }
+
     /// The state of the server that the keeper keeps.
     pub(in crate::runtime) fn server(self) -> Server {
         self.board.server()

@@ -52,8 +52,10 @@ impl Shared {
                 self.life = Some(life);
                 return Ok(());
             }
-            // A start that had failed before is followed by another one.
-            if matches!(server, Server::Failed(_)) && server != before {
+            // A start that had failed before is followed by another one, but not while no worker
+            // has asked for an event: then the initialisation has failed.
+            let is_final = server != before || !self.seat.has_polled();
+            if is_final && matches!(server, Server::Failed(_)) {
                 return Err(Cause::NotStarted);
             }
             if end.is_some_and(|end| end <= now()) {
