@@ -112,3 +112,36 @@ fn names_are_used_once() {
         assert_eq!(names.len(), count);
     }
 }
+
+/// The page has the results of each rule, for each program.
+#[test]
+fn the_page_is_of_these_rules() {
+    let page = include_str!("../../docs/conformance.md");
+    let mut programs = 0;
+    for line in page.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [name, results @ ..] = &cells[..] else {
+            continue;
+        };
+        let results = results.iter().map(|cell| cell.parse::<usize>());
+        let Ok(results) = results.collect::<Result<Vec<_>, _>>() else {
+            continue;
+        };
+        if results.len() == 3 {
+            let of_extensions = name.contains("extension");
+            let subject = if of_extensions {
+                extension("")
+            } else {
+                runtime("")
+            };
+            let rules = rules(&subject).len();
+            let counted: usize = results.iter().sum();
+            assert_eq!(
+                counted, rules,
+                "{name}: .ci/conform writes docs/conformance.md"
+            );
+            programs += 1;
+        }
+    }
+    assert!(programs > 0, "docs/conformance.md has a table of programs");
+}

@@ -95,6 +95,13 @@ impl FunctionArgs {
             runtime.config(path, self.handler.as_deref())?
         } else {
             let program = program_at(path);
+            if path.is_dir() && !program.exists() {
+                return Err(format!(
+                    "the folder {} has no file bootstrap, which starts a function: name the \
+                     program, copy the stock binary there as bootstrap, or add --runtime",
+                    path.display()
+                ));
+            }
             check_program("function", &program)?;
             Config::new(program)
         };
@@ -243,7 +250,11 @@ pub(crate) fn read_event(path: &Path) -> Result<Vec<u8>, String> {
             } else {
                 ""
             };
-            format!("could not parse the event {shown} into json: {error}{mark}")
+            let shown = match path.to_str() {
+                Some("-") => "on standard input".to_owned(),
+                Some(_) | None => shown.to_string(),
+            };
+            format!("the event {shown} is not JSON: {error}{mark}")
         })?;
     }
     Ok(event)
