@@ -229,7 +229,7 @@ fn a_function_that_cannot_be_started_exits_with_2_and_is_named() {
         ),
         (
             &empty,
-            format!("the function {}/bootstrap: No such file", empty.display()),
+            format!("the folder {} has no file bootstrap", empty.display()),
         ),
         (
             &plain,
