@@ -266,24 +266,6 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
-fn a_folder_without_a_bootstrap_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["run", "coldstart"] {
-        let path = folder.path();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
-        let output = command
-            .args([name, "--function"])
-            .arg(path)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let text = String::from_utf8(output.stderr).unwrap();
-        let expected = format!("the folder {} has no file bootstrap", path.display());
-        assert!(text.contains(&expected), "{text}");
-    }
-}
-
-#[test]
 fn an_event_that_is_no_json_is_refused_before_anything_is_invoked() {
     let table = [
         ("hello", "expected value at line 1 column 1"),
