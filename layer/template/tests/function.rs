@@ -9,5 +9,6 @@ fn an_order_has_its_receipt() {
     let event = include_str!("../events/order.json");
     let outcome = emulator.invoke(event).unwrap();
     assert_eq!(outcome.function_error, None);
-    assert_eq!(outcome.body, br#"{"item":"tea","total":14}"#);
+    let body = String::from_utf8_lossy(&outcome.body);
+    assert_eq!(body, r#"{"item":"tea","total":14}"#);
 }
