@@ -9,6 +9,7 @@
 //! `docs/report.md` has the commands and the rules by which a cause is found.
 
 mod cause;
+mod counts;
 mod fact;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

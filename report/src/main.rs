@@ -1,5 +1,6 @@
 //! The command `bantam-report`: tables and pictures of cold starts, from logs and measurements.
 
+mod counts;
 mod terminal;
 
 use std::cell::Cell;

@@ -1,7 +1,8 @@
 //! One HTML page with everything in it: no script, no font and no picture comes from elsewhere, and
 //! the page's own policy forbids it.
 
-use crate::picture::{self, DrawError, Picture, escaped, grouped, percent, short, with_unit};
+use crate::counts::{counted, grouped};
+use crate::picture::{self, DrawError, Picture, escaped, percent, short, with_unit};
 use crate::statistics::Summary;
 use crate::tables::{FunctionRow, Tables};
 use crate::{DifferenceRow, Report};
@@ -533,10 +534,4 @@ impl Table {
             counted(self.rows.len() as u64, "row")
         )
     }
-}
-
-/// A number of things.
-fn counted(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", grouped(count))
 }

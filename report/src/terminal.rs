@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use bantam_report::{DifferenceRow, FunctionRow, Report, Summary, Tables};
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::counts::{counted, grouped};
+
 /// Prints the summary, with at most `rows` rows of a table.
 pub(crate) fn show(out: &mut dyn Write, report: &Report, rows: usize) -> io::Result<()> {
     read(out, &report.tables)?;
@@ -36,7 +38,7 @@ fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
         counted(read.files, "file"),
         counted(read.bytes, "byte"),
         counted(read.messages, "message"),
-        number(read.facts)
+        grouped(read.facts)
     )?;
     if read.facts == 0 {
         writeln!(
@@ -45,7 +47,7 @@ fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
         )?;
     }
     if read.problems != 0 {
-        writeln!(out, "{} could not be read:", number(read.problems))?;
+        writeln!(out, "{} could not be read:", grouped(read.problems))?;
         for problem in &read.shown {
             writeln!(
                 out,
@@ -58,16 +60,10 @@ fn read(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
         writeln!(
             out,
             "{} environments or starts had no room and are left out",
-            number(tables.totals.left_out)
+            grouped(tables.totals.left_out)
         )?;
     }
     Ok(())
-}
-
-/// A number of things.
-fn counted(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", number(count))
 }
 
 fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
@@ -97,8 +93,8 @@ fn starts(out: &mut dyn Write, tables: &Tables, rows: usize) -> io::Result<()> {
         table.add_row([
             row.cold_start_kind.clone(),
             row.cause.clone(),
-            number(row.inferred),
-            number(row.environment_starts),
+            grouped(row.inferred),
+            grouped(row.environment_starts),
             optional(row.init_ms.p50),
             optional(row.init_ms.p99),
             duration(row.wait_ms),
@@ -126,7 +122,7 @@ fn distributions(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
             max,
             ..
         } = row.summary.clone();
-        let mut cells = vec![row.figure.to_owned(), row.unit.to_owned(), number(count)];
+        let mut cells = vec![row.figure.to_owned(), row.unit.to_owned(), grouped(count)];
         cells.extend(
             [min, p50, p90, p99, max]
                 .map(|value| value.map_or_else(String::new, |value| format!("{value:.1}"))),
@@ -150,8 +146,8 @@ fn functions(out: &mut dyn Write, title: &str, all: &[FunctionRow], rows: usize)
     for row in all.iter().take(rows) {
         table.add_row([
             row.function_name.clone(),
-            number(row.invocations),
-            number(row.cold_starts),
+            grouped(row.invocations),
+            grouped(row.cold_starts),
             row.cold_start_share.map_or_else(String::new, percent),
             optional(row.init_ms.p50),
             optional(row.init_ms.p99),
@@ -222,7 +218,7 @@ fn print(
         writeln!(
             out,
             "… and {} more rows: --rows, or --json",
-            number((all - shown) as u64)
+            grouped((all - shown) as u64)
         )?;
     }
     Ok(())
@@ -249,27 +245,12 @@ fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
-/// A number with a comma between groups of three digits.
-fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at != 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_durations_are_short() {
-        assert_eq!(number(0), "0");
-        assert_eq!(number(1_234_567), "1,234,567");
+    fn durations_and_shares_are_short() {
         assert_eq!(duration(397.68), "397.7 ms");
         assert_eq!(duration(2_500.0), "2.5 s");
         assert_eq!(duration(7_200_000.0), "2.0 h");

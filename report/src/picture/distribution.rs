@@ -7,9 +7,10 @@ use plotters::style::text_anchor::HPos;
 use plotters::style::{Color as _, RGBColor, ShapeStyle};
 
 use super::{
-    Area, DrawError, FAINT, FIRST, GRID, INK, Picture, SECOND, TEXT, WIDTH, font, grouped, linear,
+    Area, DrawError, FAINT, FIRST, GRID, INK, Picture, SECOND, TEXT, WIDTH, font, linear,
     logarithmic, percent, picture, with_unit, write,
 };
+use crate::counts::grouped;
 use crate::tables::Distribution;
 
 const HISTOGRAM: u32 = 190;

@@ -271,19 +271,6 @@ pub(crate) fn with_unit(value: f64, unit: &str) -> String {
     }
 }
 
-/// A number with a comma between groups of three digits.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at != 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 pub(crate) fn percent(share: f64) -> String {
     format!("{} %", short(100.0 * share))
 }
@@ -313,7 +300,6 @@ mod tests {
         ] {
             assert_eq!(duration(ms), text);
         }
-        assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(percent(0.01234), "1.23 %");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(

@@ -10,6 +10,7 @@ use super::{
     font, linear, linear_duration, logarithmic, percent, picture, short, with_unit, write,
 };
 use crate::DifferenceRow;
+use crate::counts::counted;
 use crate::tables::{FunctionRow, Tables};
 
 const ROW: i32 = 26;
@@ -336,7 +337,7 @@ pub(crate) fn zones(tables: &Tables) -> Result<Option<Picture>, DrawError> {
     let zones: Vec<&FunctionRow> = zones.take(ROWS_MAX).collect();
     let label = |row: &FunctionRow| {
         let zone = row.availability_zone.as_deref().unwrap_or("unknown");
-        format!("{zone} ({} starts)", super::grouped(row.environment_starts))
+        format!("{zone} ({})", counted(row.environment_starts, "start"))
     };
     let title = "Init by availability zone: median and 99th percentile";
     ranges("zones", title, "availability zones", &zones, label)

@@ -5,9 +5,8 @@ use plotters::element::{PathElement, Rectangle};
 use plotters::style::Color as _;
 use plotters::style::text_anchor::HPos;
 
-use super::{
-    DrawError, FAINT, FIRST, GRID, INK, Picture, TEXT, WIDTH, cut, font, grouped, picture, write,
-};
+use super::{DrawError, FAINT, FIRST, GRID, INK, Picture, TEXT, WIDTH, cut, font, picture, write};
+use crate::counts::grouped;
 use crate::tables::Tables;
 
 /// Rows of the picture; what is left shares the last one.
