@@ -77,6 +77,8 @@ pub(crate) struct Report<'a> {
     pub(crate) memory_used_mb: Option<f64>,
     pub(crate) init_ms: Option<f64>,
     pub(crate) restore_ms: Option<f64>,
+    /// The part of the billed time that is the restore.
+    pub(crate) billed_restore_ms: Option<f64>,
     pub(crate) failure: Option<Failure>,
 }
 

@@ -149,7 +149,7 @@ impl Groups {
         }
         let environment = &ledger.environments[start.environment as usize];
         let Some(time) = start.at_ms.filter(|_| !environment.is_anonymous) else {
-            return (UNKNOWN, true, None);
+            return (UNKNOWN, false, None);
         };
         let function = environment.function.unwrap_or(Name::UNKNOWN);
         let version = start.version.or(environment.version);
@@ -189,13 +189,13 @@ impl Groups {
             .seen_ms
             .map_or(0, |(first, _)| time.saturating_sub(first));
         if !replaced {
-            (UNKNOWN, true, None)
+            (UNKNOWN, false, None)
         } else if LIFETIME_MS_MIN <= lived {
             ("lifetime", true, None)
         } else if is_unpublished {
             ("first_of_deployment", true, None)
         } else {
-            (UNKNOWN, true, None)
+            (UNKNOWN, false, None)
         }
     }
 }

@@ -112,6 +112,15 @@ fn number_of(id: &str) -> u64 {
     hasher.finish()
 }
 
+/// The part of the billed time that is the init. Where an init is billed, as all are since August
+/// 2025, the invocation and the init are rounded up to a millisecond together. Another rest is from
+/// the time before December 2020, when an invocation alone was rounded up to 100 ms.
+fn billed_init_ms(report: &Report<'_>) -> Option<f64> {
+    let rest = report.billed_ms? - report.duration_ms?.ceil();
+    let is_init = (rest - report.init_ms?).abs() <= 1.0;
+    Some(if is_init { rest } else { 0.0 })
+}
+
 /// The key of the environment that a message is of.
 fn key_of(source: &Source<'_>) -> (u64, bool) {
     match &source.stream {
@@ -403,11 +412,7 @@ impl Ledger {
                 memory_used_mb: report.memory_used_mb,
                 runtime_ms: span(pending.at_ms, pending.runtime_done_ms),
                 extensions_ms: span(pending.runtime_done_ms, pending.reported_ms),
-                // Of the billed time that is not the invocation's own.
-                billed_init_ms: report
-                    .billed_ms
-                    .filter(|_| init_ms.is_some())
-                    .map(|billed| (billed - duration.ceil()).max(0.0)),
+                billed_init_ms: report.billed_restore_ms.or_else(|| billed_init_ms(report)),
                 ..Figures::default()
             },
             ..Start::default()

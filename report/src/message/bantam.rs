@@ -185,6 +185,7 @@ pub(crate) fn measured_rows(
         memory_used_mb: megabytes("@maxMemoryUsed"),
         init_ms: number("@initDuration"),
         restore_ms: number("@restoreDuration"),
+        billed_restore_ms: number("@billedRestoreDuration"),
         failure: None,
     };
     let source = Source {

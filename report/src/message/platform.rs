@@ -58,6 +58,8 @@ struct Metrics {
     init: Option<f64>,
     #[serde(rename = "restoreDurationMs")]
     restore: Option<f64>,
+    #[serde(rename = "billedRestoreDurationMs")]
+    billed_restore: Option<f64>,
 }
 
 /// Reads a record, or an array of them as the Telemetry API delivers it.
@@ -161,6 +163,7 @@ fn fact<'a>(kind: &str, record: Record<'a>) -> Result<Fact<'a>, MessageError> {
             memory_used_mb: metrics.memory_used,
             init_ms: metrics.init,
             restore_ms: metrics.restore,
+            billed_restore_ms: metrics.billed_restore,
             failure: text::status(
                 record.status.as_deref(),
                 record.error_type.as_deref(),
@@ -197,7 +200,7 @@ mod tests {
             [
                 "Report(Report { request: \"6d68\", duration_ms: Some(693.92), \
               billed_ms: Some(1092.0), memory_size_mb: Some(128.0), memory_used_mb: Some(84.0), \
-              init_ms: Some(397.68), restore_ms: None, failure: None })"
+              init_ms: Some(397.68), restore_ms: None, billed_restore_ms: None, failure: None })"
             ]
         );
         let batch = r#"[{"time":"2026-08-20T10:00:00.064Z","type":"platform.initStart","record":{

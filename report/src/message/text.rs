@@ -69,6 +69,7 @@ fn report(text: &str) -> Result<Fact<'_>, MessageError> {
         memory_used_mb: memory_used,
         init_ms: number(text, "Init Duration"),
         restore_ms: number(text, "Restore Duration"),
+        billed_restore_ms: number(text, "Billed Restore Duration"),
         failure,
     }))
 }
@@ -112,12 +113,14 @@ pub(super) fn fault(text: &str) -> Option<Fact<'_>> {
         .rsplit_once("ErrorType: ")
         .map(|(_, error_type)| error_type);
     if error_type.is_some_and(is_memory) {
-        return Some(Fact::Failed {
-            request: labelled(text, "RequestId").map(Cow::Borrowed),
-            failure: Failure::OutOfMemory,
-        });
+        return Some(failure(labelled(text, "RequestId"), Failure::OutOfMemory));
     }
     failed(text)
+}
+
+fn failure(request: Option<&str>, failure: Failure) -> Fact<'_> {
+    let request = request.map(Cow::Borrowed);
+    Fact::Failed { request, failure }
 }
 
 fn start(text: &str) -> Result<Fact<'_>, MessageError> {
@@ -153,24 +156,19 @@ fn failed(text: &str) -> Option<Fact<'_>> {
     if let Some((before, _)) = tail.split_once(" Task timed out after ")
         && tail.trim_end().ends_with(" seconds")
     {
-        return Some(Fact::Failed {
-            request: before.split_ascii_whitespace().last().map(Cow::Borrowed),
-            failure: Failure::Timeout,
-        });
+        let request = before.split_ascii_whitespace().last();
+        return Some(failure(request, Failure::Timeout));
     }
     let (before, error) = text.split_once(" Error: ")?;
     if !error.starts_with("Runtime exited") {
         return None;
     }
-    let is_killed = error.contains("signal: killed");
-    Some(Fact::Failed {
-        request: labelled(before, "RequestId").map(Cow::Borrowed),
-        failure: if is_killed {
-            Failure::OutOfMemory
-        } else {
-            Failure::Crash
-        },
-    })
+    let ended = if error.contains("signal: killed") {
+        Failure::OutOfMemory
+    } else {
+        Failure::Crash
+    };
+    Some(failure(labelled(before, "RequestId"), ended))
 }
 
 /// Bytes at the end of a line in which a timeout is told: a time, a request id and the sentence.
@@ -195,7 +193,7 @@ mod tests {
         let expected = "Report(Report { request: \"6d68\", duration_ms: Some(693.92), \
                         billed_ms: Some(1092.0), memory_size_mb: Some(128.0), \
                         memory_used_mb: Some(84.0), init_ms: Some(397.68), restore_ms: None, \
-                        failure: None })";
+                        billed_restore_ms: None, failure: None })";
         assert_eq!(told(line), expected);
         assert_eq!(told(&line.replace('\t', "  ")), expected);
     }
@@ -209,6 +207,7 @@ mod tests {
             panic!("no report")
         };
         assert_eq!(report.restore_ms, Some(500.79));
+        assert_eq!(report.billed_restore_ms, Some(53.0));
         assert_eq!((report.init_ms, report.billed_ms), (None, Some(201.0)));
         for (end, expected) in [
             ("Status: timeout", Some(Failure::Timeout)),

@@ -509,3 +509,76 @@ fn a_log_of_the_runtime_interface_emulator_is_read() {
     assert_eq!(*at("/tables/functions/0/first_invocation_ms/p50"), 15.78);
     assert_eq!(*at("/tables/functions/0/memory_size_mb"), 3008.0);
 }
+
+/// Lines and records that AWS wrote, with the values that stand in them; report/data/README.md has
+/// their sources.
+#[test]
+fn captures_of_functions_on_aws_have_their_own_figures() {
+    /// A file, how many invocations and starts are in it, and of the start its kind, its init or
+    /// restore, its first invocation, its billed part, and the most memory of all.
+    type Capture = (&'static str, u64, &'static str, f64, f64, f64, f64);
+    let captures: [Capture; 4] = [
+        (
+            "java-snapstart.log",
+            5,
+            "snap_start_restore",
+            511.25,
+            306.34,
+            303.0,
+            160.0,
+        ),
+        ("node.log", 2, "on_demand", 136.98, 48.28, 0.0, 65.0),
+        ("telemetry.json", 1, "on_demand", 235.086, 17.493, 0.0, 75.0),
+        (
+            "collector.ndjson",
+            1,
+            "on_demand",
+            1819.881,
+            12455.155,
+            0.0,
+            128.0,
+        ),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/aws");
+    for (name, invocations, kind, waited, first, billed, memory) in captures {
+        let path = folder.join(name);
+        // The reader has another way to count them.
+        let text = fs::read_to_string(&path).unwrap();
+        let reports = ["REPORT RequestId:", "\"platform.report\""];
+        let reports = reports.map(|report| text.matches(report).count() as u64);
+        assert_eq!(reports.iter().sum::<u64>(), invocations, "{name}");
+        let report = report(&[&path]);
+        let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(*at("/tables/read/problems"), 0, "{name}");
+        assert_eq!(*at("/tables/totals/invocations"), invocations, "{name}");
+        assert_eq!(*at("/tables/totals/failed_invocations"), 0, "{name}");
+        assert_eq!(*at("/tables/totals/environment_starts"), 1, "{name}");
+        assert_eq!(*at("/tables/totals/environments"), 1, "{name}");
+        assert_eq!(*at("/tables/totals/wait_ms"), waited, "{name}");
+        assert_eq!(*at("/tables/totals/billed_init_ms"), billed, "{name}");
+        assert_eq!(*at("/tables/starts/0/cold_start_kind"), kind, "{name}");
+        let function = |figure: &str| at(&format!("/tables/functions/0/{figure}"));
+        assert_eq!(*function("init_ms/max"), waited, "{name}");
+        assert_eq!(*function("first_invocation_ms/max"), first, "{name}");
+        assert_eq!(*function("memory_used_mb/max"), memory, "{name}");
+    }
+}
+
+/// The billed time has the init in it since August 2025. Of the REPORT lines the second is the one
+/// of a function whose init was not billed, and the last is of 2020, when time was rounded up.
+#[test]
+fn the_billed_part_of_an_init_is_told_from_rounding() {
+    for (times, billed) in [
+        ("Duration: 558.78 ms\tBilled Duration: 669 ms", 110.0),
+        ("Duration: 558.78 ms\tBilled Duration: 559 ms", 0.0),
+        ("Duration: 558.78 ms\tBilled Duration: 600 ms", 0.0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let rest = "Memory Size: 128 MB\tMax Memory Used: 38 MB\tInit Duration: 109.44 ms";
+        fs::write(&path, format!("REPORT RequestId: a\t{times}\t{rest}\t\n")).unwrap();
+        let report = report(&[&path]);
+        let found = report.pointer("/tables/totals/billed_init_ms").unwrap();
+        assert_eq!(*found, billed, "{times}");
+    }
+}
