@@ -1,4 +1,4 @@
-//! Counts as text. The library and the command each have this file as a module of theirs.
+//! Counts and prices as text. The library and the command each have this file as a module of theirs.
 
 /// A number of things.
 pub(crate) fn counted(count: u64, thing: &str) -> String {
@@ -19,6 +19,14 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A price. One that is too low for cents is not shown as none.
+pub(crate) fn usd(price: f64) -> String {
+    if 0.0 < price && price < 0.01 {
+        return "< 0.01 USD".to_owned();
+    }
+    format!("{price:.2} USD")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +38,12 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(counted(1, "file"), "1 file");
         assert_eq!(counted(1_000, "start"), "1,000 starts");
+    }
+
+    #[test]
+    fn a_low_price_is_not_zero() {
+        assert_eq!(usd(0.0), "0.00 USD");
+        assert_eq!(usd(0.000_1), "< 0.01 USD");
+        assert_eq!(usd(12.345), "12.35 USD");
     }
 }

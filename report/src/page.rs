@@ -1,7 +1,7 @@
 //! One HTML page with everything in it: no script, no font and no picture comes from elsewhere, and
 //! the page's own policy forbids it.
 
-use crate::counts::{counted, grouped};
+use crate::counts::{counted, grouped, usd};
 use crate::picture::{self, DrawError, Picture, escaped, percent, short, with_unit};
 use crate::statistics::Summary;
 use crate::tables::{FunctionRow, Tables};
@@ -191,10 +191,7 @@ fn tiles(tables: &Tables) -> String {
         ("Init, 99th percentile", init(|of| of.p99)),
         ("Waited together", picture::duration(totals.wait_ms)),
         ("Billed for init", picture::duration(totals.billed_init_ms)),
-        (
-            "Price of that",
-            format!("{:.2} USD", totals.billed_init_usd),
-        ),
+        ("Price of that", escaped(&usd(totals.billed_init_usd))),
     ];
     let tiles = tiles.into_iter();
     let tiles = tiles.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));

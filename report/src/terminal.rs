@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bantam_report::{DifferenceRow, FunctionRow, Report, Summary, Tables};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::counts::{counted, grouped};
+use crate::counts::{counted, grouped, usd};
 
 /// Prints the summary, with at most `rows` rows of a table.
 pub(crate) fn show(out: &mut dyn Write, report: &Report, rows: usize) -> io::Result<()> {
@@ -71,7 +71,7 @@ fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
     let share = totals.cold_start_share.map(percent);
     writeln!(
         out,
-        "{}, {}, {}, {}, {}{}; {} waited, {} billed ({:.2} USD)",
+        "{}, {}, {}, {}, {}{}; {} waited, {} billed ({})",
         counted(totals.functions, "function"),
         counted(totals.environments, "environment"),
         counted(totals.invocations, "invocation"),
@@ -80,7 +80,7 @@ fn totals(out: &mut dyn Write, tables: &Tables) -> io::Result<()> {
         share.map_or_else(String::new, |share| format!(" ({share} of invocations)")),
         duration(totals.wait_ms),
         duration(totals.billed_init_ms),
-        totals.billed_init_usd,
+        usd(totals.billed_init_usd),
     )?;
     Ok(())
 }

@@ -108,21 +108,18 @@ struct Held {
 
 impl Held {
     fn begin(text: &str, number: u64) -> Option<Self> {
-        let mut fields = text.strip_prefix("EVENTS\t")?.splitn(4, '\t');
-        let first = fields.next()?;
+        let (first, rest) = text.strip_prefix("EVENTS\t")?.split_once('\t')?;
         // `get-log-events` has neither id nor stream: ingestion time, message, time.
-        if first.len() == 13 && message::time(first).is_some() {
-            let (_, message) = text.strip_prefix("EVENTS\t")?.split_once('\t')?;
-            return Some(Self {
-                number,
-                stream: None,
-                message: message.to_owned(),
-            });
-        }
-        let (_, stream, message) = (fields.next()?, fields.next()?, fields.next()?);
+        let (stream, message) = if first.len() == 13 && message::time(first).is_some() {
+            (None, rest)
+        } else {
+            let (_ingested, rest) = rest.split_once('\t')?;
+            let (stream, message) = rest.split_once('\t')?;
+            (Some(stream.to_owned()), message)
+        };
         Some(Self {
             number,
-            stream: Some(stream.to_owned()),
+            stream,
             message: message.to_owned(),
         })
     }

@@ -134,7 +134,7 @@ pub(crate) fn read(
     } else {
         Box::new(File::open(path).map_err(failed)?)
     };
-    let counted = Counted {
+    let counted = Metered {
         inner: file,
         each: progress,
     };
@@ -165,7 +165,7 @@ fn read_from(
     } else {
         Box::new(compressed)
     };
-    let plain = Counted {
+    let plain = Metered {
         inner: plain,
         each: &add,
     };
@@ -318,16 +318,12 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// Reads a message whose line is `line`.
     fn message(&mut self, line: u64, text: &str, source: &Source<'_>) {
-        self.tally.messages += 1;
         let source = self.guess.complete(source);
-        match message::read(text, &source, self.sink) {
-            Ok(Seen::Fact) => self.tally.facts += 1,
-            Ok(Seen::Other) => {}
-            Err(error) => self.problem(line, error),
-        }
+        let seen = message::read(text, &source, self.sink);
+        self.seen(line, seen);
     }
 
-    /// Counts what was read in another way than by [`Reading::message`].
+    /// Counts a message that was read.
     fn seen(&mut self, line: u64, seen: Result<Seen, MessageError>) {
         self.tally.messages += 1;
         match seen {
@@ -474,12 +470,12 @@ fn stream_of_folder(name: &str) -> Option<String> {
 }
 
 /// A reader that tells how much was read.
-struct Counted<'a, R> {
+struct Metered<'a, R> {
     inner: R,
     each: &'a dyn Fn(u64),
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for Metered<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         (self.each)(read as u64);

@@ -6,8 +6,6 @@ mod otlp;
 mod platform;
 mod text;
 
-use std::borrow::Cow;
-
 use memchr::memmem;
 use serde_json::Value;
 
@@ -76,7 +74,7 @@ fn json(text: &str, source: &Source<'_>, sink: &mut dyn Sink) -> Result<Seen, Me
     if has("\"resourceMetrics\"") {
         return otlp_json(text, source, sink);
     }
-    if has("\"_aws\"") || has("\"points\"") || has("\"cold_start_kind\"") || has(END) {
+    if has("\"_aws\"") || has("\"points\"") || has("\"cold_start_kind\"") || has(ENVIRONMENT_END) {
         return bantam::read(text, source, sink);
     }
     Ok(Seen::Other)
@@ -128,12 +126,8 @@ pub(crate) fn parts_of_stream(stream: &str) -> (Option<&str>, Option<&str>) {
     (Some(name).filter(|name| !name.is_empty()), version)
 }
 
-fn borrowed(text: &str) -> Cow<'_, str> {
-    Cow::Borrowed(text)
-}
-
 /// A member of the line that Bantam's extension writes at the end of an environment.
-const END: &str = "\"environment_invocations\"";
+const ENVIRONMENT_END: &str = "\"environment_invocations\"";
 
 #[cfg(test)]
 pub(crate) mod tests {

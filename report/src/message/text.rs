@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{MessageError, borrowed};
+use super::MessageError;
 use crate::fact::{Fact, Failure, PhaseReport, PhaseStart, Report};
 
 /// Reads one line; `None` when it is not one of the platform's.
@@ -62,7 +62,7 @@ fn report(text: &str) -> Result<Fact<'_>, MessageError> {
         memory_used,
     );
     Ok(Fact::Report(Report {
-        request: borrowed(request),
+        request: Cow::Borrowed(request),
         duration_ms: Some(duration),
         billed_ms: number(text, "Billed Duration"),
         memory_size_mb: memory_size,
@@ -128,7 +128,7 @@ fn start(text: &str) -> Result<Fact<'_>, MessageError> {
     let request = request.ok_or(MessageError::Lacks("START", "RequestId"))?;
     // `START RequestId: 6d68 Version: 7`.
     let version = labelled(text, "Version").map(Cow::Borrowed);
-    let request = borrowed(request);
+    let request = Cow::Borrowed(request);
     Ok(Fact::Start { request, version })
 }
 

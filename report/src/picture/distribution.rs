@@ -10,7 +10,7 @@ use super::{
     Area, DrawError, FAINT, FIRST, GRID, INK, Picture, SECOND, TEXT, WIDTH, font, linear,
     logarithmic, percent, picture, with_unit, write,
 };
-use crate::counts::grouped;
+use crate::counts::counted;
 use crate::tables::Distribution;
 
 const HISTOGRAM: u32 = 190;
@@ -27,9 +27,9 @@ pub(crate) fn distribution(of: &Distribution, title: &str) -> Result<Option<Pict
     let summary = &of.summary;
     let value = |value: Option<f64>| with_unit(value.unwrap_or_default(), of.unit);
     let description = format!(
-        "Histogram and empirical distribution of {} values. Half of them are below {}, nine in ten \
-         below {}, 99 in a hundred below {}; the largest is {}.",
-        grouped(summary.count),
+        "Histogram and empirical distribution of {}. Half of them are below {}, nine in ten below \
+         {}, 99 in a hundred below {}; the largest is {}.",
+        counted(summary.count, "value"),
         value(summary.p50),
         value(summary.p90),
         value(summary.p99),
@@ -259,15 +259,18 @@ fn quantile_marks(
 ) -> Result<(), DrawError> {
     let mut taken = i32::MIN;
     let mut beside = 0;
-    for (name, value) in quantiles {
-        let Some(value) = value else { continue };
-        let (x, top) = place(*value, 1.0);
-        let (_, foot) = place(*value, 0.0);
+    let known = quantiles.iter();
+    let mut known = known
+        .filter_map(|(name, value)| Some((name, (*value)?)))
+        .peekable();
+    while let Some((name, value)) = known.next() {
+        let (x, top) = place(value, 1.0);
+        let (_, foot) = place(value, 0.0);
         area.draw(&PathElement::new(vec![(x, top), (x, foot)], INK))?;
-        let text = format!("{name} {}", with_unit(*value, unit));
+        let text = format!("{name} {}", with_unit(value, unit));
         let style = font(INK, TEXT - 1.0);
         // Above the line, or where another one's text is or the picture ends, beside its foot, over
-        // the text of the one before.
+        // the text of the one before; on its left where the next line would go through the text.
         let (width, _) = area.dim_in_pixel();
         let is_at_end = i32::try_from(width).unwrap_or(i32::MAX) < x + 56;
         if taken <= x && !is_at_end {
@@ -276,7 +279,8 @@ fn quantile_marks(
             continue;
         }
         let y = foot - 14 - beside;
-        if is_at_end {
+        let next = known.peek().map(|(_, next)| place(*next, 1.0).0);
+        if is_at_end || next.is_some_and(|next| next < x + 80) {
             write(area, &text, (x - 5, y), HPos::Right, &style)?;
         } else {
             write(area, &text, (x + 5, y), HPos::Left, &style)?;

@@ -94,7 +94,9 @@ impl Drawing {
                 GRID,
             ))?;
             let is_midnight = mark.rem_euclid(DAY_MS) == 0;
-            let format = if is_days || is_midnight {
+            let format = if YEAR_MS < self.to - self.from {
+                "%Y-%m-%d"
+            } else if is_days || is_midnight {
                 "%b %d"
             } else {
                 "%H:%M"
@@ -145,6 +147,7 @@ impl Drawing {
 }
 
 const DAY_MS: i64 = 86_400_000;
+const YEAR_MS: i64 = 365 * DAY_MS;
 
 /// A row of bars.
 struct Row {
