@@ -1,4 +1,4 @@
-//! Counts and prices as text. The library and the command each have this file as a module of theirs.
+//! Counts and prices as text. The library and the command each have this file as a module.
 
 /// A number of things.
 pub(crate) fn counted(count: u64, thing: &str) -> String {
