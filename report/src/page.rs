@@ -12,7 +12,7 @@ const ROWS_MAX: usize = 1_000;
 
 /// One section: a heading, a picture where there is one, and the table behind it.
 struct Section {
-    name: &'static str,
+    name: String,
     heading: String,
     pictures: Vec<Picture>,
     table: Table,
@@ -56,7 +56,13 @@ pub(crate) fn page(report: &Report, title: &str) -> Result<String, DrawError> {
         body += &section.table.html(section.pictures.is_empty());
         body += "</section>\n";
     }
-    let tiles = tiles(&report.tables);
+    let tiles = match &report.versus {
+        None => tiles("Totals", &report.tables),
+        Some(versus) => {
+            let after = tiles("Totals, after", &versus.tables);
+            tiles("Totals, before", &report.tables) + &after
+        }
+    };
     let read = read(report);
     let style = format!("{STYLE}{}", picture::style());
     Ok(format!(
@@ -92,7 +98,7 @@ main:focus{outline:none}\
 .skip:focus{left:1rem;top:.5rem;background:var(--paper);padding:.5rem}\
 h1{font-size:1.6rem;line-height:1.2;margin:.5rem 0}\
 h2{font-size:1.2rem;margin:2.5rem 0 .5rem;border-top:1px solid var(--line);padding-top:1rem}\
-header p,footer p,figcaption,caption{color:var(--faint);margin:.25rem 0}\
+header p,footer p,.run,figcaption,caption{color:var(--faint);margin:.25rem 0}\
 nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;padding:0;list-style:none}\
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.75rem;margin:1rem 0}\
 dl div{background:var(--tile);border-radius:.4rem;padding:.6rem .8rem}\
@@ -168,8 +174,8 @@ fn one_read(name: &str, tables: &Tables) -> String {
     text
 }
 
-/// The figures that one looks for first.
-fn tiles(tables: &Tables) -> String {
+/// The figures that one looks for first, under their name.
+fn tiles(name: &str, tables: &Tables) -> String {
     let totals = &tables.totals;
     let init = tables
         .distributions
@@ -196,7 +202,7 @@ fn tiles(tables: &Tables) -> String {
     let tiles = tiles.into_iter();
     let tiles = tiles.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));
     let tiles: String = tiles.collect();
-    format!("<dl aria-label=\"Totals\">\n{tiles}</dl>\n")
+    format!("<p class=\"run\">{name}</p>\n<dl>\n{tiles}</dl>\n")
 }
 
 fn sections(report: &Report) -> Result<Vec<Section>, DrawError> {
@@ -208,10 +214,36 @@ fn sections(report: &Report) -> Result<Vec<Section>, DrawError> {
     if !report.programs.is_empty() {
         all.push(programs(&report.programs)?);
     }
-    let mut add = |name, heading: &str, pictures: Vec<Option<Picture>>, table: Table| {
+    let Some(versus) = &report.versus else {
+        all.extend(run(tables)?);
+        return Ok(all);
+    };
+    let runs = [
+        ("", ", before", tables),
+        ("after-", ", after", &versus.tables),
+    ];
+    for (prefix, suffix, tables) in runs {
+        for mut section in run(tables)? {
+            section.name.insert_str(0, prefix);
+            section.heading.push_str(suffix);
+            section.table.caption.push_str(suffix);
+            for picture in &mut section.pictures {
+                picture.name.insert_str(0, prefix);
+                picture.title.push_str(suffix);
+            }
+            all.push(section);
+        }
+    }
+    Ok(all)
+}
+
+/// The sections of one run.
+fn run(tables: &Tables) -> Result<Vec<Section>, DrawError> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, heading: &str, pictures: Vec<Option<Picture>>, table: Table| {
         if !table.rows.is_empty() {
             all.push(Section {
-                name,
+                name: name.to_owned(),
                 heading: heading.to_owned(),
                 pictures: pictures.into_iter().flatten().collect(),
                 table,
@@ -301,7 +333,7 @@ fn comparison(
         }
     }
     Ok(Section {
-        name: "comparison",
+        name: "comparison".to_owned(),
         heading: "Before and after".to_owned(),
         pictures: pictures.into_iter().flatten().collect(),
         table: differences_table(
@@ -316,7 +348,7 @@ fn programs(rows: &[DifferenceRow]) -> Result<Section, DrawError> {
     let heading = "Ratios of medians to the first program, with intervals of 95 %";
     let picture = picture::differences("programs-compared", heading, rows)?;
     Ok(Section {
-        name: "programs",
+        name: "programs".to_owned(),
         heading: "Programs, beside the first one".to_owned(),
         pictures: picture.into_iter().collect(),
         table: differences_table(

@@ -52,6 +52,20 @@ fn a_page_needs_nothing_else_and_is_readable_without_its_pictures() {
     assert_eq!(ids.len(), all, "an id stands twice");
 }
 
+#[test]
+fn two_runs_stand_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(page(folder.path())).unwrap();
+    for part in [
+        "<p class=\"run\">Totals, before</p>",
+        "<p class=\"run\">Totals, after</p>",
+        "Starts, by kind and cause, before</h2>",
+        "Starts, by kind and cause, after</h2>",
+    ] {
+        assert_eq!(text.matches(part).count(), 1, "{part}");
+    }
+}
+
 /// Chromium without a window, in a colour scheme (0 is dark) and with a width of the page.
 fn chromium(folder: &Path, scheme: u8, width: u32) -> Command {
     let mut command = Command::new("chromium");
