@@ -147,7 +147,7 @@ def check_local_aws(endpoint, scratch, zips):
     text = rollout(endpoint, "add", *both, "--tag", "team=orders", "--yes", "--state", here / "add")
     has(text, "nothing to change")
     text = rollout(endpoint, "add", *both, "--name", "mail", "--yes", "--state", here / "add", status=1)
-    has(text, "File exists")
+    has(text, "is the state file of an earlier run")
 
     # By name and runtime; the image is named.
     text = rollout(endpoint, "add", "--region", near.region, "--name", "orders-*", "--runtime", "go*", status=0)
