@@ -226,6 +226,38 @@ fn links_lead_to_headings_that_exist() {
     assert!(50 < found, "{found}");
 }
 
+/// The types of errors that a line names between quotes, such as `Function.Panic`.
+fn error_types(line: &str) -> impl Iterator<Item = &str> {
+    let is_kind = |kind: &str| ["Runtime", "Function", "Extension"].contains(&kind);
+    line.split('"').skip(1).step_by(2).filter(move |text| {
+        let (kind, name) = text.split_once('.').unwrap_or_default();
+        is_kind(kind) && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Callers match on them: SECURITY.md says so.
+#[test]
+fn error_types_of_the_runtime_are_documented() {
+    let documents: String = files(".md").iter().map(|name| read(name)).collect();
+    let mut found = BTreeSet::new();
+    for source in source::below(&root().join("src/runtime")) {
+        // Tests are at the end of a file, and have types of their own.
+        let text = source.text().split("#[cfg(test)]\nmod ").next().unwrap();
+        for line in text.lines() {
+            for error_type in error_types(line) {
+                let is_documented = documents.contains(&format!("`{error_type}`"));
+                assert!(
+                    is_documented,
+                    "no document has {error_type}, of {}",
+                    name(&source)
+                );
+                found.insert(error_type.to_owned());
+            }
+        }
+    }
+    assert!(20 < found.len(), "{found:?}");
+}
+
 /// The rows of the tables of a document, in cells. Their headings are rows, too.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("| "));
