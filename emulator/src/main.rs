@@ -1,27 +1,24 @@
 //! The emulator's command: see `bantam-emulator --help`.
 
-#![expect(clippy::print_stdout, reason = "a command's results go to stdout")]
-#![expect(clippy::print_stderr, reason = "a command's errors go to stderr")]
-
 mod cli;
 
 use std::process::ExitCode;
 
-use self::cli::{Command, coldstart, conform, event, rie, run, sandbox};
+use self::cli::{Command, coldstart, conform, event, print_error, rie, run, sandbox};
 
 fn main() -> ExitCode {
     let result = match Command::of_process() {
         Command::Run(args) => run::run(args),
         Command::Rie(args) => rie::rie(&args),
         Command::Enter(args) => sandbox::enter(&args),
-        Command::Event(args) => event::event(&args),
+        Command::Event(args) => Ok(event::event(&args)),
         Command::Coldstart(args) => coldstart::coldstart(args),
         Command::Conform(args) => conform::conform(&args),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            print_error(format_args!("error: {error}"));
             ExitCode::from(EXIT_FAILED)
         }
     }

@@ -175,7 +175,7 @@ fn coldstart_takes_a_suite() {
 
 #[test]
 fn what_the_user_got_wrong_exits_with_2_and_is_named() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
         (
             &["run", "--sample-event", "/nowhere.json"],
@@ -205,12 +205,85 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
         (&["run", "--timeout", "0", "--event", "-"], "more than zero"),
         (&["coldstart", "--times", "0"], "at least 1"),
         (&["coldstart", "--versus", "/nowhere"], "/nowhere"),
+        (&["run", "--name", ""], "1 to 64 letters"),
+        (&["run", "--name", "two words"], "1 to 64 letters"),
+        (&["run", "--availability-zone", ""], "--availability-zone"),
+        (
+            &["run", "--max-concurrency", "2"],
+            "add --initialization lambda-managed-instances",
+        ),
+        (
+            &["run", "--layer", "/dev/null"],
+            "the layer /dev/null: it is neither a folder nor a zip file",
+        ),
+        (&["coldstart", "--out", "/nowhere/a"], "write /nowhere/a"),
+        (&["coldstart", "--html", "/nowhere/a"], "write /nowhere/a"),
+        (
+            &["run", "--env-file", "/dev/null", "--env-file", "/nowhere"],
+            "the variables in /nowhere",
+        ),
     ];
     for (args, named) in cases {
         let output = emulator(args, "{}");
         assert_eq!(output.status.code(), Some(2), "{args:?} {output:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(named), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_a_rule_is_tried() {
+    for name in ["--json", "--markdown", "--junit"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+        let arguments = [name, "/nowhere/report", "--rule", "next.first"];
+        command.arg("conform").arg(echo()).args(arguments);
+        let output = output_of(command, "");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("cannot write /nowhere/report: "), "{text}");
+        assert_eq!(output.stdout, b"", "{text}");
+    }
+    // A run that ends without results leaves the file of an earlier one, and none that is empty.
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+    fs::write(&old, "kept").unwrap();
+    for path in [&old, &new] {
+        let path = path.to_str().unwrap();
+        let args = ["coldstart", "--out", path];
+        let output = emulator(&[&args[..], &["--html", "/nowhere/page"]].concat(), "");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    assert_eq!(fs::read(&old).unwrap(), b"kept");
+    assert!(!new.exists());
+}
+
+#[test]
+fn results_that_nobody_reads_are_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("samples.json");
+    let out = out.to_str().unwrap();
+    let program = echo();
+    let program = program.to_str().unwrap();
+    for args in [
+        &["event", "sqs"][..],
+        &["conform", program, "--list"],
+        &["conform", program, "--rule", "next.first"],
+        &[
+            "coldstart",
+            "--function",
+            program,
+            "--times",
+            "1",
+            "--out",
+            out,
+        ],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+        command.args(args).stdin(Stdio::null()).stdout(writer);
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?} {output:?}");
     }
 }
 
@@ -263,6 +336,13 @@ fn a_port_in_use_is_named() {
         assert!(text.contains(&expected), "{text}");
         assert!(text.contains("name another port"), "{text}");
     }
+    let mut rie = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    rie.args(["rie", "--runtime-interface-emulator-address"]);
+    rie.arg(address.to_string()).arg(echo());
+    let output = output_of(rie, "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("name another port"), "{text}");
 }
 
 #[test]
@@ -440,6 +520,22 @@ fn a_function_that_is_started_elsewhere_attaches() {
 }
 
 #[test]
+fn a_level_that_the_emulator_of_aws_does_not_have_is_refused() {
+    for (flag, variable) in [(Some("loud"), "info"), (None, "loud")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+        command.arg("rie").env("LOG_LEVEL", variable);
+        if let Some(level) = flag {
+            command.args(["--log-level", level]);
+        }
+        command.arg(echo());
+        let output = output_of(command, "");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("'loud'"), "{text}");
+    }
+}
+
+#[test]
 fn it_stands_in_for_the_emulator_of_aws() {
     let folder = tempfile::tempdir().unwrap();
     let name = folder.path().join("aws-lambda-rie");
@@ -450,7 +546,7 @@ fn it_stands_in_for_the_emulator_of_aws() {
     let mut command = Command::new(&name);
     command.args([
         "--log-level",
-        "debug",
+        "DEBUG",
         "--runtime-api-address",
         "127.0.0.1:0",
     ]);

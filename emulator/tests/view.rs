@@ -15,7 +15,7 @@ use vt100::Parser;
 
 /// The command in a terminal of its own.
 struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
+    child: Spawned,
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     output: Receiver<Vec<u8>>,
@@ -24,21 +24,8 @@ struct Terminal {
 
 impl Terminal {
     fn start(args: &[&str]) -> Self {
-        let size = PtySize {
-            rows: 40,
-            cols: 120,
-            pixel_width: 0,
-            pixel_height: 0,
-        };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bantam-emulator"));
-        command.args(["run", "--view", "--function"]);
-        command.arg(echo());
-        command.args(args);
-        command.env("TERM", "xterm-256color");
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (child, master) = start_in_terminal(args);
+        let mut reader = master.try_clone_reader().unwrap();
         let (send, output) = channel();
         thread::spawn(move || {
             let mut buffer = [0; 4_096];
@@ -51,8 +38,8 @@ impl Terminal {
         });
         Self {
             child,
-            keyboard: pair.master.take_writer().unwrap(),
-            master: pair.master,
+            keyboard: master.take_writer().unwrap(),
+            master,
             output,
             screen: Parser::new(cells(40), cells(120), 0),
         }
@@ -101,6 +88,24 @@ impl Terminal {
         drop(self.master);
         status.exit_code()
     }
+}
+
+type Spawned = Box<dyn Child + Send + Sync>;
+
+fn start_in_terminal(args: &[&str]) -> (Spawned, Box<dyn MasterPty + Send>) {
+    let size = PtySize {
+        rows: 40,
+        cols: 120,
+        pixel_width: 0,
+        pixel_height: 0,
+    };
+    let pair = native_pty_system().openpty(size).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command.args(["run", "--view", "--function"]);
+    command.arg(echo());
+    command.args(args);
+    command.env("TERM", "xterm-256color");
+    (pair.slave.spawn_command(command).unwrap(), pair.master)
 }
 
 fn cells(count: u16) -> NonZero<u16> {
@@ -168,4 +173,20 @@ fn a_terminal_may_change_its_size_and_interrupt() {
     terminal.shows("1 invocation");
     terminal.press("\u{3}");
     assert_eq!(terminal.end(), 0);
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_it_as_a_key_does() {
+    let (mut child, master) = start_in_terminal(&[]);
+    let mut screen = Parser::new(cells(40), cells(120), 0);
+    let mut reader = master.try_clone_reader().unwrap();
+    while !screen.screen().contents().contains("0 environments") {
+        let mut buffer = [0; 4_096];
+        let count = reader.read(&mut buffer).unwrap();
+        screen.process(&buffer[..count]);
+    }
+    // No side of it is left to this process: its output fails, and SIGHUP comes.
+    drop((reader, master));
+    let status = child.wait().unwrap();
+    assert_eq!((status.exit_code(), status.signal()), (0, None));
 }

@@ -11,7 +11,7 @@ use bantam_emulator::measure::{Bar, MeasureError, Options, Subject, measure};
 use bantam_report::Report;
 
 use super::function::{FunctionArgs, at_least_one, file_name, read_event};
-use super::suite;
+use super::{check_writable, print, print_error, suite, unwritable};
 
 /// Arguments of `bantam-emulator coldstart`.
 #[derive(Debug, clap::Args)]
@@ -72,6 +72,10 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         warm: args.warm,
         ..Options::default()
     };
+    let out = args.out.clone().unwrap_or_else(default_out);
+    for path in [Some(&out), args.html.as_ref()].into_iter().flatten() {
+        check_writable(path)?;
+    }
     let interrupt = Interrupt::install()?;
     let bar = Bar::new();
     let results = measure(&subjects, options, |progress| {
@@ -86,19 +90,17 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let results = match results {
         Ok(results) => results,
         Err(error @ MeasureError::Function { .. }) => {
-            eprintln!("error: {error}");
+            print_error(format_args!("error: {error}"));
             return Ok(ExitCode::FAILURE);
         }
         Err(error) => return Err(error.into()),
     };
-    println!("{results}");
-    let out = args.out.clone().unwrap_or_else(default_out);
-    fs::write(&out, format!("{:#}\n", results.json()))
-        .map_err(|error| format!("cannot write {}: {error}", out.display()))?;
-    println!("Every sample: {}", out.display());
+    print(&results);
+    fs::write(&out, format!("{:#}\n", results.json())).map_err(|error| unwritable(&out, &error))?;
+    print(format_args!("Every sample: {}", out.display()));
     if let Some(html) = &args.html {
         draw(&out, html)?;
-        println!("Pictures: {}", html.display());
+        print(format_args!("Pictures: {}", html.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,8 +109,7 @@ pub(crate) fn coldstart(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 fn draw(json: &Path, html: &Path) -> Result<(), Box<dyn Error>> {
     let report = Report::read(&[json.to_owned()], &[], BOOTSTRAP_SEED, &|_| {})?;
     let page = report.html("Cold starts in the emulator")?;
-    fs::write(html, page)
-        .map_err(|error| format!("cannot write {}: {error}", html.display()).into())
+    fs::write(html, page).map_err(|error| unwritable(html, &error).into())
 }
 
 /// The seed of `bantam-report`, so that it draws the same page.

@@ -12,6 +12,7 @@ use bantam_emulator::conform::{
 use serde_json::Value;
 
 use super::function::{FunctionArgs, file_name, read_event};
+use super::{check_writable, print, unwritable};
 
 /// Arguments of `bantam-emulator conform`.
 #[derive(Debug, clap::Args)]
@@ -62,29 +63,33 @@ pub(crate) struct Args {
 pub(crate) fn conform(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let Some(bootstrap) = &args.bootstrap else {
         let programs: Result<Vec<_>, _> = args.compare.iter().map(|path| read(path)).collect();
-        print!("{}", compare(&programs?));
+        print(compare(&programs?).trim_end());
         return Ok(ExitCode::SUCCESS);
     };
     let subject = subject(bootstrap, args)?;
     let rules = chosen(args, &subject)?;
     if args.list {
-        println!("{}", list(&rules));
+        print(list(&rules));
         return Ok(ExitCode::SUCCESS);
     }
+    let reports = [&args.json, &args.markdown, &args.junit];
+    for path in reports.into_iter().flatten() {
+        check_writable(path)?;
+    }
     let rows = run(&subject, &rules, |row| {
-        println!("{}", text(row));
+        print(text(row));
         if args.transcript && row.verdict == Verdict::Fail {
-            println!("{}", row.transcript.join("\n"));
+            print(row.transcript.join("\n"));
         }
     });
     let tested = subject.extension.as_ref().unwrap_or(bootstrap);
     let name = args.name.clone().unwrap_or_else(|| file_name(tested));
     let failed = count(&rows, Verdict::Fail);
-    println!(
+    print(format_args!(
         "{name}: {} passed, {failed} failed, {} did not apply",
         count(&rows, Verdict::Pass),
         count(&rows, Verdict::NotApplicable),
-    );
+    ));
     if let Some(path) = &args.json {
         write(path, &format!("{:#}\n", json(&name, &rows)))?;
     }
@@ -150,5 +155,5 @@ fn read(path: &Path) -> Result<Value, String> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    fs::write(path, text).map_err(|error| unwritable(path, &error))
 }

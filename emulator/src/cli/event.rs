@@ -1,8 +1,8 @@
 //! `bantam-emulator event`: an event of a kind, to try a function with.
 
-use std::error::Error;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use super::print;
 
 /// Arguments of `bantam-emulator event`.
 #[derive(Debug, clap::Args)]
@@ -40,14 +40,9 @@ impl Kind {
 }
 
 /// Runs the command.
-///
-/// # Errors
-///
-/// Standard output is closed.
-pub(crate) fn event(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let event = args.kind.event().trim_end();
-    writeln!(io::stdout(), "{event}")?;
-    Ok(ExitCode::SUCCESS)
+pub(crate) fn event(args: &Args) -> ExitCode {
+    print(args.kind.event().trim_end());
+    ExitCode::SUCCESS
 }
 
 #[cfg(test)]

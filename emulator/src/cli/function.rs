@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bantam_emulator::{Config, Initialization};
+use clap::builder::NonEmptyStringValueParser;
 use serde::de::IgnoredAny;
 
 use super::credentials;
@@ -47,15 +48,15 @@ pub(crate) struct FunctionArgs {
     pub(super) extension: Vec<PathBuf>,
     /// The id of an availability zone for the metadata endpoint; repeat for more, which
     /// environments are in by turns [default: use1-az1, use1-az2, use1-az4]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     availability_zone: Vec<String>,
     /// How environments come to be
     #[arg(long, value_name = "TYPE", value_enum, default_value = "on-demand")]
     initialization: Kind,
     /// `AWS_LAMBDA_MAX_CONCURRENCY` of Managed Instances: how many invocations an environment runs
-    /// at once
-    #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
-    max_concurrency: usize,
+    /// at once [default: 8]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    max_concurrency: Option<usize>,
     /// Do not stop the function's processes between invocations
     #[arg(long)]
     no_freeze: bool,
@@ -178,7 +179,17 @@ impl FunctionArgs {
                 .availability_zones
                 .clone_from(&self.availability_zone);
         }
-        config.max_concurrency = self.max_concurrency;
+        if let Some(count) = self.max_concurrency {
+            if !matches!(self.initialization, Kind::ManagedInstances) {
+                return Err(
+                    "--max-concurrency is of Managed Instances: add --initialization \
+                     lambda-managed-instances, or take --concurrency for the number of \
+                     environments"
+                        .to_owned(),
+                );
+            }
+            config.max_concurrency = count;
+        }
         config.extensions.clone_from(&self.extension);
         config.initialization = match self.initialization {
             Kind::OnDemand => Initialization::OnDemand,

@@ -16,8 +16,12 @@ mod view;
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::Path;
 
+use bantam_emulator::{Config, Emulator, Error as EmulatorError};
 use clap::Parser;
 
 impl Command {
@@ -40,7 +44,7 @@ impl Command {
 #[command(name = "bantam-emulator", version, after_help = EXIT_CODES)]
 pub(crate) enum Command {
     /// Serve a function until Ctrl-C, or invoke it with given events
-    #[command(override_usage = "bantam-emulator run --function <PATH> [OPTIONS]")]
+    #[command(override_usage = "bantam-emulator run <--function <PATH>|--attach> [OPTIONS]")]
     Run(run::Args),
     /// Stand in for AWS's Runtime Interface Emulator, by its flags, variables and ports
     ///
@@ -55,6 +59,54 @@ pub(crate) enum Command {
     Coldstart(coldstart::Args),
     /// Put a runtime or an extension through the rules of its contract
     Conform(conform::Args),
+}
+
+/// Starts the emulator.
+///
+/// # Errors
+///
+/// It cannot start; the text says what to do where a port is taken.
+fn start(config: Config) -> Result<Emulator, String> {
+    Emulator::start(config).map_err(|error| {
+        let is_taken = |source: &io::Error| source.kind() == io::ErrorKind::AddrInUse;
+        if matches!(&error, EmulatorError::Listen { source, .. } if is_taken(source)) {
+            return format!("{error}; another program listens there: name another port, or none");
+        }
+        error.to_string()
+    })
+}
+
+/// Prints a line of the results. A reader that has closed its end, as head(1) does, wants no more.
+pub(crate) fn print(line: impl Display) {
+    let _closed = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints a line for the user, whose terminal may be gone.
+pub(crate) fn print_error(line: impl Display) {
+    let _closed = writeln!(io::stderr(), "{line}");
+}
+
+/// Checks before a long run that its results can be written.
+///
+/// # Errors
+///
+/// They cannot; the text names the file.
+pub(crate) fn check_writable(path: &Path) -> Result<(), String> {
+    // An earlier file is kept until there are results, and none is left without them.
+    let is_new = !path.exists();
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let tried = opened.and_then(|_file| {
+        if is_new {
+            fs::remove_file(path)
+        } else {
+            Ok(())
+        }
+    });
+    tried.map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
 }
 
 /// Shown under the help.

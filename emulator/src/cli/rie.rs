@@ -18,6 +18,7 @@ use bantam_emulator::{Config, Emulator, Seen};
 
 use super::credentials;
 use super::runtime::find_program;
+use super::{print_error, start};
 
 /// Arguments of `aws-lambda-rie`.
 #[derive(Debug, clap::Args)]
@@ -30,8 +31,15 @@ pub(crate) struct Args {
     runtime_api_address: SocketAddr,
     /// `debug` and `trace` show every step of the lifecycle beside the log; `error` and `fatal`
     /// show neither
-    #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL", default_value = "info")]
-    log_level: String,
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "LOG_LEVEL",
+        value_enum,
+        default_value = "info",
+        ignore_case = true
+    )]
+    log_level: Level,
     /// Taken and not needed: an environment is initialised once
     #[arg(long, hide = true)]
     enable_init_caching: bool,
@@ -43,6 +51,19 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     command: Vec<String>,
+}
+
+/// A level of AWS's emulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+enum Level {
+    Panic,
+    Fatal,
+    Error,
+    #[value(alias = "warning")]
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 /// Whether this program was started under the name of AWS's emulator.
@@ -57,17 +78,14 @@ pub(crate) fn is_named(argv0: &Path) -> bool {
 ///
 /// There is no runtime, or the emulator cannot start.
 pub(crate) fn rie(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let (is_quiet, is_verbose) = (
-        ["error", "fatal", "panic"].contains(&args.log_level.as_str()),
-        ["debug", "trace"].contains(&args.log_level.as_str()),
-    );
     let interrupt = Interrupt::install()?;
     let config = Config {
-        echo_log: !is_quiet,
+        echo_log: Level::Error < args.log_level,
         ..config(args)?
     };
-    let emulator = Emulator::start(config)?;
-    let steps = is_verbose.then(|| show_steps(&emulator)).transpose()?;
+    let emulator = start(config)?;
+    let shows_steps = Level::Debug <= args.log_level;
+    let steps = shows_steps.then(|| show_steps(&emulator)).transpose()?;
     interrupt.wait();
     drop(emulator.stop());
     // The last steps are shown, too.
@@ -84,11 +102,11 @@ fn show_steps(emulator: &Emulator) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("steps".into()).spawn(move || {
         let last = before.last().map(|entry| entry.at);
         for entry in before {
-            eprintln!("{entry}");
+            print_error(&entry);
         }
         for seen in seen {
             match seen {
-                Seen::Entry(entry) if last < Some(entry.at) => eprintln!("{entry}"),
+                Seen::Entry(entry) if last < Some(entry.at) => print_error(&entry),
                 Seen::Entry(_) | Seen::Line(_) => {}
             }
         }

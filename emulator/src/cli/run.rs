@@ -11,9 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{
-    Config, Emulator, Error as EmulatorError, HttpEvent, LogFormat, StreamRate, UrlInvokeMode,
-};
+use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, StreamRate, UrlInvokeMode};
 use clap::ValueEnum as _;
 
 use super::event::Kind;
@@ -21,6 +19,7 @@ use super::function::{FunctionArgs, at_least_one, file_name, read_event};
 use super::reload::{self, Files};
 use super::sandbox::Confinement;
 use super::view::{self, Input};
+use super::{print_error, start};
 
 /// Arguments of `bantam-emulator run`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT")]
     runtime_api_port: Option<u16>,
     /// The function's name
-    #[arg(long, value_name = "NAME", default_value = "function")]
+    #[arg(long, value_name = "NAME", default_value = "function", value_parser = name)]
     name: String,
     /// Environments that may exist at once
     #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
@@ -158,17 +157,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     stop(emulator);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Starts the emulator. What somebody can do about an error is said with it.
-fn start(config: Config) -> Result<Emulator, String> {
-    Emulator::start(config).map_err(|error| {
-        let is_taken = |source: &io::Error| source.kind() == io::ErrorKind::AddrInUse;
-        if matches!(&error, EmulatorError::Listen { source, .. } if is_taken(source)) {
-            return format!("{error}; another program listens there: name another port, or none");
-        }
-        error.to_string()
-    })
 }
 
 /// Ends the environments as Lambda does.
@@ -291,7 +279,7 @@ fn serve(
         let emulator = Arc::downgrade(emulator);
         reload::watch(files, move |changed| {
             if let Some(emulator) = emulator.upgrade() {
-                eprintln!("{}", renewed(&emulator, changed));
+                print_error(renewed(&emulator, changed));
             }
         })?;
     }
@@ -399,6 +387,16 @@ No process is started. Start the function yourself, with these variables:
         text.extend(["  export ", name, "=", &quoted(value), "\n"]);
     }
     text + "\n"
+}
+
+/// Parses the name of a function: "can be up to 64 characters in length"
+/// (<https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html>).
+fn name(text: &str) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if !(1..=64).contains(&text.len()) || !text.chars().all(is_part) {
+        return Err("expected 1 to 64 letters, digits, - and _".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Parses a stage: the first part of a path.

@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use bantam_emulator::Config;
 
+use super::print_error;
+
 /// A language whose runtime client is installed beside the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Runtime {
@@ -127,9 +129,9 @@ pub(crate) fn check_program(what: &str, path: &Path) -> Result<(), String> {
         && built_for != env::consts::ARCH
     {
         let own = env::consts::ARCH;
-        eprintln!(
+        print_error(format_args!(
             "warning: the {what} {shown} is built for {built_for}, and this machine is {own}"
-        );
+        ));
     }
     Ok(())
 }

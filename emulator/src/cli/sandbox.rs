@@ -23,6 +23,7 @@ use procfs::process::Process;
 use tempfile::TempDir;
 use zip::ZipArchive;
 
+use super::print_error;
 use super::rie::extensions;
 use super::runtime::check_program;
 
@@ -73,7 +74,9 @@ impl Confinement {
                 ),
                 None => "the file system is not read-only".to_owned(),
             };
-            eprintln!("warning: this machine allows no mounts ({reason}): {missing}");
+            print_error(format_args!(
+                "warning: this machine allows no mounts ({reason}): {missing}"
+            ));
             config.extensions.splice(0..0, found);
         } else {
             let names = found.iter().filter_map(|path| path.file_name());
@@ -264,7 +267,8 @@ fn remove_left_over(folder: &Path) {
 }
 
 fn extract(layer: &Path, to: &Path, room: &mut u64) -> Result<(), Box<dyn Error>> {
-    let mut archive = ZipArchive::new(File::open(layer)?)?;
+    let mut archive = ZipArchive::new(File::open(layer)?)
+        .map_err(|error| format!("it is neither a folder nor a zip file: {error}"))?;
     for at in 0..archive.len() {
         take(archive.by_index_raw(at)?.size(), room)?;
     }

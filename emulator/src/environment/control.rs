@@ -46,18 +46,14 @@ impl Pool {
 
     /// Kills the runtime's processes, as a crash does.
     pub(crate) async fn crash(&self, id: u64) -> Result<(), EmulatorError> {
-        let pid = self.find(id)?.lock().process.as_ref().map(|p| p.pid);
-        let pid = pid.ok_or_else(|| unfit(id, "it has no process"))?;
+        let (_, pid) = self.find_living(id)?;
         session::kill(pid).await;
         Ok(())
     }
 
     /// Stops or continues the processes of an environment, whatever they do.
     pub(crate) async fn set_frozen(&self, id: u64, frozen: bool) -> Result<(), EmulatorError> {
-        let env = self.find(id)?;
-        if env.lock().process.is_none() {
-            return Err(unfit(id, "it has no process"));
-        }
+        let (env, _) = self.find_living(id)?;
         if frozen {
             env.stop().await;
         } else {
@@ -73,9 +69,7 @@ impl Pool {
         if env.is_managed() || self.is_attached() {
             return Err(unfit(id, "it has no snapshots"));
         }
-        if env.lock().process.is_none() {
-            return Err(unfit(id, "it has no process"));
-        }
+        self.find_living(id)?;
         {
             let idle = &mut lock(&self.inner).idle;
             let before = idle.len();
@@ -102,6 +96,17 @@ impl Pool {
                 })
             }
         }
+    }
+
+    /// An environment with the process of its runtime, which has not ended.
+    fn find_living(&self, id: u64) -> Result<(Arc<Env>, i32), EmulatorError> {
+        let env = self.find(id)?;
+        let pid = {
+            let inner = env.lock();
+            let process = inner.process.as_ref().filter(|_| inner.exit.is_none());
+            process.map(|process| process.pid)
+        };
+        Ok((env, pid.ok_or_else(|| unfit(id, "it has no process"))?))
     }
 
     /// Ends a retired environment when its invocations have ended.

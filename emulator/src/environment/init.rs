@@ -234,8 +234,9 @@ impl Env {
         // running out of descriptors, and then the process is taken for lost.
         let exit = spawn::wait(pid).await.unwrap_or(Exit::Code(-1));
         let (code, signal) = exit.parts();
-        self.record(What::Exited { code, signal });
         let mut inner = self.lock();
+        // Whoever sees the entry finds the process gone.
+        self.record(What::Exited { code, signal });
         if inner
             .process
             .as_ref()

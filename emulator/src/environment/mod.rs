@@ -173,12 +173,19 @@ pub(crate) struct Inner {
     pub(crate) exit: Option<Exit>,
     /// The open connections of the processes, to be closed when they are killed.
     pub(crate) connections: Vec<Open>,
-    /// The largest that was seen.
-    pub(crate) peak_memory_kb: u64,
-    /// The memory of all processes for which the runtime of Managed Instances was killed.
-    pub(crate) killed_at_kb: Option<u64>,
+    pub(crate) memory: MemoryUse,
     /// The log of the current invocation.
     pub(crate) tail: Tail,
+}
+
+/// The memory of all processes of the environment, as far as it was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemoryUse {
+    /// The largest sum of their peaks.
+    pub(crate) peak_kb: u64,
+    /// The runtime of Managed Instances was killed for want of it. Elsewhere the platform names the
+    /// exit alone.
+    pub(crate) is_exhausted: bool,
 }
 
 /// The init of the environment: not yet, failed, done.
@@ -226,8 +233,7 @@ impl Env {
             init_error: None,
             exit: None,
             connections: Vec::new(),
-            peak_memory_kb: 0,
-            killed_at_kb: None,
+            memory: MemoryUse::default(),
             tail: Tail::default(),
         };
         Self {
@@ -379,17 +385,15 @@ impl Env {
             peak_kb = peak_kb.min(limit_kb);
             if limit_kb < memory.now {
                 self.record(What::MemoryExceeded { kb: memory.now });
-                if self.is_managed() {
-                    self.lock().killed_at_kb = Some(memory.now);
-                }
+                self.lock().memory.is_exhausted = self.is_managed();
                 if let Some(runtime) = sessions.first() {
                     session::kill_now(*runtime);
                 }
             }
         }
         let mut inner = self.lock();
-        inner.peak_memory_kb = inner.peak_memory_kb.max(peak_kb);
-        inner.peak_memory_kb
+        inner.memory.peak_kb = inner.memory.peak_kb.max(peak_kb);
+        inner.memory.peak_kb
     }
 
     pub(crate) fn describe(&self) -> Environment {
@@ -442,9 +446,10 @@ impl Inner {
     pub(crate) fn ended(&self) -> Option<Failure> {
         let crash = self.extension_crash();
         crash.or_else(|| {
-            self.exit.map(match self.killed_at_kb {
-                Some(_) => Failure::OutOfMemory,
-                None => Failure::Exit,
+            self.exit.map(if self.memory.is_exhausted {
+                Failure::OutOfMemory
+            } else {
+                Failure::Exit
             })
         })
     }
@@ -563,8 +568,7 @@ impl Inner {
         }
         self.extensions = self.extensions.emptied();
         self.extension_processes.clear();
-        self.peak_memory_kb = 0;
-        self.killed_at_kb = None;
+        self.memory = MemoryUse::default();
         self.snapshot_at = None;
         self.restore_waiter = None;
         self.restore_at = None;

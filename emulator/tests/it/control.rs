@@ -85,6 +85,26 @@ fn a_killed_runtime_is_a_crash_to_the_next_invocation() {
 }
 
 #[test]
+fn a_killed_runtime_is_neither_frozen_nor_restored() {
+    let emulator = Emulator::start(echo()).unwrap();
+    emulator.invoke("1").unwrap();
+    emulator.crash(0).unwrap();
+    let has_exited =
+        |entries: &[Entry]| count(entries, |what: &What| matches!(what, What::Exited { .. })) == 1;
+    emulator.wait_until("exit", has_exited).unwrap();
+    for result in [
+        emulator.crash(0),
+        emulator.set_frozen(0, true),
+        emulator.restore(0).map(drop),
+    ] {
+        let error = result.unwrap_err().to_string();
+        assert_eq!(error, "environment 0: it has no process");
+    }
+    let is_restored = |what: &What| matches!(what, What::RestoreStart);
+    assert_eq!(count(&emulator.transcript(), is_restored), 0);
+}
+
+#[test]
 fn an_environment_is_frozen_and_thawed_on_demand() {
     let mut config = echo();
     config.freeze = false;

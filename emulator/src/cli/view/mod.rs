@@ -7,6 +7,7 @@ mod draw;
 mod model;
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -67,7 +68,8 @@ pub(crate) fn show(
             }
         }
     })?);
-    let mut terminal = ratatui::try_init()?;
+    // The drop of a terminal that is gone prints to standard error, and panics if that is gone too.
+    let mut terminal = ManuallyDrop::new(ratatui::try_init()?);
     let keys = sender.clone();
     drop(
         thread::Builder::new()
@@ -76,15 +78,13 @@ pub(crate) fn show(
     );
     let begin = Instant::now();
     let mut model = Model::new(title);
-    let result = loop {
-        if let Err(error) = terminal.draw(|frame| draw::draw(&model, frame)) {
-            break Err(error);
-        }
+    // A terminal that takes no picture is gone, as after a SIGHUP: that ends it as a key does.
+    while terminal.draw(|frame| draw::draw(&model, frame)).is_ok() {
         let first = match inputs.recv_timeout(TICK) {
             Ok(input) => Some(input),
             Err(RecvTimeoutError::Timeout) => None,
             // This function has a sender.
-            Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            Err(RecvTimeoutError::Disconnected) => break,
         };
         // All that wait before the next picture: a function may write faster than a terminal shows.
         let waiting = first.into_iter().chain(inputs.try_iter().take(INPUTS_MAX));
@@ -107,11 +107,11 @@ pub(crate) fn show(
         }
         model.now = model.now.max(begin.elapsed());
         if quits {
-            break Ok(());
+            break;
         }
-    };
-    ratatui::restore();
-    result
+    }
+    let _gone = terminal.show_cursor().and_then(|()| ratatui::try_restore());
+    Ok(())
 }
 
 fn read_keys(keys: &Sender<Input>) {
