@@ -180,4 +180,19 @@ mod tests {
         assert_ne!(pauses(1), pauses(2));
         assert_eq!(Jitter::new(7).shorten(Duration::ZERO), Duration::ZERO);
     }
+
+    #[test]
+    fn random_numbers_are_the_ones_of_the_reference() {
+        // The first three of the seed 0: <https://prng.di.unimi.it/splitmix64.c>.
+        let mut jitter = Jitter::new(0);
+        let numbers = [(); 3].map(|()| jitter.random());
+        assert_eq!(
+            numbers,
+            [
+                0xE220_A839_7B1D_CDAF,
+                0x6E78_9E6A_A1B9_65F4,
+                0x06C4_5D18_8009_454F
+            ]
+        );
+    }
 }

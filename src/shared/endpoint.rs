@@ -315,4 +315,42 @@ mod tests {
             assert_eq!(address(name), Err(EndpointError::NoAddress), "{name}");
         }
     }
+
+    #[test]
+    fn errors_say_what_is_wrong_with_the_value() {
+        for (value, expected) in [
+            ("/x", "there is no host"),
+            ("https://127.0.0.1:9001", "the scheme is not http"),
+            (
+                "127.0.0.1:0",
+                "expected host:port with a port from 1 to 65535",
+            ),
+            (":9001", "the host is neither an IP address nor a name"),
+            ("nowhere:1", "no address was found for the name of the host"),
+            (
+                "127.0.0.1/?",
+                "the path holds a byte that a request line must not hold",
+            ),
+        ] {
+            assert_eq!(parse(value).unwrap_err().to_string(), expected, "{value}");
+        }
+        assert_eq!(
+            address("agent:1").unwrap_err().to_string(),
+            "the host is neither an IP address nor localhost"
+        );
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn a_certificate_names_a_host_without_port_and_brackets() {
+        for (authority, expected) in [
+            ("example.com", "example.com"),
+            ("example.com:4318", "example.com"),
+            ("10.0.0.1:4318", "10.0.0.1"),
+            ("[::1]", "::1"),
+            ("[fd00:ec2::23]:4318", "fd00:ec2::23"),
+        ] {
+            assert_eq!(host_text(authority), expected, "{authority}");
+        }
+    }
 }

@@ -78,3 +78,45 @@ pub(crate) const API: &str = "AWS_LAMBDA_METADATA_API";
 pub(crate) const TOKEN: &str = "AWS_LAMBDA_METADATA_TOKEN";
 
 const PATH: &str = "/2026-01-15/metadata/execution-environment";
+
+#[cfg(test)]
+mod tests {
+    use core::error::Error as _;
+
+    use super::super::http::{Expect, Limits, Progress};
+    use super::*;
+
+    fn zone_of(status: &str, body: &str) -> Result<String, MetadataError> {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        let mut reader = Reader::new(Expect::Response, Limits::of_body(256));
+        let mut progress = Progress::Partial;
+        for byte in answer.bytes() {
+            reader.space().unwrap()[0] = byte;
+            progress = reader.filled(1).unwrap();
+        }
+        assert_eq!(progress, Progress::Complete);
+        zone(&reader)
+    }
+
+    #[test]
+    fn the_zone_is_a_member_of_the_answer() {
+        let answer = r#"{"AvailabilityZoneID":"use1-az1","other":[1]}"#;
+        assert_eq!(zone_of("200 OK", answer).unwrap(), "use1-az1");
+        let escaped = r#"{"AvailabilityZoneID":"use1\u002daz1"}"#;
+        assert_eq!(zone_of("200 OK", escaped).unwrap(), "use1-az1");
+    }
+
+    #[test]
+    fn an_answer_without_a_zone_says_why() {
+        let error = zone_of("401 Unauthorized", "").unwrap_err();
+        assert_eq!(error.to_string(), "the metadata endpoint answered 401");
+        assert!(error.source().is_none());
+        for body in ["", "{}", r#"["use1-az1"]"#, r#"{"AvailabilityZoneID":1}"#] {
+            let error = zone_of("200 OK", body).unwrap_err();
+            let cause = error.source().unwrap().to_string();
+            assert_eq!(error.to_string(), cause, "{body}");
+            assert!(cause.contains("line 1 column"), "{cause}");
+        }
+    }
+}

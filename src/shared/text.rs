@@ -72,4 +72,21 @@ mod tests {
             assert_eq!(out, value.to_string().into_bytes());
         }
     }
+
+    #[test]
+    fn a_prefix_ends_with_a_whole_character() {
+        // Two, three and four bytes.
+        let text = "a\u{e9}\u{20ac}\u{1f600}";
+        let lengths: Vec<_> = (0..=11).map(|most| prefix(text, most).len()).collect();
+        assert_eq!(lengths, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10]);
+        assert_eq!(prefix(text, usize::MAX), text);
+    }
+
+    #[test]
+    fn a_text_is_cut_at_the_first_byte() {
+        assert_eq!(cut("a=b=c", b'='), Some(("a", "b=c")));
+        assert_eq!(cut("=", b'='), Some(("", "")));
+        assert_eq!(cut("\u{e9}=\u{20ac}", b'='), Some(("\u{e9}", "\u{20ac}")));
+        assert_eq!(cut("a", b'='), None);
+    }
 }

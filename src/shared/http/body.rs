@@ -123,3 +123,14 @@ fn length(value: &[u8]) -> Result<u64, HttpError> {
     }
     Ok(decimal(value).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_a_fragment_of_a_line_of_the_log() {
+        let reason = CloseReason::Http10.as_str();
+        assert_eq!(reason, "the peer speaks HTTP/1.0");
+    }
+}
