@@ -258,6 +258,23 @@ fn error_types_of_the_runtime_are_documented() {
     assert!(20 < found.len(), "{found:?}");
 }
 
+#[test]
+fn every_manifest_has_the_licence() {
+    for name in files("Cargo.toml") {
+        // What a user makes of the template is the user's.
+        let is_ours = name != "layer/template/Cargo.toml";
+        let text = read(&name);
+        let has = [
+            "license = \"MIT OR Apache-2.0\"",
+            "license.workspace = true",
+        ];
+        assert!(
+            !is_ours || has.iter().any(|line| text.contains(line)),
+            "{name}"
+        );
+    }
+}
+
 /// The rows of the tables of a document, in cells. Their headings are rows, too.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("| "));
