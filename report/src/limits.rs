@@ -17,6 +17,9 @@ pub(crate) const ROWS_HELD_MAX: usize = 10_000;
 /// Bytes of the texts of these rows, which are held no longer than up to here.
 pub(crate) const ROWS_HELD_BYTES_MAX: usize = 16 << 20;
 
+/// Milliseconds since 1970 of the last time that RFC 3339 can write: the end of the year 9999.
+pub(crate) const TIME_MS_MAX: i64 = 253_402_300_799_999;
+
 /// Environments that are kept. Each takes about 170 bytes. Later ones are counted and left out.
 pub(crate) const ENVIRONMENTS_MAX: usize = 1_000_000;
 

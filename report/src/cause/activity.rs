@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::fact::{Fact, Sink, Source};
-use crate::ledger::{Ledger, Name};
+use crate::ledger::{Ledger, Name, before};
 
 /// The invocations of the same version around one start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,12 +117,7 @@ impl Sink for Second<'_> {
         let (Some(end), Some(environment)) = (source.time_ms, self.ledger.find(source)) else {
             return;
         };
-        let took = report.duration_ms.unwrap_or_default();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "rounded to milliseconds, and one that is too large becomes the largest"
-        )]
-        let begin = end.saturating_sub(took as i64);
+        let begin = before(end, report.duration_ms.unwrap_or_default());
         // An invocation that waits for a start is on its way from the begin of that.
         let start = self.ledger.start_of(&report.request);
         match start.and_then(|start| start.at_ms) {

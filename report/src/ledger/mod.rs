@@ -13,7 +13,7 @@ pub(crate) use self::start::{Figures, Start};
 use crate::fact::{
     Counted, Fact, Failure, Measured, PhaseReport, PhaseStart, Report, Sample, Sink, Source,
 };
-use crate::limits::{ENVIRONMENTS_MAX, STARTS_MAX};
+use crate::limits::{ENVIRONMENTS_MAX, STARTS_MAX, TIME_MS_MAX};
 use crate::message::parts_of_stream;
 
 /// One execution environment, as far as the log shows it.
@@ -651,13 +651,14 @@ const fn cause_of(failure: Option<Failure>) -> Option<&'static str> {
     }
 }
 
-/// The time `duration` milliseconds before `end`.
+/// The time `duration` milliseconds before `end`; the nearest that a log can have, where a line
+/// tells a duration that leads out of all times.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "rounded to milliseconds, and one that is too large becomes the largest"
 )]
-const fn before(end: i64, duration: f64) -> i64 {
-    end.saturating_sub(duration as i64)
+pub(crate) fn before(end: i64, duration: f64) -> i64 {
+    end.saturating_sub(duration as i64).clamp(0, TIME_MS_MAX)
 }
 
 fn span(from: Option<i64>, to: Option<i64>) -> Option<f64> {

@@ -13,6 +13,7 @@ pub(crate) use self::bantam::measured_rows;
 pub(crate) use self::emulator::Subject;
 pub(crate) use self::otlp::{read_json as otlp_json, read_protobuf as otlp_protobuf};
 use crate::fact::{Sink, Source};
+use crate::limits::TIME_MS_MAX;
 
 /// The kind of a message that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +96,10 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     Some(zoned.timestamp().as_millisecond())
 }
 
-/// A JSON value as a time.
+/// A JSON value as a time. A number that no log has as a time is none.
 pub(crate) fn value_time(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.as_i64().filter(|ms| (0..=TIME_MS_MAX).contains(ms)),
         Value::String(text) => time(text),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
@@ -160,6 +161,9 @@ pub(crate) mod tests {
         assert_eq!(time("2026-11-26T12:00:00"), Some(1_795_694_400_000));
         for text in ["", "12", "2026-13-01T00:00:00Z", "yesterday"] {
             assert_eq!(time(text), None, "{text}");
+        }
+        for (number, expected) in [(0, Some(0)), (-1, None), (i64::MAX, None)] {
+            assert_eq!(value_time(&number.into()), expected, "{number}");
         }
     }
 

@@ -582,3 +582,32 @@ fn the_billed_part_of_an_init_is_told_from_rounding() {
         assert_eq!(*found, billed, "{times}");
     }
 }
+
+/// A line can tell a duration or a time that no log has; the rest of the log is read all the same.
+#[test]
+fn times_out_of_all_calendars_stop_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let line = |time: &str, duration: &str| {
+        format!("{time} REPORT RequestId: a\tDuration: {duration} ms\tInit Duration: 10 ms\n")
+    };
+    for (time, duration) in [
+        ("1013-11-26T12:00:00.330Z", "111055555555555555555"),
+        ("9999-12-30T00:00:00.000Z", "-111055555555555555555"),
+        ("0001-01-02T00:00:00Z", "1"),
+    ] {
+        let text = line(time, duration) + &line("2026-11-26T12:00:00.330Z", "5");
+        fs::write(&path, text).unwrap();
+        let report = report(&[&path]);
+        let invocations = report.pointer("/tables/totals/invocations").unwrap();
+        assert_eq!(*invocations, 2, "{time}");
+    }
+    let event = json!({"timestamp": i64::MAX, "logStreamName": "s", "message": REPORT});
+    fs::write(&path, json!({"events": [event]}).to_string()).unwrap();
+    let report = report(&[&path]);
+    assert_eq!(report.pointer("/tables/totals/invocations").unwrap(), 1);
+    assert_eq!(
+        *report.pointer("/tables/totals/to_ms").unwrap(),
+        Value::Null
+    );
+}
