@@ -175,7 +175,7 @@ fn coldstart_takes_a_suite() {
 
 #[test]
 fn what_the_user_got_wrong_exits_with_2_and_is_named() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
         (
             &["run", "--sample-event", "/nowhere.json"],
@@ -208,6 +208,16 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
         (&["run", "--name", ""], "1 to 64 letters"),
         (&["run", "--name", "two words"], "1 to 64 letters"),
         (&["run", "--availability-zone", ""], "--availability-zone"),
+        (
+            &[
+                "run",
+                "--http",
+                "api-gateway-v2",
+                "--invoke-mode",
+                "response_stream",
+            ],
+            "streams no responses",
+        ),
         (
             &["run", "--max-concurrency", "2"],
             "add --initialization lambda-managed-instances",

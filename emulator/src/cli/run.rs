@@ -180,6 +180,13 @@ impl Args {
             Some(function) => self.given.config(function)?,
             None => self.given.attached()?,
         };
+        if let (InvokeMode::ResponseStream, Front::ApiGatewayV2) = (self.invoke_mode, self.http) {
+            return Err(
+                "an HTTP API (--http api-gateway-v2) streams no responses: take --http \
+                 function-url or api-gateway-v1 with --invoke-mode response_stream"
+                    .to_owned(),
+            );
+        }
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Config {
             listen: local(self.port),
