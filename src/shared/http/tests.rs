@@ -412,6 +412,8 @@ fn limits_are_errors_with_both_numbers() {
     let table: Vec<(String, HttpError)> = vec![
         (format!("{head}A: {}", "b".repeat(500)), over(512)),
         (format!("{chunked}0\r\nA: {}", "b".repeat(512)), over(512)),
+        // The CR of the line end is the last byte within the limit.
+        (format!("{head}A: {}\r\n", "b".repeat(491)), over(512)),
         (
             format!("{head}{}", "A:\r\n".repeat(FIELDS_MAX + 1)),
             HttpError::TooManyFields {
@@ -563,6 +565,28 @@ fn requests_sent_ahead_are_not_moved_for_each_other() {
     assert_eq!(reader.eof(), Err(HttpError::Closed));
     assert!(reader.moved() < stream.len(), "{} bytes", reader.moved());
     assert_eq!(reader.capacity(), BUFFER_KEEP_BYTES);
+}
+
+#[test]
+fn requests_that_end_anywhere_in_a_read_take_no_more_room_than_one() {
+    let stream = b"GET / HTTP/1.1\r\n\r\n".repeat(5_000);
+    let mut reader = Reader::new(Expect::Request, LIMITS);
+    let mut messages = 0;
+    for mut part in stream.chunks(100) {
+        while !part.is_empty() {
+            let space = reader.space().unwrap();
+            let count = space.len().min(part.len());
+            space[..count].copy_from_slice(&part[..count]);
+            part = &part[count..];
+            let mut progress = reader.filled(count).unwrap();
+            while progress == Progress::Complete {
+                messages += 1;
+                progress = reader.next_message().unwrap();
+            }
+        }
+    }
+    assert_eq!(messages, 5_000);
+    assert_eq!(reader.capacity(), BUFFER_START_BYTES);
 }
 
 #[test]
