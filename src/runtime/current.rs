@@ -113,6 +113,10 @@ pub(super) fn invoking(
 
 /// The loop sends an answer.
 pub(super) fn answering() {
+    // A stream whose first connection was lost is begun on another one.
+    if lock().phase == Phase::Answering {
+        return;
+    }
     let current = enter(Phase::Answering);
     if current.seat.is_some_and(|seat| !seat.answers()) {
         drop(current);
