@@ -14,7 +14,7 @@ use rustix::net::{RecvFlags, recv};
 use super::super::child::{Waited, now};
 use super::error::Cause;
 use super::process::Process;
-use crate::shared::http::{Exchange, Reader};
+use crate::shared::http::{Exchange, HttpError, Reader};
 use crate::shared::os;
 use crate::shared::os::blocking;
 
@@ -128,8 +128,8 @@ impl Connection {
             };
             // The length in the head of a response to HEAD may be over the limit.
             match outcome {
-                Err(error) if !is_enough(exchange.response()) => return Err(Cause::Http(error)),
-                _ => {}
+                Err(HttpError::BodyTooLarge { .. }) if is_enough(exchange.response()) => {}
+                outcome => outcome.map_err(Cause::Http)?,
             }
         }
         Ok(false)

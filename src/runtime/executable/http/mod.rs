@@ -391,18 +391,21 @@ fn copy(
     stream: &mut ResponseStream<'_>,
     end: Option<Instant>,
 ) -> Result<(), Cause> {
+    let mut outcome = Ok(());
     loop {
+        // What has come before a failure is a part of the response, too.
         let body = exchange.response().body();
         if stream.write_all(body).is_err() || stream.flush().is_err() {
             // Nobody reads on. The stream knows why.
             return Ok(());
         }
         exchange.forget_body();
+        outcome?;
         if exchange.is_done() {
             return Ok(());
         }
         let is_enough = |response: &Reader| !response.body().is_empty();
-        connection.carry(process, exchange, &is_enough, end)?;
+        outcome = connection.carry(process, exchange, &is_enough, end);
     }
 }
 
