@@ -230,6 +230,10 @@ impl Connection {
     }
 
     fn open(&self) -> Result<OwnedFd, Errno> {
+        #[cfg(test)]
+        if let Some(system) = simulation::here() {
+            return system.connect(self.address);
+        }
         let stream = blocking::connect(self.address, self.timeout)?;
         // The end of a large message must not wait for an acknowledgement.
         set_tcp_nodelay(&stream, true)?;

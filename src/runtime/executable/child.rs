@@ -5,15 +5,13 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group,
-    pidfd_open, wait, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group, wait, waitid,
 };
 
 use super::spawn::{Command, SpawnError, spawn, wait_for};
@@ -21,6 +19,10 @@ use super::stderr::{Stderr, log_line};
 use crate::shared::digits::decimal;
 use crate::shared::os;
 use crate::shared::os::reexec::{self, Change};
+#[cfg(test)]
+use crate::shared::os::simulation;
+
+pub(super) use crate::shared::os::clock::monotonic as now;
 
 /// A child process that leads a process group of its own, so that it can be ended with all that it
 /// started in the group.
@@ -98,7 +100,7 @@ impl Child {
         let output = output.filter(|_| !command.merges_output);
         Ok(Box::new(Self {
             id: spawned.id,
-            exit: pidfd_open(spawned.id, PidfdFlags::empty()).ok(),
+            exit: spawned.exit,
             status: None,
             input,
             output,
@@ -185,7 +187,7 @@ impl Child {
             .errors
             .as_ref()
             .and_then(|pipe| fcntl_dupfd_cloexec(pipe, 0).ok());
-        *reexec::lock(&GENTLE) = Some(Gentle {
+        *lock_gentle() = Some(Gentle {
             id: self.id,
             errors,
         });
@@ -311,8 +313,8 @@ impl Child {
     /// What an invocation leaves behind would run in the time of later ones, as often as the
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
-        kill_process_group(self.id, Signal::KILL).ok();
-        reexec::lock(&GENTLE).take_if(|gentle| gentle.id == self.id);
+        kill_group(self.id, Signal::KILL);
+        lock_gentle().take_if(|gentle| gentle.id == self.id);
         match self.status {
             Some(status) => Ok(status),
             None => {
@@ -334,8 +336,7 @@ impl Child {
 
     /// True if the process has ended.
     pub(super) fn has_exited(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.status.is_some() || !matches!(waitid(WaitId::Pid(self.id), options), Ok(None))
+        self.status.is_some() || has_exited(self.id)
     }
 
     /// Waits until another descriptor is ready, or the process has output, has errors or has
@@ -359,9 +360,7 @@ impl Child {
                 Some(_) => left,
                 None => Some(left.map_or(EXIT_CHECK, |left| left.min(EXIT_CHECK))),
             };
-            // A time that is too long for the kernel is for ever.
-            let step = step.and_then(|step| Timespec::try_from(step).ok());
-            match poll(&mut fds, step.as_ref()) {
+            match os::poll(&mut fds, step) {
                 Ok(0) if self.exit.is_some() => {}
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
@@ -379,8 +378,31 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if simulation::is_ending() {
+            return;
+        }
         self.end();
     }
+}
+
+/// True if the child has ended, or is none. How it ended stays to be collected.
+fn has_exited(id: Pid) -> bool {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.status(id).is_some();
+    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::Pid(id), options), Ok(None))
+}
+
+/// Sends a signal to the group of a child. One that has ended needs none.
+fn kill_group(id: Pid, signal: Signal) {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.kill(id, signal);
+    }
+    kill_process_group(id, signal).ok();
 }
 
 /// The process that is to end by itself when the environment does.
@@ -389,21 +411,20 @@ struct Gentle {
     errors: Option<OwnedFd>,
 }
 
-static GENTLE: Mutex<Option<Gentle>> = Mutex::new(None);
+reexec::process_lock!(lock_gentle: Option<Gentle> = None);
 
 /// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
 /// the log. Returns when it has ended, which another thread collects, if any.
 pub(super) fn end_gently() {
-    let Some(Gentle { id, mut errors }) = reexec::lock(&GENTLE).take() else {
+    let Some(Gentle { id, mut errors }) = lock_gentle().take() else {
         return;
     };
-    kill_process_group(id, Signal::TERM).ok();
+    kill_group(id, Signal::TERM);
     let mut stderr = Stderr::default();
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let mut has_exited = false;
-    while !has_exited {
+    let mut is_over = false;
+    while !is_over {
         os::sleep(EXIT_CHECK);
-        has_exited = !matches!(waitid(WaitId::Pid(id), options), Ok(None));
+        is_over = has_exited(id);
         let mut bytes = Vec::new();
         read_some(&mut errors, &mut bytes, PIPE_BYTES_MAX);
         stderr.add(&bytes, &mut log_line);
@@ -414,8 +435,8 @@ pub(super) fn end_gently() {
 /// Sends SIGTERM to the group of the process that asked for it. Another thread waits for its end,
 /// and then ends this process.
 pub(super) fn ask_to_end() {
-    if let Some(Gentle { id, .. }) = &*reexec::lock(&GENTLE) {
-        kill_process_group(*id, Signal::TERM).ok();
+    if let Some(Gentle { id, .. }) = &*lock_gentle() {
+        kill_group(*id, Signal::TERM);
     }
     reexec::wait()
 }
@@ -428,7 +449,7 @@ pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
     }
     while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
         if let Some(child) = child.as_deref_mut().filter(|child| child.id == id) {
-            kill_process_group(id, Signal::KILL).ok();
+            kill_group(id, Signal::KILL);
             child.status = Some(ExitStatus::from_raw(status.as_raw()));
         }
     }
@@ -437,12 +458,16 @@ pub(super) fn collect_orphans(mut child: Option<&mut Child>) {
 /// Ends the processes that this one started before it executed itself again. It forgot them then,
 /// and a server among them holds its port.
 pub(super) fn end_forgotten() {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.kill_children();
+    }
     let mut children = [0; 1_024];
     let children = os::read_file(CHILDREN, &mut children).unwrap_or_default();
     for id in children.split(|byte| *byte == b' ') {
         let id = decimal(id).and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(Pid::from_raw) {
-            kill_process_group(id, Signal::KILL).ok();
+            kill_group(id, Signal::KILL);
             wait_for(id).ok();
         }
     }
@@ -450,15 +475,6 @@ pub(super) fn end_forgotten() {
 
 /// Where Linux lists them, <https://man7.org/linux/man-pages/man5/proc_tid_children.5.html>.
 const CHILDREN: &CStr = c"/proc/thread-self/children";
-
-/// The time by the clock that deadlines of processes are set by.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the only place here that asks the clock"
-)]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
 
 /// Reads what is there, until `into` has at least `limit` bytes. Closes the pipe at its end.
 fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {

@@ -10,18 +10,22 @@ use std::process::ExitStatus;
 
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, getpid, setpgid, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, setpgid, waitpid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::shared::os;
 use crate::shared::os::child::{ends_with, heed_children};
 use crate::shared::os::reexec::{Change, Image, Strings};
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// A process, and the other ends of its standard input, output and error.
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) id: Pid,
     pub(super) pipes: [OwnedFd; 3],
+    /// Readable once the process has exited. Absent where a sandbox refuses `pidfd_open`.
+    pub(super) exit: Option<OwnedFd>,
 }
 
 /// What to start, and how.
@@ -55,6 +59,15 @@ pub(super) struct SpawnError {
     reason = "the standard library makes a process only through `Command`"
 )]
 pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned, SpawnError> {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        let (id, [input, output, errors, exit]) = system.spawn(changes);
+        return Ok(Spawned {
+            id,
+            pipes: [input, output, errors],
+            exit: Some(exit),
+        });
+    }
     let pipe = || {
         let pipe = pipe_with(PipeFlags::CLOEXEC);
         pipe.map_err(|error| SpawnError {
@@ -102,7 +115,8 @@ pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned
     drop(child_failure);
     let Some(error) = failed(&failure) else {
         let pipes = [input, output, errors];
-        return Ok(Spawned { id, pipes });
+        let exit = pidfd_open(id, PidfdFlags::empty()).ok();
+        return Ok(Spawned { id, pipes, exit });
     };
     wait_for(id).ok();
     Err(error)
@@ -154,6 +168,10 @@ fn failed(failure: &OwnedFd) -> Option<SpawnError> {
 ///
 /// Those of `waitpid`.
 pub(super) fn wait_for(id: Pid) -> Result<ExitStatus, Errno> {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.status(id).ok_or(Errno::CHILD);
+    }
     loop {
         match waitpid(Some(id), WaitOptions::empty()) {
             Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
@@ -193,7 +211,7 @@ mod tests {
         for argument in ["-c", "echo $0; echo \"$1\" >&2", "a", "b c"] {
             command.arguments.push(&[argument.as_bytes()]);
         }
-        let Spawned { id, pipes } = spawn(&command, &[]).unwrap();
+        let Spawned { id, pipes, .. } = spawn(&command, &[]).unwrap();
         let [_input, output, errors] = pipes;
         assert_eq!(read_all(errors), "a\nb c\n");
         assert_eq!(read_all(output), "");
@@ -217,7 +235,7 @@ mod tests {
     #[test]
     fn a_program_gets_the_changed_environment_and_its_pipes() {
         let changes = [("_BANTAM_TEST", Some("here")), ("PATH", None)];
-        let Spawned { id, pipes } = spawn(&command(c"/usr/bin/env"), &changes).unwrap();
+        let Spawned { id, pipes, .. } = spawn(&command(c"/usr/bin/env"), &changes).unwrap();
         let [input, output, _errors] = pipes;
         drop(input);
         let text = read_all(output);

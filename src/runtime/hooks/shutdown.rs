@@ -26,6 +26,8 @@ use crate::shared::http::{Exchange, Expect, HeadWriter, JSON, Limits, Outgoing, 
 use crate::shared::log_record::Level;
 use crate::shared::os;
 use crate::shared::os::blocking;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// Runs `hook` when the platform is about to end the execution environment, and ends the process.
 ///
@@ -84,6 +86,10 @@ impl<I: Init, F: FnOnce() + Send + 'static> Init for OnShutdown<I, F> {
 ///
 /// That there is no pipe or no thread.
 pub(in crate::runtime) fn before_end(api: &Endpoint, hook: Work) -> Result<(), Error> {
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        return Ok(());
+    }
     let signal = listen().and_then(|signal| {
         start_thread(Box::new(move || {
             // One byte comes, when the signal does.
@@ -168,6 +174,10 @@ static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
 /// Registers as an internal extension. Where that fails the hook still runs if another extension is
 /// registered, so it is a warning.
 pub(in crate::runtime) fn register(api: &Endpoint) {
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        return;
+    }
     if let Err(reason) = register_as(NAME, NOT_REGISTERED, api) {
         log::line(Level::Warn, &reason);
     }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::life::{Act, Fault, Life};
-use super::platform::{Outcome, PATIENCE_MS, event_body, id};
-use super::{Line, Lived};
+use super::life::{Act, Fault, Goes, Init, Invocation, Kind, Life, StreamEnd};
+use super::peers::LAST_WORDS;
+use super::platform::{Outcome, PATIENCE_MS, id, response_body};
+use super::{Line, Lived, TOO_MUCH};
 
 /// A rule, and how it was broken.
 #[derive(Clone, Debug)]
@@ -69,18 +70,25 @@ impl Lived {
         };
         let is_right = match outcome {
             Outcome::Response(body) => {
-                let responds = match life.invocations[index].act {
-                    Act::Responds => true,
-                    // Next to its deadline either may be first.
-                    Act::Sleeps(ms) => ms <= self.latest_ms(life, index),
+                let act = life.invocations[index].act;
+                let is_well = match act.goes() {
+                    Goes::Well => act != Act::RespondsTooMuch || is_unlimited(life),
+                    Goes::Exits(0) => life.kind == Kind::OneShot,
                     _ => false,
                 };
-                responds && *body == event_body(life, index)
+                // Next to its deadline either may be first.
+                let is_timely = act.takes_ms() <= self.latest_ms(life, index);
+                let expected = match act {
+                    Act::RespondsTooMuch => String::from_utf8(TOO_MUCH.clone()).unwrap(),
+                    _ => response_body(life, index),
+                };
+                is_well && is_timely && *body == expected
             }
             Outcome::Error(error_type, message) => self.may_fail(life, index, error_type, message),
             Outcome::TimedOut => self.may_time_out(life, index),
             Outcome::Exited => may_exit(life, index),
             Outcome::Lost => has(life, |fault| !matches!(fault, Fault::Slow(_))),
+            Outcome::Cut => self.may_be_cut(life, index),
         };
         if is_right {
             return Ok(());
@@ -106,12 +114,18 @@ impl Lived {
     fn may_fail(&self, life: &Life, index: usize, error_type: &str, message: &str) -> bool {
         let act = life.invocations[index].act;
         let has_workers = life.workers != 0;
-        let is_slow = matches!(act, Act::Sleeps(ms) if self.platform.timeout_ms(index) <= ms);
+        let is_slow = self.is_slow(life, index);
         match error_type {
-            "Function.Chosen" => act == Act::Fails && message == id(index),
-            "Function.ResponseSizeTooLarge" => act == Act::RespondsTooMuch,
+            "Function.Chosen" => {
+                let chooses = matches!(life.kind, Kind::Function | Kind::Persistent);
+                chooses && act.goes() == Goes::Fails && message == id(index)
+            }
+            "Function.ResponseSizeTooLarge" => act == Act::RespondsTooMuch && !is_unlimited(life),
+            "Function.StreamDropped" => life.kind == Kind::Function && drops(act),
+            // The write of a function that fails, whose error the API gets as it can.
+            "Function.Timeout" if has_stream(life, act) && (is_slow || is_held_up(life)) => true,
             "Function.Panic" => {
-                let panics = matches!(act, Act::Panics | Act::IsPanickedOn);
+                let panics = matches!(act.goes(), Goes::Exits(101) | Goes::Breaks);
                 message == "panicked at src/lib.rs:1:1: a panic"
                     && (panics
                         || life.always_panics
@@ -120,10 +134,75 @@ impl Lived {
                         }))
             }
             "Runtime.EventTooLarge" => has(life, |fault| matches!(fault, Fault::TooLarge)),
-            "Function.Timeout" => has_workers && (is_slow || is_held_up(life)),
+            "Function.Timeout" => {
+                (has_workers || life.kind != Kind::Function) && (is_slow || is_held_up(life))
+            }
             "Runtime.ExitError" => has_workers && may_exit(life, index),
-            _ => false,
+            of_executable => {
+                life.kind != Kind::Function && self.explains(life, index, of_executable)
+            }
         }
+    }
+
+    /// Whether an executable, or one that did not start, explains an error.
+    fn explains(&self, life: &Life, index: usize, error_type: &str) -> bool {
+        let act = life.invocations[index].act;
+        let is_stream = matches!(act, Act::Streams { .. });
+        let expected = match (act.goes(), life.kind) {
+            (Goes::IsKilled, _) => "Function.Killed",
+            (Goes::Exits(_), _) | (Goes::Fails | Goes::Breaks, Kind::OneShot) => {
+                "Function.ExitStatus"
+            }
+            (Goes::Fails, Kind::Server) if is_stream => "Function.ConnectionLost",
+            (Goes::Fails, Kind::Server) => "Function.HttpStatus",
+            (Goes::Breaks, _) => "Function.ProtocolError",
+            (Goes::Fails | Goes::Well, _) => "",
+        };
+        let is_ended = matches!(error_type, "Function.Killed" | "Function.ExitStatus");
+        // Workers share a server, which another of them may have ended.
+        let ends = |of: &Invocation| matches!(of.act.goes(), Goes::Exits(_) | Goes::IsKilled);
+        let is_shared = life.kind == Kind::Server && life.workers != 0;
+        if is_shared && life.invocations.iter().any(ends) {
+            let is_lost = matches!(
+                error_type,
+                "Function.ConnectionLost" | "Function.ServerNotReady"
+            );
+            return error_type == expected || is_ended || is_lost;
+        }
+        let is_late = error_type == "Function.ServerNotReady" && self.is_slow(life, index);
+        error_type == expected || is_ended && !life.failed_inits.is_empty() || is_late
+    }
+
+    /// Whether the handler takes about as long as it may, or longer.
+    fn is_slow(&self, life: &Life, index: usize) -> bool {
+        let takes_ms = life.invocations[index].act.takes_ms();
+        let handled = self.platform.calls[index].handled.max(1) as u64;
+        // An executable may have to be started; its end has a margin before the deadline, and what
+        // has closed its output has some time to end.
+        let others_ms = match life.kind {
+            Kind::Function if !has_stream(life, life.invocations[index].act) => 0,
+            _ => life.start_ms + 350,
+        };
+        self.platform.timeout_ms(index) <= handled * takes_ms + others_ms + pauses_ms(life)
+            && takes_ms + others_ms != 0
+    }
+
+    /// Whether a streamed response may end in a closed connection, not in trailers.
+    fn may_be_cut(&self, life: &Life, index: usize) -> bool {
+        let act = life.invocations[index].act;
+        let breaks = |fault| {
+            matches!(
+                fault,
+                Fault::RequestCut(_)
+                    | Fault::Kill
+                    | Fault::Slow(_)
+                    | Fault::Clock(_)
+                    | Fault::PanicBefore
+                    | Fault::PanicAfter
+            )
+        };
+        has_stream(life, act)
+            && (has(life, breaks) || life.workers != 0 && self.is_slow(life, index))
     }
 
     fn may_time_out(&self, life: &Life, index: usize) -> bool {
@@ -131,9 +210,8 @@ impl Lived {
         let limit = self.platform.timeout_ms(index);
         // It may be called again, when its answer was refused.
         let handled = self.platform.calls[index].handled as u64;
-        let act = life.invocations[index].act;
-        let held_up_ms = pauses_ms(life);
-        let is_slow = matches!(act, Act::Sleeps(ms) if limit <= handled * ms + held_up_ms);
+        let takes_ms = life.invocations[index].act.takes_ms();
+        let is_slow = takes_ms != 0 && limit <= handled * takes_ms + pauses_ms(life);
         // On Managed Instances an event is not sent again after its answer was lost.
         let is_lost = has(life, |fault| {
             !matches!(fault, Fault::PanicBefore | Fault::PanicAfter)
@@ -145,7 +223,9 @@ impl Lived {
     fn adds_up(&self, life: &Life, index: usize) -> Result<(), Broken> {
         let call = &self.platform.calls[index];
         let panics = |fault| matches!(fault, Fault::PanicBefore | Fault::PanicAfter);
-        let is_quiet = !life.always_panics && !has(life, |fault| panics(fault) || is_hard(fault));
+        let is_quiet = life.kind == Kind::Function
+            && !life.always_panics
+            && !has(life, |fault| panics(fault) || is_hard(fault));
         if call.arrived < call.handled || is_quiet && call.arrived != call.handled {
             let (arrived, handled) = (call.arrived, call.handled);
             let of = id(index);
@@ -164,7 +244,8 @@ impl Lived {
             let answered = !matches!(call.outcome, Some(Outcome::TimedOut | Outcome::Exited));
             let counts = (call.sent, call.handled, call.posts);
             let posts = 1..=1 + usize::from(life.is_cut_off());
-            if counts.0 != 1 || counts.1 != 1 || (answered && !posts.contains(&counts.2)) {
+            let is_handled = counts.1 == 1 || counts.1 == 0 && life.kind != Kind::Function;
+            if counts.0 != 1 || !is_handled || (answered && !posts.contains(&counts.2)) {
                 return Rule::Counts.broken(format!("{}: {counts:?}", id(index)));
             }
         }
@@ -184,10 +265,17 @@ impl Lived {
                 .broken(format!("{} answers to no invocation", self.platform.strays));
         }
         let fails = life.failed_inits.len();
-        if self.platform.init_errors + life.failed_inits.len() < fails {
+        let met = &life.failed_inits[..fails - self.platform.life.failed_inits.len()];
+        let reported = met.iter().filter(|init| **init != Init::Exits).count();
+        let is_alone = life.kind == Kind::Function && life.workers == 0;
+        if is_alone && self.platform.init_errors != reported {
             return Rule::Quiet.broken("an init error is not reported".to_owned());
         }
-        let exits = |outcome: &Outcome| matches!(outcome, Outcome::Exited | Outcome::TimedOut);
+        let exits = |outcome: &Outcome| match outcome {
+            // Its handler ends the process.
+            Outcome::Error(error_type, _) => error_type == "Function.StreamDropped",
+            outcome => matches!(outcome, Outcome::Exited | Outcome::TimedOut),
+        };
         let calls = self.platform.calls.iter();
         let exits = calls.filter(|call| call.outcome.as_ref().is_some_and(exits));
         let most = 1 + exits.count() + fails;
@@ -203,7 +291,7 @@ impl Lived {
         let mut last = None;
         let has_clock = has(life, |fault| matches!(fault, Fault::Clock(_)));
         let is_put_back = life.invocations.iter().any(|of| of.idle_ms.0 < 0);
-        for line in &self.log {
+        for line in self.log.iter().filter(|line| line.text != LAST_WORDS) {
             let parts: Vec<&str> = line.text.split('\t').collect();
             let [time, request_id, level, _message] = parts[..] else {
                 return Rule::Log.broken(format!("a line of another form: {:?}", line.text));
@@ -288,6 +376,26 @@ impl Lived {
     }
 }
 
+/// Whether a response of more than 6 MB is one like any.
+fn is_unlimited(life: &Life) -> bool {
+    life.is_streamed && matches!(life.kind, Kind::OneShot | Kind::Server)
+}
+
+/// Whether the response may be streamed.
+fn has_stream(life: &Life, act: Act) -> bool {
+    life.is_streamed && life.kind != Kind::Function || matches!(act, Act::Streams { .. })
+}
+
+fn drops(act: Act) -> bool {
+    matches!(
+        act,
+        Act::Streams {
+            end: StreamEnd::Drops,
+            ..
+        }
+    )
+}
+
 fn has(life: &Life, is: impl Fn(Fault) -> bool) -> bool {
     life.faults.iter().any(|(_, fault)| is(*fault))
 }
@@ -326,13 +434,14 @@ fn is_held_up(life: &Life) -> bool {
 /// Whether the process may end while it serves an invocation.
 fn may_exit(life: &Life, index: usize) -> bool {
     let act = life.invocations[index].act;
-    let ends = matches!(act, Act::Exits(_) | Act::IsKilled);
-    ends || has(life, |fault| {
-        matches!(
-            fault,
-            Fault::Kill
-                | Fault::KillAfter
-                | Fault::Status(500.. | 410) | Fault::Gone(_) | Fault::Refused
-        )
-    })
+    let ends = matches!(act, Act::Exits(_) | Act::IsKilled) || drops(act);
+    ends && life.kind == Kind::Function
+        || has(life, |fault| {
+            matches!(
+                fault,
+                Fault::Kill
+                    | Fault::KillAfter
+                    | Fault::Status(500.. | 410) | Fault::Gone(_) | Fault::Refused
+            )
+        })
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::life::{Act, Ending, Fault, Invocation, Life};
+use super::life::{Act, Ending, Fault, Invocation, Kind, Life};
 use super::platform::{Outcome, event_body, id};
 use super::{Lived, live};
 
@@ -25,6 +25,9 @@ fn life(seed: u64, at: Range<usize>, fault: Fault) -> Life {
     };
     Life {
         seed,
+        kind: Kind::Function,
+        is_streamed: false,
+        start_ms: 0,
         workers: 0,
         failed_inits: vec![],
         is_restored: false,

@@ -8,6 +8,11 @@ use crate::shared::backoff::Jitter;
 pub(super) struct Life {
     /// Chooses who runs when, and where bytes are split.
     pub(super) seed: u64,
+    pub(super) kind: Kind,
+    /// An executable's response is streamed.
+    pub(super) is_streamed: bool,
+    /// How long an executable takes until it is ready.
+    pub(super) start_ms: u64,
     /// Workers of Managed Instances; 0 for a process that serves every invocation.
     pub(super) workers: usize,
     /// Programs whose initialisation does not succeed, from the first on.
@@ -20,6 +25,18 @@ pub(super) struct Life {
     /// Faults, each with the number of the exchange that it meets.
     pub(super) faults: Vec<(usize, Fault)>,
     pub(super) ending: Ending,
+}
+
+/// What the handler is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A function of this program.
+    Function,
+    /// An executable that is started for each event.
+    OneShot,
+    Persistent,
+    /// An executable that is an HTTP server.
+    Server,
 }
 
 /// An initialisation that does not succeed.
@@ -56,6 +73,82 @@ pub(super) enum Act {
     Exits(u8),
     /// The kernel kills the process.
     IsKilled,
+    /// It streams so many parts, each after a pause.
+    Streams {
+        parts: usize,
+        bytes: usize,
+        pause_ms: u64,
+        end: StreamEnd,
+    },
+}
+
+/// How a handler ends what it streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamEnd {
+    Finishes,
+    Fails,
+    /// It drops the stream and ends the process. An executable is killed.
+    Drops,
+    Panics,
+    /// Another thread panics. An executable breaks its protocol.
+    IsPanickedOn,
+}
+
+/// How an executable ends what it does for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goes {
+    Well,
+    /// By the way that its protocol has for it.
+    Fails,
+    Breaks,
+    Exits(u8),
+    IsKilled,
+}
+
+impl Act {
+    pub(super) const fn goes(self) -> Goes {
+        match self {
+            Self::Responds
+            | Self::RespondsTooMuch
+            | Self::Sleeps(_)
+            | Self::Streams {
+                end: StreamEnd::Finishes,
+                ..
+            } => Goes::Well,
+            Self::Fails
+            | Self::Streams {
+                end: StreamEnd::Fails,
+                ..
+            } => Goes::Fails,
+            Self::IsPanickedOn
+            | Self::Streams {
+                end: StreamEnd::IsPanickedOn,
+                ..
+            } => Goes::Breaks,
+            Self::Panics
+            | Self::Streams {
+                end: StreamEnd::Panics,
+                ..
+            } => Goes::Exits(101),
+            Self::Exits(code) => Goes::Exits(code),
+            Self::IsKilled
+            | Self::Streams {
+                end: StreamEnd::Drops,
+                ..
+            } => Goes::IsKilled,
+        }
+    }
+
+    /// How long the handler takes.
+    pub(super) const fn takes_ms(self) -> u64 {
+        match self {
+            Self::Sleeps(ms) => ms,
+            Self::Streams {
+                parts, pause_ms, ..
+            } => parts as u64 * pause_ms,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +201,22 @@ impl Life {
     /// The life that a seed makes up.
     pub(super) fn of(seed: u64) -> Self {
         let mut author = Author(Jitter::new(seed));
+        let kind = author.pick(&[
+            Kind::Function,
+            Kind::Function,
+            Kind::Function,
+            Kind::OneShot,
+            Kind::Persistent,
+            Kind::Server,
+        ]);
+        let is_streamed = author.chance(50);
+        let start_ms = author.pick(&[0, 0, 5, 300]);
         let workers = if author.chance(15) {
             author.pick(&[2, 2, 3, 4])
         } else {
             0
         };
-        let failed_inits = if author.chance(8) {
+        let failed_inits = if kind != Kind::OneShot && author.chance(8) {
             let count = 1 + author.below(3);
             let inits = [Init::Fails, Init::Panics, Init::Exits];
             (0..count).map(|_| author.pick(&inits)).collect()
@@ -134,9 +237,12 @@ impl Life {
         }
         faults.sort_by_key(|(at, _)| *at);
         let is_restored = workers == 0 && author.chance(10);
-        let always_panics = author.chance(3);
+        let always_panics = kind == Kind::Function && author.chance(3);
         Self {
             seed,
+            kind,
+            is_streamed,
+            start_ms,
             workers,
             failed_inits,
             is_restored,
@@ -181,6 +287,12 @@ impl Life {
         }
         if self.always_panics {
             add(&|life| life.always_panics = false);
+        }
+        if self.is_streamed {
+            add(&|life| life.is_streamed = false);
+        }
+        if self.start_ms != 0 {
+            add(&|life| life.start_ms = 0);
         }
         if 2 < self.workers {
             add(&|life| life.workers -= 1);
@@ -229,7 +341,20 @@ impl Author {
         let wall_ms = wall_ms.cast_signed() * if is_put_back { -1 } else { 1 };
         let timeout_ms = self.pick(&[1_000, 3_000, 30_000]);
         let sleep_ms = self.up_to(timeout_ms + 2_000);
-        let act = match self.below(24) {
+        let stream = Act::Streams {
+            parts: self.below(4),
+            bytes: self.pick(&[0, 10, 3_000, 70_000]),
+            pause_ms: self.pick(&[0, 0, 5, timeout_ms / 2]),
+            end: self.pick(&[
+                StreamEnd::Finishes,
+                StreamEnd::Finishes,
+                StreamEnd::Fails,
+                StreamEnd::Drops,
+                StreamEnd::Panics,
+                StreamEnd::IsPanickedOn,
+            ]),
+        };
+        let act = match self.below(32) {
             0..12 => Act::Responds,
             12..14 => Act::Fails,
             14 => Act::RespondsTooMuch,
@@ -237,7 +362,8 @@ impl Author {
             18 => Act::IsPanickedOn,
             19..22 => Act::Sleeps(sleep_ms),
             22 => Act::Exits(self.pick(&[0, 1, 7])),
-            _ => Act::IsKilled,
+            23 => Act::IsKilled,
+            _ => stream,
         };
         Invocation {
             idle_ms: (wall_ms, monotonic_ms),

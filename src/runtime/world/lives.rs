@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::check::Broken;
-use super::life::{Act, Ending, Fault, Invocation, Life};
+use super::life::{Act, Ending, Fault, Invocation, Kind, Life, StreamEnd};
 use super::live;
 use super::platform::{Call, Outcome};
 use crate::shared::os;
@@ -67,6 +67,32 @@ fn a_worker_is_doomed() -> Life {
     of_two_workers(621, &[Act::Responds], (0, Fault::PanicAfter))
 }
 
+/// What is no chunk comes from a server together with one that is. The response fails at once, and
+/// not at the deadline.
+fn a_stream_breaks_behind_a_part() -> Life {
+    Life {
+        kind: Kind::Server,
+        is_streamed: true,
+        workers: 0,
+        faults: vec![],
+        ..of_two_workers(1521, &[stream(StreamEnd::IsPanickedOn)], (0, Fault::Kill))
+    }
+}
+
+/// The connection was closed while it was idle, so a worker begins its stream on another one.
+fn a_worker_begins_a_stream_again() -> Life {
+    of_two_workers(0, &[stream(StreamEnd::Finishes); 2], (2, Fault::Closed))
+}
+
+const fn stream(end: StreamEnd) -> Act {
+    Act::Streams {
+        parts: 1,
+        bytes: 0,
+        pause_ms: 5,
+        end,
+    }
+}
+
 /// Two workers that start well and are invoked at once, and one fault.
 fn of_two_workers(seed: u64, acts: &[Act], fault: (usize, Fault)) -> Life {
     let invocation = |act: &Act| Invocation {
@@ -77,6 +103,9 @@ fn of_two_workers(seed: u64, acts: &[Act], fault: (usize, Fault)) -> Life {
     };
     Life {
         seed,
+        kind: Kind::Function,
+        is_streamed: false,
+        start_ms: 0,
         workers: 2,
         failed_inits: vec![],
         is_restored: false,
@@ -138,7 +167,11 @@ fn an_answer_that_was_accepted_is_not_called_an_error() {
 #[test]
 fn lives_that_failed_once_keep_the_rules() {
     // In their shortest form.
-    for life in [a_worker_is_doomed()] {
+    for life in [
+        a_worker_is_doomed(),
+        a_stream_breaks_behind_a_part(),
+        a_worker_begins_a_stream_again(),
+    ] {
         if let Some(broken) = fault_of(&life) {
             fail(life, &broken);
         }

@@ -1,8 +1,10 @@
-//! A world test: the runtime, its workers and their supervisor among a platform that misbehaves,
-//! on virtual time.
+//! A world test: the runtime, its workers and their supervisor, and executables and servers as
+//! handlers, among a platform that misbehaves, on virtual time.
 //!
 //! Everything runs as in the binary, from the variables on, but the kernel: the clocks, the
 //! connection to the API, the processes and what they write to the log are a [`System`] in memory.
+//! Streams to the API, the pipes of executables and connections to servers are descriptors of the
+//! kernel, at whose other ends `peers` acts.
 //! A process is a thread; one runs at a time, and the seed of the life says which, so a life is the
 //! same each time it is lived. Time passes only when every process waits.
 #![expect(
@@ -14,6 +16,7 @@ mod check;
 mod connection;
 mod life;
 mod lives;
+mod peers;
 mod platform;
 mod process;
 
@@ -22,15 +25,17 @@ use std::ffi::OsString;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use self::life::{Ending, Life};
+use self::life::{Ending, Kind, Life};
+use self::peers::{Child, Upload};
 use self::platform::Platform;
 use self::process::{Process, Program};
 use super::invoke;
 use crate::shared::backoff::Jitter;
+use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os::clock;
 use crate::shared::os::reexec::{After, Panic};
 use crate::shared::os::simulation::{self, End, System};
@@ -60,6 +65,10 @@ struct State {
     /// Connections to the API, of all processes.
     connections: usize,
     turns: usize,
+    /// How often the other end of a descriptor did something.
+    moves: usize,
+    /// Handlers that were started.
+    children: i32,
     violation: Option<String>,
 }
 
@@ -101,6 +110,10 @@ struct Running {
     has_polled: bool,
     /// The invocation whose event it got last, while it has not asked for another.
     holds: Option<usize>,
+    /// The answers that it streams, at the API.
+    uploads: Vec<Upload>,
+    /// The processes of its handler.
+    children: Vec<Child>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +123,8 @@ enum Until {
     At(u64),
     /// There is an event, or there will be none.
     Event,
+    /// The other end of a descriptor has done more than so much, or it is this time.
+    Moved(usize, Option<u64>),
     /// A child has ended or SIGTERM has come, or it is this time.
     Child(u64),
     Never,
@@ -130,6 +145,8 @@ impl Running {
             is_doomed: false,
             has_polled: false,
             holds: None,
+            uploads: Vec::new(),
+            children: Vec::new(),
         }
     }
 }
@@ -160,6 +177,8 @@ fn live(life: &Life, traced: bool) -> Lived {
             exits: Vec::new(),
             connections: 0,
             turns: 0,
+            moves: 0,
+            children: 0,
             violation: None,
         }),
         turn: Condvar::new(),
@@ -194,6 +213,22 @@ fn variables(life: &Life) -> Vec<(OsString, OsString)> {
     }
     if life.is_restored {
         variables.push(("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start".to_owned()));
+    }
+    if life.kind != Kind::Function {
+        // A file that is there, and is not executed.
+        variables.push(("_HANDLER", "/bin/sh".to_owned()));
+        let mode = match life.kind {
+            Kind::OneShot | Kind::Function => "per-invocation",
+            Kind::Persistent => "persistent",
+            Kind::Server => "http",
+        };
+        variables.push(("BANTAM_HANDLER_MODE", mode.to_owned()));
+        variables.push(("AWS_LWA_ERROR_STATUS_CODES", "500".to_owned()));
+        if life.is_streamed {
+            for name in ["BANTAM_INVOKE_MODE", "AWS_LWA_INVOKE_MODE"] {
+                variables.push((name, "response_stream".to_owned()));
+            }
+        }
     }
     let owned = |(name, value): (&str, String)| (name.into(), value.into());
     variables.into_iter().map(owned).collect()
@@ -250,7 +285,11 @@ impl World {
             End::Killed(signal) => signal,
             End::Again(_) => unreachable!("it runs again"),
         };
+        // Its connections are closed, and the kernel kills its children.
+        state.pump();
         let process = &mut state.processes[number];
+        process.uploads.clear();
+        process.children.iter_mut().for_each(|child| child.end(9));
         process.status = Some(status);
         process.until = Until::Never;
         state.platform.ended(Some(number));
@@ -315,6 +354,9 @@ impl World {
     }
 }
 
+/// A response over the limit.
+static TOO_MUCH: LazyLock<Vec<u8>> = LazyLock::new(|| vec![b'x'; PAYLOAD_BYTES_MAX + 1]);
+
 /// Turns of all processes of a life, at most.
 const TURNS_MAX: usize = 50_000;
 
@@ -331,6 +373,7 @@ fn execute(process: Process) -> Result<End, String> {
         let end = catch_unwind(AssertUnwindSafe(|| match program {
             Program::Plain(init) => invoke(Box::new(init)),
             Program::Restored(init) => invoke(Box::new(init)),
+            Program::Executable(init) => invoke(Box::new(init)),
         }));
         simulation::enter(None);
         match end {
@@ -369,7 +412,10 @@ impl State {
     /// The variables of the next program of a process.
     fn change(&mut self, number: usize, changes: Vec<(String, Option<String>)>) {
         self.note(|| format!("executes its program again: {changes:?}"));
+        // Its connections are closed; its children live on.
+        self.pump();
         let process = &mut self.processes[number];
+        process.uploads.clear();
         let before = mem::take(&mut process.variables);
         let is_kept = |(name, _): &(OsString, OsString)| {
             changes.iter().all(|(changed, _)| name != &**changed)
@@ -399,6 +445,7 @@ impl State {
             Until::At(at) => at <= passed_ms,
             Until::Never => false,
             Until::Event => !self.platform.would_wait(),
+            Until::Moved(moves, at) => moves != self.moves || at.is_some_and(|at| at <= passed_ms),
             Until::Child(at) => {
                 let is_news = |child: &Running| child.status.is_some() && !child.is_reaped;
                 let children = self.processes.iter().skip(1);
@@ -412,6 +459,7 @@ impl State {
     fn pick(&mut self) -> bool {
         loop {
             self.ask_to_end();
+            self.pump();
             let all = 0..self.processes.len();
             let ready: Vec<usize> = all.filter(|number| self.is_ready(*number)).collect();
             if !ready.is_empty() {
@@ -422,9 +470,13 @@ impl State {
             let alive = self.processes.iter().filter(|one| one.status.is_none());
             let times = { alive }.filter_map(|process| match process.until {
                 Until::At(at) | Until::Child(at) => Some(at),
+                Until::Moved(_, at) => at,
                 Until::Now | Until::Event | Until::Never => None,
             });
-            match times.chain(self.platform.due_ms()).min() {
+            let times = times
+                .chain(self.platform.due_ms())
+                .chain(self.peers_due_ms());
+            match times.min() {
                 Some(at) => self.pass_to(at),
                 None if self.processes.iter().all(|one| one.status.is_some()) => return false,
                 None => self.violates("every process waits for ever"),
@@ -444,7 +496,11 @@ impl State {
     fn ask_to_end(&mut self) {
         let mut workers = self.processes.iter().skip(1);
         let is_idle = |worker: &Running| {
-            let waits = matches!(worker.until, Until::Event | Until::Never);
+            // The keeper of a server waits for that.
+            let waits = matches!(
+                worker.until,
+                Until::Event | Until::Never | Until::Moved(_, None)
+            );
             worker.status.is_some() || waits
         };
         let platform = &mut self.platform;

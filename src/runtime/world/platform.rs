@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::life::{Ending, Fault, Life};
+use super::life::{Act, Ending, Fault, Kind, Life};
+use crate::shared::base64;
 use crate::shared::time::EpochMs;
 
 /// When a life begins by the wall clock.
@@ -23,6 +24,8 @@ pub(super) enum Outcome {
     Exited,
     /// The connection that the event was sent on was lost.
     Lost,
+    /// The connection that the response was streamed on was closed before its end.
+    Cut,
 }
 
 /// An invocation, as the platform knows it.
@@ -233,32 +236,60 @@ impl Platform {
     }
 
     fn answer(&mut self, head: &str, of: &str, call: &str, body: &str) -> String {
-        let index = index_of(of);
-        self.calls[index].posts += 1;
-        let Some(at) = self.running.iter().position(|running| *running == index) else {
-            self.strays += 1;
-            return status(400);
-        };
-        let nonce = format!("Lambda-Runtime-Invocation-Id: {of}-nonce");
-        assert!(head.contains(&nonce), "{head}");
-        let outcome = match call {
+        let outcome = || match call {
             "response" => Outcome::Response(body.to_owned()),
-            "error" => {
-                let document: BTreeMap<String, serde_json::Value> =
-                    serde_json::from_str(body).unwrap();
-                let text = |name: &str| document[name].as_str().unwrap().to_owned();
-                let header = "Lambda-Runtime-Function-Error-Type: ";
-                let (_, rest) = head.split_once(header).unwrap();
-                let (error_type, _) = rest.split_once('\r').unwrap();
-                Outcome::Error(error_type.to_owned(), text("errorMessage"))
-            }
+            "error" => error(head, body),
             other => panic!("{other}"),
         };
-        self.running.remove(at);
-        let call = &mut self.calls[index];
-        assert_eq!(call.outcome, None, "a second outcome");
-        (call.outcome, call.ended_ms) = (Some(outcome), self.passed_ms);
+        self.take(head, of, outcome)
+    }
+
+    /// Takes a response that was streamed, with its trailers.
+    pub(super) fn streamed(
+        &mut self,
+        head: &str,
+        of: &str,
+        body: Vec<u8>,
+        trailers: &str,
+    ) -> String {
+        let has_failed = trailers.contains(ERROR_TYPE);
+        let outcome = || {
+            if !has_failed {
+                return Outcome::Response(String::from_utf8(body).unwrap());
+            }
+            let (_, document) = trailers
+                .split_once("Lambda-Runtime-Function-Error-Body: ")
+                .unwrap();
+            let (document, _) = document.split_once('\r').unwrap();
+            let document = base64::decode(document.as_bytes()).unwrap();
+            error(trailers, std::str::from_utf8(&document).unwrap())
+        };
+        self.take(head, of, outcome)
+    }
+
+    /// Takes the outcome of an invocation that runs.
+    fn take(&mut self, head: &str, of: &str, outcome: impl FnOnce() -> Outcome) -> String {
+        let index = index_of(of);
+        self.calls[index].posts += 1;
+        if !self.is_running(index) {
+            self.strays += 1;
+            return status(400);
+        }
+        let nonce = format!("Lambda-Runtime-Invocation-Id: {of}-nonce");
+        assert!(head.contains(&nonce), "{head}");
+        self.settle(index, outcome());
         status(202)
+    }
+
+    pub(super) fn is_running(&self, index: usize) -> bool {
+        self.running.contains(&index)
+    }
+
+    /// The connection that a response was streamed on was closed before its end.
+    pub(super) fn cut(&mut self, index: usize) {
+        if self.is_running(index) {
+            self.settle(index, Outcome::Cut);
+        }
     }
 
     /// An event that was sent to a worker did not arrive.
@@ -318,6 +349,47 @@ pub(super) fn id(index: usize) -> String {
 
 pub(super) fn index_of(id: &str) -> usize {
     id.strip_prefix("id-").unwrap().parse().unwrap()
+}
+
+/// The error in a document, whose type is in a header or a trailer.
+fn error(fields: &str, document: &str) -> Outcome {
+    let document: BTreeMap<String, serde_json::Value> = serde_json::from_str(document).unwrap();
+    let message = document["errorMessage"].as_str().unwrap();
+    let (_, rest) = fields.split_once(ERROR_TYPE).unwrap();
+    let (error_type, _) = rest.split_once('\r').unwrap();
+    Outcome::Error(error_type.to_owned(), message.to_owned())
+}
+
+const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type: ";
+
+/// The response that is expected of an invocation.
+pub(super) fn response_body(life: &Life, index: usize) -> String {
+    let parts = parts(life, index).concat();
+    let is_http = life.kind == Kind::Function && is_http(index);
+    match life.invocations[index].act {
+        Act::Streams { .. } if is_http => format!("{PRELUDE}{}{parts}", "\0".repeat(8)),
+        // It is not JSON.
+        Act::Streams { .. } if life.kind == Kind::Server && !life.is_streamed => "null".to_owned(),
+        Act::Streams { .. } => parts,
+        _ => event_body(life, index),
+    }
+}
+
+/// Whether a function streams the response to an HTTP request.
+pub(super) const fn is_http(index: usize) -> bool {
+    index % 2 == 1
+}
+
+const PRELUDE: &str = r#"{"statusCode":200,"headers":{},"cookies":[]}"#;
+
+/// The parts that are streamed.
+pub(super) fn parts(life: &Life, index: usize) -> Vec<String> {
+    let Act::Streams { parts, bytes, .. } = life.invocations[index].act else {
+        return Vec::new();
+    };
+    let filling = "y".repeat(bytes);
+    let part = |number| format!("part {number} of {} {filling};", id(index));
+    (0..parts).map(part).collect()
 }
 
 pub(super) fn event_body(life: &Life, index: usize) -> String {

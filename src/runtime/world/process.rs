@@ -1,28 +1,34 @@
 //! A process of a world: the system that it runs on, and its program.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use super::life::{Act, Ending, Fault, Init as InitAct};
-use super::platform::{Reply, event_body, index_of, status};
-use super::{EXCHANGES_MAX, Line, Running, State, Until, World};
+use super::life::{Act, Ending, Fault, Init as InitAct, Kind, StreamEnd};
+use super::peers::{Child, Upload, sockets};
+use super::platform::{Reply, event_body, index_of, is_http, parts, status};
+use super::{EXCHANGES_MAX, Line, Running, State, TOO_MUCH, Until, World};
 use crate::runtime::handler::{Handler, Init};
 use crate::runtime::hooks::{SnapStart, snap_start};
-use crate::runtime::{Answer, Answered, Context, Error, panic};
+use crate::runtime::{
+    Answer, Answered, Context, Error, ExecutableInit, Prelude, executable, panic,
+};
 use crate::shared::env::Env;
 use crate::shared::http::{Exchange, HttpError};
-use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os;
 use crate::shared::os::blocking::ExchangeError;
-use crate::shared::os::reexec::{After, Panic};
+use crate::shared::os::reexec::{After, Change, Panic};
 use crate::shared::os::simulation::{End, System};
 use crate::shared::time::EpochMs;
 
@@ -36,6 +42,7 @@ pub(super) struct Process {
 pub(super) enum Program {
     Plain(Function),
     Restored(SnapStart<Function>),
+    Executable(ExecutableInit),
 }
 
 /// An init step that does what the life says.
@@ -47,8 +54,13 @@ pub(super) struct Acts(Rc<Process>);
 impl Program {
     pub(super) fn new(process: &Rc<Process>) -> Self {
         let function = Function(Rc::clone(process));
-        let is_restored = process.world.lock().platform.life.is_restored;
-        if is_restored {
+        let (kind, is_restored) = {
+            let life = &process.world.lock().platform.life;
+            (life.kind, life.is_restored)
+        };
+        if kind != Kind::Function {
+            Self::Executable(executable())
+        } else if is_restored {
             let hook = || Ok::<(), Error>(());
             Self::Restored(snap_start(function).before(hook).after(hook))
         } else {
@@ -113,11 +125,47 @@ impl Handler for Acts {
             }
             Act::Exits(code) => os::exit(code),
             Act::IsKilled => End::Killed(9).take(),
+            Act::Streams { pause_ms, end, .. } => self.streams(index, pause_ms, end, answer),
         }
     }
 }
 
-static TOO_MUCH: LazyLock<Vec<u8>> = LazyLock::new(|| vec![b'x'; PAYLOAD_BYTES_MAX + 1]);
+impl Acts {
+    fn streams(&self, index: usize, pause_ms: u64, end: StreamEnd, answer: Answer<'_>) -> Answered {
+        let parts = parts(&self.0.world.lock().platform.life, index);
+        let mut stream = if is_http(index) {
+            answer.http_stream(&Prelude::new(200))
+        } else {
+            answer.stream("text/plain")
+        };
+        for part in &parts {
+            os::sleep(Duration::from_millis(pause_ms));
+            if let Err(error) = stream
+                .write_all(part.as_bytes())
+                .and_then(|()| stream.flush())
+            {
+                return stream.error(error);
+            }
+        }
+        match end {
+            StreamEnd::Finishes => stream.finish(),
+            StreamEnd::Fails => stream.error(Error::new("Chosen", super::platform::id(index))),
+            StreamEnd::Drops => {
+                drop(stream);
+                os::exit(7)
+            }
+            StreamEnd::Panics => {
+                self.0.panics(true);
+                unreachable!("the process is replaced")
+            }
+            StreamEnd::IsPanickedOn => {
+                self.0.panics(false);
+                // The API had answered, or was lost: nothing is broken by it.
+                stream.finish()
+            }
+        }
+    }
+}
 
 impl Process {
     pub(super) const fn new(world: Arc<World>, number: usize) -> Self {
@@ -162,6 +210,26 @@ impl Process {
         if self.number != 0 || 1 < self.world.lock().processes.len() {
             drop(self.world.wait(self.world.lock(), self.number, Until::Now));
         }
+    }
+
+    /// The faults that an exchange meets, which answers this invocation if it answers one.
+    fn meet(&self, line: &str, answers: Option<usize>) -> Vec<Fault> {
+        let mut state = self.world.lock();
+        let (number, faults) = state.platform.meet();
+        if EXCHANGES_MAX < number {
+            state.violates("exchanges without end");
+            drop(state);
+            End::Killed(9).take();
+        }
+        let is_sent = !faults.iter().any(|fault| {
+            let before = matches!(fault, Fault::Refused | Fault::Closed | Fault::Kill);
+            before || *fault == Fault::RequestCut(0)
+        });
+        if let Some(index) = answers.filter(|_| is_sent) {
+            state.platform.calls[index].attempts += 1;
+        }
+        state.note(|| format!("exchange {number}: {line} {faults:?}"));
+        faults
     }
 
     /// Opens a connection, unless there is one.
@@ -256,13 +324,13 @@ impl Process {
     }
 
     /// The faults that are not of the connection.
-    fn suffer(&self, faults: &[Fault]) -> Result<(), ExchangeError> {
+    fn suffer(&self, faults: &[Fault]) -> Result<(), Errno> {
         for fault in faults {
             match fault {
                 Fault::Kill => End::Killed(9).take(),
                 Fault::PanicBefore => self.panics(false),
                 Fault::Clock(ms) => self.world.lock().platform.ahead_ms += ms,
-                Fault::Refused => return Err(ExchangeError::Connect(Errno::CONNREFUSED)),
+                Fault::Refused => return Err(Errno::CONNREFUSED),
                 _ => {}
             }
         }
@@ -341,33 +409,13 @@ impl System for Process {
         self.perhaps_wait();
         let head = exchange.pending().unwrap().concat();
         let is_next = head.starts_with(b"GET");
-        let faults = {
-            let mut state = self.world.lock();
-            if is_next {
-                let process = &mut state.processes[self.number];
-                (process.holds, process.has_polled) = (None, true);
-            }
-            let (number, faults) = state.platform.meet();
-            if EXCHANGES_MAX < number {
-                state.violates("exchanges without end");
-                drop(state);
-                End::Killed(9).take();
-            }
-            let is_sent = !faults.iter().any(|fault| {
-                let before = matches!(fault, Fault::Refused | Fault::Closed | Fault::Kill);
-                before || *fault == Fault::RequestCut(0)
-            });
-            if let Some(index) = answered(&head).filter(|_| is_sent) {
-                state.platform.calls[index].attempts += 1;
-            }
-            state.note(|| {
-                let line = head.split(|byte| *byte == b'\r').next().unwrap();
-                let line = String::from_utf8_lossy(line);
-                format!("exchange {number}: {line} {faults:?}")
-            });
-            faults
-        };
-        self.suffer(&faults)?;
+        if is_next {
+            let process = &mut self.world.lock().processes[self.number];
+            (process.holds, process.has_polled) = (None, true);
+        }
+        let line = head.split(|byte| *byte == b'\r').next().unwrap();
+        let faults = self.meet(&String::from_utf8_lossy(line), answered(&head));
+        self.suffer(&faults).map_err(ExchangeError::Connect)?;
         self.connect();
         let request = self.write(exchange, &faults);
         self.perhaps_wait();
@@ -404,6 +452,97 @@ impl System for Process {
 
     fn close(&self) {
         self.world.lock().processes[self.number].is_connected = false;
+    }
+
+    fn connect(&self, to: SocketAddr) -> Result<OwnedFd, Errno> {
+        self.perhaps_wait();
+        let holds = {
+            let mut state = self.world.lock();
+            let now_ms = state.platform.passed_ms;
+            if to.port() != API_PORT {
+                let processes = state.processes.iter_mut();
+                let mut children = processes.flat_map(|process| &mut process.children);
+                let accepted = children.find_map(|child| child.accept(now_ms));
+                return accepted.ok_or(Errno::CONNREFUSED);
+            }
+            state.processes[self.number].holds
+        };
+        let faults = self.meet("a stream", None);
+        self.suffer(&faults)?;
+        let (near, far) = sockets();
+        let mut state = self.world.lock();
+        state.connections += 1;
+        let upload = Upload::new(far, faults, state.platform.passed_ms);
+        if !upload.faults.contains(&Fault::Closed) {
+            if let Some(index) = holds {
+                state.platform.calls[index].attempts += 1;
+            }
+            state.processes[self.number].uploads.push(upload);
+        }
+        Ok(near)
+    }
+
+    fn poll(&self, fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<usize, Errno> {
+        self.perhaps_wait();
+        let left_ms = left.and_then(|left| u64::try_from(left.as_nanos().div_ceil(1_000_000)).ok());
+        let until = left_ms.map(|left_ms| self.world.lock().platform.passed_ms + left_ms);
+        loop {
+            let (moves, passed_ms, late) = {
+                let mut state = self.world.lock();
+                state.pump();
+                let mut uploads = state.processes[self.number].uploads.iter_mut();
+                let late = uploads.find_map(Upload::take_late_fault);
+                (state.moves, state.platform.passed_ms, late)
+            };
+            match late {
+                Some(Fault::PanicAfter) => self.panics(false),
+                Some(_) => End::Killed(9).take(),
+                None => {}
+            }
+            let count = rustix::event::poll(fds, Some(&Timespec::default()))?;
+            if 0 < count || until.is_some_and(|until| until <= passed_ms) {
+                return Ok(count);
+            }
+            let until = Until::Moved(moves, until);
+            drop(self.world.wait(self.world.lock(), self.number, until));
+        }
+    }
+
+    fn spawn(&self, changes: &[Change<'_>]) -> (Pid, [OwnedFd; 4]) {
+        self.perhaps_wait();
+        let step = [usize::MAX, usize::MAX, 1_000, 7][self.random(4)];
+        let mut changes = changes.iter();
+        let of = changes.find_map(|(name, id)| id.filter(|_| *name == REQUEST_ID));
+        let mut state = self.world.lock();
+        state.children += 1;
+        let id = CHILD + state.children;
+        let State {
+            platform,
+            processes,
+            ..
+        } = &mut *state;
+        let children = &mut processes[self.number].children;
+        let is_second = platform.life.kind != Kind::OneShot
+            && children.iter().any(|child| child.status.is_none());
+        let (child, ends) = Child::start(id, of, platform, step);
+        children.push(child);
+        state.note(|| format!("starts a handler, {id}"));
+        if is_second {
+            state.violates("two handlers at once");
+        }
+        (Pid::from_raw(id).unwrap(), ends)
+    }
+
+    fn status(&self, child: Pid) -> Option<ExitStatus> {
+        let mut state = self.world.lock();
+        let status = state.child(child.as_raw_nonzero().get())?.status?;
+        Some(ExitStatus::from_raw(status))
+    }
+
+    fn kill_children(&self) {
+        let mut state = self.world.lock();
+        let children = &mut state.processes[self.number].children;
+        children.iter_mut().for_each(|child| child.end(9));
     }
 
     fn log(&self, line: &[u8]) {
@@ -446,6 +585,9 @@ impl System for Process {
 
     fn kill(&self, process: Pid, signal: Signal) {
         let mut state = self.world.lock();
+        if let Some(child) = state.child(process.as_raw_nonzero().get()) {
+            return child.end(signal.as_raw());
+        }
         let number = number(process);
         state.note(|| format!("sends {signal:?} to process {number}"));
         state.processes[number]
@@ -489,6 +631,14 @@ impl World {
         self.run(number);
     }
 }
+
+/// Ids of handlers are above it.
+const CHILD: i32 = 1_000_000;
+
+/// The port of the API, which no handler listens on.
+const API_PORT: u16 = 9_001;
+
+const REQUEST_ID: &str = "LAMBDA_RUNTIME_AWS_REQUEST_ID";
 
 /// The invocation that a request answers.
 fn answered(head: &[u8]) -> Option<usize> {

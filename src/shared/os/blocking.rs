@@ -18,6 +18,8 @@ use rustix::net::{
 use crate::shared::http::{Exchange, HttpError};
 use crate::shared::os;
 use crate::shared::os::clock::monotonic;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// Why an exchange did not complete.
 #[derive(Debug)]
@@ -83,6 +85,10 @@ pub(crate) fn exchange(
     stream: BorrowedFd<'_>,
     exchange: &mut Exchange<'_>,
 ) -> Result<(), ExchangeError> {
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        return simulation::carry(stream, exchange, Duration::from_secs(2));
+    }
     let sent = send(stream, exchange);
     receive(stream, exchange).map_err(|error| sent.err().map_or(error, ExchangeError::Io))
 }

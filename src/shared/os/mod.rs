@@ -97,6 +97,10 @@ pub(crate) fn random() -> [u8; 8] {
 /// Those of `poll`: above all that a signal has cut it short.
 #[inline(never)]
 pub(crate) fn poll(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<usize, Errno> {
+    #[cfg(test)]
+    if let Some(system) = simulation::here() {
+        return system.poll(fds, left);
+    }
     // A time that is too long to be said is for ever.
     let left = left.and_then(|left| Timespec::try_from(left).ok());
     rustix::event::poll(fds, left.as_ref())

@@ -5,15 +5,21 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::process::ExitStatus;
 use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFd;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use super::blocking::ExchangeError;
-use super::reexec::{After, Panic};
+use super::blocking::{self, ExchangeError, Ready};
+use super::clock::monotonic;
+use super::reexec::{After, Change, Panic};
 use crate::shared::http::Exchange;
 use crate::shared::time::EpochMs;
 
@@ -37,6 +43,23 @@ pub(crate) trait System {
     /// The process has closed its connection to the API.
     fn close(&self);
 
+    /// Opens a connection, to the API for a stream or to a server. It is a descriptor of the
+    /// kernel, which does not block.
+    fn connect(&self, to: SocketAddr) -> Result<OwnedFd, Errno>;
+
+    /// Waits until one of the descriptors has something to say, by the clock of this system.
+    fn poll(&self, fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<usize, Errno>;
+
+    /// Starts the process of a handler: its id, the other ends of its standard input, output and
+    /// error, and what is readable once it has ended.
+    fn spawn(&self, changes: &[Change<'_>]) -> (Pid, [OwnedFd; 4]);
+
+    /// How the process of a handler has ended.
+    fn status(&self, child: Pid) -> Option<ExitStatus>;
+
+    /// Kills the handlers that this process has started.
+    fn kill_children(&self);
+
     /// Takes a line on standard error.
     fn log(&self, line: &[u8]);
 
@@ -46,7 +69,7 @@ pub(crate) trait System {
     /// Starts a worker with these variables.
     fn start(&self, variables: Vec<(OsString, OsString)>) -> Pid;
 
-    /// Sends a signal to a worker, which has no handler for it.
+    /// Sends a signal to a worker or to the process of a handler, which do not handle it.
     fn kill(&self, process: Pid, signal: Signal);
 
     /// Waits until the process ends.
@@ -83,6 +106,41 @@ thread_local! {
 /// The system that this thread runs on, unless it is the kernel.
 pub(crate) fn here() -> Option<Rc<dyn System>> {
     HERE.with_borrow(Clone::clone)
+}
+
+/// Whether the process of this thread is ending, in which nothing of it runs: it unwinds all the
+/// same.
+pub(crate) fn is_ending() -> bool {
+    thread::panicking() && here().is_some()
+}
+
+/// Carries an exchange to its end, over a connection of [`System::connect`].
+pub(crate) fn carry(
+    stream: BorrowedFd<'_>,
+    exchange: &mut Exchange<'_>,
+    timeout: Duration,
+) -> Result<(), ExchangeError> {
+    while !exchange.is_done() {
+        let wants = Ready {
+            read: true,
+            write: exchange.pending().is_some(),
+        };
+        let end = Some(monotonic() + timeout);
+        let ready = blocking::wait(stream, wants, end).map_err(ExchangeError::Io)?;
+        if !ready.read && !ready.write {
+            return Err(ExchangeError::Io(Errno::AGAIN));
+        }
+        if let Some(pending) = exchange.pending().filter(|_| ready.write) {
+            match blocking::write_now(stream, &pending.concat()) {
+                Ok(count) => exchange.wrote(count),
+                Err(_) => exchange.write_failed(),
+            }
+        }
+        if ready.read {
+            blocking::read_now(stream, exchange)?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets this thread run on `system`.

@@ -17,6 +17,8 @@ use super::process::Process;
 use crate::shared::http::{Exchange, HttpError, Reader};
 use crate::shared::os;
 use crate::shared::os::blocking;
+#[cfg(test)]
+use crate::shared::os::simulation;
 
 /// A connection that is kept for the next request.
 #[derive(Debug)]
@@ -32,6 +34,12 @@ impl Connection {
         address: SocketAddr,
         end: Option<Instant>,
     ) -> Result<Self, Cause> {
+        #[cfg(test)]
+        if let Some(system) = simulation::here() {
+            let stream = system.connect(address).map_err(Cause::Connect)?;
+            let idle_since = now();
+            return Ok(Self { stream, idle_since });
+        }
         let stream = blocking::socket(address).map_err(Cause::Connect)?;
         ioctl_fionbio(&stream, true).map_err(Cause::Connect)?;
         match rustix::net::connect(&stream, &address) {
