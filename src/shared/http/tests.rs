@@ -568,6 +568,20 @@ fn requests_sent_ahead_are_not_moved_for_each_other() {
 }
 
 #[test]
+fn fields_behind_an_interim_response_are_those_of_the_final_one() {
+    let mut reader = Reader::new(Expect::Response, LIMITS);
+    assert!(reader.head().is_empty());
+    let interim = "HTTP/1.1 103 Early Hints\r\nA: early\r\n\r\n";
+    let last = "HTTP/1.1 200 OK\r\nA: last\r\nContent-Length: 0\r\n\r\n";
+    let bytes = [interim, last].concat();
+    let message = feed(&mut reader, &[bytes.as_bytes()]).unwrap();
+    assert!(!reader.head().is_empty());
+    let expected = [("A", "last"), ("Content-Length", "0")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(message.fields, expected);
+}
+
+#[test]
 fn requests_that_end_anywhere_in_a_read_take_no_more_room_than_one() {
     let stream = b"GET / HTTP/1.1\r\n\r\n".repeat(5_000);
     let mut reader = Reader::new(Expect::Request, LIMITS);
