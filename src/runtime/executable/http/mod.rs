@@ -189,7 +189,7 @@ impl Server {
         };
         let outcome = outcome.map_err(|cause| {
             let tried = tried("POST", &authority, path);
-            failed(&mut process, tried, start, cause).report()
+            failed(&mut process, tried, start, cause, None).report()
         });
         self.process = Some(process);
         outcome
@@ -238,7 +238,7 @@ impl Server {
                 Ok(connection) => return Ok((process, connection)),
                 Err(cause) if cause.is_last() || !process.is_replaced(is_fresh) => {
                     let tried = ["connecting to ", &self.settings.server.authority].concat();
-                    return Err(failed(&mut process, tried, start, cause).report());
+                    return Err(failed(&mut process, tried, start, cause, end).report());
                 }
                 Err(_) => {}
             }
@@ -306,7 +306,7 @@ impl Server {
         }
         let error = outcome.err().map(|cause| {
             let tried = tried(&request.method, &settings.server.authority, &request.target);
-            failed(process, tried, start, cause)
+            failed(process, tried, start, cause, end)
         });
         let is_lost = error.as_ref().is_some_and(ServerError::is_fatal);
         let answered = match (reply, error) {
@@ -410,10 +410,18 @@ fn copy(
 }
 
 /// The error of a request to a server that was ready.
-fn failed(process: &mut Process, tried: String, start: Instant, mut cause: Cause) -> ServerError {
+fn failed(
+    process: &mut Process,
+    tried: String,
+    start: Instant,
+    mut cause: Cause,
+    end: Option<Instant>,
+) -> ServerError {
     // Most often the server is about to end, and its status says more.
     if cause.is_loss() {
-        if let Ok(Waited::Exited(status)) = process.wait(None, Some(now() + EXIT_GRACE)) {
+        let soon = now() + EXIT_GRACE;
+        let soon = end.map_or(soon, |end| end.min(soon));
+        if let Ok(Waited::Exited(status)) = process.wait(None, Some(soon)) {
             cause = Cause::Exited(status);
         }
     }

@@ -164,6 +164,8 @@ impl Variables<'_> {
             _ => self.statuses(&healthy),
         };
         let timeout = (!timeout.value.is_empty()).then(|| self.seconds(&timeout));
+        // For the adapter zero is for ever.
+        let timeout = timeout.filter(|timeout| !timeout.is_zero());
         let readiness = Readiness {
             server: self.server(&host, &readiness_port),
             path: is_http.then(|| self.path(&readiness_path)),

@@ -437,6 +437,9 @@ fn settings_are_read_under_their_old_names_too() {
     ]);
     assert_eq!(new.server.address.port(), 4000);
     assert_eq!(new.readiness.path, None);
+    let timeout = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS";
+    let timeouts = ["0", "0.0", "0.5"].map(|value| settings(&[(timeout, value)]).readiness.timeout);
+    assert_eq!(timeouts, [None, None, Some(Duration::from_millis(500))]);
     assert!(new.readiness.healthy.hold(404) && !new.readiness.healthy.hold(403));
 }
 
