@@ -184,6 +184,7 @@ mod tests {
     use procfs::process::Process;
 
     use super::*;
+    use crate::shared::os::simulation;
 
     #[test]
     fn processor_time_agrees_with_procfs() {
@@ -222,12 +223,14 @@ mod tests {
     #[test]
     fn descriptors_and_threads_agree_with_procfs() {
         let script = "exec 5</dev/null 6</dev/null; echo ready; read line";
+        let until_executed = simulation::fork();
         let mut child = Command::new("/bin/sh")
             .args(["-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        drop(until_executed);
         let mut line = String::new();
         let output = child.stdout.take().unwrap();
         BufReader::new(output).read_line(&mut line).unwrap();

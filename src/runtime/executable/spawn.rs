@@ -68,6 +68,8 @@ pub(super) fn spawn(command: &Command, changes: &[Change<'_>]) -> Result<Spawned
             exit: Some(exit),
         });
     }
+    #[cfg(test)]
+    let _until_executed = simulation::fork();
     let pipe = || {
         let pipe = pipe_with(PipeFlags::CLOEXEC);
         pipe.map_err(|error| SpawnError {

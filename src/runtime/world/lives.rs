@@ -28,9 +28,11 @@ fn fail(life: Life, broken: &Broken) -> ! {
     let seed = life.seed;
     let life = shortest(life, broken);
     let lived = live(&life, true);
-    let error = lived.check(&life).unwrap_err();
     let mut text = format!("seed {seed}: {broken}\n");
-    writeln!(text, "the shortest life like it: {error}\n{life:#?}").unwrap();
+    match lived.check(&life) {
+        Err(error) => writeln!(text, "the shortest life like it: {error}\n{life:#?}").unwrap(),
+        Ok(()) => writeln!(text, "it is well when it is lived again:\n{life:#?}").unwrap(),
+    }
     for note in &lived.trace {
         writeln!(text, "{note}").unwrap();
     }

@@ -164,6 +164,7 @@ struct Lived {
 
 /// Lives a life, and takes notes of what happens if it is to be `traced`.
 fn live(life: &Life, traced: bool) -> Lived {
+    let _descriptors_are_ours = simulation::without_forks();
     let world = Arc::new(World {
         state: Mutex::new(State {
             platform: Platform::new(life.clone()),

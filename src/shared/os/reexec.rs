@@ -278,7 +278,7 @@ fn environment(changes: &[Change<'_>]) -> Strings {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -312,12 +312,16 @@ mod tests {
         let round = std::env::var(ROUND).unwrap_or_default();
         match round.as_str() {
             "" => {
-                let output = Command::new(std::env::current_exe().unwrap())
+                let until_executed = simulation::fork();
+                let child = Command::new(std::env::current_exe().unwrap())
                     .args(["--exact", NAME, "--nocapture"])
                     .env(ROUND, "first")
                     .env("_BANTAM_TEST_KEPT", "kept")
-                    .output()
+                    .stdout(Stdio::piped())
+                    .spawn()
                     .unwrap();
+                drop(until_executed);
+                let output = child.wait_with_output().unwrap();
                 let text = String::from_utf8_lossy(&output.stdout);
                 assert!(output.status.success(), "{text}");
                 assert!(text.contains("the second round"), "{text}");

@@ -10,6 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::process::ExitStatus;
 use std::rc::Rc;
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,6 +113,21 @@ pub(crate) fn here() -> Option<Rc<dyn System>> {
 /// same.
 pub(crate) fn is_ending() -> bool {
     thread::panicking() && here().is_some()
+}
+
+/// Read while a life is lived in this test program, and written while it makes a process of the
+/// kernel: until its `execve` that has a copy of every descriptor, so what a life closes would stay
+/// open.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Keeps tests that run beside this one from making processes.
+pub(crate) fn without_forks() -> impl Drop {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until nothing is in the way of a new process.
+pub(crate) fn fork() -> impl Drop {
+    FORKS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Carries an exchange to its end, over a connection of [`System::connect`].
