@@ -56,6 +56,8 @@ pub(super) fn is_wrapper(given: &Strings, wrapper: &[u8]) -> bool {
     program.strip_suffix(b"\0") == Some(wrapper)
 }
 
+/// Kept apart: a start without a wrapper need not touch the page of the stack that the path takes.
+#[inline(never)]
 fn execute(wrapper: OsString, given: &Strings) -> Errno {
     let mut arguments = Strings::default();
     arguments.push(&[wrapper.as_bytes()]);
