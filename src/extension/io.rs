@@ -7,8 +7,8 @@ use std::fmt;
 use std::future::{self as std_future, Future};
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
-use std::pin::Pin;
-use std::task::{Poll, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 #[cfg(test)]
 use std::time::Duration;
 
@@ -44,7 +44,24 @@ pub(super) fn run<T>(executor: Executor, main: impl Future<Output = T>) -> T {
             future::yield_now().await;
         }
     };
-    future::block_on(future::or(main, tasks))
+    block_on(future::or(main, tasks))
+}
+
+/// Runs a future on this thread.
+///
+/// The `block_on` of futures-lite keeps its waker in a thread local, for the next call. Here is only
+/// one call, and with that thread local musl has to map memory for the first thread of either role.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let (parker, unparker) = parking::pair();
+    let waker = Waker::from(unparker);
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => parker.park(),
+        }
+    }
 }
 
 /// Wakes tasks that wait for something to change.
