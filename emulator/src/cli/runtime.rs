@@ -121,11 +121,17 @@ pub(crate) fn check_program(what: &str, path: &Path) -> Result<(), String> {
     if !file.is_file() {
         return Err(format!("the {what} {shown} is no file"));
     }
+    let head = head(path);
+    if let Some([b'P', b'K', 3, 4, ..]) = head {
+        return Err(format!(
+            "the {what} {shown} is a zip file: unpack it, or give an extension's as a --layer"
+        ));
+    }
     if file.permissions().mode() & 0o111 == 0 {
         return Err(format!("the {what} {shown} is not executable (chmod +x)"));
     }
     // No error: the kernel may have an interpreter for it (binfmt_misc).
-    if let Some(built_for) = architecture(path)
+    if let Some(built_for) = head.and_then(architecture)
         && built_for != env::consts::ARCH
     {
         let own = env::consts::ARCH;
@@ -136,11 +142,16 @@ pub(crate) fn check_program(what: &str, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The architecture of a program, by Rust's name; `None` for a script, and for an architecture that
-/// Lambda does not have.
-fn architecture(path: &Path) -> Option<&'static str> {
+/// The first bytes of a file that can be read, and has as many.
+fn head(path: &Path) -> Option<[u8; 20]> {
     let mut head = [0; 20];
     File::open(path).ok()?.read_exact(&mut head).ok()?;
+    Some(head)
+}
+
+/// The architecture of a program, by Rust's name; `None` for a script, and for an architecture that
+/// Lambda does not have.
+const fn architecture(head: [u8; 20]) -> Option<&'static str> {
     // <https://man7.org/linux/man-pages/man5/elf.5.html>
     match head {
         [0x7f, b'E', b'L', b'F', .., 62, 0] => Some("x86_64"),
@@ -169,17 +180,26 @@ mod tests {
 
     #[test]
     fn a_program_has_an_architecture() {
+        let of = |path: &Path| head(path).and_then(architecture);
         let own = env::current_exe().unwrap();
-        assert_eq!(architecture(&own), Some(env::consts::ARCH));
+        assert_eq!(of(&own), Some(env::consts::ARCH));
         let script = tempfile::NamedTempFile::new().unwrap();
         fs::write(script.path(), "#!/bin/sh\necho no program at all\n").unwrap();
-        assert_eq!(architecture(script.path()), None);
+        assert_eq!(of(script.path()), None);
         fs::write(
             script.path(),
             b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0",
         )
         .unwrap();
-        assert_eq!(architecture(script.path()), Some("aarch64"));
+        assert_eq!(of(script.path()), Some("aarch64"));
+    }
+
+    #[test]
+    fn a_zip_file_is_no_program() {
+        let zip = tempfile::NamedTempFile::new().unwrap();
+        fs::write(zip.path(), b"PK\x03\x04 and the rest of an entry").unwrap();
+        let error = check_program("extension", zip.path()).unwrap_err();
+        assert!(error.contains("is a zip file"), "{error}");
     }
 
     #[test]
