@@ -234,16 +234,22 @@ mod tests {
     fn settings_are_documented() {
         let page = include_str!("../../../docs/extension.md");
         let handlers = include_str!("../../../docs/executable-handlers.md");
+        let is_in = |of: &str, text: &str, what: &str| {
+            assert!(of.contains(what), "docs/{text} has no {what:?}");
+        };
+        let is_not_in = |of: &str, text: &str, what: &str| {
+            assert!(!of.contains(what), "docs/{text} has {what:?}");
+        };
         for setting in settings::EXTENSION {
-            assert!(page.contains(&format!("\n| `{setting}` |")), "{setting}");
-            assert!(!handlers.contains(&format!("`{setting}")), "{setting}");
+            is_in(page, "extension.md", &format!("\n| `{setting}` |"));
+            is_not_in(handlers, "executable-handlers.md", &format!("`{setting}"));
         }
         for setting in settings::RUNTIME {
-            assert!(handlers.contains(&format!("`{setting}")), "{setting}");
-            assert!(!page.contains(&format!("\n| `{setting}` |")), "{setting}");
+            is_in(handlers, "executable-handlers.md", &format!("`{setting}"));
+            is_not_in(page, "extension.md", &format!("\n| `{setting}` |"));
         }
         for name in crate::extension::export::emf::DIMENSIONS {
-            assert!(page.contains(&format!("`{name}`")), "{name}");
+            is_in(page, "extension.md", &format!("`{name}`"));
         }
     }
 }
