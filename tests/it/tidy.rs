@@ -126,8 +126,9 @@ fn every_error_is_an_error_of_the_standard_library() {
 
 /// `Error` takes any other error by `?`, which an error of the standard library cannot; `AnyError`
 /// and `Boxed` are marks of a macro. `Answered` is the proof that an invocation has its answer, and
-/// `Stop` the order to end the loop.
-const OTHERS: [&str; 5] = ["AnyError", "Answered", "Boxed", "Error", "Stop"];
+/// `Stop` the order to end the loop. `Stopped` is an error only to those who waited for something
+/// else.
+const OTHERS: [&str; 6] = ["AnyError", "Answered", "Boxed", "Error", "Stop", "Stopped"];
 
 /// The first block of code that begins with this line, in a Markdown text.
 fn first_code(text: &str, begin: &str) -> String {

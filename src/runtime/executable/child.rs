@@ -14,6 +14,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group, wait, waitid,
 };
 
+use super::error::{ExecutableError, Missing};
 use super::spawn::{Command, SpawnError, spawn, wait_for};
 use super::stderr::{Stderr, log_line};
 use crate::shared::digits::decimal;
@@ -46,9 +47,7 @@ pub(super) struct Child {
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// The exit of the process.
-    Exit,
-    /// Output that can be taken, or the exit of the process.
+    /// More output, or the exit of the process.
     Output,
     /// A whole line of output.
     Line,
@@ -65,19 +64,24 @@ pub(super) enum Waited {
     TimedOut,
 }
 
-/// Why waiting ended.
+/// Why waiting ended before there was what was waited for.
 #[derive(Debug)]
-pub(super) enum Driven {
-    /// There is the line, or the output.
-    Reached,
+pub(super) enum Stopped {
     /// The process exited.
     Exited(ExitStatus),
-    /// The process closed its output, so that no line can come, and goes on.
-    Closed,
     /// The time ran out.
     TimedOut,
     /// The output passed its limit.
     TooLarge,
+    /// `poll` or `waitpid` failed.
+    Lost(Errno),
+}
+
+impl Stopped {
+    /// True if the process exited with 0.
+    pub(super) fn is_success(&self) -> bool {
+        matches!(self, Self::Exited(status) if status.success())
+    }
 }
 
 impl Child {
@@ -116,34 +120,36 @@ impl Child {
     /// `input`. Unless the goal is [`Until::Line`] the pipe is closed behind the input.
     ///
     /// When the process exits, all that it wrote is in the pipes. What its own children may still
-    /// write is not waited for.
+    /// write is not waited for. One that closes its output, so that no line can come, has until
+    /// [`EXIT_GRACE`] to exit.
     ///
     /// # Errors
     ///
-    /// Those of `poll` and `waitpid`.
+    /// Why the goal was not reached.
     pub(super) fn drive(
         &mut self,
         input: &mut &[u8],
         until: Until,
         mut end: Option<Instant>,
         output_bytes_max: usize,
-    ) -> Result<Driven, Errno> {
-        let (mut has_exited, mut is_closed) = (false, false);
+    ) -> Result<(), Stopped> {
+        let taken = self.read.len();
+        let mut has_exited = false;
         loop {
-            if until == Until::Line && self.has_line() {
-                return Ok(Driven::Reached);
-            }
-            if until == Until::Output && !self.read.is_empty() {
-                return Ok(Driven::Reached);
+            let is_reached = match until {
+                Until::Output => taken < self.read.len(),
+                Until::Line => self.has_line(),
+            };
+            if is_reached {
+                return Ok(());
             }
             if self.read.len() > output_bytes_max {
-                return Ok(Driven::TooLarge);
+                return Err(Stopped::TooLarge);
             }
             if has_exited {
-                return self.collect().map(Driven::Exited);
+                return Err(self.collect().map_or_else(Stopped::Lost, Stopped::Exited));
             }
-            if until == Until::Line && self.output.is_none() && !is_closed {
-                is_closed = true;
+            if until == Until::Line && self.output.is_none() {
                 // Most often it is about to exit, and the status says more.
                 let soon = now() + EXIT_GRACE;
                 end = Some(end.map_or(soon, |end| end.min(soon)));
@@ -154,14 +160,8 @@ impl Child {
             }
             let writer = self.input.as_ref().filter(|_| !input.is_empty());
             let writer = writer.map(|pipe| (pipe.as_fd(), PollFlags::OUT));
-            let Some([writable, readable, errors_readable, exited]) = self.poll(writer, end)?
-            else {
-                return Ok(if is_closed {
-                    Driven::Closed
-                } else {
-                    Driven::TimedOut
-                });
-            };
+            let polled = self.poll(writer, end).map_err(Stopped::Lost)?;
+            let [writable, readable, errors_readable, exited] = polled.ok_or(Stopped::TimedOut)?;
             has_exited = exited;
             if writable {
                 self.write(input);
@@ -178,6 +178,33 @@ impl Child {
             if errors_readable || has_exited {
                 self.read_errors(ERRORS_READ_BYTES_MAX);
             }
+        }
+    }
+
+    /// Writes `input` to the process and reads its output, until it exits, until `end`, or until
+    /// there is more output than `output_bytes_max`.
+    pub(super) fn run(
+        &mut self,
+        mut input: &[u8],
+        end: Option<Instant>,
+        output_bytes_max: usize,
+    ) -> Stopped {
+        loop {
+            let driven = self.drive(&mut input, Until::Output, end, output_bytes_max);
+            if let Err(stopped) = driven {
+                return stopped;
+            }
+        }
+    }
+
+    /// The error that an end without an answer is. `missing` is what was waited for.
+    pub(super) fn error(&mut self, stopped: Stopped, missing: Missing) -> ExecutableError {
+        let stderr = self.errors_tail();
+        match stopped {
+            Stopped::Exited(status) => ExecutableError::Ended { status, stderr },
+            Stopped::TimedOut => ExecutableError::TimedOut { missing, stderr },
+            Stopped::TooLarge => ExecutableError::TooLarge,
+            Stopped::Lost(error) => ExecutableError::Lost(error),
         }
     }
 
@@ -238,6 +265,11 @@ impl Child {
     /// True if the process cannot take another event: it has exited, or closed a pipe.
     pub(super) fn is_over(&self) -> bool {
         self.input.is_none() || self.output.is_none() || self.has_exited()
+    }
+
+    /// True if no more output can come.
+    pub(super) const fn is_output_closed(&self) -> bool {
+        self.output.is_none()
     }
 
     /// Bytes that have been written to the process and that it has not read.
@@ -544,10 +576,9 @@ mod tests {
             if !has_descriptor {
                 child.exit = None;
             }
-            let mut rest = input.as_bytes();
-            let driven = child.drive(&mut rest, Until::Exit, late(), input.len());
-            let Ok(Driven::Exited(status)) = driven else {
-                panic!("{driven:?}");
+            let stopped = child.run(input.as_bytes(), late(), input.len());
+            let Stopped::Exited(status) = stopped else {
+                panic!("{stopped:?}");
             };
             assert!(status.success());
             assert!(child.take_output() == input.as_bytes());
@@ -561,13 +592,13 @@ mod tests {
         let mut input = &b"one\ntwo\nthree"[..];
         for line in [b"one", b"two"] {
             let driven = child.drive(&mut input, Until::Line, late(), 100);
-            assert!(matches!(driven, Ok(Driven::Reached)), "{driven:?}");
+            assert!(driven.is_ok(), "{driven:?}");
             assert_eq!(child.take_line(), line);
         }
         assert!(input.is_empty());
         // The rest has no line end, and no more comes.
         let driven = child.drive(&mut input, Until::Line, Some(now()), 100);
-        assert!(matches!(driven, Ok(Driven::TimedOut)), "{driven:?}");
+        assert!(matches!(driven, Err(Stopped::TimedOut)), "{driven:?}");
         assert!(!child.is_over());
     }
 
@@ -577,16 +608,16 @@ mod tests {
         let mut child = cat();
         let mut rest = input.as_bytes();
         let mut output = Vec::new();
-        let driven = loop {
+        let stopped = loop {
             let driven = child.drive(&mut rest, Until::Output, late(), 1_000);
-            let Ok(Driven::Reached) = driven else {
-                break driven;
-            };
+            if let Err(stopped) = driven {
+                break stopped;
+            }
             assert!(!child.output().is_empty());
             output.extend_from_slice(child.output());
             child.clear_output();
         };
-        assert!(matches!(driven, Ok(Driven::Exited(status)) if status.success()));
+        assert!(matches!(stopped, Stopped::Exited(status) if status.success()));
         assert!(output == input.as_bytes());
     }
 
@@ -605,9 +636,8 @@ mod tests {
     #[test]
     fn output_over_its_limit_ends_it() {
         let mut child = cat();
-        let mut input = &[b'x'; 1_000][..];
-        let driven = child.drive(&mut input, Until::Exit, late(), 999);
-        assert!(matches!(driven, Ok(Driven::TooLarge)), "{driven:?}");
+        let stopped = child.run(&[b'x'; 1_000], late(), 999);
+        assert!(matches!(stopped, Stopped::TooLarge), "{stopped:?}");
     }
 
     #[test]
@@ -637,7 +667,7 @@ mod tests {
         let mut child = start(c"/usr/bin/yes").unwrap();
         let mut input = &b"event\n"[..];
         let driven = child.drive(&mut input, Until::Line, late(), 1 << 20);
-        assert!(matches!(driven, Ok(Driven::Reached)), "{driven:?}");
+        assert!(driven.is_ok(), "{driven:?}");
         assert!(input.is_empty());
         assert_eq!(child.unread_input(), 6);
         // A read may find as much again where there is room for it.

@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use rustix::io::Errno;
 use serde::de::IgnoredAny;
 
-use super::child::{self, Child, Driven, Until};
+use super::child::{self, Child, Stopped, Until};
 use super::error::{ExecutableError, Missing, quoted};
 use super::output::Output;
 use super::program::Program;
@@ -91,8 +90,8 @@ impl PerInvocation {
         event: &[u8],
         end: Option<Instant>,
     ) -> Result<Vec<u8>, ExecutableError> {
-        let driven = child.drive(&mut &*event, Until::Exit, end, PAYLOAD_BYTES_MAX);
-        self.end(&mut child, driven)?;
+        let stopped = child.run(event, end, PAYLOAD_BYTES_MAX);
+        self.end(&mut child, stopped)?;
         let output = child.take_output();
         self.look_at(&output);
         Ok(output)
@@ -109,8 +108,8 @@ impl PerInvocation {
         let mut output = Output::new(answer);
         loop {
             let driven = child.drive(&mut event, Until::Output, end, STREAM_BUFFER_BYTES);
-            if !matches!(driven, Ok(Driven::Reached)) {
-                return match self.end(&mut child, driven) {
+            if let Err(stopped) = driven {
+                return match self.end(&mut child, stopped) {
                     Ok(()) => output.finish(),
                     Err(error) => output.error(error.report()),
                 };
@@ -124,21 +123,11 @@ impl PerInvocation {
     }
 
     /// Ends the process and what it has left behind. Gives the error that its end is.
-    fn end(&self, child: &mut Child, driven: Result<Driven, Errno>) -> Result<(), ExecutableError> {
-        let outcome = match driven {
-            Ok(Driven::Exited(status)) if status.success() => Ok(()),
-            Ok(Driven::Exited(status)) => Err(self.program.explain(ExecutableError::Ended {
-                status,
-                stderr: child.errors_tail(),
-            })),
-            Ok(Driven::TimedOut) => Err(ExecutableError::TimedOut {
-                missing: Missing::Exit,
-                stderr: child.errors_tail(),
-            }),
-            Ok(Driven::TooLarge | Driven::Reached | Driven::Closed) => {
-                Err(ExecutableError::TooLarge)
-            }
-            Err(error) => Err(ExecutableError::Lost(error)),
+    fn end(&self, child: &mut Child, stopped: Stopped) -> Result<(), ExecutableError> {
+        let outcome = if stopped.is_success() {
+            Ok(())
+        } else {
+            Err(self.program.explain(child.error(stopped, Missing::Exit)))
         };
         child.end();
         child::collect_orphans(None);

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::child::{self, Child, Driven, Until, now};
+use super::child::{self, Child, Stopped, Until, now};
 use super::error::{ExecutableError, Missing, ProtocolError};
 use super::output::Output;
 use super::program::{Program, availability_zone};
@@ -210,36 +210,28 @@ impl Child {
         loop {
             // A process that always has another line is not waited for.
             let driven = if end.is_some_and(|end| end <= now()) {
-                Ok(Driven::TimedOut)
+                Err(Stopped::TimedOut)
             } else {
                 self.drive(input, Until::Line, end, limit)
             };
-            return Err(match driven.map_err(ExecutableError::Lost)? {
-                Driven::Reached => {
-                    let mut line = self.take_line();
-                    // Parsers may ignore it: <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>.
-                    if line.starts_with(BYTE_ORDER_MARK) {
-                        line.drain(..BYTE_ORDER_MARK.len());
-                    }
-                    if line.trim_ascii().is_empty() {
-                        continue;
-                    }
-                    return Ok(line);
+            match driven {
+                Ok(()) => {}
+                Err(Stopped::TimedOut) if self.is_output_closed() => {
+                    return Err(ExecutableError::Protocol(ProtocolError::OutputClosed));
                 }
-                Driven::Exited(status) => ExecutableError::Ended {
-                    status,
-                    stderr: self.errors_tail(),
-                },
-                Driven::TimedOut => ExecutableError::TimedOut {
-                    missing: Missing::Line {
-                        expected,
-                        pending: self.pending_output(),
-                    },
-                    stderr: self.errors_tail(),
-                },
-                Driven::Closed => ExecutableError::Protocol(ProtocolError::OutputClosed),
-                Driven::TooLarge => ExecutableError::TooLarge,
-            });
+                Err(stopped) => {
+                    let pending = self.pending_output();
+                    return Err(self.error(stopped, Missing::Line { expected, pending }));
+                }
+            }
+            let mut line = self.take_line();
+            // Parsers may ignore it: <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>.
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !line.trim_ascii().is_empty() {
+                return Ok(line);
+            }
         }
     }
 }

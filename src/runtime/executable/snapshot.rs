@@ -6,8 +6,7 @@
 //! of AWS Lambda Web Adapter.
 
 use super::Mode;
-use super::child::{Driven, Until};
-use super::error::ExecutableError;
+use super::error::{ExecutableError, Missing};
 use super::program::Program;
 use crate::runtime::error::Error;
 use crate::runtime::hooks::{is_snap_start, restore_failed, wait_for_restore};
@@ -51,15 +50,12 @@ fn run(variable: &str, env: &Env) -> Result<(), Error> {
 /// Runs a command to its end. All that it writes is for the log.
 fn execute(command: &str, env: &Env) -> Result<(), ExecutableError> {
     let mut process = Program::find_command(env, command)?.start(&[])?;
-    let driven = process.drive(&mut &b""[..], Until::Exit, None, PAYLOAD_BYTES_MAX);
-    let driven = driven.map_err(ExecutableError::Lost)?;
-    if let Driven::Exited(status) = driven {
-        if !status.success() {
-            let stderr = process.errors_tail();
-            return Err(ExecutableError::Ended { status, stderr });
-        }
+    let stopped = process.run(b"", None, PAYLOAD_BYTES_MAX);
+    if stopped.is_success() {
+        Ok(())
+    } else {
+        Err(process.error(stopped, Missing::Exit))
     }
-    Ok(())
 }
 
 /// The executable that runs before the snapshot is taken, and the one after the restore.
