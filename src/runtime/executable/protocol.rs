@@ -218,7 +218,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Text, E> {
         let mut bytes = bytes.to_vec();
         for at in 0..bytes.len() {
-            if let Some(half @ [0xED, 0xA0..=0xBF, _]) = bytes.get_mut(at..at + 3) {
+            if let Some(half @ [0xED, 0xA0..=0xBF, 0x80..=0xBF]) = bytes.get_mut(at..at + 3) {
                 half.copy_from_slice("\u{FFFD}".as_bytes());
             }
         }
@@ -292,10 +292,11 @@ mod tests {
 
     #[test]
     fn text_that_is_not_unicode_is_kept_as_far_as_it_goes() {
-        let table: [(&[u8], &str); 5] = [
+        let table: [(&[u8], &str); 6] = [
             (br"cut \ud83d", "cut \u{FFFD}"),
             (br"\udc00\ud83d\ude00", "\u{FFFD}\u{1F600}"),
             (b"cut \xF0\x9F", "cut \u{FFFD}"),
+            (b"cut \xED\xA0, on", "cut \u{FFFD}\u{FFFD}, on"),
             ("\u{D7FF}\u{E000}".as_bytes(), "\u{D7FF}\u{E000}"),
             (br#"\"\n\u0041"#, "\"\nA"),
         ];
