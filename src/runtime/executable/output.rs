@@ -118,14 +118,12 @@ impl<'a> Start<'a> {
         if output.is_empty() {
             return Self::Undecided;
         }
+        if !text.starts_with(b"{") {
+            return Self::Plain;
+        }
         match serde_json::from_slice(text) {
-            Ok(IgnoredAny) if text.starts_with(b"{") && text.ends_with(b"}") => {}
-            Err(error)
-                if text.starts_with(b"{")
-                    && rest.is_empty()
-                    && may_go_on
-                    && is_cut(text, &error) =>
-            {
+            Ok(IgnoredAny) if text.ends_with(b"}") => {}
+            Err(error) if rest.is_empty() && may_go_on && is_cut(text, &error) => {
                 return Self::Undecided;
             }
             Ok(IgnoredAny) | Err(_) => return Self::Plain,
