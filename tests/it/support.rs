@@ -32,9 +32,15 @@ pub(crate) fn faulty() -> Config {
 
 /// A function that has to give up shortly before its deadline, after so many seconds. The platform
 /// does not come before it, however busy the machine is.
-pub(crate) fn ending_by_itself(mut config: Config, timeout_secs: u64) -> Config {
+pub(crate) fn ending_by_itself(config: Config, timeout_secs: u64) -> Config {
+    ended_late(config, timeout_secs, Duration::from_secs(60))
+}
+
+/// A function that has so much time to say what it gives up, and is ended by the platform so long
+/// after that.
+pub(crate) fn ended_late(mut config: Config, timeout_secs: u64, grace: Duration) -> Config {
     config.timeout = Duration::from_secs(timeout_secs);
-    config.deadline_grace = Duration::from_secs(60);
+    config.deadline_grace = grace;
     config
 }
 

@@ -9,7 +9,7 @@ use bantam_emulator::{Config, Entry, Initialization, What};
 use serde_json::Value;
 
 use super::http_server::{event, server, set};
-use crate::support::{Env, count, example_path, fixtures, start, stock};
+use crate::support::{Env, count, ended_late, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, with the extension beside it.
 fn beside(how: &str) -> (Config, tempfile::TempDir) {
@@ -121,11 +121,8 @@ fn a_response_is_streamed() {
 
 #[test]
 fn a_request_without_a_response_is_named_in_the_log_and_ends_with_the_environment() {
-    let (mut config, _folder) = beside("");
-    config.timeout = Duration::from_secs(3);
-    // The line is written shortly before the deadline, however busy the machine is.
-    config.deadline_grace = Duration::from_secs(3);
-    let env = start(config);
+    let (config, _folder) = beside("");
+    let env = start(ended_late(config, 3, Duration::from_secs(3)));
     let outcome = env.invoke(event("GET", "/hang")).unwrap();
     let error = outcome.function_error.expect("an error");
     assert_eq!(error.error_type, "Sandbox.Timedout", "{error:?}");

@@ -18,7 +18,7 @@ use testkit::pipe::named_pipe;
 use testkit::process::{state, status};
 
 use super::http_server;
-use crate::support::{Env, answers, count, ending_by_itself, faulty, function, start, stock};
+use crate::support::{Env, answers, count, ended_late, faulty, function, start, stock};
 
 const WORKERS: usize = 4;
 
@@ -228,10 +228,9 @@ pub(super) fn given_up(
         all.any(|line| ends.iter().any(|end| line.text.contains(end)))
     };
     for seconds in [2, 8, 30] {
-        let mut config = ending_by_itself(config.clone(), seconds);
         // The API refuses the next call while the caller stalls, so the runtime would exit at last.
-        config.deadline_grace = Duration::from_millis(500);
-        let env = start(config);
+        let grace = Duration::from_millis(500);
+        let env = start(ended_late(config.clone(), seconds, grace));
         let caller = stalled(&env, event);
         env.wait_for_log_line("the deadline", timed_out);
         let given_up = "the caller had not taken the response shortly before the deadline";
