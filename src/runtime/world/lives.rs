@@ -1,4 +1,5 @@
-//! Lives that are made up, and the ones that failed once.
+//! Lives that are made up, each fault at each exchange of a short life, and the lives that failed
+//! once.
 
 use std::fmt::Write as _;
 
@@ -60,6 +61,78 @@ fn a_life_is_the_same_each_time() {
         let life = Life::of(seed);
         let [one, other] = [0; 2].map(|_| live(&life, true).trace);
         assert_eq!(one, other, "seed {seed}");
+    }
+}
+
+/// A short life of each form of a handler: alone, restored from a snapshot, and as two workers.
+fn short_lives() -> Vec<Life> {
+    let kinds = [
+        Kind::Function,
+        Kind::OneShot,
+        Kind::Persistent,
+        Kind::Server,
+    ];
+    let mut lives = Vec::new();
+    for kind in kinds {
+        for is_streamed in [false, true] {
+            let second = match (kind, is_streamed) {
+                (Kind::Function, true) => stream(StreamEnd::Fails),
+                _ => Act::Fails,
+            };
+            let acts = [stream(StreamEnd::Finishes), second, Act::Responds];
+            for (workers, is_restored) in [(0, false), (0, true), (2, false)] {
+                let mut life = of_two_workers(lives.len() as u64, &acts, (0, Fault::Closed));
+                (life.kind, life.is_streamed) = (kind, is_streamed);
+                (life.workers, life.is_restored) = (workers, is_restored);
+                life.faults = vec![];
+                lives.push(life);
+            }
+        }
+    }
+    lives
+}
+
+/// Each kind of fault once, with connections that are lost at bytes of the head and of the body.
+fn each_fault() -> Vec<Fault> {
+    let mut faults = vec![
+        Fault::Refused,
+        Fault::Gone(12),
+        Fault::Closed,
+        Fault::Garbage,
+        Fault::NoIdentity,
+        Fault::TooLarge,
+        Fault::Slow(30),
+        Fault::Slow(5_000),
+        Fault::PanicBefore,
+        Fault::PanicAfter,
+        Fault::Kill,
+        Fault::KillAfter,
+        Fault::Clock(-86_400_000),
+        Fault::Clock(86_400_000),
+    ];
+    faults.extend([202, 204, 302, 400, 403, 404, 410, 413, 429, 500, 503].map(Fault::Status));
+    for bytes in (0..450).step_by(37) {
+        faults.extend([Fault::RequestCut(bytes), Fault::ResponseCut(bytes)]);
+    }
+    faults
+}
+
+/// The exchanges are those of the loop, of its streams, of the restore and of the supervisor.
+#[test]
+fn each_fault_at_each_exchange_of_a_short_life_keeps_the_rules() {
+    for well in short_lives() {
+        let exchanges = live(&well, false).platform.exchanges;
+        for at in 0..exchanges {
+            for fault in each_fault() {
+                let life = Life {
+                    faults: vec![(at, fault)],
+                    ..well.clone()
+                };
+                if let Some(broken) = fault_of(&life) {
+                    fail(life, &broken);
+                }
+            }
+        }
     }
 }
 
