@@ -94,9 +94,9 @@ impl Control {
         (!usage.doomed).then(|| Served(self.clone()))
     }
 
-    /// Whether a request is being served.
+    /// Whether a request is being served, or a fault may hold its answer back.
     pub(crate) fn is_busy(&self) -> bool {
-        lock(&self.usage).busy
+        lock(&self.usage).busy || !matches!(lock(&self.inner).fault, ByteFault::None)
     }
 
     /// The connection is to be reset at its next request.

@@ -7,7 +7,8 @@ use bantam_emulator::{
 };
 use serde_json::json;
 
-use crate::support::{count, faulty, function, start, stock};
+use super::faults::{exits, recoverable};
+use crate::support::{Env, count, faulty, function, start, stock};
 
 /// The function whose hooks misbehave like this.
 fn hooks(how: &str) -> Config {
@@ -293,4 +294,155 @@ fn a_persistent_executable_learns_the_zone_of_the_restored_environment() {
     let unasked = with(Initialization::OnDemand, "false");
     assert_eq!(unasked[0], "");
     assert!(!unasked[1].as_str().unwrap().starts_with("use1"));
+}
+
+/// What a call may meet.
+fn faults() -> Vec<FaultKind> {
+    let mut kinds = recoverable();
+    for status in [302, 400, 403, 404, 410, 413, 429, 500, 503] {
+        let body = r#"{"errorMessage":"planted","errorType":"Planted"}"#.to_owned();
+        kinds.push(FaultKind::Status(status, body));
+    }
+    kinds
+}
+
+/// What becomes of a call that meets a fault and is not made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is answered.
+    Served,
+    /// The platform has acted on it, and its answer is lost.
+    Lost,
+    /// The platform has not seen it.
+    Refused,
+}
+
+/// What becomes of it if its answer has about so many bytes.
+fn fate(kind: &FaultKind, answer_bytes: usize) -> Fate {
+    match kind {
+        FaultKind::Delay(_) | FaultKind::ByteByByte | FaultKind::SplitAt(_) => Fate::Served,
+        FaultKind::CutAt(at) | FaultKind::CloseAt(at) if answer_bytes < *at => Fate::Served,
+        FaultKind::ResetAfter
+        | FaultKind::CutAt(_)
+        | FaultKind::CloseAt(_)
+        | FaultKind::Garbage(_) => Fate::Lost,
+        _ => Fate::Refused,
+    }
+}
+
+/// Starts `config` with a fault at the first call of a step.
+fn with_fault(mut config: Config, at: Step, kind: &FaultKind) -> Env {
+    config.faults = vec![Fault::new(at, kind.clone())];
+    config.freeze = false;
+    // An extension that is registered and does not ask for an event keeps the init phase from its
+    // end, until the platform starts the function again.
+    config.init_timeout = Duration::from_secs(2);
+    start(config)
+}
+
+#[test]
+fn whatever_happens_to_the_registration_the_function_serves() {
+    // Of those that take the whole init phase, some.
+    let is_tried = |kind: &FaultKind| match kind {
+        FaultKind::CutAt(at) | FaultKind::CloseAt(at) => matches!(at, 0 | 17 | 120),
+        _ => true,
+    };
+    for kind in faults().into_iter().filter(is_tried) {
+        let env = with_fault(hooks(""), Step::Register(0), &kind);
+        assert_eq!(env.respond(r#""go""#), "use1-az1", "{kind:?}");
+        let starts = if fate(&kind, 200) == Fate::Lost { 2 } else { 1 };
+        assert_eq!(env.spawned(), starts, "{kind:?}");
+        let registered = internal(&env.transcript());
+        let text = text(&env.stop());
+        let warned = text.contains("the function cannot register as one: ");
+        assert_eq!(warned, fate(&kind, 200) != Fate::Served, "{kind:?}: {text}");
+        let is_registered = registered == starts;
+        assert_eq!(is_registered, fate(&kind, 200) != Fate::Refused, "{kind:?}");
+        assert_eq!(ran(&text).contains(&"shutdown"), is_registered, "{kind:?}");
+    }
+}
+
+#[test]
+fn whatever_happens_to_the_event_of_the_extension_the_function_serves() {
+    let is_tried = |kind: &FaultKind| match kind {
+        FaultKind::Status(status, _) => matches!(status, 403 | 500),
+        _ => true,
+    };
+    for kind in faults().into_iter().filter(is_tried) {
+        let env = with_fault(hooks(""), Step::ExtensionNext(0), &kind);
+        assert_eq!(env.respond(r#""go""#), "use1-az1", "{kind:?}");
+        // Nobody reads the answer, so nobody sees that the question has not arrived.
+        let starts = if fate(&kind, 0) == Fate::Refused {
+            2
+        } else {
+            1
+        };
+        assert_eq!(env.spawned(), starts, "{kind:?}");
+    }
+}
+
+#[test]
+fn whatever_happens_to_the_wait_for_the_restore_it_ends() {
+    for kind in faults() {
+        let env = with_fault(snap_start(""), Step::RestoreNext(0), &kind);
+        let is_published = env.prepare().is_ok();
+        let outcome = env.invoke(r#""go""#).unwrap();
+        let error = outcome.function_error.map(|error| error.error_type);
+        let seen = (is_published, error.as_deref(), env.spawned());
+        let expected = match fate(&kind, 100) {
+            Fate::Served => (true, None, 1),
+            // The environment is lost with the answer.
+            Fate::Lost => (true, Some("Runtime.RestoreNext"), 1),
+            // An init error: there is no snapshot yet, and another process serves.
+            Fate::Refused => (false, None, 2),
+        };
+        assert_eq!(seen, expected, "{kind:?}");
+        let ends = exits(&env.transcript());
+        // SIGTERM may come before the process ends with 1.
+        assert!(
+            ends.iter().all(|code| matches!(code, Some(0 | 1))),
+            "{kind:?}"
+        );
+        assert_eq!(
+            ends.is_empty(),
+            fate(&kind, 100) == Fate::Served,
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn whatever_happens_to_the_report_of_a_failed_restore_the_environment_ends() {
+    for kind in faults() {
+        let env = with_fault(snap_start("after 1:fail"), Step::RestoreError(0), &kind);
+        let error = env.invoke(r#""go""#).unwrap().function_error.unwrap();
+        let expected = match kind {
+            FaultKind::Refuse { .. } | FaultKind::Status(..) => "Runtime.ExitError",
+            // It is sent once more where it was lost.
+            _ => "Function.HookFailed",
+        };
+        assert_eq!(error.error_type, expected, "{kind:?}");
+        env.wait_for_log("Hook.Failed: the hook failed");
+        let ends = exits(&env.transcript());
+        assert!(matches!(ends[..], [Some(0 | 1)]), "{kind:?}: {ends:?}");
+    }
+}
+
+#[test]
+fn whatever_happens_to_the_question_for_the_zone_the_function_serves() {
+    for kind in faults() {
+        let env = with_fault(faulty(), Step::Metadata(0), &kind);
+        let answers = [0; 5].map(|_| env.respond(r#"{"do":"zone"}"#));
+        let failed = answers.iter().filter(|answer| answer.is_null()).count();
+        let is_right = match kind {
+            // After three failures it is not asked for again.
+            FaultKind::Unreachable(_) => [1, 2, answers.len()].contains(&failed),
+            FaultKind::Refuse { times: 3 } => failed == answers.len(),
+            FaultKind::Refuse { times } => failed == 1 + times,
+            _ => failed == usize::from(fate(&kind, 150) != Fate::Served),
+        };
+        assert!(is_right, "{kind:?}: {failed}");
+        assert!(answers[failed..].iter().all(|zone| zone == "use1-az1"));
+        assert_eq!(env.spawned(), 1, "{kind:?}");
+    }
 }
