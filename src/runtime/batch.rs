@@ -15,7 +15,8 @@ use crate::shared::log_record::Level;
 /// again.
 ///
 /// The identifier of a record is `messageId` for SQS, `kinesis.sequenceNumber` for Kinesis and
-/// `dynamodb.SequenceNumber` for DynamoDB.
+/// `dynamodb.SequenceNumber` for DynamoDB. For an empty one, and for one of no message in the
+/// queue, Lambda takes the whole batch as failed and delivers all of it again.
 ///
 /// ```
 /// use bantam::{BatchFailures, Context};
