@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The supervisor writes `Overdue`, and `LeftBehind` where a worker has ended. Both last until the
-//! invocation has been answered by the process that takes the slot next.
+//! invocation has been answered: by the process that takes the slot next, or by the supervisor if
+//! none does. From every other phase, too, a process that takes the slot goes to `Init`.
 //!
 //! The slot behind those of the workers is the keeper's, where there is one.
 
