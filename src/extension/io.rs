@@ -49,8 +49,9 @@ pub(super) fn run<T>(executor: Executor, main: impl Future<Output = T>) -> T {
 
 /// Runs a future on this thread.
 ///
-/// The `block_on` of futures-lite keeps its waker in a thread local, for the next call. Here is only
-/// one call, and with that thread local musl has to map memory for the first thread of either role.
+/// The `block_on` of futures-lite keeps its waker in a thread local, for the next call. There is
+/// one call here, and with that thread local musl has to map memory for the first thread of either
+/// role.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let (parker, unparker) = parking::pair();
     let waker = Waker::from(unparker);
