@@ -451,6 +451,19 @@ fn a_stream_that_goes_wrong_midway_is_an_error() {
 }
 
 #[test]
+fn a_status_that_is_an_error_is_one_to_head_too() {
+    for mode in ["buffered", "response_stream"] {
+        let mut config = ending_by_itself(server(""), 4);
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
+        set(&mut config, "AWS_LWA_ERROR_STATUS_CODES", "200");
+        // The length in the head is that of the response to GET.
+        let (recorded, document) = start(config).fail(&event("HEAD", "/large?5"));
+        assert_eq!(recorded, "Function.HttpStatus", "{mode}: {document}");
+        assert_eq!(document["errorMessage"], r#"{"statusCode":200,"body":""}"#);
+    }
+}
+
+#[test]
 fn a_large_stream_takes_little_memory() {
     let env = start(streaming());
     let (_, body) = stream(&env, "GET", "/large?5");

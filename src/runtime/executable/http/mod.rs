@@ -287,7 +287,8 @@ impl Server {
         let reply = if outcome.is_err() || !settings.is_streamed {
             Err(answer)
         } else if is_error {
-            let is_enough = |response: &Reader| ERROR_MESSAGE_BYTES_MAX <= response.body().len();
+            let is_enough =
+                |response: &Reader| is_head || ERROR_MESSAGE_BYTES_MAX <= response.body().len();
             outcome = connection.carry(process, &mut exchange, &is_enough, end);
             Err(answer)
         } else {
