@@ -119,7 +119,7 @@ pub(super) fn parse(event: &[u8]) -> Option<HttpEvent<'_>> {
     } else if is_load_balancer {
         (Origin::LoadBalancer, top_method)
     } else if is_lattice {
-        (Origin::Lattice, method.or(Some(Text(GET))))
+        (Origin::Lattice, method)
     } else {
         (Origin::RestApi, top_method)
     };
@@ -166,8 +166,6 @@ pub(super) fn is_token(text: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(is_part)
 }
-
-const GET: Cow<'_, str> = Cow::Borrowed("GET");
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
