@@ -17,7 +17,7 @@ use crate::shared::text::{push, push_decimal};
 pub(super) struct Response<'a> {
     status: u16,
     reason: Cow<'a, str>,
-    /// The fields that are not about the connection.
+    /// All fields, also those about the connection.
     fields: Vec<Pair<'a>>,
     body: &'a [u8],
 }
@@ -27,13 +27,10 @@ impl<'a> Response<'a> {
     #[inline(never)]
     pub(super) fn new(status: u16, head: Head<'a>, body: &'a [u8]) -> Self {
         let fields = head.fields().map(|(name, value)| (text(name), text(value)));
-        let mut fields: Vec<_> = fields.collect();
-        let all = fields.clone();
-        fields.retain(|(name, _)| !is_hop_by_hop(name, &all));
         Self {
             status,
             reason: text(head.reason()),
-            fields,
+            fields: fields.collect(),
             body,
         }
     }
@@ -41,8 +38,12 @@ impl<'a> Response<'a> {
     /// What goes in front of the body when that is streamed.
     pub(super) fn prelude(&self) -> Prelude {
         let prelude = Prelude::new(self.status);
-        let add = |prelude: Prelude, (name, value): &Pair<'_>| prelude.header(name, value);
-        self.fields.iter().fold(prelude, add)
+        self.fields.iter().fold(prelude, |prelude, (name, value)| {
+            if is_hop_by_hop(name, &self.fields) {
+                return prelude;
+            }
+            prelude.header(name, value)
+        })
     }
 
     /// The type of the body.
@@ -132,14 +133,14 @@ impl<'a> Response<'a> {
         push(out, "}");
     }
 
-    /// Each name once, with its values.
+    /// Each name that is not about the connection once, with its values.
     fn names(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         self.fields
             .iter()
             .enumerate()
             .filter_map(|(at, (name, _))| {
                 let mut before = self.fields.iter().take(at);
-                if before.any(|(other, _)| is(name, other)) {
+                if before.any(|(other, _)| is(name, other)) || is_hop_by_hop(name, &self.fields) {
                     return None;
                 }
                 let values = self.fields.iter().filter(|(other, _)| is(name, other));
