@@ -64,7 +64,7 @@ impl<'a> Response<'a> {
                 b"null".to_vec()
             };
         };
-        let (body, is_base64) = match self.text() {
+        let (body, is_base64) = match self.body_text() {
             Some(text) => (Cow::Borrowed(text), false),
             None => {
                 let mut text = Vec::with_capacity(self.body.len().div_ceil(3) * 4);
@@ -79,7 +79,8 @@ impl<'a> Response<'a> {
         push(&mut out, "{\"statusCode\":");
         push_decimal(&mut out, u64::from(self.status));
         push(&mut out, if is_base64 { IS_BASE64 } else { IS_TEXT });
-        if origin == Origin::LoadBalancer {
+        // Both parts have to be there, and some servers send no reason.
+        if origin == Origin::LoadBalancer && !self.reason.is_empty() {
             let mut description = Vec::new();
             push_decimal(&mut description, u64::from(self.status));
             push(&mut description, " ");
@@ -156,7 +157,7 @@ impl<'a> Response<'a> {
     }
 
     /// The body, if it is to be sent as text.
-    fn text(&self) -> Option<&str> {
+    fn body_text(&self) -> Option<&str> {
         let text = std::str::from_utf8(self.body).ok()?;
         let is_text = text.is_empty()
             || self.field("content-encoding").is_none()

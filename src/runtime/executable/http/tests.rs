@@ -316,6 +316,16 @@ fn every_sender_gets_the_response_in_its_form() {
 }
 
 #[test]
+fn a_status_without_a_reason_has_no_description() {
+    for start in ["HTTP/1.1 200 ", "HTTP/1.1 200"] {
+        let response = format!("{start}\r\nContent-Length: 0\r\n\r\n");
+        let [_, _, balancer, ..] = documents(response.as_bytes());
+        assert_eq!(balancer["statusCode"], 200);
+        assert_eq!(balancer.get("statusDescription"), None, "{start}");
+    }
+}
+
+#[test]
 fn bodies_are_text_or_base64_by_their_type_and_bytes() {
     let table: [(&str, &[u8], Value); 15] = [
         ("", b"text", json!("text")),
