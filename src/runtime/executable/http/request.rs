@@ -203,7 +203,9 @@ fn write_target(out: &mut Vec<u8>, path: &str, query: &Query<'_>, base_path: &st
     if !path.starts_with('/') {
         out.push(b'/');
     }
-    encode(out, path, |byte| !b"\"#<>?`{}".contains(&byte));
+    // A gateway has decoded the path, and some servers refuse what no path holds:
+    // <https://www.rfc-editor.org/rfc/rfc3986#section-3.3>.
+    encode(out, path, |byte| !b"\"#<>?[\\]^`{|}".contains(&byte));
     let mut mark = b'?';
     match query {
         Query::Raw(query) if query.is_empty() => {}
