@@ -68,14 +68,13 @@ impl<'a> Request<'a> {
             context.tenant_id().map(|_| TENANT_ID),
         ];
         for (name, value) in &event.headers {
-            let is_own = own.iter().flatten().any(|own| is(name, own));
-            let is_kept = is_token(name.as_bytes()) && !is_hop_by_hop(name, &event.headers);
-            if is_kept && !is_own {
-                let name = if is(name, source) {
-                    AUTHORIZATION
-                } else {
-                    name
-                };
+            if !is_token(name.as_bytes()) || is_hop_by_hop(name, &event.headers) {
+                continue;
+            }
+            // Also if it is one of those, such as `Authorization` itself.
+            if is(name, source) {
+                writer = writer.field(AUTHORIZATION, value.as_bytes());
+            } else if !own.iter().flatten().any(|own| is(name, own)) {
                 writer = writer.field(name, value.as_bytes());
             }
         }

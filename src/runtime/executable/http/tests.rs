@@ -257,6 +257,12 @@ fn the_authorization_may_come_from_another_header() {
     assert_eq!(request(&both, &variables).0[2..], ["authorization: b"]);
     let without = url(r#""rawPath":"/","headers":{"Authorization":"a"}"#);
     assert_eq!(request(&without, &variables).0[2..], ["Authorization: a"]);
+    for (source, expected) in [("Authorization", "a"), ("Host", "h")] {
+        let variables = [("AWS_LWA_AUTHORIZATION_SOURCE", source)];
+        let event = url(r#""rawPath":"/","headers":{"authorization":"a","host":"h"}"#);
+        let expected = ["Host: h", &format!("authorization: {expected}")];
+        assert_eq!(request(&event, &variables).0[1..], expected);
+    }
 }
 
 #[test]
