@@ -101,7 +101,7 @@ const MARKS: [&str; 3] = ["isBase64Encoded", "elb", "serviceNetworkArn"];
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// An object whose members are strings or arrays of strings; `null` has no members. An array of
-/// strings is one without names.
+/// strings is one of cookies.
 #[derive(Default)]
 struct Pairs<'a>(Vec<Pair<'a>>);
 
@@ -150,6 +150,9 @@ pub(super) fn identity(identity: &[u8]) -> Option<[Option<Text<'_>>; 2]> {
     let [.., id, pool_id] = members(identity)?.texts;
     Some([id, pool_id])
 }
+
+/// The name of the header that cookies are in.
+pub(super) const COOKIE: &str = "cookie";
 
 fn members(json: &[u8]) -> Option<Members<'_>> {
     serde_json::from_slice(json).ok()
@@ -237,7 +240,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Pairs::default();
-        let name = Cow::Borrowed("");
+        let name = Cow::Borrowed(COOKIE);
         Values {
             name,
             pairs: &mut pairs.0,

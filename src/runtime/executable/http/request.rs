@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::event::{self, HttpEvent, Origin, Pair, Query, Text, is_token};
+use super::event::{self, COOKIE, HttpEvent, Origin, Pair, Query, Text, is_token};
 use super::settings::Settings;
 use crate::runtime::context::Context;
 use crate::shared::base64;
@@ -59,11 +59,11 @@ impl<'a> Request<'a> {
         let own = [
             Some("host"),
             Some("expect"),
+            Some(COOKIE),
             Some(CONTENT_LENGTH),
             Some(REQUEST_CONTEXT),
             Some(LAMBDA_CONTEXT),
             has_source.then_some(AUTHORIZATION),
-            (!event.cookies.is_empty()).then_some("cookie"),
             context.trace_id().map(|_| TRACE_ID),
             context.tenant_id().map(|_| TENANT_ID),
         ];
@@ -78,9 +78,17 @@ impl<'a> Request<'a> {
                 writer = writer.field(name, value.as_bytes());
             }
         }
-        if !event.cookies.is_empty() {
-            let cookies: Vec<&str> = event.cookies.iter().map(|(_, cookie)| &**cookie).collect();
-            writer = writer.field("cookie", cookies.join("; ").as_bytes());
+        // HTTP/2 has a field for each cookie, and HTTP/1.1 one for all:
+        // <https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3>.
+        let fields = if event.cookies.is_empty() {
+            &event.headers
+        } else {
+            &event.cookies
+        };
+        let cookies = fields.iter().filter(|(name, _)| is(name, COOKIE));
+        let cookies: Vec<&str> = cookies.map(|(_, cookie)| &**cookie).collect();
+        if !cookies.is_empty() {
+            writer = writer.field(COOKIE, cookies.join("; ").as_bytes());
         }
         finish(
             writer,

@@ -113,12 +113,11 @@ fn every_form_of_event_becomes_its_request() {
                 "PUT /?myKey=%3Fall%3Dtrue&myKey=val2 HTTP/1.1",
                 "Host: lambda-846800462-us-east-2.elb.amazonaws.com",
                 "accept: text/html,application/xhtml+xml",
-                "cookie: name1=value1",
-                "cookie: name2=value2",
                 "x-amzn-trace-id: Root=1-5bdb40ca-556d8b0c50dc66f0511bf520",
                 "x-forwarded-for: 72.21.198.66",
                 "x-forwarded-port: 443",
                 "x-forwarded-proto: https",
+                "cookie: name1=value1; name2=value2",
                 "Content-Length: 12",
             ],
             "request_body",
@@ -262,6 +261,25 @@ fn the_authorization_may_come_from_another_header() {
         let event = url(r#""rawPath":"/","headers":{"authorization":"a","host":"h"}"#);
         let expected = ["Host: h", &format!("authorization: {expected}")];
         assert_eq!(request(&event, &variables).0[1..], expected);
+    }
+}
+
+#[test]
+fn cookies_are_one_header() {
+    let table = [
+        (r#""headers":{"Cookie":"a=1"}"#, "cookie: a=1"),
+        (
+            r#""headers":{"COOKIE":["a=1","b=2"],"Cookie":"c=3"}"#,
+            "cookie: a=1; b=2; c=3",
+        ),
+        (
+            r#""headers":{"cookie":"a=1"},"cookies":["b=2","c=3"]"#,
+            "cookie: b=2; c=3",
+        ),
+    ];
+    for (members, expected) in table {
+        let event = url(&format!(r#""rawPath":"/",{members}"#));
+        assert_eq!(request(&event, &[]).0[2..], [expected]);
     }
 }
 
