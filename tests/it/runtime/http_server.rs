@@ -864,7 +864,7 @@ fn a_server_is_told_of_the_snapshot_and_of_the_restore() {
     let counts: Vec<u32> = serde_json::from_str(&counts).unwrap();
     // The check of the start, the two hooks, the check after the restore and this request.
     assert_eq!(counts[1], 5, "{counts:?}");
-    for hook in ["/echo/before", "/echo/after?x"] {
+    for hook in ["/echo/before", "/echo/after?x", "/echo//%61fter;v=1"] {
         assert_eq!(
             get(&env, hook)["statusCode"],
             403,

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use self::connection::Connection;
 use self::error::{Cause, ServerError, tried};
 use self::process::{Process, Shared};
-use self::request::Request;
+use self::request::{Request, route};
 use self::response::Response;
 use self::settings::{Readiness, Settings};
 use super::child::{self, EXIT_GRACE, Waited, now};
@@ -195,12 +195,12 @@ impl Server {
         outcome
     }
 
-    /// True for the path of a hook, which is not for callers.
+    /// True for the path of a hook, which is not for callers, however they spell it.
     fn is_hook(&self, target: &str) -> bool {
-        let path = target.split('?').next().unwrap_or(target);
         let settings = &self.settings;
         let hooks = [&settings.before_snapshot_path, &settings.after_restore_path];
-        !path.is_empty() && hooks.into_iter().any(|hook| hook == path)
+        let mut hooks = hooks.into_iter().filter(|hook| !hook.is_empty());
+        hooks.any(|hook| route(hook) == route(target))
     }
 
     fn forbid(&mut self, request: &Request<'_>, answer: Answer<'_>) -> Answered {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::event::Origin;
 use super::fuzz::settings;
-use super::request::Request;
+use super::request::{Request, route};
 use super::response::Response;
 use super::settings::Settings;
 use crate::runtime::context::Context;
@@ -280,6 +280,32 @@ fn cookies_are_one_header() {
     for (members, expected) in table {
         let event = url(&format!(r#""rawPath":"/",{members}"#));
         assert_eq!(request(&event, &[]).0[2..], [expected]);
+    }
+}
+
+#[test]
+fn every_spelling_of_a_path_is_one_route() {
+    let table = [
+        ("/hooks/before", "/hooks/before"),
+        ("/Hooks/BEFORE?a=/b", "/hooks/before"),
+        ("//hooks/./x/../before/", "/hooks/before"),
+        ("/../hooks/%62efore%0a", "/hooks/before"),
+        ("/hooks%2Fbefore;v=1;w", "/hooks/before"),
+        ("/%68ooks;a=1/%2e/before", "/hooks/before"),
+        ("/hooks/%2562efore", "/hooks/%62efore"),
+        ("/hooks/before%", "/hooks/before%"),
+        ("/hooks/before%zz%4", "/hooks/before%zz%4"),
+        ("/hooksbefore", "/hooksbefore"),
+        ("/hooks", "/hooks"),
+        ("/", ""),
+        ("/..", ""),
+    ];
+    for (target, expected) in table {
+        assert_eq!(
+            String::from_utf8(route(target)).unwrap(),
+            expected,
+            "{target}"
+        );
     }
 }
 
