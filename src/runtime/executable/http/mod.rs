@@ -104,10 +104,11 @@ impl Server {
         };
         let mut process = server.start_process()?;
         let outcome = server.wait_until_ready(&mut process, bound.map(|bound| now() + bound));
-        match outcome {
-            // The first event waits on.
-            Err(error) if !(is_async && error.is_late()) => return Err(error.report()),
-            _ => {}
+        if let Err(error) = outcome {
+            // If it is only late, the first event may wait on.
+            if !(is_async && error.is_late()) {
+                return Err(error.report());
+            }
         }
         if let Some(keeper) = keeper {
             process.keep(keeper);
