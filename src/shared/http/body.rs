@@ -63,7 +63,7 @@ impl FramingFields {
     /// Looks at one field.
     pub(super) fn see(&mut self, name: &[u8], value: &[u8]) -> Result<(), HttpError> {
         if same(name, b"Content-Length") {
-            // A list of equal lengths could be folded into one; nobody who speaks to us sends one.
+            // Several equal lengths could be taken for one, which is for the recipient to decide.
             // <https://www.rfc-editor.org/rfc/rfc9110#section-8.6>
             if self.content_length.is_some() {
                 return Err(HttpError::TwoContentLengths);

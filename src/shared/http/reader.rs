@@ -18,7 +18,7 @@ use crate::shared::limits::{
 pub(crate) enum Expect {
     /// Requests, as a server.
     Request,
-    /// Responses, as a client that never asks with HEAD.
+    /// Responses, as a client. One to HEAD ends with its head, which only who asked can know.
     Response,
 }
 
@@ -632,7 +632,7 @@ impl Reader {
         }
     }
 
-    /// The trailer section is checked and ignored: nothing that speaks to us sends fields in it.
+    /// The trailer section is checked and ignored: nobody here has a use for its fields.
     fn trailer_lines(&mut self) -> Result<State, HttpError> {
         let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
         while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
