@@ -217,6 +217,7 @@ impl Child {
         *lock_gentle() = Some(Gentle {
             id: self.id,
             errors,
+            is_asked: false,
         });
     }
 
@@ -345,8 +346,14 @@ impl Child {
     /// What an invocation leaves behind would run in the time of later ones, as often as the
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
+        let is_asked = lock_gentle()
+            .take_if(|gentle| gentle.id == self.id)
+            .is_some_and(|gentle| gentle.is_asked);
+        if is_asked {
+            // The environment ends, so this is no failure, and the platform takes no report of it.
+            reexec::wait();
+        }
         kill_group(self.id, Signal::KILL);
-        lock_gentle().take_if(|gentle| gentle.id == self.id);
         match self.status {
             Some(status) => Ok(status),
             None => {
@@ -441,15 +448,21 @@ fn kill_group(id: Pid, signal: Signal) {
 struct Gentle {
     id: Pid,
     errors: Option<OwnedFd>,
+    /// [`end_gently`] has sent it SIGTERM, and ends this process after it.
+    is_asked: bool,
 }
 
 reexec::process_lock!(lock_gentle: Option<Gentle> = None);
 
 /// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
-/// the log. Returns when it has ended, which another thread collects, if any.
+/// the log. Returns when it has ended; a thread that waits for that waits on.
 pub(super) fn end_gently() {
-    let Some(Gentle { id, mut errors }) = lock_gentle().take() else {
-        return;
+    let (id, mut errors) = match &mut *lock_gentle() {
+        Some(gentle) => {
+            gentle.is_asked = true;
+            (gentle.id, gentle.errors.take())
+        }
+        None => return,
     };
     kill_group(id, Signal::TERM);
     let mut stderr = Stderr::default();

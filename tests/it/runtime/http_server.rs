@@ -14,6 +14,7 @@ use testkit::http::Client;
 use testkit::pipe::named_pipe;
 use testkit::process::Running;
 
+use super::faults::exits;
 use crate::support::{Env, answers, count, ending_by_itself, example_path, fixtures, start, stock};
 
 /// The server of the tests, which starts like this, at an address of its own: every address of
@@ -556,6 +557,19 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
     let report = env.stop();
     let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
     assert!(lines.contains(&"closing the database"), "{lines:?}");
+}
+
+#[test]
+fn a_server_that_ends_with_the_environment_is_no_init_error() {
+    let mut config = server("never");
+    config.init_timeout = Duration::from_secs(1);
+    let env = start(config);
+    env.prepare().unwrap_err();
+    let report = env.stop();
+    let reported =
+        |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/init/error"));
+    assert_eq!(count(&report.transcript, reported), 0);
+    assert_eq!(exits(&report.transcript), [Some(0)]);
 }
 
 /// The server of the tests behind several workers.
