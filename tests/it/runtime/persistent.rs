@@ -109,6 +109,27 @@ fn a_process_that_fails_is_started_again() {
 }
 
 #[test]
+fn a_process_that_ends_at_any_byte_of_its_lines_fails_its_event_alone() {
+    let mut config = persistent("");
+    config.freeze = false;
+    let env = start(config);
+    let all = "{\"chunk\":\"one\"}\n{\"chunk\":\"two\"}\n{\"end\":true}\n".len();
+    for bytes in 0..=all {
+        let event = format!(r#"{{"do":"stream-bytes","bytes":{bytes}}}"#);
+        let outcome = env.invoke(event).unwrap();
+        let error = outcome.function_error.map(|error| error.error_type);
+        if bytes == all {
+            assert_eq!((error, &*outcome.body), (None, &b"onetwo"[..]));
+        } else {
+            assert_eq!(error.as_deref(), Some("Function.ExitStatus"), "{bytes}");
+        }
+        let count = env.respond(r#"{"do":"count"}"#);
+        assert_eq!(count, 1, "a fresh process behind {bytes} bytes");
+    }
+    assert_eq!(env.spawned(), 1, "the runtime itself never ended");
+}
+
+#[test]
 fn a_line_that_nobody_asked_for_answers_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = named_pipe(folder.path());
