@@ -99,15 +99,22 @@ fn a_body_is_streamed() {
     assert!(outcome.streamed);
     let content_type = "application/vnd.awslambda.http-integration-response";
     assert_eq!(outcome.content_type.as_deref(), Some(content_type));
-    let at = outcome
-        .body
-        .windows(8)
-        .position(|bytes| bytes == [0; 8])
-        .unwrap();
-    let (prelude, body) = outcome.body.split_at(at);
-    let prelude: Value = serde_json::from_slice(prelude).unwrap();
+    let (prelude, body) = parts(&outcome);
     assert_eq!(prelude["statusCode"], 200);
     assert_eq!(prelude["headers"]["content-type"], "text/event-stream");
     let events = "data: 1\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\ndata: 5\n\n";
-    assert_eq!(&body[8..], events.as_bytes());
+    assert_eq!(body, events.as_bytes());
+
+    let (prelude, body) = parts(&invoke(&emulator, "GET", "/cookies", ""));
+    assert_eq!(prelude["statusCode"], 201);
+    assert_eq!(prelude["cookies"], json!(["a=1", "b=2; HttpOnly"]));
+    assert_eq!(body, b"c=3; d=4");
+}
+
+/// The prelude of a streamed response, and its body.
+fn parts(outcome: &Outcome) -> (Value, Vec<u8>) {
+    let mut windows = outcome.body.windows(8);
+    let at = windows.position(|bytes| bytes == [0; 8]).unwrap();
+    let (prelude, body) = outcome.body.split_at(at);
+    (serde_json::from_slice(prelude).unwrap(), body[8..].to_vec())
 }
