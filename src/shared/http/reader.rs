@@ -409,12 +409,8 @@ impl Reader {
     /// Moves what has not been decoded down to the end of the decoded body, so that chunk lines
     /// take no room and the next data arrives where it belongs.
     fn close_gap(&mut self) {
-        let in_chunks = matches!(
-            self.state,
-            State::ChunkSize | State::ChunkData | State::ChunkEnd | State::Trailer
-        );
         let gap = self.section.saturating_sub(self.body_end);
-        if in_chunks && gap != 0 {
+        if gap != 0 {
             self.move_down(self.section, self.filled, self.body_end);
             self.line -= gap;
             self.at -= gap;
