@@ -100,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn the_request_has_the_path_of_the_endpoint_and_the_token() {
+        let endpoint = Endpoint::parse("http://127.0.0.1:9002/.rt", &|_| None).unwrap();
+        assert_eq!(
+            String::from_utf8(request(&endpoint, "t0k")).unwrap(),
+            "GET /.rt/2026-01-15/metadata/execution-environment HTTP/1.1\r\n\
+             Host: 127.0.0.1:9002\r\nAuthorization: Bearer t0k\r\n\r\n"
+        );
+    }
+
+    #[test]
     fn the_zone_is_a_member_of_the_answer() {
         let answer = r#"{"AvailabilityZoneID":"use1-az1","other":[1]}"#;
         assert_eq!(zone_of("200 OK", answer).unwrap(), "use1-az1");

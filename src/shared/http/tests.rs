@@ -224,6 +224,20 @@ fn bodies_of_responses() {
 }
 
 #[test]
+fn the_reason_is_what_follows_the_status() {
+    for (status_line, reason) in [
+        ("HTTP/1.1 404 Not  Found", "Not  Found"),
+        ("HTTP/1.1 200 ", ""),
+        ("HTTP/1.1 200", ""),
+    ] {
+        let mut reader = Reader::new(Expect::Response, LIMITS);
+        let bytes = format!("{status_line}\r\nContent-Length: 0\r\n\r\n");
+        feed(&mut reader, &[bytes.as_bytes()]).unwrap();
+        assert_eq!(text(reader.head().reason()), reason, "{status_line}");
+    }
+}
+
+#[test]
 fn keep_alive() {
     run(
         Expect::Response,
@@ -576,11 +590,13 @@ fn requests_sent_ahead_are_not_moved_for_each_other() {
 fn fields_behind_an_interim_response_are_those_of_the_final_one() {
     let mut reader = Reader::new(Expect::Response, LIMITS);
     assert!(reader.head().is_empty());
+    assert!(!reader.has_bytes());
     let interim = "HTTP/1.1 103 Early Hints\r\nA: early\r\n\r\n";
     let last = "HTTP/1.1 200 OK\r\nA: last\r\nContent-Length: 0\r\n\r\n";
     let bytes = [interim, last].concat();
     let message = feed(&mut reader, &[bytes.as_bytes()]).unwrap();
     assert!(!reader.head().is_empty());
+    assert!(reader.has_bytes());
     let expected = [("A", "last"), ("Content-Length", "0")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(message.fields, expected);
@@ -594,6 +610,21 @@ fn requests_that_end_anywhere_in_a_read_take_no_more_room_than_one() {
     let messages: usize = reads.map(|part| count_messages(&mut reader, part)).sum();
     assert_eq!(messages, 5_000);
     assert_eq!(reader.capacity(), BUFFER_START_BYTES);
+    // A part of a request is moved when the buffer is full, and not for each read.
+    let fills = stream.len() / BUFFER_START_BYTES + 1;
+    assert!(reader.moved() < 18 * fills, "{} bytes", reader.moved());
+}
+
+#[test]
+fn room_that_is_just_enough_is_used_as_it_is() {
+    let mut reader = Reader::new(Expect::Request, Limits::of_body(BUFFER_START_BYTES));
+    let get = "GET / HTTP/1.1\r\n\r\n";
+    let post = |length| format!("POST / HTTP/1.1\r\nContent-Length: {length:05}\r\n\r\n");
+    let length = BUFFER_START_BYTES - get.len() - post(0).len();
+    feed_space(&mut reader, (get.to_owned() + &post(length)).as_bytes());
+    assert_eq!(reader.next_message(), Ok(Progress::Partial));
+    assert_eq!(reader.space().unwrap().len(), length);
+    assert_eq!(reader.moved(), 0);
 }
 
 #[test]
@@ -680,6 +711,39 @@ fn a_body_that_is_forgotten_as_it_comes_takes_the_room_of_a_part() {
             assert_eq!(reader.status(), Some(200));
         }
     }
+}
+
+#[test]
+fn what_was_forgotten_of_a_message_that_is_cut_off_came_all_the_same() {
+    let mut reader = Reader::new(Expect::Response, LIMITS);
+    let parts = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+        "defg",
+        "h",
+    ];
+    for part in parts {
+        feed_space(&mut reader, part.as_bytes());
+        reader.forget_body();
+    }
+    let received = parts.concat().len();
+    assert_eq!(reader.eof(), Err(HttpError::Truncated { received }));
+}
+
+#[test]
+fn a_buffer_is_kept_while_a_quarter_of_it_is_needed() {
+    let mut reader = Reader::new(Expect::Response, Limits::of_body(400_000));
+    let mut capacity_after = |length| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let message = [head.as_bytes(), &vec![b'x'; length]].concat();
+        feed(&mut reader, &[&message]).unwrap();
+        reader.reset();
+        reader.capacity()
+    };
+    let large = capacity_after(400_000);
+    assert!(400_000 <= large);
+    assert_eq!(capacity_after(100_000), large);
+    assert!(capacity_after(99_000) < 100_000);
+    assert_eq!(capacity_after(1), BUFFER_KEEP_BYTES);
 }
 
 #[test]
