@@ -120,16 +120,17 @@ impl Health {
         faults
     }
 
-    /// The smallest resident kB and descriptors that were seen, where there are both early and late
-    /// ones: a large event takes memory for a while, and what leaks is there at all times.
+    /// Resident kB and descriptors, where there are both early and late ones. What leaks is there at
+    /// all times, so the least of the late ones count. A large event takes memory for a while, so
+    /// the least kB early count, too; and a server that is being started again has no descriptors
+    /// for a while, so the most descriptors early count.
     fn floors(&self) -> impl Iterator<Item = (Who, [(u64, u64); 2])> {
         self.early.iter().filter_map(|(who, early)| {
             let late = self.late.get(who)?;
-            let of = |samples: &Samples| {
-                let kb = samples.resident_kb.iter().min()?;
-                Some((*kb, *samples.descriptors.iter().min()?))
-            };
-            Some((*who, [of(early)?, of(late)?]))
+            let kb = |samples: &Samples| samples.resident_kb.iter().min().copied();
+            let early = (kb(early)?, *early.descriptors.iter().max()?);
+            let late = (kb(late)?, *late.descriptors.iter().min()?);
+            Some((*who, [early, late]))
         })
     }
 }
