@@ -322,9 +322,7 @@ mod tests {
             ..Limits::of_body(4_096)
         };
         let mut reader = Reader::new(Expect::Response, limits);
-        let space = reader.space().unwrap();
-        space[..bytes.len()].copy_from_slice(bytes.as_bytes());
-        reader.filled(bytes.len()).unwrap();
+        reader.read_from(&mut bytes.as_bytes()).unwrap();
         reader
     }
 

@@ -344,9 +344,9 @@ mod tests {
             let (stream, _) = self.0.accept().await.unwrap();
             let mut request = Reader::new(Expect::Request, Limits::of_body(100_000));
             loop {
-                let count = (&stream).read(request.space().unwrap()).await.unwrap();
-                assert_ne!(count, 0);
-                if request.filled(count).unwrap() == Progress::Complete {
+                let space = request.space().unwrap();
+                assert_ne!(io::read(&stream, space).await.unwrap(), 0);
+                if request.advance().unwrap() == Progress::Complete {
                     return (stream, request);
                 }
             }

@@ -8,15 +8,17 @@ use std::future::{self as std_future, Future};
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 #[cfg(test)]
 use std::time::Duration;
 
 use async_executor::{StaticLocalExecutor, Task};
 use async_io::Async;
-use futures_lite::future;
 #[cfg(not(feature = "tls"))]
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_lite::AsyncWriteExt as _;
+use futures_lite::future;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 #[cfg(test)]
 use crate::extension::clock::Clock;
@@ -172,12 +174,33 @@ pub(super) async fn receive(
 }
 
 /// Reads as much of a response as there is, or waits for some.
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(clippy::needless_pass_by_ref_mut, reason = "TLS has a state")
+)]
 pub(super) async fn receive_some(
     stream: &mut Connection,
     exchange: &mut Exchange<'_>,
 ) -> Result<(), ConnectionError> {
-    let count = stream.read(exchange.space()?).await?;
+    let space = exchange.space()?;
+    #[cfg(not(feature = "tls"))]
+    let count = read(stream, space).await?;
+    #[cfg(feature = "tls")]
+    let count = stream.read(space).await?;
     Ok(exchange.read(count)?)
+}
+
+/// Reads some bytes behind the end of a buffer that has room; 0 is the end of the stream.
+pub(super) async fn read(tcp: &Async<TcpStream>, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    std_future::poll_fn(|context| {
+        loop {
+            match rustix::io::read(tcp, spare_capacity(&mut *buffer)) {
+                Err(Errno::AGAIN) => ready!(tcp.poll_readable(context))?,
+                outcome => return Poll::Ready(Ok(outcome?)),
+            }
+        }
+    })
+    .await
 }
 
 /// Runs a test with an executor of its own, for no longer than a test may take.

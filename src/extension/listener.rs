@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use async_executor::Task;
 use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+use futures_lite::{AsyncWriteExt as _, future};
 
 use crate::extension::figures::Figures;
 use crate::extension::io::{self as driver, Executor};
@@ -291,10 +291,9 @@ impl Connection {
     }
 
     async fn read_some(&self, request: &mut Reader) -> Result<Progress, NoRequest> {
-        let mut stream = &self.stream;
-        Ok(match stream.read(request.space()?).await? {
+        Ok(match driver::read(&self.stream, request.space()?).await? {
             0 => request.eof()?,
-            count => request.filled(count)?,
+            _ => request.advance()?,
         })
     }
 
@@ -336,6 +335,8 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::SocketAddr;
 
+    use futures_lite::AsyncReadExt as _;
+
     use super::*;
     use crate::extension::io::ConnectionError;
     use crate::extension::settings::{Exporters, InitType};
@@ -364,11 +365,11 @@ mod tests {
     }
 
     async fn receive(
-        mut stream: &Async<TcpStream>,
+        stream: &Async<TcpStream>,
         exchange: &mut Exchange<'_>,
     ) -> Result<(), ConnectionError> {
         while !exchange.is_done() {
-            let count = stream.read(exchange.space()?).await?;
+            let count = driver::read(stream, exchange.space()?).await?;
             exchange.read(count)?;
         }
         Ok(())

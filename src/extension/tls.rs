@@ -1,11 +1,13 @@
 //! A connection that may be encrypted.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::net::TcpStream;
 
 use async_io::Async;
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_lite::AsyncWriteExt as _;
 use rustls::{CertificateError, ClientConnection, Error};
+
+use crate::extension::io as driver;
 
 /// A connection, which is encrypted unless the endpoint is `http`.
 #[derive(Debug)]
@@ -54,16 +56,25 @@ impl Connection {
         Ok(count)
     }
 
-    /// Reads some bytes; 0 is the end.
-    pub(super) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    /// Reads some bytes behind the end of a buffer that has room; 0 is the end.
+    pub(super) async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
-            return self.tcp.read(into).await;
+            return driver::read(&self.tcp, buffer).await;
         };
         loop {
-            match tls.reader().read(into) {
+            let mut reader = tls.reader();
+            match reader.fill_buf() {
+                Ok(bytes) => {
+                    let room = buffer.capacity() - buffer.len();
+                    let bytes = bytes.get(..room).unwrap_or(bytes);
+                    let count = bytes.len();
+                    buffer.extend_from_slice(bytes);
+                    reader.consume(count);
+                    return Ok(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // Without the alert `close_notify`, the end of the connection is an error.
-                outcome => return outcome,
+                Err(error) => return Err(error),
             }
             flush(&self.tcp, tls).await?;
             receive(&self.tcp, tls).await?;

@@ -272,8 +272,8 @@ mod tests {
     fn parse<T>(fields: &[u8], check: impl FnOnce(&Context<'_>) -> T) -> Result<T, IdentityError> {
         let head = [b"HTTP/1.1 200 OK\r\n", fields, b"Content-Length: 0\r\n\r\n"].concat();
         let mut reader = Reader::new(Expect::Response, Limits::of_body(0));
-        reader.space().unwrap()[..head.len()].copy_from_slice(&head);
-        assert_eq!(reader.filled(head.len()).unwrap(), Progress::Complete);
+        let progress = reader.read_from(&mut &head[..]).unwrap();
+        assert_eq!(progress, Progress::Complete);
         let function = Function::default();
         let context = Context::parse(reader.head(), &function, NOW)?;
         Ok(check(&context))

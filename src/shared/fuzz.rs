@@ -184,11 +184,7 @@ pub(crate) fn one_request(bytes: &[u8]) -> Reader {
 /// message. `None` for a malformed one.
 pub(crate) fn feed(reader: &mut Reader, mut bytes: &[u8]) -> Option<()> {
     while !bytes.is_empty() {
-        let room = reader.space().ok()?;
-        let count = room.len().min(bytes.len());
-        room[..count].copy_from_slice(&bytes[..count]);
-        bytes = &bytes[count..];
-        if reader.filled(count).ok()? == Progress::Complete {
+        if reader.read_from(&mut bytes).ok()? == Progress::Complete {
             // Of a request, nothing may be left over.
             return bytes.is_empty().then_some(());
         }

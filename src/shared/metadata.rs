@@ -92,8 +92,7 @@ mod tests {
         let mut reader = Reader::new(Expect::Response, Limits::of_body(256));
         let mut progress = Progress::Partial;
         for byte in answer.bytes() {
-            reader.space().unwrap()[0] = byte;
-            progress = reader.filled(1).unwrap();
+            progress = reader.read_from(&mut &[byte][..]).unwrap();
         }
         assert_eq!(progress, Progress::Complete);
         zone(&reader)

@@ -139,7 +139,8 @@ impl World {
             after_ms, response, ..
         } = answer;
         self.sleep(Duration::from_millis(after_ms)).await;
-        exchange.space().unwrap()[..response.len()].copy_from_slice(response.as_bytes());
+        let space = exchange.space().unwrap();
+        space.extend_from_slice(response.as_bytes());
         exchange.read(response.len()).ok();
     }
 

@@ -315,8 +315,8 @@ impl Process {
         let mut rest = response.as_bytes();
         while !exchange.is_done() {
             let space = exchange.space().map_err(ExchangeError::Http)?;
-            let count = rest.len().min(space.len()).min(step);
-            space[..count].copy_from_slice(&rest[..count]);
+            let count = rest.len().min(space.capacity() - space.len()).min(step);
+            space.extend_from_slice(&rest[..count]);
             rest = &rest[count..];
             exchange.read(count).map_err(ExchangeError::Http)?;
         }

@@ -252,11 +252,7 @@ mod tests {
         let mut progress = Progress::Partial;
         let mut rest = &wire[..];
         while progress == Progress::Partial {
-            let space = reader.space().unwrap();
-            let count = space.len().min(rest.len());
-            space[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            progress = reader.filled(count).unwrap();
+            progress = reader.read_from(&mut rest).unwrap();
         }
         assert_eq!(reader.body(), data);
         assert_eq!(rest, b"");

@@ -24,6 +24,8 @@
 //! The async driver may be dropped in the middle of the second loop, as when its time is over. The
 //! bytes that came are in the [`Reader`]; [`Exchange::awaiting`] goes on from there.
 
+use alloc::vec::Vec;
+
 use super::body::CloseReason;
 use super::error::HttpError;
 use super::reader::{Progress, Reader};
@@ -88,12 +90,13 @@ impl<'a> Exchange<'a> {
         self.write_failed = true;
     }
 
-    /// Room to read the response into; never empty before it is complete.
+    /// The buffer to read the response into, behind its end. There is room while the response is
+    /// incomplete.
     ///
     /// # Errors
     ///
     /// [`HttpError::NoMemory`].
-    pub(crate) fn space(&mut self) -> Result<&mut [u8], HttpError> {
+    pub(crate) fn space(&mut self) -> Result<&mut Vec<u8>, HttpError> {
         self.response.space()
     }
 
@@ -106,7 +109,7 @@ impl<'a> Exchange<'a> {
     pub(crate) fn read(&mut self, count: usize) -> Result<(), HttpError> {
         let progress = match count {
             0 => self.response.eof()?,
-            count => self.response.filled(count)?,
+            _ => self.response.advance()?,
         };
         self.is_done = progress == Progress::Complete;
         Ok(())
@@ -187,8 +190,8 @@ mod tests {
             let mut rest = *part;
             while !rest.is_empty() && !exchange.is_done() {
                 let space = exchange.space()?;
-                let count = space.len().min(rest.len());
-                space[..count].copy_from_slice(&rest[..count]);
+                let count = rest.len().min(space.capacity() - space.len());
+                space.extend_from_slice(&rest[..count]);
                 rest = &rest[count..];
                 exchange.read(count)?;
             }

@@ -70,7 +70,7 @@ fn read(expect: Expect, parts: &[&[u8]]) -> Connection {
     let error = feed(expect, &mut reader, parts, &mut connection.messages);
     // An error stays the same.
     if let Some(error) = error {
-        assert_eq!(reader.filled(0), Err(error));
+        assert_eq!(reader.advance(), Err(error));
         assert_eq!(reader.eof(), Err(error));
         assert_eq!(reader.close_reason(), Some(CloseReason::Incomplete));
     }
@@ -92,15 +92,7 @@ fn feed(
     for part in parts {
         let mut part = *part;
         while !part.is_empty() {
-            let room = match reader.space() {
-                Ok(room) => room,
-                Err(error) => return Some(error),
-            };
-            let count = room.len().min(part.len());
-            assert_ne!(count, 0, "there is room while more is wanted");
-            room[..count].copy_from_slice(&part[..count]);
-            part = &part[count..];
-            let mut outcome = reader.filled(count);
+            let mut outcome = reader.read_from(&mut part);
             while expect == Expect::Request && outcome == Ok(Progress::Complete) {
                 messages.push(message(reader));
                 outcome = reader.next_message();

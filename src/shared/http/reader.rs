@@ -66,18 +66,16 @@ pub(crate) enum Progress {
 /// Reads messages into one buffer that is used again for the next.
 ///
 /// All positions are counted from `base`, where the message begins.
-/// Invariant: `head_start ≤ head_end ≤ body_start ≤ body_end ≤ section ≤ line ≤ at ≤ filled` and
-/// `base + filled ≤ buf.len()`. A position of a stage that has not been reached does not count.
+/// Invariant: `head_start ≤ head_end ≤ body_start ≤ body_end ≤ section ≤ line ≤ at ≤ held()`. A
+/// position of a stage that has not been reached does not count.
 #[derive(Debug)]
 pub(crate) struct Reader {
     expect: Expect,
     limits: Limits,
-    /// All of it is initialised; the length is the capacity in use.
+    /// What the driver has read.
     buf: Vec<u8>,
     /// Where in `buf` the message begins. Messages before it have been used.
     base: usize,
-    /// How many bytes the driver has filled.
-    filled: usize,
     /// Bytes of the message that came and are no longer in `buf`.
     dropped: usize,
     /// How far the bytes have been examined.
@@ -135,7 +133,6 @@ impl Reader {
             limits,
             buf: Vec::new(),
             base: 0,
-            filled: 0,
             dropped: 0,
             at: 0,
             line: 0,
@@ -159,7 +156,8 @@ impl Reader {
         }
     }
 
-    /// Room for the driver to read into; never empty while the message is incomplete.
+    /// The buffer, for the driver to read into behind its end. There is room while the message is
+    /// incomplete.
     ///
     /// A length that the peer announced is made room for at once, so that a large body takes few
     /// reads and no copying. It is bounded by the body limit.
@@ -167,8 +165,9 @@ impl Reader {
     /// # Errors
     ///
     /// [`HttpError::NoMemory`], after which the message is lost.
-    pub(crate) fn space(&mut self) -> Result<&mut [u8], HttpError> {
-        self.close_gap();
+    pub(crate) fn space(&mut self) -> Result<&mut Vec<u8>, HttpError> {
+        // Chunk lines take no room, and the next data arrives where it belongs.
+        self.cut(self.body_end, self.section.max(self.body_end));
         let left = usize_of(self.left).min(self.limits.room_bytes_max);
         let wanted = match self.state {
             State::Length => left,
@@ -188,52 +187,93 @@ impl Reader {
         if self.room() < wanted {
             // Nobody announces how many chunks there are, so they get room as lines do.
             let is_announced = self.state == State::Length;
-            let doubled = if is_announced { 0 } else { self.buf.len() * 2 };
-            let length = (self.filled + wanted).max(doubled).max(BUFFER_START_BYTES);
-            if !self.resize(length) {
-                return Err(self.fail(HttpError::NoMemory { bytes: length }));
+            let doubled = if is_announced {
+                0
+            } else {
+                self.buf.capacity() * 2
+            };
+            let bytes = (self.held() + wanted).max(doubled).max(BUFFER_START_BYTES);
+            if self.buf.try_reserve_exact(bytes - self.held()).is_err() {
+                return Err(self.fail(HttpError::NoMemory { bytes }));
             }
+            self.count_moved(self.held());
         }
-        let end = self.base + self.filled;
-        Ok(self.buf.get_mut(end..).unwrap_or_default())
+        Ok(&mut self.buf)
     }
 
-    /// Bytes that fit behind those that are filled.
+    /// Bytes that fit behind those that are there.
     fn room(&self) -> usize {
-        self.buf.len() - self.base - self.filled
+        self.buf.capacity() - self.buf.len()
+    }
+
+    /// Bytes of the message that are in the buffer, and of those behind it.
+    fn held(&self) -> usize {
+        self.buf.len() - self.base
     }
 
     /// Moves the message to the front of the buffer, over those before it.
     fn move_to_front(&mut self) {
         if self.base != 0 {
-            self.buf.copy_within(self.base..self.base + self.filled, 0);
+            self.buf.drain(..self.base);
             self.base = 0;
-            #[cfg(any(test, fuzzing))]
-            {
-                self.moved += self.filled;
-            }
+            self.count_moved(self.held());
         }
     }
 
-    /// Moves a part of the message down to `to`.
-    fn move_down(&mut self, start: usize, end: usize, to: usize) {
-        let part = self.base + start..self.base + end;
-        self.buf.copy_within(part, self.base + to);
-        #[cfg(any(test, fuzzing))]
-        {
-            self.moved += end - start;
+    /// Takes a part of the message out of the buffer that has been examined.
+    fn cut(&mut self, start: usize, end: usize) {
+        let count = end - start;
+        if count != 0 {
+            self.buf.drain(self.base + start..self.base + end);
+            self.section -= count;
+            self.line -= count;
+            self.at -= count;
+            self.dropped += count;
+            self.count_moved(self.held() - start);
         }
     }
 
-    /// Takes note that the driver filled `count` bytes of [`Reader::space`].
+    #[cfg(any(test, fuzzing))]
+    const fn count_moved(&mut self, bytes: usize) {
+        self.moved += bytes;
+    }
+
+    #[cfg(not(any(test, fuzzing)))]
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        clippy::unused_self,
+        reason = "only tests count"
+    )]
+    const fn count_moved(&mut self, _bytes: usize) {}
+
+    /// Examines what the driver has read into [`Reader::space`].
     ///
     /// # Errors
     ///
     /// What is wrong with the bytes; the same error again on every later call.
-    pub(crate) fn filled(&mut self, count: usize) -> Result<Progress, HttpError> {
-        debug_assert!(count <= self.room(), "more was filled than there was room");
-        self.filled += count.min(self.room());
-        self.advance()
+    pub(crate) fn advance(&mut self) -> Result<Progress, HttpError> {
+        loop {
+            let before = self.state;
+            let step = match before {
+                State::Head => self.head_lines(),
+                State::Length => Ok(self.length_data()),
+                State::UntilClose => self.until_close_data(),
+                State::ChunkSize => self.chunk_size(),
+                State::ChunkData => Ok(self.chunk_data()),
+                State::ChunkEnd => self.chunk_end(),
+                State::Trailer => self.trailer_lines(),
+                State::Done => return Ok(Progress::Complete),
+                State::Failed => return Err(self.error),
+            };
+            match step {
+                Ok(state) if state == before => return Ok(Progress::Partial),
+                Ok(state) => {
+                    self.state = state;
+                    (self.line, self.section) = (self.at, self.at);
+                }
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
     }
 
     /// Takes note that the peer closed its side.
@@ -249,14 +289,14 @@ impl Reader {
                 return Ok(Progress::Complete);
             }
             State::Failed => self.error,
-            State::Head if self.filled == 0 => HttpError::Closed,
+            State::Head if self.held() == 0 => HttpError::Closed,
             State::Head
             | State::Length
             | State::ChunkSize
             | State::ChunkData
             | State::ChunkEnd
             | State::Trailer => HttpError::Truncated {
-                received: self.filled + self.dropped,
+                received: self.held() + self.dropped,
             },
         };
         Err(self.fail(error))
@@ -288,14 +328,8 @@ impl Reader {
     /// Forgets the part of the body that has arrived, so that the next one takes its place. A body
     /// begins behind the first size line, which is forgotten, too.
     pub(crate) fn forget_body(&mut self) {
-        let count = self.body_end - self.head_end;
-        self.move_down(self.body_end, self.filled, self.head_end);
+        self.cut(self.head_end, self.body_end);
         (self.body_start, self.body_end) = (self.head_end, self.head_end);
-        self.section -= count;
-        self.line -= count;
-        self.at -= count;
-        self.filled -= count;
-        self.dropped += count;
     }
 
     /// The status of the response, known as soon as its status line has been read.
@@ -311,7 +345,7 @@ impl Reader {
     pub(crate) fn close_reason(&self) -> Option<CloseReason> {
         match (self.state, self.start) {
             (State::Done, Some(_)) if self.until_close => Some(CloseReason::BodyUntilClose),
-            (State::Done, Some(_)) if self.expect != Expect::Request && self.at < self.filled => {
+            (State::Done, Some(_)) if self.expect != Expect::Request && self.at < self.held() => {
                 Some(CloseReason::UnexpectedBytes)
             }
             (State::Done, Some(start)) => self.framing.close_reason(start),
@@ -322,7 +356,7 @@ impl Reader {
     /// Whether the message has begun.
     #[must_use]
     pub(crate) fn has_bytes(&self) -> bool {
-        self.filled != 0
+        self.held() != 0
     }
 
     /// Bytes of memory the buffer holds.
@@ -330,6 +364,18 @@ impl Reader {
     #[must_use]
     pub(crate) fn capacity(&self) -> usize {
         self.buf.capacity()
+    }
+
+    /// Reads as many of the bytes as there is room for.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn read_from(&mut self, bytes: &mut &[u8]) -> Result<Progress, HttpError> {
+        let space = self.space()?;
+        let count = bytes.len().min(space.capacity() - space.len());
+        assert_ne!(count, 0, "there is room while more is wanted");
+        let (part, rest) = bytes.split_at(count);
+        space.extend_from_slice(part);
+        *bytes = rest;
+        self.advance()
     }
 
     /// Bytes that were moved so far.
@@ -346,9 +392,8 @@ impl Reader {
     ///
     /// What is wrong with the bytes that were already there.
     pub(crate) fn next_message(&mut self) -> Result<Progress, HttpError> {
-        let used = self.filled;
+        let used = self.held();
         self.base += self.at;
-        self.filled -= self.at;
         self.restart(0);
         (self.interim, self.dropped) = (0, 0);
         self.give_back(used);
@@ -358,8 +403,9 @@ impl Reader {
     /// Forgets the message and whatever came behind it, as before a new request: nothing that has
     /// been read by then can be the response to it.
     pub(crate) fn reset(&mut self) {
-        let used = self.filled;
-        (self.base, self.filled) = (0, 0);
+        let used = self.held();
+        self.buf.clear();
+        self.base = 0;
         self.restart(0);
         (self.interim, self.dropped) = (0, 0);
         self.give_back(used);
@@ -368,8 +414,11 @@ impl Reader {
     /// Gives back a buffer that a large message left behind, once less than a quarter of it has
     /// been needed. A function whose events are all large keeps its buffer.
     fn give_back(&mut self, used: usize) {
-        if self.buf.len() > BUFFER_KEEP_BYTES && used < self.buf.len() / 4 {
-            self.resize(BUFFER_KEEP_BYTES.max(used));
+        let capacity = self.buf.capacity();
+        if capacity > BUFFER_KEEP_BYTES && used < capacity / 4 {
+            self.move_to_front();
+            self.buf.shrink_to(BUFFER_KEEP_BYTES.max(used));
+            self.count_moved(self.held());
         }
     }
 
@@ -384,67 +433,6 @@ impl Reader {
         self.state = State::Head;
     }
 
-    /// Whether there was memory for it; if not, the buffer is what it was.
-    fn resize(&mut self, length: usize) -> bool {
-        let mut buf = Vec::new();
-        let has_room = buf.try_reserve_exact(length).is_ok();
-        if has_room {
-            buf.extend_from_slice(self.part(0, self.filled));
-            #[cfg(any(test, fuzzing))]
-            {
-                self.moved += self.filled;
-            }
-            self.base = 0;
-            // A block at a time: `Vec::resize` takes single bytes when it is compiled for size.
-            let zeroes = [0; 512];
-            while buf.len() < length {
-                let left = length - buf.len();
-                buf.extend_from_slice(zeroes.get(..left).unwrap_or(&zeroes));
-            }
-            self.buf = buf;
-        }
-        has_room
-    }
-
-    /// Moves what has not been decoded down to the end of the decoded body, so that chunk lines
-    /// take no room and the next data arrives where it belongs.
-    fn close_gap(&mut self) {
-        let gap = self.section.saturating_sub(self.body_end);
-        if gap != 0 {
-            self.move_down(self.section, self.filled, self.body_end);
-            self.line -= gap;
-            self.at -= gap;
-            self.section -= gap;
-            self.filled -= gap;
-            self.dropped += gap;
-        }
-    }
-
-    fn advance(&mut self) -> Result<Progress, HttpError> {
-        loop {
-            let before = self.state;
-            let step = match before {
-                State::Head => self.head_lines(),
-                State::Length => Ok(self.length_data()),
-                State::UntilClose => self.until_close_data(),
-                State::ChunkSize => self.chunk_size(),
-                State::ChunkData => Ok(self.chunk_data()),
-                State::ChunkEnd => self.chunk_end(),
-                State::Trailer => self.trailer_lines(),
-                State::Done => return Ok(Progress::Complete),
-                State::Failed => return Err(self.error),
-            };
-            match step {
-                Ok(state) if state == before => return Ok(Progress::Partial),
-                Ok(state) => {
-                    self.state = state;
-                    (self.line, self.section) = (self.at, self.at);
-                }
-                Err(error) => return Err(self.fail(error)),
-            }
-        }
-    }
-
     /// The next whole line as a range without its line end, or `None` if it is still partial.
     /// `limit` bounds the section that the line belongs to; beyond it `too_long` is the error.
     ///
@@ -456,9 +444,9 @@ impl Reader {
         limit: usize,
         too_long: fn(limit: usize, actual: usize) -> HttpError,
     ) -> Result<Option<(usize, usize)>, HttpError> {
-        let end = self.filled.min(self.section.saturating_add(limit));
+        let end = self.held().min(self.section.saturating_add(limit));
         let unseen = self.part(self.at, end);
-        let cut_off = end < self.filled;
+        let cut_off = end < self.held();
         let Some(text) = memchr3(b'\r', b'\n', 0, unseen) else {
             self.at = end;
             return if cut_off {
@@ -557,7 +545,7 @@ impl Reader {
     /// Takes the buffered bytes that belong to this body or chunk off `left`, and returns their
     /// number.
     fn data(&mut self) -> usize {
-        let count = usize_of(self.left).min(self.filled - self.at);
+        let count = usize_of(self.left).min(self.held() - self.at);
         self.left -= count as u64;
         count
     }
@@ -573,7 +561,7 @@ impl Reader {
     }
 
     fn until_close_data(&mut self) -> Result<State, HttpError> {
-        self.at = self.filled;
+        self.at = self.held();
         (self.line, self.section, self.body_end) = (self.at, self.at, self.at);
         // However much came at once, the error says where the limit was passed.
         self.check_body(self.body().len().min(self.limits.body_bytes_max + 1) as u64)?;
@@ -605,7 +593,9 @@ impl Reader {
     fn chunk_data(&mut self) -> State {
         let count = self.data();
         if self.at != self.body_end {
-            self.move_down(self.at, self.at + count, self.body_end);
+            let data = self.base + self.at..self.base + self.at + count;
+            self.buf.copy_within(data, self.base + self.body_end);
+            self.count_moved(count);
         }
         self.at += count;
         (self.line, self.section) = (self.at, self.at);
@@ -618,7 +608,7 @@ impl Reader {
     }
 
     fn chunk_end(&mut self) -> Result<State, HttpError> {
-        match self.part(self.at, self.filled) {
+        match self.part(self.at, self.held()) {
             [] | [b'\r'] => Ok(State::ChunkEnd),
             [b'\r', b'\n', ..] => {
                 self.at += 2;

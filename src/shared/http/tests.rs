@@ -53,12 +53,7 @@ fn feed(reader: &mut Reader, parts: &[&[u8]]) -> Outcome {
     for part in parts {
         let mut part = *part;
         while !part.is_empty() {
-            let space = reader.space()?;
-            let count = space.len().min(part.len());
-            assert_ne!(count, 0, "there is room while more is wanted");
-            space[..count].copy_from_slice(&part[..count]);
-            progress = reader.filled(count)?;
-            part = &part[count..];
+            progress = reader.read_from(&mut part)?;
         }
     }
     if progress == Progress::Partial {
@@ -535,9 +530,8 @@ fn messages_follow_each_other() {
         let mut reader = Reader::new(Expect::Request, LIMITS);
         let mut seen = Vec::new();
         for part in [&stream[..at], &stream[at..]] {
-            let space = reader.space().unwrap();
-            space[..part.len()].copy_from_slice(part);
-            let mut progress = reader.filled(part.len()).unwrap();
+            reader.space().unwrap().extend_from_slice(part);
+            let mut progress = reader.advance().unwrap();
             while progress == Progress::Complete {
                 seen.push((text(reader.head().target()), text(reader.body())));
                 progress = reader.next_message().unwrap();
@@ -557,11 +551,7 @@ fn messages_follow_each_other() {
 fn count_messages(reader: &mut Reader, mut rest: &[u8]) -> usize {
     let mut messages = 0;
     while !rest.is_empty() {
-        let space = reader.space().unwrap();
-        let count = space.len().min(rest.len());
-        space[..count].copy_from_slice(&rest[..count]);
-        rest = &rest[count..];
-        let mut progress = reader.filled(count).unwrap();
+        let mut progress = reader.read_from(&mut rest).unwrap();
         while progress == Progress::Complete {
             messages += 1;
             progress = reader.next_message().unwrap();
@@ -623,7 +613,8 @@ fn room_that_is_just_enough_is_used_as_it_is() {
     let length = BUFFER_START_BYTES - get.len() - post(0).len();
     feed_space(&mut reader, (get.to_owned() + &post(length)).as_bytes());
     assert_eq!(reader.next_message(), Ok(Progress::Partial));
-    assert_eq!(reader.space().unwrap().len(), length);
+    reader.space().unwrap();
+    assert_eq!(reader.capacity(), BUFFER_START_BYTES);
     assert_eq!(reader.moved(), 0);
 }
 
@@ -693,14 +684,13 @@ fn a_body_that_is_forgotten_as_it_comes_takes_the_room_of_a_part() {
             let (mut body, mut rest) = (Vec::new(), &*message);
             let mut progress = Progress::Partial;
             while progress == Progress::Partial {
-                let space = reader.space().unwrap();
-                let count = space.len().min(step).min(rest.len());
-                space[..count].copy_from_slice(&rest[..count]);
-                rest = &rest[count..];
-                progress = match count {
+                let (mut part, _) = rest.split_at(step.min(rest.len()));
+                let length = part.len();
+                progress = match length {
                     0 => reader.eof().unwrap(),
-                    _ => reader.filled(count).unwrap(),
+                    _ => reader.read_from(&mut part).unwrap(),
                 };
+                rest = &rest[length - part.len()..];
                 body.extend_from_slice(reader.body());
                 reader.forget_body();
             }
@@ -780,16 +770,16 @@ fn a_stream_of_small_chunks_takes_no_room() {
             assert!(reader.body().iter().all(|byte| *byte == b'x'));
             reader.forget_body();
         }
-        let room = reader.space().unwrap().len();
-        let held = BUFFER_START_BYTES - room;
+        let held = reader.space().unwrap().len();
+        assert_eq!(reader.capacity(), BUFFER_START_BYTES);
         assert!(held < head.len() + chunk.len(), "{read_bytes}: {held} held");
     }
 }
 
 /// Feeds a part that fits.
 fn feed_space(reader: &mut Reader, part: &[u8]) {
-    reader.space().unwrap()[..part.len()].copy_from_slice(part);
-    reader.filled(part.len()).unwrap();
+    reader.space().unwrap().extend_from_slice(part);
+    reader.advance().unwrap();
 }
 
 #[test]
@@ -883,14 +873,13 @@ fn a_length_that_no_memory_is_there_for_is_an_error() {
     ] {
         let mut reader = Reader::new(Expect::Request, limits);
         let bytes = format!("POST / HTTP/1.1\r\n{head}\r\n\r\n");
-        let space = reader.space().unwrap();
-        space[..bytes.len()].copy_from_slice(bytes.as_bytes());
-        assert_eq!(reader.filled(bytes.len()), Ok(Progress::Partial));
+        let read = reader.read_from(&mut bytes.as_bytes());
+        assert_eq!(read, Ok(Progress::Partial));
         let Err(error @ HttpError::NoMemory { bytes }) = reader.space() else {
             unreachable!("there is no such memory");
         };
         assert!(announced < bytes);
-        assert_eq!(reader.filled(0), Err(error));
+        assert_eq!(reader.advance(), Err(error));
         assert_eq!(reader.close_reason(), Some(CloseReason::Incomplete));
         reader.reset();
         let next = feed(&mut reader, &[&b"GET /3 HTTP/1.1\r\n\r\n"[..]]).unwrap();
@@ -910,9 +899,7 @@ fn many_chunks_move_the_buffer_few_times() {
     let mut moves = 0;
     let mut at = std::ptr::null();
     for part in message.chunks(100) {
-        let space = reader.space().unwrap();
-        space[..part.len()].copy_from_slice(part);
-        reader.filled(part.len()).unwrap();
+        feed_space(&mut reader, part);
         let now = reader.body().as_ptr();
         moves += usize::from(now != at);
         at = now;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, writev};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -124,7 +125,7 @@ pub(crate) fn receive(
 ) -> Result<(), ExchangeError> {
     while !exchange.is_done() {
         let space = exchange.space().map_err(ExchangeError::Http)?;
-        match recv(stream, space, RecvFlags::empty()) {
+        match recv(stream, spare_capacity(space), RecvFlags::empty()) {
             Ok((count, _)) => exchange.read(count).map_err(ExchangeError::Http)?,
             Err(Errno::INTR) => {}
             Err(error) => return Err(ExchangeError::Io(error)),
@@ -193,7 +194,7 @@ pub(crate) fn read_now(
     exchange: &mut Exchange<'_>,
 ) -> Result<(), ExchangeError> {
     let space = exchange.space().map_err(ExchangeError::Http)?;
-    match recv(stream, space, RecvFlags::DONTWAIT) {
+    match recv(stream, spare_capacity(space), RecvFlags::DONTWAIT) {
         Ok((count, _)) => exchange.read(count).map_err(ExchangeError::Http),
         Err(Errno::AGAIN | Errno::INTR) => Ok(()),
         Err(error) => Err(ExchangeError::Io(error)),

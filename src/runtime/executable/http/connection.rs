@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ioctl_fionbio, writev};
 use rustix::net::sockopt::{set_tcp_nodelay, socket_error};
@@ -128,7 +129,7 @@ impl Connection {
                 break;
             }
             let space = exchange.space().map_err(Cause::Http)?;
-            let outcome = match recv(&self.stream, space, RecvFlags::empty()) {
+            let outcome = match recv(&self.stream, spare_capacity(space), RecvFlags::empty()) {
                 Ok((count, _)) => exchange.read(count),
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Ok(true),

@@ -320,8 +320,7 @@ fn a_body_that_is_not_the_base64_it_should_be_is_refused() {
 /// server sends this.
 fn documents(response: &[u8]) -> [Value; 5] {
     let mut reader = Reader::new(Expect::Response, Limits::of_body(1_000));
-    reader.space().unwrap()[..response.len()].copy_from_slice(response);
-    let progress = reader.filled(response.len()).unwrap();
+    let progress = reader.read_from(&mut &response[..]).unwrap();
     assert_eq!(progress, Progress::Complete);
     let status = reader.status().unwrap();
     let response = Response::new(status, reader.head(), reader.body());
