@@ -317,6 +317,7 @@ mod tests {
     use super::*;
     use crate::extension::io;
     use crate::extension::settings::{Otlp, OtlpReceiver};
+    use crate::extension::tcp;
     use crate::shared::http::{Expect, Limits, Progress, Reader};
 
     /// A receiver of OTLP that does what its test says.
@@ -345,7 +346,7 @@ mod tests {
             let mut request = Reader::new(Expect::Request, Limits::of_body(100_000));
             loop {
                 let space = request.space().unwrap();
-                assert_ne!(io::read(&stream, space).await.unwrap(), 0);
+                assert_ne!(tcp::read(&stream, space).await.unwrap(), 0);
                 if request.advance().unwrap() == Progress::Complete {
                     return (stream, request);
                 }

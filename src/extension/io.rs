@@ -8,7 +8,7 @@ use std::future::{self as std_future, Future};
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 #[cfg(test)]
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use async_io::Async;
 #[cfg(not(feature = "tls"))]
 use futures_lite::AsyncWriteExt as _;
 use futures_lite::future;
-use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
 
 #[cfg(test)]
 use crate::extension::clock::Clock;
+#[cfg(not(feature = "tls"))]
+use crate::extension::tcp;
 use crate::shared::http::{Exchange, HttpError};
 
 /// The executor of all tasks. It lives as long as the process.
@@ -184,23 +184,10 @@ pub(super) async fn receive_some(
 ) -> Result<(), ConnectionError> {
     let space = exchange.space()?;
     #[cfg(not(feature = "tls"))]
-    let count = read(stream, space).await?;
+    let count = tcp::read(stream, space).await?;
     #[cfg(feature = "tls")]
     let count = stream.read(space).await?;
     Ok(exchange.read(count)?)
-}
-
-/// Reads some bytes behind the end of a buffer that has room; 0 is the end of the stream.
-pub(super) async fn read(tcp: &Async<TcpStream>, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    std_future::poll_fn(|context| {
-        loop {
-            match rustix::io::read(tcp, spare_capacity(&mut *buffer)) {
-                Err(Errno::AGAIN) => ready!(tcp.poll_readable(context))?,
-                outcome => return Poll::Ready(Ok(outcome?)),
-            }
-        }
-    })
-    .await
 }
 
 /// Runs a test with an executor of its own, for no longer than a test may take.

@@ -24,6 +24,7 @@ use futures_lite::{AsyncWriteExt as _, future};
 
 use crate::extension::figures::Figures;
 use crate::extension::io::{self as driver, Executor};
+use crate::extension::tcp;
 use crate::shared::http::{Expect, HeadWriter, HttpError, Limits, Progress, Reader};
 
 /// Serves the listener for ever. Each connection is a task, and dropping the task closes it.
@@ -291,7 +292,7 @@ impl Connection {
     }
 
     async fn read_some(&self, request: &mut Reader) -> Result<Progress, NoRequest> {
-        Ok(match driver::read(&self.stream, request.space()?).await? {
+        Ok(match tcp::read(&self.stream, request.space()?).await? {
             0 => request.eof()?,
             _ => request.advance()?,
         })
@@ -369,7 +370,7 @@ mod tests {
         exchange: &mut Exchange<'_>,
     ) -> Result<(), ConnectionError> {
         while !exchange.is_done() {
-            let count = driver::read(stream, exchange.space()?).await?;
+            let count = tcp::read(stream, exchange.space()?).await?;
             exchange.read(count)?;
         }
         Ok(())

@@ -29,6 +29,7 @@ mod reporter;
 mod settings;
 mod startup;
 mod system_usage;
+mod tcp;
 mod telemetry;
 #[cfg(feature = "tls")]
 mod tls;

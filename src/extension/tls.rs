@@ -7,7 +7,7 @@ use async_io::Async;
 use futures_lite::AsyncWriteExt as _;
 use rustls::{CertificateError, ClientConnection, Error};
 
-use crate::extension::io as driver;
+use crate::extension::tcp;
 
 /// A connection, which is encrypted unless the endpoint is `http`.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Connection {
     /// Reads some bytes behind the end of a buffer that has room; 0 is the end.
     pub(super) async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
-            return driver::read(&self.tcp, buffer).await;
+            return tcp::read(&self.tcp, buffer).await;
         };
         loop {
             let mut reader = tls.reader();

@@ -120,10 +120,10 @@ impl Health {
         faults
     }
 
-    /// Resident kB and descriptors, where there are both early and late ones. What leaks is there at
-    /// all times, so the least of the late ones count. A large event takes memory for a while, so
-    /// the least kB early count, too; and a server that is being started again has no descriptors
-    /// for a while, so the most descriptors early count.
+    /// Resident kB and descriptors, where there are both early and late ones. What leaks is there
+    /// at all times, so the least of the late ones count. A large event takes memory for a while,
+    /// so the least kB early count, too; and a server that is being started again has no
+    /// descriptors for a while, so the most descriptors early count.
     fn floors(&self) -> impl Iterator<Item = (Who, [(u64, u64); 2])> {
         self.early.iter().filter_map(|(who, early)| {
             let late = self.late.get(who)?;
