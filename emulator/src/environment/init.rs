@@ -59,14 +59,15 @@ impl Env {
             }
         };
         let pid = self.pid();
+        let memory = proc::memory(pid).unwrap_or_default();
         let figures = Started {
             environment: self.id,
             pid,
             exec_to_next: init.since_exec,
             init: init.duration,
             cpu: proc::cpu(pid),
-            peak_memory_kb: proc::peak_memory_kb(pid).unwrap_or_default(),
-            memory_kb: proc::memory_kb(pid).unwrap_or_default(),
+            peak_memory_kb: memory.peak,
+            memory_kb: memory.now,
         };
         if self.takes_snapshots() {
             self.snapshot().await;

@@ -12,9 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use procfs::process::Stat;
-
-use super::proc::{every_pid, member};
+use super::proc::{every_pid, is_member};
 
 /// The processes of sessions, as they were found last.
 #[derive(Debug, Default)]
@@ -42,7 +40,7 @@ impl Members {
     }
 
     /// The processes that there are, a child that is just being made left out.
-    pub(crate) fn look(&mut self, sessions: &[i32], now: Instant) -> Vec<Stat> {
+    pub(crate) fn look(&mut self, sessions: &[i32], now: Instant) -> Vec<i32> {
         self.look_since(|_| true, sessions, now)
     }
 
@@ -53,10 +51,10 @@ impl Members {
         stopped: &[i32],
         sessions: &[i32],
         now: Instant,
-    ) -> Vec<Stat> {
+    ) -> Vec<i32> {
         let members = self.look_since(|walk| walk.at_rest, sessions, now);
         if let Some(walk) = self.walk.as_mut().filter(|walk| walk.at == now) {
-            walk.at_rest = members.iter().all(|member| stopped.contains(&member.pid));
+            walk.at_rest = members.iter().all(|member| stopped.contains(member));
         }
         members
     }
@@ -66,18 +64,18 @@ impl Members {
         is_enough: impl Fn(&Walk) -> bool,
         sessions: &[i32],
         now: Instant,
-    ) -> Vec<Stat> {
+    ) -> Vec<i32> {
         // What is made from here on is found by the next look.
         let last_pid = last_pid();
         let walk = self.walk.take().filter(is_enough);
         let later = walk.as_ref().zip(last_pid);
         let later = later.and_then(|(walk, last_pid)| walk.later(sessions, now, last_pid));
-        let members: Vec<Stat> = if let Some(later) = later {
+        self.pids = if let Some(later) = later {
             self.walk = walk;
             let known = self.pids.iter().copied();
             let known = known.filter(|pid| !later.contains(pid));
             let candidates = known.chain(later.clone());
-            candidates.filter_map(|pid| member(pid, sessions)).collect()
+            candidates.filter(|pid| is_member(*pid, sessions)).collect()
         } else {
             self.walk = last_pid.map(|last_pid| Walk {
                 sessions: sessions.to_vec(),
@@ -86,10 +84,9 @@ impl Members {
                 at_rest: false,
             });
             let candidates = every_pid();
-            candidates.filter_map(|pid| member(pid, sessions)).collect()
+            candidates.filter(|pid| is_member(*pid, sessions)).collect()
         };
-        self.pids = members.iter().map(|member| member.pid).collect();
-        members
+        self.pids.clone()
     }
 }
 
@@ -174,17 +171,16 @@ mod tests {
         let mut input = shell.stdin.take().unwrap();
         lines.next();
         let mut members = Members::default();
-        let sorted = |found: Vec<Stat>| {
-            let mut pids: Vec<i32> = found.iter().map(|member| member.pid).collect();
-            pids.sort_unstable();
-            pids
+        let sorted = |mut found: Vec<i32>| {
+            found.sort_unstable();
+            found
         };
         // Without age a walk stays good.
         let now = Instant::now();
         for expected in 2..6 {
             let found = sorted(members.look(&[session], now));
             assert_eq!(found.len(), expected);
-            assert_eq!(found, sorted(session_members(&[session])));
+            assert_eq!(found, sorted(session_members(session).collect()));
             input.write_all(b"\n").unwrap();
             lines.next();
         }

@@ -1,22 +1,13 @@
 //! Readings from `/proc` (proc(5)).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::iter::Sum;
 use std::time::Duration;
 
 use nix::unistd::{Pid, getsid};
 use procfs::ProcResult;
-use procfs::process::{Process, Stat, Status};
-
-/// The resident memory of a process, in KiB.
-pub(crate) fn memory_kb(pid: u32) -> Option<u64> {
-    status(pid)?.vmrss
-}
-
-/// The largest resident memory that a process had so far, in KiB.
-pub(crate) fn peak_memory_kb(pid: u32) -> Option<u64> {
-    status(pid)?.vmhwm
-}
+use procfs::process::{Process, Stat};
 
 /// Resident memory of processes, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,18 +26,25 @@ impl Sum for Memory {
     }
 }
 
-/// The resident memory of a process.
+/// The resident memory of a process that lives.
+///
+/// It is read with each invocation, so nothing else of the file is parsed.
 pub(crate) fn memory(pid: u32) -> Option<Memory> {
-    let status = status(pid)?;
+    let mut status = String::with_capacity(STATUS_BYTES);
+    let mut file = File::open(format!("/proc/{pid}/status")).ok()?;
+    file.read_to_string(&mut status).ok()?;
+    let kb = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.parse().ok()
+    };
     Some(Memory {
-        now: status.vmrss?,
-        peak: status.vmhwm?,
+        now: kb("VmRSS:")?,
+        peak: kb("VmHWM:")?,
     })
 }
 
-fn status(pid: u32) -> Option<Status> {
-    Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()
-}
+/// More than that file has, so that it takes one read.
+const STATUS_BYTES: usize = 4_096;
 
 /// Whether this process ignores a signal.
 pub(crate) fn ignores(signal: i32) -> bool {
@@ -72,11 +70,9 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(nanoseconds().unwrap_or_default())
 }
 
-/// Every process of the sessions.
-pub(crate) fn session_members(sessions: &[i32]) -> Vec<Stat> {
-    every_pid()
-        .filter_map(|pid| member(pid, sessions))
-        .collect()
+/// Every process of the session.
+pub(crate) fn session_members(session: i32) -> impl Iterator<Item = i32> {
+    every_pid().filter(move |pid| is_member(*pid, &[session]))
 }
 
 /// Every process of the machine.
@@ -85,16 +81,10 @@ pub(crate) fn every_pid() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// A process, if it exists and is in one of the sessions.
-pub(crate) fn member(pid: i32, sessions: &[i32]) -> Option<Stat> {
-    // The kernel is asked first: to read a file for every process of the machine takes longer than
-    // most invocations.
-    let is_candidate = is_member(pid, sessions);
-    let stat = is_candidate.then(|| stat(pid)).flatten()?;
-    sessions.contains(&stat.session).then_some(stat)
-}
-
 /// Whether a process exists and is in one of the sessions.
+///
+/// The kernel is asked: to read a file for every process of the machine takes longer than most
+/// invocations.
 pub(crate) fn is_member(pid: i32, sessions: &[i32]) -> bool {
     // Zero for a process that another pid namespace put into its session.
     getsid(Some(Pid::from_raw(pid))).is_ok_and(|session| sessions.contains(&session.as_raw()))
@@ -112,10 +102,13 @@ mod tests {
     #[test]
     fn this_process_has_a_size_and_has_used_the_processor() {
         let pid = std::process::id();
-        assert!(peak_memory_kb(pid).unwrap() >= memory_kb(pid).unwrap() / 2);
+        let size = memory(pid).unwrap();
+        let status = Process::myself().unwrap().status().unwrap();
+        assert!((size.now / 2..size.now * 2).contains(&status.vmrss.unwrap()));
+        assert!((size.now..=status.vmhwm.unwrap()).contains(&size.peak));
         assert!(cpu(pid) > Duration::ZERO);
         // The largest number that a process may have is far smaller.
-        assert_eq!(memory_kb(i32::MAX.unsigned_abs()), None);
+        assert_eq!(memory(i32::MAX.unsigned_abs()), None);
         assert_eq!(cpu(i32::MAX.unsigned_abs()), Duration::ZERO);
     }
 

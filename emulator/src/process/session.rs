@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use procfs::process::Stat;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -27,18 +26,19 @@ pub(crate) async fn freeze(sessions: &[i32], members: &mut Members) {
     // A signal takes effect when its receiver is next scheduled.
     let are_stopped = until(|| {
         let mut members = belonging(&known, sessions);
-        !members.any(|pid| stat(pid).as_ref().is_some_and(is_running))
+        !members.any(is_running)
     })
     .await;
     let mut stopped = if are_stopped { known } else { Vec::new() };
     // A process may have started another one before it was stopped.
     until(|| {
         let found = members.look_at_rest(&stopped, sessions, Instant::now());
-        let (running, others): (Vec<Stat>, Vec<Stat>) = found.into_iter().partition(is_running);
-        for member in &running {
-            signal(member.pid, Signal::STOP);
+        let (running, others): (Vec<i32>, Vec<i32>) =
+            found.iter().partition(|pid| is_running(**pid));
+        for pid in &running {
+            signal(*pid, Signal::STOP);
         }
-        stopped = others.iter().map(|member| member.pid).collect();
+        stopped = others;
         running.is_empty()
     })
     .await;
@@ -67,12 +67,12 @@ pub(crate) async fn kill(session: i32) -> bool {
     }
     // A process may fork between being seen and being killed.
     until(|| {
-        let members = session_members(&[session]);
-        let living: Vec<&Stat> = members.iter().filter(|member| !is_dead(member)).collect();
-        for member in &living {
-            signal(member.pid, Signal::KILL);
+        let mut are_dead = true;
+        for pid in session_members(session).filter(|pid| is_alive(*pid)) {
+            signal(pid, Signal::KILL);
+            are_dead = false;
         }
-        living.is_empty()
+        are_dead
     })
     .await
 }
@@ -80,15 +80,14 @@ pub(crate) async fn kill(session: i32) -> bool {
 /// The resident memory of every process of the sessions that lives: the sums.
 pub(crate) fn memory(sessions: &[i32], members: &mut Members) -> Memory {
     let members = members.look(sessions, Instant::now()).into_iter();
-    let living = members.filter(|member| !is_dead(member));
-    let pids = living.filter_map(|member| u32::try_from(member.pid).ok());
+    let pids = members.filter_map(|pid| u32::try_from(pid).ok());
     pids.filter_map(proc::memory).sum()
 }
 
 /// Kills the processes of the session that there are, without waiting for their ends.
 pub(crate) fn kill_now(session: i32) {
-    for member in session_members(&[session]) {
-        signal(member.pid, Signal::KILL);
+    for pid in session_members(session) {
+        signal(pid, Signal::KILL);
     }
 }
 
@@ -141,12 +140,12 @@ async fn until(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-fn is_running(stat: &Stat) -> bool {
-    !matches!(stat.state, 'T' | 't') && !is_dead(stat)
+fn is_running(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'T' | 't' | 'Z' | 'X' | 'x'))
 }
 
-fn is_dead(stat: &Stat) -> bool {
-    matches!(stat.state, 'Z' | 'X' | 'x')
+fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
 }
 
 /// A process that is gone already needs no signal.

@@ -185,13 +185,13 @@ impl ExtensionInfo {
     /// Resident memory of its process now, in KiB.
     #[must_use]
     pub fn memory_kb(&self) -> Option<u64> {
-        proc::memory_kb(self.pid?)
+        Some(proc::memory(self.pid?)?.now)
     }
 
     /// Peak resident memory of its process, in KiB.
     #[must_use]
     pub fn peak_memory_kb(&self) -> Option<u64> {
-        proc::peak_memory_kb(self.pid?)
+        Some(proc::memory(self.pid?)?.peak)
     }
 }
 
@@ -234,13 +234,13 @@ impl Environment {
     /// Resident memory of its process now, in KiB.
     #[must_use]
     pub fn memory_kb(&self) -> Option<u64> {
-        proc::memory_kb(self.pid?)
+        Some(proc::memory(self.pid?)?.now)
     }
 
     /// Peak resident memory of its process, in KiB.
     #[must_use]
     pub fn peak_memory_kb(&self) -> Option<u64> {
-        proc::peak_memory_kb(self.pid?)
+        Some(proc::memory(self.pid?)?.peak)
     }
 }
 
