@@ -513,7 +513,9 @@ const MARKER: &str = "BANTAM_SOAK";
 /// The emulator's own records: what matters of them is seen as it happens.
 const RECORD_BYTES_MAX: usize = 1_000_000;
 
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// The early part of a short phase is half a second, and has to have looks that find a server which
+/// dies now and then.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 const CONNECTIONS_PAUSE: Duration = Duration::from_millis(10);
 
 /// A phase in which workers are killed goes on until so many were.
