@@ -4,7 +4,7 @@
 //! `docs/http.md` lists both.
 //! A driver moves the bytes, and its whole grammar is:
 //!
-//! - [`Reader::space`] gives the driver room to read into, [`Reader::filled`] says how much was
+//! - [`Reader::space`] gives the driver room to read into, [`Reader::advance`] examines what was
 //!   read and answers whether the message is complete, [`Reader::eof`] says that the peer closed;
 //! - [`Reader::head`] and [`Reader::body`] show the complete message,
 //!   [`Reader::close_reason`] says why the connection must not be used again, and
