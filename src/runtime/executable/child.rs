@@ -217,7 +217,7 @@ impl Child {
         *lock_gentle() = Some(Gentle {
             id: self.id,
             errors,
-            is_asked: false,
+            then: None,
         });
     }
 
@@ -346,12 +346,11 @@ impl Child {
     /// What an invocation leaves behind would run in the time of later ones, as often as the
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
-        let is_asked = lock_gentle()
-            .take_if(|gentle| gentle.id == self.id)
-            .is_some_and(|gentle| gentle.is_asked);
-        if is_asked {
+        let gentle = lock_gentle().take_if(|gentle| gentle.id == self.id);
+        if let Some(then) = gentle.and_then(|gentle| gentle.then) {
             // The environment ends, so this is no failure, and the platform takes no report of it.
-            reexec::wait();
+            self.errors_tail();
+            then();
         }
         kill_group(self.id, Signal::KILL);
         match self.status {
@@ -448,8 +447,8 @@ fn kill_group(id: Pid, signal: Signal) {
 struct Gentle {
     id: Pid,
     errors: Option<OwnedFd>,
-    /// [`end_gently`] has sent it SIGTERM, and ends this process after it.
-    is_asked: bool,
+    /// What the thread that waits for it does when it has ended, once it has got SIGTERM.
+    then: Option<fn() -> !>,
 }
 
 reexec::process_lock!(lock_gentle: Option<Gentle> = None);
@@ -457,14 +456,9 @@ reexec::process_lock!(lock_gentle: Option<Gentle> = None);
 /// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
 /// the log. Returns when it has ended; a thread that waits for that waits on.
 pub(super) fn end_gently() {
-    let (id, mut errors) = match &mut *lock_gentle() {
-        Some(gentle) => {
-            gentle.is_asked = true;
-            (gentle.id, gentle.errors.take())
-        }
-        None => return,
+    let Some((id, mut errors)) = ask(reexec::wait) else {
+        return;
     };
-    kill_group(id, Signal::TERM);
     let mut stderr = Stderr::default();
     let mut is_over = false;
     while !is_over {
@@ -477,13 +471,21 @@ pub(super) fn end_gently() {
     stderr.finish(&mut log_line);
 }
 
-/// Sends SIGTERM to the group of the process that asked for it. Another thread waits for its end,
-/// and then ends this process.
+/// Sends SIGTERM to the group of the process that asked for it. The thread that waits for that, and
+/// writes its log, ends this process after it.
 pub(super) fn ask_to_end() {
-    if let Some(Gentle { id, .. }) = &*lock_gentle() {
-        kill_group(*id, Signal::TERM);
+    if ask(|| os::exit(0)).is_some() {
+        reexec::wait();
     }
-    reexec::wait()
+}
+
+/// The process that has got SIGTERM now, and its errors. `None` if none is there.
+fn ask(then: fn() -> !) -> Option<(Pid, Option<OwnedFd>)> {
+    let mut gentle = lock_gentle();
+    let gentle = gentle.as_mut()?;
+    gentle.then = Some(then);
+    kill_group(gentle.id, Signal::TERM);
+    Some((gentle.id, gentle.errors.take()))
 }
 
 /// Collects the processes that this one inherited as process 1 of a container, which would stay as

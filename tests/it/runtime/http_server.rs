@@ -561,15 +561,20 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
 
 #[test]
 fn a_server_that_ends_with_the_environment_is_no_init_error() {
-    let mut config = server("never");
-    config.init_timeout = Duration::from_secs(1);
-    let env = start(config);
-    env.prepare().unwrap_err();
-    let report = env.stop();
-    let reported =
-        |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/init/error"));
-    assert_eq!(count(&report.transcript, reported), 0);
-    assert_eq!(exits(&report.transcript), [Some(0)]);
+    for config in [server("never"), managed("never")] {
+        let env = start(config);
+        thread::scope(|scope| {
+            let prepared = scope.spawn(|| env.prepare());
+            env.wait_for_log("to standard error");
+            let pid = i32::try_from(env.environments()[0].pid.unwrap()).unwrap();
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+            prepared.join().unwrap().unwrap_err();
+        });
+        let report = env.stop();
+        let reported = |what: &What| matches!(what, What::Request { path, .. } if path.ends_with("/init/error"));
+        assert_eq!(count(&report.transcript, reported), 0);
+        assert_eq!(exits(&report.transcript), [Some(0)]);
+    }
 }
 
 /// The server of the tests behind several workers.
