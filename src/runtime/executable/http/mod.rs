@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use self::connection::Connection;
 use self::error::{Cause, ServerError, tried};
 use self::process::{Process, Shared};
-use self::request::{Request, route};
+use self::request::Request;
 use self::response::Response;
 use self::settings::{Readiness, Settings};
 use super::child::{self, EXIT_GRACE, Waited, now};
@@ -129,7 +129,7 @@ impl Server {
         let Some(request) = Request::new(event, context, &self.settings) else {
             return answer.error(Error::new("Runtime.UnmarshalError", NOT_BASE64));
         };
-        if request.origin.is_some() && self.is_hook(&request.target) {
+        if request.origin.is_some() && self.settings.is_hook(&request.target) {
             return self.forbid(&request, answer);
         }
         child::collect_orphans(self.process.as_mut().and_then(Process::child));
@@ -194,14 +194,6 @@ impl Server {
         });
         self.process = Some(process);
         outcome
-    }
-
-    /// True for the path of a hook, which is not for callers, however they spell it.
-    fn is_hook(&self, target: &str) -> bool {
-        let settings = &self.settings;
-        let hooks = [&settings.before_snapshot_path, &settings.after_restore_path];
-        let mut hooks = hooks.into_iter().filter(|hook| !hook.is_empty());
-        hooks.any(|hook| route(hook) == route(target))
     }
 
     fn forbid(&mut self, request: &Request<'_>, answer: Answer<'_>) -> Answered {

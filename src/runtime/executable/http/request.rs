@@ -8,7 +8,6 @@ use super::event::{self, COOKIE, HttpEvent, Origin, Pair, Query, Text, is_token}
 use super::settings::Settings;
 use crate::runtime::context::Context;
 use crate::shared::base64;
-use crate::shared::digits::hexadecimal;
 use crate::shared::http::HeadWriter;
 use crate::shared::json::{ascii, write_member, write_str};
 use crate::shared::text::{push, push_decimal, same};
@@ -241,45 +240,6 @@ fn write_target(out: &mut Vec<u8>, path: &str, query: &Query<'_>, base_path: &st
             }
         }
     }
-}
-
-/// The path of a target as a lenient server reads it, so that one path has one form: decoded once,
-/// in lower case, and without control characters, parameters such as `;x=1`, and segments that are
-/// empty or dots.
-#[inline(never)]
-pub(super) fn route(target: &str) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut rest = target.as_bytes();
-    while let [mut byte, ref after @ ..] = *rest {
-        rest = after;
-        if byte == b'?' {
-            break;
-        }
-        let code = after.get(..2).and_then(hexadecimal);
-        if let (b'%', Some(Ok(code))) = (byte, code.map(u8::try_from)) {
-            byte = code;
-            rest = after.get(2..).unwrap_or_default();
-        }
-        if !byte.is_ascii_control() {
-            decoded.push(byte.to_ascii_lowercase());
-        }
-    }
-    let mut route = Vec::new();
-    for segment in decoded.split(|byte| *byte == b'/') {
-        let mut parts = segment.split(|byte| *byte == b';');
-        match parts.next().unwrap_or_default() {
-            b"" | b"." => {}
-            b".." => {
-                let parent = route.iter().rposition(|byte| *byte == b'/');
-                route.truncate(parent.unwrap_or(0));
-            }
-            segment => {
-                route.push(b'/');
-                route.extend_from_slice(segment);
-            }
-        }
-    }
-    route
 }
 
 /// True for what a query holds as it is, percent signs included.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::shared::digits::decimal;
+use crate::shared::digits::{decimal, hexadecimal};
 use crate::shared::endpoint::{Endpoint, EndpointError, Resolve};
 use crate::shared::env::Lookup;
 use crate::shared::text::same;
@@ -35,6 +35,8 @@ pub(super) struct Settings {
     /// What is posted to before a snapshot, and after a restore from it; empty if nothing is.
     pub(super) before_snapshot_path: String,
     pub(super) after_restore_path: String,
+    /// The routes of the two that are set.
+    hooks: Vec<Vec<u8>>,
     /// `AWS_LAMBDA_LOG_STREAM_NAME` and `AWS_LAMBDA_LOG_GROUP_NAME`, which the server is told.
     pub(super) log_stream: String,
     pub(super) log_group: String,
@@ -88,6 +90,11 @@ impl Settings {
         };
         let settings = variables.settings();
         variables.fault.map_or(Ok(settings), Err)
+    }
+
+    /// True for the path of a hook, which is not for callers, however they spell it.
+    pub(super) fn is_hook(&self, target: &str) -> bool {
+        !self.hooks.is_empty() && self.hooks.contains(&route(target))
     }
 }
 
@@ -179,6 +186,14 @@ impl Variables<'_> {
                     "snap-start" | "provisioned-concurrency"
                 ),
         };
+        let before_snapshot_path = self.path(&before_snapshot);
+        let after_restore_path = self.path(&after_restore);
+        let mut hooks = Vec::new();
+        for path in [&before_snapshot_path, &after_restore_path] {
+            if !path.is_empty() {
+                hooks.push(route(path));
+            }
+        }
         Settings {
             server: self.server(&host, &port),
             readiness,
@@ -187,8 +202,9 @@ impl Variables<'_> {
             is_streamed: self.is_first(&invoke_mode, ["response_stream", "buffered"]),
             error_statuses: self.statuses(&error_statuses),
             idle_max: self.seconds(&idle_max),
-            before_snapshot_path: self.path(&before_snapshot),
-            after_restore_path: self.path(&after_restore),
+            before_snapshot_path,
+            after_restore_path,
+            hooks,
             port: port.value,
             authorization_source: authorization_source.value,
             log_stream: log_stream.value,
@@ -328,6 +344,45 @@ fn rooted(path: &str) -> String {
         "/"
     };
     [slash, path].concat()
+}
+
+/// The path of a target as a lenient server reads it, so that one path has one form: decoded once,
+/// in lower case, and without control characters, parameters such as `;x=1`, and segments that are
+/// empty or dots.
+#[inline(never)]
+pub(super) fn route(target: &str) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = target.as_bytes();
+    while let [mut byte, ref after @ ..] = *rest {
+        rest = after;
+        if byte == b'?' {
+            break;
+        }
+        let code = after.get(..2).and_then(hexadecimal);
+        if let (b'%', Some(Ok(code))) = (byte, code.map(u8::try_from)) {
+            byte = code;
+            rest = after.get(2..).unwrap_or_default();
+        }
+        if !byte.is_ascii_control() {
+            decoded.push(byte.to_ascii_lowercase());
+        }
+    }
+    let mut route = Vec::new();
+    for segment in decoded.split(|byte| *byte == b'/') {
+        let mut parts = segment.split(|byte| *byte == b';');
+        match parts.next().unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => {
+                let parent = route.iter().rposition(|byte| *byte == b'/');
+                route.truncate(parent.unwrap_or(0));
+            }
+            segment => {
+                route.push(b'/');
+                route.extend_from_slice(segment);
+            }
+        }
+    }
+    route
 }
 
 impl fmt::Display for SettingError {

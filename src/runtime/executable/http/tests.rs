@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::event::Origin;
 use super::fuzz::settings;
-use super::request::{Request, route};
+use super::request::Request;
 use super::response::Response;
-use super::settings::Settings;
+use super::settings::{Settings, route};
 use crate::runtime::context::Context;
 use crate::shared::http::{Expect, Limits, Progress, Reader};
 
@@ -280,6 +280,23 @@ fn cookies_are_one_header() {
     for (members, expected) in table {
         let event = url(&format!(r#""rawPath":"/",{members}"#));
         assert_eq!(request(&event, &[]).0[2..], [expected]);
+    }
+}
+
+#[test]
+fn the_paths_of_the_hooks_that_are_set_are_for_no_caller() {
+    let before = ("AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH", "hooks/Before/");
+    let after = ("AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH", "/after?a=b");
+    let table: [(&[_], [bool; 3]); 4] = [
+        (&[], [false, false, false]),
+        (&[before], [true, false, false]),
+        (&[after], [false, true, false]),
+        (&[before, after], [true, true, false]),
+    ];
+    for (variables, expected) in table {
+        let settings = settings(variables);
+        let targets = ["/hooks/%62efore", "//after?c", "/"];
+        assert_eq!(targets.map(|target| settings.is_hook(target)), expected);
     }
 }
 
