@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, Sse};
@@ -27,6 +28,13 @@ async fn count(Query(range): Query<Range>) -> impl IntoResponse {
         Ok::<_, Infallible>(Event::default().data(number.to_string()))
     });
     Sse::new(events)
+}
+
+/// A body that fails behind so many pieces.
+async fn fail(Path(pieces): Path<usize>) -> Body {
+    let pieces = std::iter::repeat_n("piece\n", pieces).map(Ok);
+    let failure = Err(std::io::Error::other("the disk is full"));
+    Body::from_stream(futures_lite::stream::iter(pieces.chain([failure])))
 }
 
 async fn greet(Path(name): Path<String>) -> String {
@@ -55,6 +63,7 @@ fn main() -> Result<(), std::io::Error> {
     let router = Router::new()
         .route("/greet/{name}", get(greet))
         .route("/count", get(count))
+        .route("/fail/{pieces}", get(fail))
         .route("/cookies", get(cookies))
         .route("/invocation", get(invocation))
         .route("/echo", post(async |body: axum::body::Bytes| body));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bantam_emulator::{Config, Emulator, Outcome};
+use bantam_emulator::{Config, Emulator, Entry, Invoke, Outcome, What, answers};
 use serde_json::{Value, json};
 
 /// The example. `cargo test` builds it, but not when it is told to run one test target only.
@@ -40,7 +40,11 @@ fn invoke(emulator: &Emulator, method: &str, target: &str, body: &str) -> Outcom
         "body": body,
         "isBase64Encoded": false,
     });
-    emulator.invoke(event.to_string()).unwrap()
+    let invoke = Invoke {
+        streaming: true,
+        ..Invoke::new(event.to_string())
+    };
+    emulator.invoke_with(invoke).unwrap()
 }
 
 fn reply(outcome: &Outcome) -> Value {
@@ -109,6 +113,56 @@ fn a_body_is_streamed() {
     assert_eq!(prelude["statusCode"], 201);
     assert_eq!(prelude["cookies"], json!(["a=1", "b=2; HttpOnly"]));
     assert_eq!(body, b"c=3; d=4");
+}
+
+#[test]
+fn a_body_that_fails_midway_is_an_error_with_its_words() {
+    for streamed in [false, true] {
+        let emulator = start(streamed);
+        for (target, sent) in [("/fail/0", ""), ("/fail/2", "piece\npiece\n")] {
+            let outcome = invoke(&emulator, "GET", target, "");
+            let error = outcome.function_error.as_ref().expect("a function error");
+            let document: Value = serde_json::from_slice(&error.body).unwrap();
+            assert_eq!(document["errorMessage"], "the disk is full");
+            assert_eq!(document["errorType"], "Error");
+            assert_eq!(error.raw_type.as_deref(), Some("Function.Error"));
+            assert_eq!(outcome.streamed, streamed);
+            assert_eq!(answers(&emulator.transcript(), &outcome.request_id), 1);
+            if streamed {
+                let (prelude, body) = parts(&outcome);
+                assert_eq!(prelude["statusCode"], 200);
+                assert_eq!(body, sent.as_bytes());
+                assert_eq!(
+                    trailers(&emulator.transcript(), &outcome),
+                    [
+                        "Lambda-Runtime-Function-Error-Type",
+                        "Lambda-Runtime-Function-Error-Body"
+                    ]
+                );
+            }
+        }
+        // The process goes on.
+        assert_eq!(
+            invoke(&emulator, "GET", "/greet/you", "").function_error,
+            None
+        );
+        let spawned = |entry: &&Entry| matches!(entry.what, What::Spawned { .. });
+        assert_eq!(emulator.transcript().iter().filter(spawned).count(), 1);
+    }
+}
+
+/// The names of trailers that the answer has in its head. Without them no trailer is heard.
+fn trailers(transcript: &[Entry], outcome: &Outcome) -> Vec<String> {
+    let end = format!("/{}/response", outcome.request_id);
+    let mut names = Vec::new();
+    for entry in transcript {
+        if let What::Request { path, headers, .. } = &entry.what {
+            let fields = headers.iter().filter(|_| path.ends_with(&end));
+            let fields = fields.filter(|(name, _)| name == "trailer");
+            names.extend(fields.map(|(_, value)| value.clone()));
+        }
+    }
+    names
 }
 
 /// The prelude of a streamed response, and its body.
