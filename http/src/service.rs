@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use http::response::Parts;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 
 use crate::event::Source;
 use crate::handler::no_request;
@@ -140,6 +140,10 @@ async fn respond<B: Body<Error: Into<BoxError>>>(
     let body = std::pin::pin!(body);
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => answer.json(&Reply::new(source, head, &body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("a response of more than {BODY_BYTES_MAX} bytes");
+            answer.error(Error::new("Function.ResponseSizeTooLarge", message))
+        }
         Err(error) => answer.error(Error::from(error)),
     }
 }

@@ -151,6 +151,17 @@ fn a_body_that_fails_midway_is_an_error_with_its_words() {
     }
 }
 
+#[test]
+fn a_body_over_the_limit_is_an_error_that_says_so() {
+    // It would fail as well, but nobody reads on.
+    let outcome = invoke(&start(false), "GET", "/fail/1048593", "");
+    let error = outcome.function_error.expect("a function error");
+    assert_eq!(error.error_type, "Function.ResponseSizeTooLarge");
+    let document: Value = serde_json::from_slice(&error.body).unwrap();
+    let expected = "a response of more than 6291556 bytes";
+    assert_eq!(document["errorMessage"], expected);
+}
+
 /// The names of trailers that the answer has in its head. Without them no trailer is heard.
 fn trailers(transcript: &[Entry], outcome: &Outcome) -> Vec<String> {
     let end = format!("/{}/response", outcome.request_id);
