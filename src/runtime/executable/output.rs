@@ -152,7 +152,108 @@ const PLAIN: &str = "application/octet-stream";
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use testkit::http::read_until;
+
     use super::*;
+    use crate::runtime::stream::tests::{Api, OK, TRAILERS, serve};
+
+    /// What the Runtime API gets of an answer.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Posted {
+        is_error: bool,
+        is_http: bool,
+        body: Vec<u8>,
+        /// The last chunk and the trailers.
+        end: String,
+    }
+
+    /// Takes an answer.
+    fn post(api: &Api) -> Posted {
+        let mut connection = api.accept();
+        let head = read_until(&mut connection, "\r\n\r\n");
+        let mut posted = Posted {
+            is_error: head.contains("/id/error HTTP/1.1\r\n"),
+            is_http: head.contains(".http-integration-response\r\n"),
+            body: Vec::new(),
+            end: String::new(),
+        };
+        if posted.is_error {
+            read_until(&mut connection, "}");
+        } else {
+            loop {
+                posted.end = read_until(&mut connection, "\r\n");
+                let size = usize::from_str_radix(posted.end.trim_end(), 16).unwrap();
+                let mut chunk = vec![0; size];
+                connection.read_exact(&mut chunk).unwrap();
+                posted.body.extend(chunk);
+                if size == 0 {
+                    break;
+                }
+                read_until(&mut connection, "\r\n");
+            }
+            while !posted.end.ends_with("\r\n\r\n") {
+                posted.end += &read_until(&mut connection, "\r\n");
+            }
+        }
+        connection.write_all(OK.as_bytes()).unwrap();
+        posted
+    }
+
+    /// What the API gets of an output that comes in these parts.
+    fn posted(parts: &[&[u8]], error: Option<Error>) -> Posted {
+        let (stop, posted) = serve(post, |answer| {
+            let mut output = Output::new(answer);
+            for part in parts {
+                output = output.send(part).unwrap();
+            }
+            Some(match error {
+                Some(error) => output.error(error),
+                None => output.finish(),
+            })
+        });
+        assert!(stop.is_none());
+        posted
+    }
+
+    #[test]
+    fn an_output_is_the_same_response_however_it_comes() {
+        let nuls = "\0".repeat(8);
+        let http = |body: &str| format!("{{\"statusCode\":201,\"headers\":{{}}}}{nuls}{body}");
+        // Each with the bytes that show how it begins.
+        let table = [
+            (http(""), true, 39),
+            (http("<p>"), true, 39),
+            (http(&http("\0")), true, 39),
+            ("{\"a\":1}\n{\"a\":2}".to_owned(), false, 8),
+            (format!("{{}}\0\0x{nuls}"), false, 5),
+            ("0\r\n\r\n".to_owned(), false, 1),
+        ];
+        for (output, is_http, shown) in &table {
+            let output = output.as_bytes();
+            let expected = |bytes: usize, end: &str| Posted {
+                is_error: false,
+                is_http: *is_http,
+                body: output[..bytes].to_vec(),
+                end: end.to_owned(),
+            };
+            let whole = expected(output.len(), "0\r\n\r\n");
+            assert_eq!(posted(&[output], None), whole);
+            let bytes: Vec<&[u8]> = output.chunks(1).collect();
+            assert_eq!(posted(&bytes, None), whole);
+            for at in 1..output.len() {
+                let (first, rest) = output.split_at(at);
+                assert_eq!(posted(&[first, rest], None), whole, "at {at}");
+                let failed = posted(&[first], Some(Error::new("Chosen", "no")));
+                if at < *shown {
+                    assert!(failed.is_error, "{failed:?} at {at}");
+                } else {
+                    assert_eq!(failed, expected(at, TRAILERS), "at {at}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_prelude_is_an_object_with_eight_nuls_behind_it() {

@@ -13,7 +13,7 @@
 
 mod prelude;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};

@@ -17,18 +17,18 @@ use crate::shared::endpoint::Endpoint;
 use crate::shared::env::LogConfig;
 use crate::shared::time::EpochMs;
 
-const OK: &str = "HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok";
+pub(in crate::runtime) const OK: &str = "HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok";
 
 const LAST_CHUNK: &str = "0\r\n\r\n";
 
 /// A Runtime API.
-struct Api {
+pub(in crate::runtime) struct Api {
     listener: TcpListener,
 }
 
 impl Api {
     /// Waits for a connection.
-    fn accept(&self) -> TcpStream {
+    pub(in crate::runtime) fn accept(&self) -> TcpStream {
         let (connection, _) = self.listener.accept().unwrap();
         let bound = Some(Duration::from_secs(30));
         connection.set_read_timeout(bound).unwrap();
@@ -43,7 +43,7 @@ impl Api {
 }
 
 /// Lets a handler answer an invocation of `api`; returns how the loop goes on, and what `api` does.
-fn serve<T: Send>(
+pub(in crate::runtime) fn serve<T: Send>(
     api: impl FnOnce(&Api) -> T + Send,
     handler: impl FnOnce(Answer<'_>) -> Option<Answered>,
 ) -> (Option<Stop>, T) {
@@ -211,7 +211,7 @@ fn a_large_write_goes_out_in_chunks_of_the_buffer() {
 }
 
 /// `{"errorMessage":"no","errorType":"Chosen","stackTrace":[]}`
-const TRAILERS: &str = "0\r\nLambda-Runtime-Function-Error-Type: Function.Chosen\r\n\
+pub(in crate::runtime) const TRAILERS: &str = "0\r\nLambda-Runtime-Function-Error-Type: Function.Chosen\r\n\
      Lambda-Runtime-Function-Error-Body: \
      eyJlcnJvck1lc3NhZ2UiOiJubyIsImVycm9yVHlwZSI6IkNob3NlbiIsInN0YWNrVHJhY2UiOltdfQ==\r\n\r\n";
 
