@@ -430,6 +430,33 @@ mod tests {
         }
     }
 
+    /// The time for an answer is that of the settings; only the rest of one has less.
+    #[test]
+    fn a_status_is_waited_for_as_long_as_it_may_take() {
+        let (receiver, exporters) = Receiver::new();
+        run(exporters, async |figures| {
+            count_and_export(&figures);
+            let (slow, _) = receiver.request().await;
+            figures.clock().sleep(Duration::from_millis(150)).await;
+            (&slow).write_all(OK.as_bytes()).await.unwrap();
+            future::zip(figures.finish(SOON), receiver.answer(OK)).await;
+            assert!(figures.deliver.losses().is_empty(), "one is sent again");
+        });
+    }
+
+    #[test]
+    fn points_that_the_receiver_rejects_are_lost() {
+        let (receiver, exporters) = Receiver::new();
+        run(exporters, async |figures| {
+            count_and_export(&figures);
+            // `partial_success` with one in `rejected_data_points`.
+            let partial = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x0a\x02\x08\x01";
+            receiver.answer(partial).await;
+            future::zip(figures.finish(SOON), receiver.answer(OK)).await;
+            assert_eq!(figures.deliver.losses().points, 1);
+        });
+    }
+
     #[test]
     fn what_hangs_on_its_way_at_the_end_is_sent_over_a_new_connection() {
         let (receiver, exporters) = Receiver::new();
@@ -571,8 +598,13 @@ mod tests {
         };
         run(exporters, async |figures| {
             // Without a reader, and with one that does not read.
+            log::KEPT.set(Some(Vec::new()));
             count_and_export(&figures);
             assert_eq!(figures.deliver.losses().lines, 1);
+            let path = pipe.to_str().unwrap();
+            let warning = format!("a line for {path} is lost: ");
+            let logged = log::KEPT.take().unwrap();
+            assert!(logged[0].contains(&warning), "{logged:?}");
             let mut options = OpenOptions::new();
             let reader = options
                 .read(true)
@@ -584,6 +616,35 @@ mod tests {
             assert!(1 < figures.deliver.losses().lines);
             figures.finish(SOON).await;
             drop(reader);
+        });
+    }
+
+    #[test]
+    fn the_usage_of_all_processes_is_exported_where_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        for is_wanted in [false, true] {
+            let file = folder.path().join(is_wanted.to_string());
+            let exporters = Exporters {
+                ndjson: Some(file.to_str().unwrap().to_owned()),
+                ..Exporters::default()
+            };
+            let clock = Clock::default();
+            let accounting = Accounting::new(InitType::OnDemand, clock.now());
+            let reporter = Reporter::new(accounting, Duration::from_secs(60), clock.now());
+            let deliver = Deliver::new(exporters, clock);
+            let figures = Figures::new(reporter, deliver, clock, is_wanted);
+            count_and_export(&figures);
+            let written = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(written.contains("cpu_user_time"), is_wanted, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_next_process_is_told_how_this_one_ended() {
+        run(Exporters::default(), async |figures| {
+            let told = |reason| figures.note_for_successor(reason);
+            assert_eq!(told("failure"), Some(Predecessor::FailedInit));
+            assert_eq!(told("spindown"), None);
         });
     }
 

@@ -285,13 +285,15 @@ mod tests {
     #[test]
     fn a_reader_that_hangs_costs_lines_once_too_many_wait() {
         let (mut reader, lines, ledger) = pipe();
-        let bytes = 1_000;
+        let bytes = 1_024;
         let mut pushed = 0;
         while ledger.total().is_empty() {
             lines.push(&line(bytes), Losses::default());
             pushed += 1;
         }
         assert_eq!(ledger.total(), Losses::line(bytes));
+        let waiting = lines.waiting.borrow().len();
+        assert_eq!(waiting * bytes, WAITING_BYTES_MAX);
         let kept = (pushed - 1) * bytes;
         assert!(WAITING_BYTES_MAX < kept && kept < WAITING_BYTES_MAX + (1 << 20));
         // Once it reads, it gets every line that waits, and whole.
@@ -392,16 +394,33 @@ mod tests {
         assert_eq!(file.push(b"no reader\n", none), Err(Errno::NXIO));
         // A descriptor for both ends waits for nobody.
         let mut reader = File::options().read(true).write(true).open(&path).unwrap();
-        assert_eq!(file.push(&line(1 << 20), none), Err(Errno::AGAIN));
-        assert_eq!(file.push(b"lost\n", none), Err(Errno::AGAIN));
-        let mut read = vec![0; 60_000];
-        reader.read_exact(&mut read).unwrap();
-        assert_eq!(file.push(b"{\"a\":1}\n", none), Ok(()));
-        let mut text = String::new();
-        while !text.ends_with("}\n") {
-            let count = reader.read(&mut read).unwrap();
-            text.push_str(str::from_utf8(&read[..count]).unwrap());
+        for is_lost_between in [false, true] {
+            assert_eq!(file.push(&line(1 << 20), none), Err(Errno::AGAIN));
+            if is_lost_between {
+                assert_eq!(file.push(b"lost\n", none), Err(Errno::AGAIN));
+            }
+            let mut read = vec![0; 60_000];
+            reader.read_exact(&mut read).unwrap();
+            assert_eq!(file.push(b"{\"a\":1}\n", none), Ok(()));
+            let mut text = String::new();
+            while !text.ends_with("}\n") {
+                let count = reader.read(&mut read).unwrap();
+                text.push_str(str::from_utf8(&read[..count]).unwrap());
+            }
+            assert_eq!(text.trim_start_matches('x'), "\n{\"a\":1}\n");
         }
-        assert_eq!(text.trim_start_matches('x'), "\n{\"a\":1}\n");
+    }
+
+    /// What was told before a restore says nothing of what was lost since.
+    #[test]
+    fn after_a_restore_each_loss_is_told() {
+        let ledger = Rc::new(Ledger::default());
+        let file = FileLines::new("/dev/null".to_owned(), Rc::clone(&ledger));
+        ledger.lose(Losses::line(7));
+        assert_eq!(file.take_untold(), Losses::line(7));
+        ledger.forget();
+        file.forget();
+        ledger.lose(Losses::line(3));
+        assert_eq!(file.take_untold(), Losses::line(3));
     }
 }

@@ -319,8 +319,13 @@ fn with_losses(batch: &Batch, tells: Losses, write: &mut dyn FnMut(&Batch, Losse
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::*;
     use crate::extension::export::samples;
+    use crate::extension::settings::{Otlp, OtlpReceiver};
 
     #[test]
     fn a_lost_datagram_gives_back_what_it_told_once() {
@@ -346,5 +351,62 @@ mod tests {
         let untold = deliver.losses().lines - earlier.lines;
         assert!(1 < untold);
         assert_eq!(told.take(&deliver.ledger).lines, untold);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_from_holds_up_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _unread = UnixDatagram::bind(&path).unwrap();
+        let (over, is_over) = mpsc::channel();
+        thread::spawn(move || {
+            let exporters = Exporters {
+                dogstatsd: Some(DogStatsd {
+                    to: DatagramReceiver::Unix(path.to_str().unwrap().to_owned()),
+                    tags: Vec::new(),
+                }),
+                ..Exporters::default()
+            };
+            let deliver = Deliver::new(exporters, Clock::default());
+            for _ in 0..10_000 {
+                deliver.batch(&samples::resource(), &mut samples::batch());
+                if deliver.losses().lines != 0 {
+                    over.send(()).unwrap();
+                    return;
+                }
+            }
+        });
+        is_over.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+
+    #[test]
+    fn a_start_that_no_invocation_waited_for_has_a_trace_where_all_starts_have() {
+        for (all_starts, is_cold_start, expected) in [
+            (false, false, false),
+            (false, true, true),
+            (true, false, true),
+        ] {
+            let mut sampling = Sampling::of_all_starts();
+            sampling.all_starts = all_starts;
+            let receiver = OtlpReceiver::at(([0, 0, 0, 0], 0).into(), "/v1/traces");
+            let exporters = Exporters {
+                otlp: Some(Otlp {
+                    traces: Some((sampling, receiver)),
+                    ..Otlp::default()
+                }),
+                ..Exporters::default()
+            };
+            let deliver = Deliver::new(exporters, Clock::default());
+            deliver.trace(&samples::resource(), &samples::batch(), || Trace {
+                is_cold_start,
+                kind: "on_demand",
+                parent: None,
+                failure: None,
+                spans: Vec::new(),
+            });
+            let (_, sender) = deliver.traces.as_ref().unwrap();
+            let idle = driver::run_test(async |_| future::poll_once(sender.idle()).await);
+            assert_eq!(idle.is_none(), expected, "{all_starts} {is_cold_start}");
+        }
     }
 }

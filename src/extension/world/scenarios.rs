@@ -1,12 +1,24 @@
 //! Lives of environments step by step, and the lines that are written for each.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use async_executor::LocalExecutor;
+use futures_lite::future;
 use serde_json::Value;
 
 use super::platform::{Step, play};
 use super::records::{phase_end, phase_start, report, runtime_done, start};
-use super::{Answer, START};
+use super::{Answer, START, TAKEN, World};
+use crate::extension::account::Accounting;
+use crate::extension::clock::Clock;
+use crate::extension::deliver::Deliver;
+use crate::extension::events::{self, Shutdown};
 use crate::extension::export::losses::Losses;
-use crate::extension::settings::InitType;
+use crate::extension::figures::Figures;
+use crate::extension::reporter::Reporter;
+use crate::extension::settings::{Exporters, InitType};
+use crate::shared::time::{Deadline, EpochMs};
 
 /// A line of the file: when its interval ended, and its points. Points with the same attributes
 /// follow the values of these.
@@ -466,11 +478,77 @@ const STALLED: Answer = Answer {
     response: "",
 };
 
+const BUSY: Answer = Answer {
+    takes: false,
+    after_ms: 3,
+    response: "HTTP/1.1 503 \r\nContent-Length: 0\r\n\r\n",
+};
+
 const REFUSED: Answer = Answer {
     takes: false,
     after_ms: 3,
     response: "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
 };
+
+/// The next event ends a pause that is over, though it has nothing to export.
+#[test]
+fn an_event_sends_what_a_pause_held_up() {
+    let steps = [
+        vec![(0, Step::Receiver(BUSY))],
+        first_invocation(),
+        vec![
+            (10, deliver(&[report(230, "a", "success", 30)])),
+            (10, Step::Receiver(TAKEN)),
+            (30_000, invoke("b")),
+            // What waits for the end is lost.
+            (10, Step::Receiver(STALLED)),
+            (10, shutdown("spindown", 2_000)),
+        ],
+    ];
+    let played = play(InitType::OnDemand, steps.concat());
+    assert_eq!(played.batches.len(), 1);
+}
+
+#[test]
+fn a_pause_that_would_outlast_the_end_is_cut_short() {
+    let steps = [
+        vec![(0, Step::Receiver(BUSY))],
+        first_invocation(),
+        vec![
+            (10, deliver(&[report(230, "a", "success", 30)])),
+            (10, Step::Receiver(TAKEN)),
+            (0, shutdown("spindown", 200)),
+        ],
+    ];
+    let played = play(InitType::OnDemand, steps.concat());
+    assert_eq!(played.batches.len(), 2);
+    assert_eq!(played.losses, Losses::default());
+}
+
+#[test]
+fn the_log_says_once_a_minute_that_a_batch_fails_and_always_that_nothing_is_sent_any_more() {
+    let steps = [
+        vec![(0, Step::Receiver(STALLED))],
+        first_invocation(),
+        vec![
+            (10, deliver(&[report(230, "a", "success", 30)])),
+            (5_000, Step::Receiver(BUSY)),
+            (0, invoke("b")),
+            (5_000, Step::Receiver(REFUSED)),
+            (0, invoke("c")),
+            (10, shutdown("spindown", 2_000)),
+        ],
+    ];
+    let played = play(InitType::OnDemand, steps.concat());
+    let receiver = "OTLP receiver http://0.0.0.0:0/v1/metrics";
+    let expected = [
+        format!("{receiver} does not answer within 1000 ms: it is sent again"),
+        format!("{receiver} answers 401: the credentials are wrong, so nothing more is sent"),
+    ];
+    let of_metrics = |line: &&String| line.starts_with(receiver);
+    let logged: Vec<&String> = played.log.iter().filter(of_metrics).collect();
+    assert_eq!(logged, expected.iter().collect::<Vec<_>>());
+}
 
 #[test]
 fn each_life_writes_its_lines() {
@@ -484,4 +562,34 @@ fn each_life_writes_its_lines() {
         let end_ms = played.end.as_millis();
         assert_eq!(end_ms, scenario.end_ms.into(), "{}", scenario.claim);
     }
+}
+
+/// A delivery that has come is waited for, but not beyond its part of a short end.
+#[test]
+fn what_is_being_counted_holds_up_a_short_end_for_a_quarter_of_it() {
+    let world: &'static World = Box::leak(Box::new(World::new()));
+    let clock = Clock { world: Some(world) };
+    let reporter = Reporter::new(
+        Accounting::new(InitType::OnDemand, clock.now()),
+        Duration::from_secs(60),
+        clock.now(),
+    );
+    let deliver = Deliver::new(Exporters::default(), clock);
+    let figures = Figures::new(reporter, deliver, clock, false);
+    let records = vec![r#"{"type":"platform.new"}"#; 1_000];
+    let batch = format!("[{}]", records.join(","));
+    let ended = async {
+        let mut delivery = pin!(figures.delivery(batch.as_bytes()));
+        assert!(future::poll_once(delivery.as_mut()).await.is_none());
+        let shutdown = Shutdown {
+            reason: "spindown".to_owned(),
+            deadline: Some(Deadline(EpochMs(clock.now().0 + 40))),
+        };
+        let began = clock.monotonic();
+        events::end(shutdown, &figures, None, Duration::ZERO).await;
+        clock.monotonic() - began
+    };
+    let ended = world.run(LocalExecutor::new().leak(), ended);
+    // Half of the 40 ms is left unused, a quarter waited for the report of the start.
+    assert_eq!(ended, Duration::from_millis(20));
 }

@@ -94,6 +94,19 @@ fn a_zone_that_is_known_is_not_read_again() {
 }
 
 #[test]
+fn a_thaw_ends_one_pause() {
+    let steps = [
+        // It ends the first pause; half of the second one is left when the endpoint answers.
+        first_invocation(),
+        vec![(500, zone!("use1-az1"))],
+        rest(1_000),
+    ];
+    let played = play(InitType::OnDemand, steps.concat());
+    assert_eq!(zones(&played), ["use1-az1"]);
+    assert_eq!(played.metadata_requests, 3);
+}
+
+#[test]
 fn an_endpoint_that_is_gone_is_asked_three_times_however_many_invocations_come() {
     let invocations = (0..20).map(|number| (1_500, invoke(&number.to_string())));
     let steps = [first_invocation(), invocations.collect(), rest(1)];
