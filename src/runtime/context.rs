@@ -274,7 +274,11 @@ mod tests {
         let mut reader = Reader::new(Expect::Response, Limits::of_body(0));
         let progress = reader.read_from(&mut &head[..]).unwrap();
         assert_eq!(progress, Progress::Complete);
-        let function = Function::default();
+        let function = Function {
+            name: Some("order".to_owned()),
+            version: Some("7".to_owned()),
+            memory_mb: Some(128),
+        };
         let context = Context::parse(reader.head(), &function, NOW)?;
         Ok(check(&context))
     }
@@ -300,6 +304,9 @@ mod tests {
             assert_eq!(context.client_context(), Some("{\"a\":\"\u{e9}\"}"));
             assert_eq!(context.cognito_identity(), Some("{}"));
             assert_eq!(context.tenant_id(), Some("tenant"));
+            assert_eq!(context.function_name(), Some("order"));
+            assert_eq!(context.function_version(), Some("7"));
+            assert_eq!(context.memory_mb(), Some(128));
         })
         .unwrap();
         let empty = b"Lambda-Runtime-Aws-Request-Id: id-1\r\nLambda-Runtime-Client-Context: \r\n";

@@ -177,6 +177,7 @@ const XRAY_STACK_LINES_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::limits::CHAIN_LENGTH_MAX;
 
     #[test]
     fn header_types_are_kept_by_the_platform() {
@@ -250,6 +251,50 @@ mod tests {
             let message = document["errorMessage"].as_str().unwrap();
             assert!(long.starts_with(message), "{message}");
             assert!(50 < message.len(), "{message}");
+        }
+    }
+
+    /// One that just fits is whole, and one byte more costs the stack trace.
+    #[test]
+    fn a_document_may_be_as_long_as_its_room() {
+        let around = r#"{"errorMessage":"","errorType":"T","stackTrace":["a"]}"#.len();
+        for (over, has_trace) in [(0, true), (1, false)] {
+            let message = "x".repeat(TRAILER_DOCUMENT_BYTES_MAX - around + over);
+            let error = Error::new("T", message).with_stack_trace(["a"]);
+            let mut out = Vec::new();
+            error.write_short_document(&mut out);
+            let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            let trace = document["stackTrace"].as_array().unwrap();
+            assert_eq!(!trace.is_empty(), has_trace, "{over}");
+        }
+    }
+
+    /// As many sources as there is room for, to the byte.
+    #[test]
+    fn the_cause_is_as_long_as_its_room() {
+        let end = "],\"paths\":[]}".len();
+        let cause = |error: &Error| error.xray_cause().len() - end;
+        // A control character is six bytes.
+        let source = |bytes: usize| {
+            let text = ["\u{1}".repeat(bytes / 6), "x".repeat(bytes % 6)].concat();
+            std::io::Error::other(text)
+        };
+        let with = |count| {
+            let error = Error::new("T", "m");
+            (0..count).fold(error, |error, _| error.with_source(&source(1_500)))
+        };
+        let empty = cause(&with(0).with_source(&source(0))) - cause(&with(0));
+        let mut count = 0;
+        while cause(&with(count)) + 2 * empty + 1_500 <= XRAY_CAUSE_BYTES_MAX {
+            count += 1;
+            assert!(count < CHAIN_LENGTH_MAX);
+        }
+        let room = XRAY_CAUSE_BYTES_MAX - cause(&with(count)) - empty;
+        for (bytes, expected) in [(room, count + 2), (room + 1, count + 1)] {
+            let cause = with(count).with_source(&source(bytes)).xray_cause();
+            let cause: serde_json::Value = serde_json::from_slice(&cause).unwrap();
+            assert_eq!(cause["exceptions"].as_array().unwrap().len(), expected);
+            assert_eq!(cause["exceptions"][1]["message"], "\u{1}".repeat(250));
         }
     }
 
