@@ -493,6 +493,22 @@ mod tests {
     }
 
     #[test]
+    fn an_invocation_is_counted_when_it_begins_and_never_again() {
+        let (board, _file) = Board::create(1).unwrap();
+        let slot = board.slot(0);
+        let before = slot.invocations();
+        slot.invokes(IDS, Some(9));
+        let begun = slot.invocations();
+        assert_ne!(begun, before);
+        assert!(slot.answers());
+        slot.answered();
+        assert!(board.polls(0));
+        assert_eq!(slot.invocations(), begun);
+        slot.invokes(IDS, Some(9));
+        assert_ne!(slot.invocations(), begun);
+    }
+
+    #[test]
     fn a_handler_that_goes_on_after_its_answer_is_stopped() {
         let (board, _file) = Board::create(1).unwrap();
         let slot = board.slot(0);
