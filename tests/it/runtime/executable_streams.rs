@@ -294,7 +294,6 @@ fn a_persistent_handler_that_breaks_a_stream_is_replaced() {
             1,
             "{event}: a fresh process"
         );
-        env.invoke(r#"{"do":"quit"}"#).unwrap();
     }
     assert_eq!(env.spawned(), 1);
 }

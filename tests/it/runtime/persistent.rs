@@ -114,18 +114,21 @@ fn a_process_that_ends_at_any_byte_of_its_lines_fails_its_event_alone() {
     config.freeze = false;
     let env = start(config);
     let all = "{\"chunk\":\"one\"}\n{\"chunk\":\"two\"}\n{\"end\":true}\n".len();
-    for bytes in 0..=all {
+    let stream = |bytes: usize| {
         let event = format!(r#"{{"do":"stream-bytes","bytes":{bytes}}}"#);
         let outcome = env.invoke(event).unwrap();
         let error = outcome.function_error.map(|error| error.error_type);
-        if bytes == all {
-            assert_eq!((error, &*outcome.body), (None, &b"onetwo"[..]));
-        } else {
-            assert_eq!(error.as_deref(), Some("Function.ExitStatus"), "{bytes}");
-        }
+        (error, outcome.body)
+    };
+    for bytes in 0..all {
+        let (error, _) = stream(bytes);
+        assert_eq!(error.as_deref(), Some("Function.ExitStatus"), "{bytes}");
         let count = env.respond(r#"{"do":"count"}"#);
         assert_eq!(count, 1, "a fresh process behind {bytes} bytes");
     }
+    // Behind all of them nobody waits for the end of the process.
+    let (error, body) = stream(all);
+    assert_eq!((error, &*body), (None, &b"onetwo"[..]));
     assert_eq!(env.spawned(), 1, "the runtime itself never ended");
 }
 
