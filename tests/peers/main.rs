@@ -118,13 +118,14 @@ fn rie_takes_streamed_responses_and_their_trailers() {
     assert_eq!(peer.inits(), 1);
 }
 
-/// The stock binary with a script, and with a web server, whose responses are streamed.
-fn streaming() -> [(Function, &'static str, &'static str); 2] {
+/// The stock binary with a script, and with a web server, whose responses are streamed. The number
+/// is the end of the server's address, of which no other test makes use.
+fn streaming(host: u8) -> [(Function, &'static str, &'static str); 2] {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sse.sh");
     let script = Function::stock(script).variable("BANTAM_INVOKE_MODE", "response_stream");
     // Every address of 127.0.0.0/8 is this machine.
     let id = std::process::id().to_be_bytes();
-    let host = format!("127.{}.{}.199", id[2], id[3]);
+    let host = format!("127.{}.{}.{host}", id[2], id[3]);
     let server = Function::stock(programs::path("http_server").to_str().unwrap())
         .variable("BANTAM_HANDLER_MODE", "http")
         .variable("AWS_LWA_HOST", &host)
@@ -137,7 +138,7 @@ fn streaming() -> [(Function, &'static str, &'static str); 2] {
 #[test]
 #[ignore = "needs .ci/peers"]
 fn rie_takes_the_streams_of_executables_and_web_servers() {
-    for (function, event, end) in streaming() {
+    for (function, event, end) in streaming(196) {
         let mut peer = Rie::start(function);
         for _ in 0..2 {
             let text = peer.invoke(event.as_bytes()).text();
@@ -148,18 +149,37 @@ fn rie_takes_the_streams_of_executables_and_web_servers() {
     }
 }
 
-/// On its Managed Instances: streams of a Rust function, a script and a web server, at once.
+/// On its Managed Instances: streams, responses and errors of every form of a handler, at once.
 #[test]
 #[ignore = "needs .ci/peers"]
-fn rie_takes_streams_at_once() {
-    let rust = Function::example("faulty");
-    let event = r#"{"stream":["one","two"],"end":"finish"}"#;
-    for (function, event, end) in [(rust, event, "onetwo")].into_iter().chain(streaming()) {
+fn rie_takes_answers_at_once() {
+    let [script, (server, get, body)] = streaming(198);
+    let buffered =
+        streaming(197).map(|(function, ..)| function.variable("AWS_LWA_INVOKE_MODE", "buffered"));
+    let [_, buffered] = buffered;
+    let hello = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello.sh");
+    let persistent = programs::path("persistent").to_str().unwrap();
+    let persistent = Function::stock(persistent).variable("BANTAM_HANDLER_MODE", "persistent");
+    let rust = [
+        (r#"{"stream":["one","two"],"end":"finish"}"#, "onetwo"),
+        (r#"{"do":"echo","value":7}"#, "7"),
+        (r#"{"do":"chosen"}"#, r#""errorType":"OutOfMoney""#),
+        (r#"{"do":"panic","message":"boom"}"#, ": boom"),
+    ];
+    let rust = rust.map(|(event, text)| (Function::example("faulty"), event, text));
+    let executables = [
+        script,
+        (server, get, body),
+        (buffered, get, r#""body":"abcdefg""#),
+        (Function::stock(hello), "{}", r#""bytes":2}"#),
+        (persistent, "{}", r#"{"bytes":2,"count":"#),
+    ];
+    for (function, event, expected) in rust.into_iter().chain(executables) {
         let peer = Rie::start_managed(function, 4);
         for _ in 0..3 {
             for reply in peer.invoke_at_once(&vec![event.to_owned(); 4]) {
                 let text = reply.text();
-                assert!(text.ends_with(end), "{text}\n{}", peer.log());
+                assert!(text.contains(expected), "{text}\n{}", peer.log());
             }
         }
         assert!(!peer.log().contains("the API answered"), "{}", peer.log());
