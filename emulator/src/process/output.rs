@@ -92,13 +92,16 @@ impl Stream {
     }
 
     /// Reads until nothing is left, or as much as a pipe holds. Not through the event loop, which
-    /// may not have seen the latest bytes yet.
+    /// may not have seen the latest bytes yet, or the end: it ends the last line, too.
     fn drain(&self, sink: &Sink) {
         let mut buffer = [0; 8_192];
         let mut lines = lock(&self.lines);
-        for _ in 0..PIPE_BYTES / buffer.len() {
+        for _ in 0..=PIPE_BYTES / buffer.len() {
             match rustix::io::read(&self.pipe, &mut buffer) {
-                Ok(0) => break,
+                Ok(0) => {
+                    lines.finish(sink);
+                    break;
+                }
                 Ok(n) => lines.push(buffer.get(..n).unwrap_or_default(), sink),
                 Err(Errno::INTR) => {}
                 Err(_) => break,
@@ -197,5 +200,30 @@ mod tests {
         let lines = lines.into_inner();
         assert_eq!(lines[0].len(), LINE_BYTES_MAX - 1);
         assert_eq!(lines.concat(), text);
+    }
+
+    /// The last words of a process that was killed belong before what the platform says of it.
+    #[tokio::test]
+    async fn a_line_that_no_process_ends_any_more_is_read_with_the_end() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let sink = {
+            let said = Arc::clone(&said);
+            move |line: &str| lock(&said).push(line.to_owned())
+        };
+        let (output, [stdout, stderr]) = Output::pipes(sink).unwrap();
+        let full = [b'x'; PIPE_BYTES];
+        assert_eq!(rustix::io::write(&stdout, b"closing"), Ok(7));
+        assert_eq!(rustix::io::write(&stderr, &full), Ok(PIPE_BYTES));
+        output.drain();
+        assert_eq!(*lock(&said), [""; 0], "both may go on");
+        assert_eq!(rustix::io::write(&stderr, &full), Ok(PIPE_BYTES));
+        drop((stdout, stderr));
+        output.drain();
+        assert_eq!(
+            *lock(&said),
+            ["closing".to_owned(), "x".repeat(2 * PIPE_BYTES)]
+        );
+        output.drain();
+        assert_eq!(lock(&said).len(), 2);
     }
 }
