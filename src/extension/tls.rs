@@ -1,6 +1,6 @@
 //! A connection that may be encrypted.
 
-use std::io::{self, BufRead as _, IoSlice, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::TcpStream;
 
 use async_io::Async;
@@ -62,14 +62,12 @@ impl Connection {
             return tcp::read(&self.tcp, buffer).await;
         };
         loop {
-            let mut reader = tls.reader();
-            match reader.fill_buf() {
-                Ok(bytes) => {
-                    let room = buffer.capacity() - buffer.len();
-                    let bytes = bytes.get(..room).unwrap_or(bytes);
-                    let count = bytes.len();
-                    buffer.extend_from_slice(bytes);
-                    reader.consume(count);
+            let mut block = [0; 1_024];
+            let room = block.len().min(buffer.capacity() - buffer.len());
+            let block = block.get_mut(..room).unwrap_or_default();
+            match tls.reader().read(block) {
+                Ok(count) => {
+                    buffer.extend_from_slice(block.get(..count).unwrap_or_default());
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
