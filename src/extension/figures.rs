@@ -269,12 +269,21 @@ const RECORDS_AT_ONCE: usize = 50;
 #[cfg(test)]
 impl Figures {
     pub(super) fn for_tests(init_type: InitType, exporters: Exporters) -> Self {
-        let clock = Clock::default();
+        Self::on_clock(Clock::default(), init_type, exporters, false)
+    }
+
+    pub(super) fn on_clock(
+        clock: Clock,
+        init_type: InitType,
+        exporters: Exporters,
+        with_system_usage: bool,
+    ) -> Self {
         let now = clock.now();
         let mut accounting = Accounting::new(init_type, now);
         accounting.resource.function_name = "f".to_owned();
         let reporter = Reporter::new(accounting, Duration::from_secs(60), now);
-        Self::new(reporter, Deliver::new(exporters, clock), clock, false)
+        let deliver = Deliver::new(exporters, clock);
+        Self::new(reporter, deliver, clock, with_system_usage)
     }
 
     /// Takes what was counted: metrics and the first of their values.
@@ -629,10 +638,7 @@ mod tests {
                 ..Exporters::default()
             };
             let clock = Clock::default();
-            let accounting = Accounting::new(InitType::OnDemand, clock.now());
-            let reporter = Reporter::new(accounting, Duration::from_secs(60), clock.now());
-            let deliver = Deliver::new(exporters, clock);
-            let figures = Figures::new(reporter, deliver, clock, is_wanted);
+            let figures = Figures::on_clock(clock, InitType::OnDemand, exporters, is_wanted);
             count_and_export(&figures);
             let written = std::fs::read_to_string(&file).unwrap();
             assert_eq!(written.contains("cpu_user_time"), is_wanted, "{written}");

@@ -101,7 +101,7 @@ impl Health {
     /// What has grown.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for (who, [early, late]) in self.floors() {
+        for (who, [early, late]) in self.early_and_late() {
             let limit = who.growth_kb_max();
             if early.0 + limit < late.0 {
                 faults.push(format!(
@@ -124,7 +124,7 @@ impl Health {
     /// at all times, so the least of the late ones count. A large event takes memory for a while,
     /// so the least kB early count, too; and a server that is being started again has no
     /// descriptors for a while, so the most descriptors early count.
-    fn floors(&self) -> impl Iterator<Item = (Who, [(u64, u64); 2])> {
+    fn early_and_late(&self) -> impl Iterator<Item = (Who, [(u64, u64); 2])> {
         self.early.iter().filter_map(|(who, early)| {
             let late = self.late.get(who)?;
             let kb = |samples: &Samples| samples.resident_kb.iter().min().copied();
@@ -137,7 +137,7 @@ impl Health {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (who, [early, late])) in self.floors().enumerate() {
+        for (number, (who, [early, late])) in self.early_and_late().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
             write!(
                 f,

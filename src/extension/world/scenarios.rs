@@ -10,13 +10,10 @@ use serde_json::Value;
 use super::platform::{Step, play};
 use super::records::{phase_end, phase_start, report, runtime_done, start};
 use super::{Answer, START, TAKEN, World};
-use crate::extension::account::Accounting;
 use crate::extension::clock::Clock;
-use crate::extension::deliver::Deliver;
 use crate::extension::events::{self, Shutdown};
 use crate::extension::export::losses::Losses;
 use crate::extension::figures::Figures;
-use crate::extension::reporter::Reporter;
 use crate::extension::settings::{Exporters, InitType};
 use crate::shared::time::{Deadline, EpochMs};
 
@@ -490,14 +487,23 @@ const REFUSED: Answer = Answer {
     response: "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
 };
 
+/// An invocation and the batch of its start, which the receiver answers in this way.
+fn first_batch(answer: Answer) -> Vec<(u64, Step)> {
+    let reported = deliver(&[report(230, "a", "success", 30)]);
+    let steps = [
+        vec![(0, Step::Receiver(answer))],
+        first_invocation(),
+        vec![(10, reported)],
+    ];
+    steps.concat()
+}
+
 /// The next event ends a pause that is over, though it has nothing to export.
 #[test]
 fn an_event_sends_what_a_pause_held_up() {
     let steps = [
-        vec![(0, Step::Receiver(BUSY))],
-        first_invocation(),
+        first_batch(BUSY),
         vec![
-            (10, deliver(&[report(230, "a", "success", 30)])),
             (10, Step::Receiver(TAKEN)),
             (30_000, invoke("b")),
             // What waits for the end is lost.
@@ -512,13 +518,8 @@ fn an_event_sends_what_a_pause_held_up() {
 #[test]
 fn a_pause_that_would_outlast_the_end_is_cut_short() {
     let steps = [
-        vec![(0, Step::Receiver(BUSY))],
-        first_invocation(),
-        vec![
-            (10, deliver(&[report(230, "a", "success", 30)])),
-            (10, Step::Receiver(TAKEN)),
-            (0, shutdown("spindown", 200)),
-        ],
+        first_batch(BUSY),
+        vec![(10, Step::Receiver(TAKEN)), (0, shutdown("spindown", 200))],
     ];
     let played = play(InitType::OnDemand, steps.concat());
     assert_eq!(played.batches.len(), 2);
@@ -528,10 +529,8 @@ fn a_pause_that_would_outlast_the_end_is_cut_short() {
 #[test]
 fn the_log_says_once_a_minute_that_a_batch_fails_and_always_that_nothing_is_sent_any_more() {
     let steps = [
-        vec![(0, Step::Receiver(STALLED))],
-        first_invocation(),
+        first_batch(STALLED),
         vec![
-            (10, deliver(&[report(230, "a", "success", 30)])),
             (5_000, Step::Receiver(BUSY)),
             (0, invoke("b")),
             (5_000, Step::Receiver(REFUSED)),
@@ -569,13 +568,7 @@ fn each_life_writes_its_lines() {
 fn what_is_being_counted_holds_up_a_short_end_for_a_quarter_of_it() {
     let world: &'static World = Box::leak(Box::new(World::new()));
     let clock = Clock { world: Some(world) };
-    let reporter = Reporter::new(
-        Accounting::new(InitType::OnDemand, clock.now()),
-        Duration::from_secs(60),
-        clock.now(),
-    );
-    let deliver = Deliver::new(Exporters::default(), clock);
-    let figures = Figures::new(reporter, deliver, clock, false);
+    let figures = Figures::on_clock(clock, InitType::OnDemand, Exporters::default(), false);
     let records = vec![r#"{"type":"platform.new"}"#; 1_000];
     let batch = format!("[{}]", records.join(","));
     let ended = async {
