@@ -416,12 +416,16 @@ fn whatever_happens_to_the_report_of_a_failed_restore_the_environment_ends() {
     for kind in faults() {
         let env = with_fault(snap_start("after 1:fail"), Step::RestoreError(0), &kind);
         let error = env.invoke(r#""go""#).unwrap().function_error.unwrap();
-        let expected = match kind {
-            FaultKind::Refuse { .. } | FaultKind::Status(..) => "Runtime.ExitError",
+        let expected: &[&str] = match kind {
+            FaultKind::Status(..) => &["Runtime.ExitError"],
+            // Whether a report is lost with its connection or not sent at all is a matter of time;
+            // only the first kind is given up after the second try.
+            FaultKind::Refuse { .. } => &["Runtime.ExitError", "Function.HookFailed"],
             // It is sent once more where it was lost.
-            _ => "Function.HookFailed",
+            _ => &["Function.HookFailed"],
         };
-        assert_eq!(error.error_type, expected, "{kind:?}");
+        let error = error.error_type.as_str();
+        assert!(expected.contains(&error), "{kind:?}: {error}");
         env.wait_for_log("Hook.Failed: the hook failed");
         let ends = exits(&env.transcript());
         assert!(matches!(ends[..], [Some(0 | 1)]), "{kind:?}: {ends:?}");
