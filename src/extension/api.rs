@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::extension::metric::Resource;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, JSON, Outgoing, Reader};
-use crate::shared::json::Object;
+use crate::shared::json::{self, Object};
 use crate::shared::time::{Deadline, EpochMs};
 
 /// A request: its head and its body.
@@ -203,7 +203,7 @@ pub(super) fn subscribe(
 /// fail the init phase, so everything but success is tried again.
 pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegister {
     // Without a body that can be read, the identifier is enough.
-    let body = serde_json::from_slice(answer.body()).map(|Object(body)| body);
+    let body = json::read(answer.body()).map(|Object(body)| body);
     let body: RegisterAnswer<'_> = body.unwrap_or_default();
     let identifier = answer.head().field("Lambda-Extension-Identifier");
     let identifier = identifier
@@ -245,7 +245,7 @@ pub(super) fn event(answer: &Reader) -> Result<Event, EventError> {
         None => return Err(EventError::Malformed),
     }
     let Object(event): Object<EventAnswer<'_>> =
-        serde_json::from_slice(answer.body()).map_err(|_json| EventError::Malformed)?;
+        json::read(answer.body()).map_err(|_json| EventError::Malformed)?;
     let deadline = milliseconds(event.deadline_ms).map(|ms| Deadline(EpochMs(ms)));
     match text(event.event_type).as_deref() {
         Some("INVOKE") => Ok(Event::Invoke {
@@ -290,14 +290,14 @@ struct EventAnswer<'a> {
 }
 
 fn text(member: Member<'_>) -> Option<String> {
-    let text: Cow<'_, str> = serde_json::from_slice(member?.get().as_bytes()).ok()?;
+    let text: Cow<'_, str> = serde_json::from_str(member?.get()).ok()?;
     Some(text.into_owned())
 }
 
 /// A time in milliseconds, as a number or in quotes; `None` if it is no time after 1970.
 fn milliseconds(member: Member<'_>) -> Option<u64> {
     let digits = member?.get().trim_matches('"');
-    let ms: f64 = serde_json::from_slice(digits.as_bytes()).ok()?;
+    let ms: f64 = serde_json::from_str(digits).ok()?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -143,7 +143,7 @@ fn life(metrics: Chosen) -> Life {
                 String::new()
             };
             let batch = format!("[{init}{}]", invocation(began, number));
-            for record in telemetry::records(batch.as_bytes()).unwrap() {
+            for record in telemetry::records(&batch).unwrap() {
                 accounting.handle_record(&record.unwrap(), at(began + 100));
             }
             let start = accounting.take_cold_start(at(began + 100));

@@ -2,6 +2,7 @@
 //!
 //! All tasks share it. It holds no rule: the reporter says when, [`Deliver`] delivers.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -97,7 +98,10 @@ impl Figures {
     /// A delivery of telemetry came. Other tasks have their turn between its parts.
     pub(super) async fn delivery(&self, body: &[u8]) {
         self.came.set(self.came.get() + 1);
-        match telemetry::records(body) {
+        // Of text that is UTF-8, `from_utf8_lossy` would look at each byte.
+        let text = std::str::from_utf8(body);
+        let text = text.map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
+        match telemetry::records(&text) {
             Ok(mut records) => {
                 while self.take_part(&mut records) {
                     future::yield_now().await;
@@ -401,6 +405,20 @@ mod tests {
 
     const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn bytes_that_are_not_utf_8_cost_a_delivery_nothing() {
+        run(Exporters::default(), async |figures| {
+            let batch = b"[{\"type\":\"platform.logsDropped\",\"record\":{\"reason\":\"\xFF\",\
+                \"droppedRecords\":2}},{\"type\":\"platform.logsDropped\",\"record\":\
+                {\"droppedBytes\":5}}]";
+            figures.delivery(batch).await;
+            assert_eq!(
+                figures.take(),
+                [("dropped_records", 2.0), ("dropped_bytes", 5.0)]
+            );
+        });
+    }
 
     #[test]
     fn a_receiver_that_names_a_time_is_left_alone_until_then() {

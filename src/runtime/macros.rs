@@ -213,7 +213,7 @@ pub mod private {
     ///
     /// `Runtime.UnmarshalError`, with the place in the event.
     pub fn parse<'a, T: Deserialize<'a>>(event: &'a [u8]) -> Result<T, Error> {
-        serde_json::from_slice(event).map_err(|error| malformed(event, &error))
+        json::read(event).map_err(|error| malformed(event, &error))
     }
 
     #[cold]

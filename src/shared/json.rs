@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, Visitor};
 
 use super::text::{push, push_decimal};
 
@@ -147,6 +147,22 @@ impl Walker {
     }
 }
 
+/// Reads a document. That it is UTF-8 is checked at once: string by string takes a fifth more
+/// instructions.
+///
+/// # Errors
+///
+/// Those of the document, and of `T`.
+pub(crate) fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, serde_json::Error> {
+    let text = core::str::from_utf8(document).map_err(serde::de::Error::custom);
+    serde_json::from_str(text?)
+}
+
+/// Whether a text is a JSON document.
+pub(crate) fn is_json(text: &[u8]) -> bool {
+    read::<IgnoredAny>(text).is_ok()
+}
+
 /// Reads an object as `T`, and refuses any other value.
 ///
 /// # Errors
@@ -216,6 +232,14 @@ mod tests {
     struct Line {
         sku: String,
         count: u8,
+    }
+
+    #[test]
+    fn a_document_is_utf_8() {
+        assert_eq!(read::<String>("\"é\"".as_bytes()).unwrap(), "é");
+        let error = read::<String>(b"\"\xC3\"").unwrap_err().to_string();
+        assert_eq!(error, "invalid utf-8 sequence of 1 bytes from index 1");
+        assert!(is_json(b"[]") && !is_json(b"[") && !is_json(b"\"\xFF\""));
     }
 
     #[test]

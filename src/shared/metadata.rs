@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::endpoint::Endpoint;
 use super::http::{HeadWriter, Reader};
-use super::json::Object;
+use super::json::{self, Object};
 
 /// The answer, of which other members are ignored.
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ pub(crate) fn zone(answer: &Reader) -> Result<String, MetadataError> {
     match answer.status() {
         Some(200) => {
             let Object(metadata): Object<Metadata<'_>> =
-                serde_json::from_slice(answer.body()).map_err(MetadataError::Json)?;
+                json::read(answer.body()).map_err(MetadataError::Json)?;
             Ok(metadata.zone.as_ref().to_owned())
         }
         status => Err(MetadataError::Status(status.unwrap_or_default())),

@@ -107,7 +107,7 @@ impl Script {
     fn batch(&mut self, ms: u64, records: &[String]) -> &mut Self {
         let body = format!("[{}]", records.join(","));
         let account = &mut self.account;
-        for record in telemetry::records(body.as_bytes()).unwrap() {
+        for record in telemetry::records(&body).unwrap() {
             match record {
                 Ok(record) => account.handle_record(&record, at(ms)),
                 Err(Malformed) => account.handle_malformed_record(),

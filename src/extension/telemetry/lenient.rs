@@ -47,7 +47,7 @@ fn number<'de, D: Deserializer<'de>>(json: D, max: f64) -> Result<Option<f64>, D
     // By its type and not through a visitor of any value: to that, a number is a map when some
     // crate of the program turned on serde_json's `arbitrary_precision`.
     let digits = unquoted(value).unwrap_or(value);
-    let number = serde_json::from_slice::<f64>(digits.as_bytes()).ok();
+    let number = serde_json::from_str::<f64>(digits).ok();
     Ok(number.filter(|number| (0.0..=max).contains(number)))
 }
 

@@ -352,7 +352,7 @@ impl<'de> Visitor<'de> for RecordVisitor {
         }
         let kind = kind.ok_or_else(|| A::Error::custom("no type"))?;
         if let Some(unread) = unread {
-            let mut json = serde_json::Deserializer::from_slice(unread.as_bytes());
+            let mut json = serde_json::Deserializer::from_str(unread);
             record.content = kind.deserialize(&mut json).map_err(A::Error::custom)?;
         }
         Ok(record)

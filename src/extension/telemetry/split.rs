@@ -34,9 +34,9 @@ impl std::error::Error for NotABatch {}
 ///
 /// That the body does not begin as an array. Of an array that ends early each element is given;
 /// the last one is malformed if it was cut.
-pub(in crate::extension) fn records(batch: &[u8]) -> Result<Records<'_>, NotABatch> {
+pub(in crate::extension) fn records(batch: &str) -> Result<Records<'_>, NotABatch> {
     let start = batch.trim_ascii_start();
-    let rest = start.strip_prefix(b"[").ok_or(NotABatch)?;
+    let rest = start.strip_prefix('[').ok_or(NotABatch)?;
     Ok(Records { rest })
 }
 
@@ -44,24 +44,20 @@ pub(in crate::extension) fn records(batch: &[u8]) -> Result<Records<'_>, NotABat
 #[derive(Clone, Copy, Debug)]
 pub(in crate::extension) struct Records<'a> {
     /// The text behind the last element.
-    rest: &'a [u8],
+    rest: &'a str,
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            self.rest = self.rest.trim_ascii_start();
-            match self.rest.split_first()? {
-                (b',', after) => self.rest = after,
-                (b']', _) => {
-                    self.rest = b"";
-                    return None;
-                }
-                (_, _) => return Some(self.element()),
-            }
+        let between = |c: char| c == ',' || c.is_ascii_whitespace();
+        self.rest = self.rest.trim_start_matches(between);
+        if self.rest.is_empty() || self.rest.starts_with(']') {
+            self.rest = "";
+            return None;
         }
+        Some(self.element())
     }
 }
 
@@ -73,11 +69,11 @@ impl<'a> Records<'a> {
 
     /// Reads the element at the front.
     fn element(&mut self) -> Result<Record<'a>, Malformed> {
-        let mut values = serde_json::Deserializer::from_slice(self.rest).into_iter();
+        let mut values = serde_json::Deserializer::from_str(self.rest).into_iter();
         let record = values.next();
         let after = self.rest.get(values.byte_offset()..).unwrap_or_default();
         let after = after.trim_ascii_start();
-        let is_whole = matches!(after.first(), None | Some(b',' | b']'));
+        let is_whole = after.is_empty() || after.starts_with([',', ']']);
         match record {
             Some(Ok(record)) if is_whole => {
                 self.rest = after;
@@ -93,12 +89,13 @@ impl<'a> Records<'a> {
 
 /// The text behind the malformed element at the front: it begins with a comma or the end of the
 /// array, or is empty.
-fn after_element(rest: &[u8]) -> &[u8] {
+fn after_element(rest: &str) -> &str {
+    let bytes = rest.as_bytes();
     let mut depth = 0_usize;
     let mut at = 0;
-    while let Some(byte) = rest.get(at) {
+    while let Some(byte) = bytes.get(at) {
         match byte {
-            b'"' => at += string_bytes(rest.get(at..).unwrap_or_default()),
+            b'"' => at += string_bytes(bytes.get(at..).unwrap_or_default()),
             b',' | b']' if depth == 0 => break,
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use crate::runtime::error::Error;
 use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::{DELIMITER, ResponseStream};
+use crate::shared::json;
 use crate::shared::limits::PRELUDE_BYTES_MAX;
 
 /// A response that goes out as it comes.
@@ -121,7 +122,7 @@ impl<'a> Start<'a> {
         if !text.starts_with(b"{") {
             return Self::Plain;
         }
-        match serde_json::from_slice(text) {
+        match json::read(whole_characters(text)) {
             Ok(IgnoredAny) if text.ends_with(b"}") => {}
             Err(error) if rest.is_empty() && may_go_on && is_cut(text, &error) => {
                 return Self::Undecided;
@@ -138,13 +139,23 @@ impl<'a> Start<'a> {
     }
 }
 
+/// A text without the character at its end that is cut, if one is.
+fn whole_characters(text: &[u8]) -> &[u8] {
+    match std::str::from_utf8(text) {
+        Err(error) if error.error_len().is_none() => {
+            text.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        Ok(_) | Err(_) => text,
+    }
+}
+
 /// Whether a text is JSON that goes on, as its error says. A number that ends in a sign, a point or
 /// an `e` is none for the parser, whether there is more or not: a digit behind it tells.
 fn is_cut(text: &[u8], error: &serde_json::Error) -> bool {
     if error.is_eof() || !matches!(text.last(), Some(b'-' | b'+' | b'.' | b'e' | b'E')) {
         return error.is_eof();
     }
-    serde_json::from_slice::<IgnoredAny>(&[text, b"0"].concat()).is_err_and(|error| error.is_eof())
+    json::read::<IgnoredAny>(&[text, b"0"].concat()).is_err_and(|error| error.is_eof())
 }
 
 /// The platform hands it on where it answers an HTTP request.
@@ -287,6 +298,7 @@ mod tests {
             prelude("{}", ""),
             prelude("{}", "body"),
             prelude("{\"a\":{}}", "\0"),
+            prelude("{\"a\":\"é🦀\"}", "é"),
             other("{}\0\0x", Start::Plain),
             other("{}\n", Start::Plain),
             other(&format!("{{}}\n{nuls}"), Start::Plain),
@@ -301,6 +313,8 @@ mod tests {
             other(&long, Start::Plain),
             other(&object(PRELUDE_BYTES_MAX - 7), Start::Plain),
         ];
+        // JSON is UTF-8.
+        assert_eq!(Start::of(b"{\"a\":\"\xFF"), Start::Plain);
         for (output, expected) in &table {
             let output = output.as_bytes();
             assert_eq!(Start::of(output), *expected);

@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use serde::de::IgnoredAny;
-
 use super::child::{self, Child, Stopped, Until};
 use super::error::{ExecutableError, Missing, quoted};
 use super::output::Output;
@@ -12,6 +10,7 @@ use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::response::{Answer, Answered};
 use crate::runtime::{current, log, trace};
+use crate::shared::json;
 use crate::shared::limits::{PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
 
@@ -137,8 +136,7 @@ impl PerInvocation {
     /// Warns once if the output is not JSON. It is the response in any case, but most often a line
     /// for the log is the reason.
     fn look_at(&mut self, output: &[u8]) {
-        let is_json = || serde_json::from_slice::<IgnoredAny>(output).is_ok();
-        if self.warned || output.is_empty() || is_json() {
+        if self.warned || output.is_empty() || json::is_json(output) {
             return;
         }
         self.warned = true;

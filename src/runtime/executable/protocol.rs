@@ -138,7 +138,7 @@ pub(super) fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolE
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(ProtocolError::NotAnObject { line: quoted() });
     }
-    let Object(output): Object<OutputLine<'_>> = serde_json::from_slice(line).map_err(|error| {
+    let Object(output): Object<OutputLine<'_>> = json::read(line).map_err(|error| {
         let path = json::path_at(line, error.line(), error.column());
         let colon = if path.is_empty() { "" } else { ": " };
         let cause = format!("{path}{colon}{error}");

@@ -1,8 +1,7 @@
 //! Standard error of a handler: whole lines for the log, and its end for an error.
 
-use serde::de::IgnoredAny;
-
 use crate::runtime::log;
+use crate::shared::json;
 use crate::shared::limits::BUFFER_KEEP_BYTES;
 use crate::shared::log_record::{Format, Level};
 
@@ -66,7 +65,7 @@ impl Stderr {
 /// Writes a line to the log, whatever the level. In the JSON format a line that is not a JSON
 /// object becomes the message of a record.
 pub(super) fn log_line(line: &[u8]) {
-    let is_object = || line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    let is_object = || line.starts_with(b"{") && json::is_json(line);
     if log::format() == Format::Text || is_object() {
         log::write_line(line);
     } else {

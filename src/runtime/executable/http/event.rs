@@ -15,6 +15,8 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::shared::json;
+
 /// Who sent a request, which says what the response looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -154,8 +156,8 @@ pub(super) fn identity(identity: &[u8]) -> Option<[Option<Text<'_>>; 2]> {
 /// The name of the header that cookies are in.
 pub(super) const COOKIE: &str = "cookie";
 
-fn members(json: &[u8]) -> Option<Members<'_>> {
-    serde_json::from_slice(json).ok()
+fn members(document: &[u8]) -> Option<Members<'_>> {
+    json::read(document).ok()
 }
 
 fn text(text: Option<Text<'_>>) -> Cow<'_, str> {

@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
-
 use super::event::{self, COOKIE, HttpEvent, Origin, Pair, Query, Text, is_token};
 use super::settings::Settings;
 use crate::runtime::context::Context;
 use crate::shared::base64;
 use crate::shared::http::HeadWriter;
-use crate::shared::json::{ascii, write_member, write_str};
+use crate::shared::json::{ascii, is_json, write_member, write_str};
 use crate::shared::text::{push, push_decimal, same};
 
 /// A request, ready to be written.
@@ -167,8 +165,8 @@ fn lambda_context(context: &Context<'_>, settings: &Settings) -> String {
     }
     push(&mut out, ",\"client_context\":");
     let client_context = context.client_context().unwrap_or_default();
-    let is_json = serde_json::from_slice::<IgnoredAny>(client_context.as_bytes()).is_ok();
-    push(&mut out, if is_json { client_context } else { "null" });
+    let is_known = is_json(client_context.as_bytes());
+    push(&mut out, if is_known { client_context } else { "null" });
     let texts = [
         ("request_id", Some(context.request_id())),
         ("invoked_function_arn", context.invoked_function_arn()),

@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
-
 use super::event::{Origin, Pair};
 use super::request::{is, is_hop_by_hop};
 use crate::runtime::stream::Prelude;
 use crate::shared::base64;
 use crate::shared::http::Head;
-use crate::shared::json::{write_member, write_str};
+use crate::shared::json::{is_json, write_member, write_str};
 use crate::shared::text::{push, push_decimal};
 
 /// A response of the server.
@@ -57,8 +55,7 @@ impl<'a> Response<'a> {
     #[inline(never)]
     pub(super) fn document(&self, origin: Option<Origin>) -> Vec<u8> {
         let Some(origin) = origin else {
-            let is_json = serde_json::from_slice::<IgnoredAny>(self.body).is_ok();
-            return if is_json {
+            return if is_json(self.body) {
                 self.body.to_vec()
             } else {
                 b"null".to_vec()
