@@ -6,7 +6,7 @@ use std::fmt;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
 use serde_json::value::RawValue;
 
 /// An event of any kind. A member that is absent or `null` is the default.
@@ -89,7 +89,10 @@ pub enum EventError {
 
 impl<'a> Event<'a> {
     pub(crate) fn parse(text: &'a [u8]) -> Result<Self, EventError> {
-        serde_json::from_slice(text).map_err(EventError::Json)
+        // At once: string by string takes a fifth more instructions.
+        let text = std::str::from_utf8(text).map_err(serde_json::Error::custom);
+        let event = text.and_then(serde_json::from_str);
+        event.map_err(EventError::Json)
     }
 
     /// Where the event comes from, and the method of its request.

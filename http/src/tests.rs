@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use serde_json::{Value, json};
 
-use crate::event::{EventError, Source};
+use crate::event::{Event, EventError, Source};
 use crate::reply::Reply;
 use crate::request::{self, Invocation, RequestContext};
 
@@ -235,6 +235,11 @@ fn what_is_no_request_is_an_error_that_says_why() {
         let error = read(&event).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{event}: {error}");
     }
+    let error = Event::parse(b"{\"a\":\"\xFF\"}").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the event is no HTTP request: invalid utf-8 sequence of 1 bytes from index 6"
+    );
 }
 
 fn reply(source: Source, body: &[u8]) -> Value {
