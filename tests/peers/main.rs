@@ -233,6 +233,71 @@ fn rie_hands_the_init_error_to_the_caller() {
     assert_eq!(reply.json()["errorType"], "Function.Panic");
 }
 
+/// An RIE with the calls around a restore, and a function whose hooks misbehave like this.
+fn rie_with_hooks(how: &str) -> Rie {
+    let function = Function::example("hooks")
+        .variable("HOOKS", how)
+        .variable("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+        .variable("AWS_LAMBDA_FUNCTION_TIMEOUT", "1");
+    Rie::start_with_restore(function)
+}
+
+/// The hooks that ran, and how often the Runtime API was called at the paths of a start.
+fn hooks_and_calls(peer: &Rie) -> (String, [usize; 4]) {
+    let log = peer.log();
+    let hooks = log.lines().filter_map(|line| line.strip_prefix("hook "));
+    let calls = [
+        "init/error",
+        "restore/next",
+        "restore/error",
+        "invocation/next",
+    ];
+    (
+        hooks.collect::<Vec<_>>().join(", "),
+        calls.map(|path| peer.calls(path)),
+    )
+}
+
+/// It restores nothing: it answers `restore/next` with the first event, which is lost.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_lets_hooks_run_around_the_place_of_a_restore() {
+    let mut peer = rie_with_hooks("");
+    let reply = peer.invoke(br#""go""#);
+    assert_eq!(reply.text(), "Task timed out after 1.00 seconds");
+    let hooks = "before 2, before 1, after 1, after 2, shutdown";
+    assert_eq!(hooks_and_calls(&peer), (hooks.to_owned(), [0, 1, 0, 1]));
+    assert!(!peer.has_refused());
+}
+
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_hands_the_error_of_a_hook_before_the_snapshot_to_the_caller() {
+    let mut peer = rie_with_hooks("before 1:fail");
+    let reply = peer.invoke(br#""go""#);
+    assert_eq!(reply.status, 502);
+    let error =
+        json!({"errorMessage": "the hook failed", "errorType": "Hook.Failed", "stackTrace": []});
+    assert_eq!(reply.json(), error);
+    let hooks = "before 2, before 1";
+    assert_eq!(hooks_and_calls(&peer), (hooks.to_owned(), [1, 0, 0, 0]));
+    assert!(!peer.has_refused());
+}
+
+/// It does not tell the caller of that error, but of the exit behind it.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_takes_the_error_of_a_hook_after_the_restore() {
+    let mut peer = rie_with_hooks("after 1:fail");
+    let reply = peer.invoke(br#""go""#);
+    assert_eq!(reply.status, 502);
+    assert_eq!(reply.json()["errorType"], "Runtime.ExitError");
+    let hooks = "before 2, before 1, after 1";
+    assert_eq!(hooks_and_calls(&peer), (hooks.to_owned(), [0, 1, 1, 0]));
+    assert!(peer.log().contains("Hook.Failed: the hook failed"));
+    assert!(!peer.has_refused());
+}
+
 #[test]
 #[ignore = "needs .ci/peers"]
 fn rie_starts_a_process_that_exits_anew() {
@@ -371,6 +436,34 @@ fn rie_extension_knows_of_a_crash_and_of_a_failed_init_before_it() {
     peer.until_logged(r#""shutdown_reason":"spindown""#);
     assert_eq!(peer.log().matches(r#""init_failures":1"#).count(), 1);
     assert_eq!(peer.log().matches(r#""cold_starts":1"#).count(), 0);
+}
+
+/// On its Managed Instances, the only place where it delivers telemetry.
+#[test]
+#[ignore = "needs .ci/peers"]
+fn rie_extension_measures_managed_instances_by_telemetry() {
+    let function = Function::example("faulty").variable("BANTAM_EMF_METRICS", "all");
+    let mut peer = RieWithExtension::start_managed(function, 2);
+    let echo = r#"{"do":"echo","value":1}"#.to_owned();
+    for reply in peer.invoke_at_once(&vec![echo; 4]) {
+        assert_eq!(reply.text(), "1");
+    }
+    let error = peer.invoke(br#"{"do":"chosen"}"#).json();
+    assert_eq!(error["errorType"], "OutOfMoney");
+    // It logs a report when it hands it on.
+    peer.until_logged_times("REPORT RequestId: ", 5);
+    assert_eq!(peer.stop(), "0\n");
+    let log = peer.log();
+    for text in [
+        r#""cold_start_kind":"managed_instances","environment_starts":1,"init_duration":"#,
+        r#""init_type":"lambda-managed-instances""#,
+        r#""invocations":4,"#,
+        r#""error_type":"Function.OutOfMoney","errors":1,"#,
+        r#""shutdown_reason":"spindown","shutdowns":1,"#,
+        r#""environment_invocations":5,"#,
+    ] {
+        assert_eq!(log.matches(text).count(), 1, "{text}: {log}");
+    }
 }
 
 /// The extension executes itself again, and the function goes on beside it.

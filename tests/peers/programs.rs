@@ -72,13 +72,14 @@ fn build() -> HashMap<String, PathBuf> {
 
 static PROGRAMS: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(build);
 
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "apigw",
     "sqs_batch",
     "raw",
     "persistent",
     "faulty",
     "faulty_extension",
+    "hooks",
     "http_server",
     "sse",
 ];

@@ -97,6 +97,20 @@ impl RieWithExtension {
         Self(Rie::start_by(command, function, folder))
     }
 
+    /// Starts it on Managed Instances.
+    pub(crate) fn start_managed(function: Function, concurrency: usize) -> Self {
+        let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let opt = folder.path().join("opt");
+        install_with_exits(folder.path(), &opt);
+        let folders = [(&*opt, "/opt")];
+        Self(Rie::start_managed_with(
+            &folders,
+            function,
+            concurrency,
+            folder,
+        ))
+    }
+
     /// Ends RIE, and with it the extension: the codes that the extension exited with in its life,
     /// one a start. One that was killed, as RIE does 2 s after SHUTDOWN, leaves none.
     pub(crate) fn stop(&mut self) -> String {
@@ -131,8 +145,14 @@ fn install_with_exits(folder: &Path, opt: &Path) {
         real.join("bantam").display(),
         folder.join(EXITS).display()
     );
-    fs::write(shown.join("bantam"), script).unwrap();
-    fs::set_permissions(shown.join("bantam"), fs::Permissions::from_mode(0o755)).unwrap();
+    // On Managed Instances RIE runs it as another user.
+    for (file, text, mode) in [
+        (shown.join("bantam"), &*script, 0o755),
+        (folder.join(EXITS), "", 0o666),
+    ] {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
 
 impl Rie {
@@ -152,7 +172,6 @@ impl Rie {
             .env("PATH", "/usr/bin:/bin")
             .envs(function.variables)
             .current_dir(folder.path())
-            .args(["--log-level", "info"])
             .args(["--runtime-interface-emulator-address", &invoke.to_string()])
             .args(["--runtime-api-address", &api.to_string()])
             .arg(&bootstrap)
@@ -175,14 +194,32 @@ impl Rie {
         }
     }
 
+    /// Starts it with the calls around a restore, and with every call in its log.
+    pub(crate) fn start_with_restore(function: Function) -> Self {
+        let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut command = Command::new(programs::peer("aws-lambda-rie"));
+        command.args(["--enable-init-caching", "--log-level", "debug"]);
+        Self::start_by(command, function, folder)
+    }
+
     /// Starts it on Managed Instances. There it takes the program from `/var/task`, whatever its
     /// arguments say.
     pub(crate) fn start_managed(function: Function, concurrency: usize) -> Self {
         let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::start_managed_with(&[], function, concurrency, folder)
+    }
+
+    /// Starts it where it finds these folders, too.
+    fn start_managed_with(
+        folders: &[(&Path, &str)],
+        function: Function,
+        concurrency: usize,
+        folder: TempDir,
+    ) -> Self {
         let var = folder.path().join("var");
         fs::create_dir_all(var.join("task")).unwrap();
         symlink(&function.program, var.join("task/bootstrap")).unwrap();
-        let mut command = with_folders(&[(&var, "/var")]);
+        let mut command = with_folders(&[folders, &[(&var, "/var")]].concat());
         command.arg(programs::peer("aws-lambda-rie"));
         let handler = function.handler.clone();
         let function = function
@@ -247,6 +284,18 @@ impl Rie {
     /// How many times RIE initialised the function, as it logged that.
     pub(crate) fn inits(&self) -> usize {
         self.child.stderr().matches("INIT START(").count()
+    }
+
+    /// How many calls at this path of the Runtime API it logged.
+    pub(crate) fn calls(&self, path: &str) -> usize {
+        let call = format!(" /2018-06-01/runtime/{path}, Headers:");
+        self.child.stderr().matches(&call).count()
+    }
+
+    /// Whether it refused a call of the Runtime API that came at the wrong time.
+    pub(crate) fn has_refused(&self) -> bool {
+        let refusal = "State transition is not allowed";
+        self.child.stderr().contains(refusal)
     }
 }
 
