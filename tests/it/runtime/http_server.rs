@@ -345,11 +345,25 @@ fn a_server_that_listens_is_ready_by_tcp_whatever_it_answers() {
 
 #[test]
 fn the_first_event_waits_for_a_server_that_was_not_ready_in_the_init_phase() {
-    let mut config = server("slow=11000");
-    config.timeout = Duration::from_secs(20);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut config = server("asked");
+    // The runtime ends the init phase by itself: the platform does not come before it, however busy
+    // the machine is, nor before the answer.
+    config.init_timeout = Duration::from_secs(60);
+    config.timeout = Duration::from_secs(60);
     set(&mut config, "AWS_LWA_ASYNC_INIT", "true");
+    set(&mut config, "PIPE", pipe.to_str().unwrap());
     let env = start(config);
-    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    env.prepare().unwrap();
+    thread::scope(|scope| {
+        let response = scope.spawn(|| get(&env, "/nowhere"));
+        let is_sent = |what: &What| matches!(what, What::EventSent { .. });
+        let sent = env.wait_until("the event", |entries| count(entries, is_sent) == 1);
+        sent.unwrap();
+        fs::write(&pipe, "now").unwrap();
+        assert_eq!(response.join().unwrap()["statusCode"], 404);
+    });
     assert_eq!(env.spawned(), 1);
 }
 
