@@ -70,12 +70,10 @@ impl Members {
         let walk = self.walk.take().filter(is_enough);
         let later = walk.as_ref().zip(last_pid);
         let later = later.and_then(|(walk, last_pid)| walk.later(sessions, now, last_pid));
-        self.pids = if let Some(later) = later {
+        if let Some(later) = later {
             self.walk = walk;
-            let known = self.pids.iter().copied();
-            let known = known.filter(|pid| !later.contains(pid));
-            let candidates = known.chain(later.clone());
-            candidates.filter(|pid| is_member(*pid, sessions)).collect()
+            self.pids.retain(|pid| !later.contains(pid));
+            self.pids.extend(later);
         } else {
             self.walk = last_pid.map(|last_pid| Walk {
                 sessions: sessions.to_vec(),
@@ -83,9 +81,9 @@ impl Members {
                 last_pid,
                 at_rest: false,
             });
-            let candidates = every_pid();
-            candidates.filter(|pid| is_member(*pid, sessions)).collect()
-        };
+            self.pids = every_pid().collect();
+        }
+        self.pids.retain(|pid| is_member(*pid, sessions));
         self.pids.clone()
     }
 }

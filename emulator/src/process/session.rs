@@ -68,7 +68,7 @@ pub(crate) async fn kill(session: i32) -> bool {
     // A process may fork between being seen and being killed.
     until(|| {
         let mut are_dead = true;
-        for pid in session_members(session).filter(|pid| is_alive(*pid)) {
+        for pid in session_members(session).filter(|pid| state(*pid).is_some()) {
             signal(pid, Signal::KILL);
             are_dead = false;
         }
@@ -141,11 +141,13 @@ async fn until(mut done: impl FnMut() -> bool) -> bool {
 }
 
 fn is_running(pid: i32) -> bool {
-    stat(pid).is_some_and(|stat| !matches!(stat.state, 'T' | 't' | 'Z' | 'X' | 'x'))
+    state(pid).is_some_and(|state| !matches!(state, 'T' | 't'))
 }
 
-fn is_alive(pid: i32) -> bool {
-    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
+/// The state of a process that has not ended.
+fn state(pid: i32) -> Option<char> {
+    let state = stat(pid)?.state;
+    (!matches!(state, 'Z' | 'X' | 'x')).then_some(state)
 }
 
 /// A process that is gone already needs no signal.
