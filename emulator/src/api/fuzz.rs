@@ -23,7 +23,7 @@ use crate::api::url_reply::{NoReply, Reply, WITH_PRELUDE, reply, with_prelude};
 use crate::api::web_request::Request;
 use crate::api::{extensions, function_url, rest_api};
 use crate::config::{Config, HttpEvent};
-use crate::record::outcome::{Outcome, Timing};
+use crate::record::outcome::Outcome;
 
 /// A request of a caller: the lines of its head, an empty line and the body. It becomes an event of
 /// both formats, which have to agree.
@@ -207,16 +207,10 @@ pub(crate) fn prelude(data: &[u8]) {
 
 fn outcome(data: &[u8], content_type: Option<&str>) -> Outcome {
     Outcome {
-        status: 200,
         body: data.to_vec(),
-        function_error: None,
-        request_id: "id".to_owned(),
-        log_tail: String::new(),
-        timing: Timing::default(),
         content_type: content_type.map(str::to_owned),
-        headers: Vec::new(),
         streamed: content_type.is_some(),
-        environment: 0,
+        ..Outcome::empty(200, "id")
     }
 }
 

@@ -199,7 +199,6 @@ mod tests {
     use hyper::http::request::Builder;
 
     use super::*;
-    use crate::record::outcome::Timing;
 
     fn event_of(config: &Config, path: &str, request: Builder, body: &[u8]) -> Value {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -311,16 +310,8 @@ mod tests {
 
     fn replied(body: &str) -> Result<Reply, NoReply> {
         reply(&Outcome {
-            status: 200,
             body: body.as_bytes().to_vec(),
-            function_error: None,
-            request_id: "id".into(),
-            log_tail: String::new(),
-            timing: Timing::default(),
-            content_type: None,
-            headers: Vec::new(),
-            streamed: false,
-            environment: 0,
+            ..Outcome::empty(200, "id")
         })
     }
 

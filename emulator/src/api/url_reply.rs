@@ -246,20 +246,12 @@ const PRELUDE_END: [u8; 8] = [0; 8];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::outcome::{FunctionError, Timing};
+    use crate::record::outcome::FunctionError;
 
     fn outcome(body: &[u8]) -> Outcome {
         Outcome {
-            status: 200,
             body: body.to_vec(),
-            function_error: None,
-            request_id: "id".into(),
-            log_tail: String::new(),
-            timing: Timing::default(),
-            content_type: None,
-            headers: Vec::new(),
-            streamed: false,
-            environment: 0,
+            ..Outcome::empty(200, "id")
         }
     }
 

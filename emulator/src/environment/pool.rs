@@ -22,7 +22,7 @@ use crate::error::EmulatorError;
 use crate::http::PAYLOAD_BYTES_MAX;
 use crate::http::port::Port;
 use crate::lock::lock;
-use crate::record::outcome::{Environment, Outcome, Started, Timing};
+use crate::record::outcome::{Environment, Outcome, Started};
 use crate::telemetry::Deliveries;
 use crate::time::{date_path, epoch_ms};
 
@@ -176,7 +176,7 @@ impl Pool {
         let kind = invoke.kind;
         let job = self.job(invoke, sink);
         match kind {
-            InvokeKind::DryRun => Ok(empty_outcome(204, &job)),
+            InvokeKind::DryRun => Ok(Outcome::empty(204, &job.request_id)),
             InvokeKind::RequestResponse if self.is_managed() => self.invoke_managed(&job).await,
             InvokeKind::RequestResponse => {
                 let env = self.acquire().await?;
@@ -194,7 +194,7 @@ impl Pool {
                 }
             }
             InvokeKind::Event => {
-                let outcome = empty_outcome(202, &job);
+                let outcome = Outcome::empty(202, &job.request_id);
                 drop(tokio::spawn(self.run_event(job)));
                 Ok(outcome)
             }
@@ -476,21 +476,6 @@ fn too_large(limit: usize) -> EmulatorError {
         message: format!(
             "Request must be smaller than {limit} bytes for the InvokeFunction operation"
         ),
-    }
-}
-
-fn empty_outcome(status: u16, job: &Job) -> Outcome {
-    Outcome {
-        status,
-        body: Vec::new(),
-        function_error: None,
-        request_id: job.request_id.clone(),
-        log_tail: String::new(),
-        timing: Timing::default(),
-        content_type: None,
-        headers: Vec::new(),
-        streamed: false,
-        environment: 0,
     }
 }
 

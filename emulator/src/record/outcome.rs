@@ -35,6 +35,24 @@ pub struct Outcome {
     pub environment: u64,
 }
 
+impl Outcome {
+    /// The result of an invocation of which nothing else is known.
+    pub(crate) fn empty(status: u16, request_id: &str) -> Self {
+        Self {
+            status,
+            body: Vec::new(),
+            function_error: None,
+            request_id: request_id.to_owned(),
+            log_tail: String::new(),
+            timing: Timing::default(),
+            content_type: None,
+            headers: Vec::new(),
+            streamed: false,
+            environment: 0,
+        }
+    }
+}
+
 /// The error of a function that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionError {
