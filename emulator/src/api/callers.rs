@@ -68,6 +68,10 @@ async fn serve(
     let Ok(body) = timeout(BODY_TIME_MAX, collect(body, PAYLOAD_BYTES_MAX + 1)).await else {
         return Ok(text_response(408, "the body did not come in time\n"));
     };
+    // An event that was cut off must not be taken for a whole one (RFC 9112 section 8).
+    if body.truncated {
+        return Ok(text_response(400, "the body is broken or incomplete\n"));
+    }
     Ok(if is_api(parts.uri.path()) {
         invoke::serve(pool, &parts, &body).await
     } else {

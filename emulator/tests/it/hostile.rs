@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use bantam_emulator::{Config, Emulator};
+use bantam_emulator::{Config, Emulator, What};
 use testkit::http::{Client, Endless};
 
 use crate::support::{attached, echo};
@@ -93,6 +93,46 @@ fn a_refusal_says_which_limit_it_was() {
     let event = "x".repeat(6 * 1024 * 1024 + 101);
     let answer = client.post(INVOKE, &[], event.as_bytes());
     assert_eq!(answer.status, 413, "{}", answer.text());
+    serves(&emulator);
+}
+
+/// What is cut off, or can be read in two ways, reaches no function (RFC 9112 sections 5 to 8).
+#[test]
+fn a_request_that_is_not_whole_and_clear_is_no_event() {
+    let emulator = Emulator::start(echo()).unwrap();
+    let event = r#"{"do":"echo"}"#;
+    let chunked = |framed: &str| format!("Transfer-Encoding: chunked\r\n\r\n{framed}");
+    let table = [
+        format!("Content-Length: 14\r\n\r\n{event}"),
+        format!("Content-Length: 13\r\nContent-Length: 14\r\n\r\n{event} "),
+        format!("Content-Length: 13, 13\r\n\r\n{event}"),
+        format!("Content-Length: +13\r\n\r\n{event}"),
+        format!("Content-Length : 13\r\n\r\n{event}"),
+        format!("X: y\r\n z\r\nContent-Length: 13\r\n\r\n{event}"),
+        format!("X: y\rContent-Length: 13\r\n\r\n{event}"),
+        format!("Transfer-Encoding: gzip\r\n\r\n{event}"),
+        format!("Transfer-Encoding: chunked, identity\r\n\r\nd\r\n{event}\r\n0\r\n\r\n"),
+        chunked(&format!("d\r\n{event}\r\n")),
+        chunked(&format!("d\n{event}\n0\n\n")),
+        chunked(&format!("0xd\r\n{event}\r\n0\r\n\r\n")),
+        chunked(&format!("d\r\n{event}XX0\r\n\r\n")),
+        chunked(&format!("d\r\n{event}\r\n1000000000000000d\r\n")),
+        chunked(&format!("d\r\n{event}\r\n0\r\nX: y\r\n z\r\n\r\n")),
+    ];
+    for rest in table {
+        for path in [INVOKE, "/"] {
+            let mut client = Client::connect(emulator.invoke_addr());
+            let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{rest}");
+            client.write(request.as_bytes()).unwrap();
+            client.finish_writing().ok();
+            let (answer, _) = client.rest();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+        }
+    }
+    let transcript = emulator.transcript();
+    let mut invoked = transcript.iter().map(|entry| &entry.what);
+    assert!(!invoked.any(|what| matches!(what, What::InvokeStart { .. })));
     serves(&emulator);
 }
 
