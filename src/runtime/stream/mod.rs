@@ -333,11 +333,10 @@ impl<'a> ResponseStream<'a> {
             Ok(Until::Answered) => None,
             Err(error) => Some(error),
         };
-        let status = self.client.response.status();
-        let outcome = match (&error, status) {
-            (None, Some(status)) => Outcome::Status(status),
-            (Some(_), None) if !self.is_begun => Outcome::Unsent,
-            _ => Outcome::Lost(status),
+        let outcome = match self.client.response.status() {
+            None if !self.is_begun => Outcome::Unsent,
+            // A status decides alike, whether the rest of the answer came or not.
+            status => Outcome::Lost(status),
         };
         self.state = State::Unsent(close());
         Some((outcome, error))

@@ -248,6 +248,24 @@ fn trailers(connection: &mut TcpStream) -> String {
     rest
 }
 
+/// Writes until the reader would have to be waited for, for which there is no time.
+fn until_it_waits(stream: &mut ResponseStream<'_>) {
+    // A `flush` would not begin to write then.
+    stream.end = Some(monotonic());
+    let data = vec![b'x'; STREAM_BUFFER_BYTES];
+    let error = loop {
+        stream.message(|message| {
+            message.push(&data);
+            message.seal();
+        });
+        stream.send(Until::Written);
+        if let Err(error) = stream.check() {
+            break error;
+        }
+    };
+    assert!(error.to_string().ends_with(TOO_SLOW), "{error}");
+}
+
 /// The margin before the deadline is for the trailers: a reader who goes on within it gets them.
 #[test]
 fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
@@ -261,20 +279,9 @@ fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
         },
         |answer| {
             let mut stream = answer.stream("a/b");
-            // From the first write on that would wait. A `flush` would not begin it.
-            stream.end = Some(monotonic());
-            let error = loop {
-                stream.message(|message| {
-                    message.push(&[b'x'; 1_000]);
-                    message.seal();
-                });
-                stream.send(Until::Written);
-                if let Err(error) = stream.check() {
-                    break error;
-                }
-            };
-            assert!(error.to_string().ends_with(TOO_SLOW), "{error}");
-            stream.end = None;
+            until_it_waits(&mut stream);
+            assert!(stream.margin < END_MARGIN, "then the platform ends it");
+            stream.margin = Duration::from_secs(30);
             has_failed.send(()).unwrap();
             Some(stream.finish())
         },
@@ -286,6 +293,27 @@ fn a_stream_that_has_waited_too_long_for_its_reader_ends_with_the_trailers() {
     let expected = "Lambda-Runtime-Function-Error-Type: Function.Timeout\r\n\
                     Lambda-Runtime-Function-Error-Body: ";
     assert!(trailers.starts_with(expected), "{trailers}");
+}
+
+#[test]
+fn a_stream_that_is_not_taken_to_its_end_ends_with_its_connection() {
+    let (has_ended, ended) = mpsc::channel();
+    let (stop, ()) = serve(
+        move |api| {
+            let mut connection = api.accept();
+            ended.recv_timeout(Duration::from_secs(30)).unwrap();
+            connection.read_to_end(&mut Vec::new()).unwrap();
+        },
+        |answer| {
+            let mut stream = answer.stream("a/b");
+            until_it_waits(&mut stream);
+            stream.margin = Duration::ZERO;
+            let answered = stream.finish();
+            has_ended.send(()).unwrap();
+            Some(answered)
+        },
+    );
+    assert!(stop.is_none());
 }
 
 /// A reader who takes everything does not keep a response going beyond the deadline. However late
@@ -492,6 +520,26 @@ fn an_early_refusal_is_the_error_of_the_next_write() {
             );
             assert_eq!(stop.map(|stop| stop.code), code, "{status} split at {at}");
         }
+    }
+}
+
+#[test]
+fn the_status_of_a_whole_response_decides_as_that_of_any_answer() {
+    for (status, code) in [(202, None), (413, None), (500, Some(1))] {
+        let (stop, ()) = serve(
+            |api| {
+                let mut connection = api.accept();
+                read_until(&mut connection, LAST_CHUNK);
+                let answer = format!("HTTP/1.1 {status} \r\nContent-Length: 0\r\n\r\n");
+                connection.write_all(answer.as_bytes()).unwrap();
+            },
+            |answer| {
+                let mut stream = answer.stream("a/b");
+                stream.write_all(b"one").unwrap();
+                Some(stream.finish())
+            },
+        );
+        assert_eq!(stop.map(|stop| stop.code), code, "{status}");
     }
 }
 
