@@ -223,8 +223,9 @@ fn invocations(
 /// same event to the fresh program; if starting again has not helped before, the event is answered
 /// first. So it is on Managed Instances, where `next` gives each event once.
 fn doomed_by(panic: &Error, restarts: u32, answer: Answer<'_>) -> ! {
-    if current::seat().is_none() && RUNTIME_RESTARTS.after(restarts + 1).is_some() {
-        panic::start_again(restarts + 1);
+    let restarts = restarts + 1;
+    if current::seat().is_none() && RUNTIME_RESTARTS.after(restarts).is_some() {
+        panic::start_again(restarts);
     }
     let _answered = answer.error_report(panic);
     panic::start_again(0)
