@@ -290,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_breaks_the_invocation_that_no_other_process_answers() {
+        let ([seat, _], _file) = Seat::both();
+        let ids = Ids {
+            request_id: "id-1",
+            invocation_id: None,
+        };
+        seat.invokes(ids, None);
+        let broken = || {
+            let mut current = at(Phase::Invoking);
+            current.seat = Some(seat);
+            current.panicked(true, &error("m"))
+        };
+        assert!(matches!(broken(), Broken::Invocation { .. }));
+        // From then on an answer is on its way, as it is past the deadline.
+        assert_eq!(broken(), Broken::Reported);
+    }
+
+    #[test]
     fn an_id_that_the_next_invocation_has_not_is_forgotten() {
         let mut current = at(Phase::Idle);
         let ids = Ids {

@@ -1,5 +1,7 @@
 //! The place of a worker on the board, and how the worker finds it.
 
+#[cfg(test)]
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -148,6 +150,20 @@ impl Seat {
         process::inherited(self.mark.board, true).ok();
         self.slot().starts();
     }
+
+    /// The seats of a worker and of its keeper, and what must stay open.
+    #[cfg(test)]
+    pub(in crate::runtime) fn both() -> ([Self; 2], OwnedFd) {
+        let (board, file) = Board::create(1).unwrap();
+        let mark = |index| Mark::new(index, file.as_raw_fd());
+        (
+            [0, 1].map(|index| Self {
+                board,
+                mark: mark(index),
+            }),
+            file,
+        )
+    }
 }
 
 impl Mark {
@@ -185,8 +201,17 @@ const INIT_PAUSE: Duration = Duration::from_millis(10);
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rustix::io::{FdFlags, fcntl_getfd};
 
     use super::*;
+    use crate::runtime::workers::board::Phase;
+
+    const IDS: Ids<'_> = Ids {
+        request_id: "id-1",
+        invocation_id: None,
+    };
 
     #[test]
     fn a_mark_is_read_as_it_is_written() {
@@ -202,5 +227,54 @@ mod tests {
         let mark = Mark::new(0, 0).to_text();
         let seat = Seat::find(&|_| Some(OsString::from(&mark))).unwrap();
         assert!(seat.is_none());
+    }
+
+    #[test]
+    fn a_worker_that_has_answered_leaves_nothing_behind() {
+        let ([worker, _], _file) = Seat::both();
+        worker.invokes(IDS, None);
+        assert!(worker.answers());
+        worker.answered();
+        assert_eq!(worker.slot().phase(), Phase::Answered);
+    }
+
+    #[test]
+    fn the_program_that_is_executed_next_finds_the_board_and_starts() {
+        let ([worker, _], file) = Seat::both();
+        process::inherited(file.as_raw_fd(), false).unwrap();
+        worker.invokes(IDS, None);
+        worker.starts_again();
+        assert_eq!(worker.slot().phase(), Phase::Init);
+        assert_eq!(fcntl_getfd(&file).unwrap(), FdFlags::empty());
+    }
+
+    #[test]
+    fn the_worker_that_fails_first_reports_it_once_all_have_failed() {
+        let error = Error::new("Chosen", "no");
+        let ([worker, keeper], _file) = Seat::both();
+        assert_eq!([worker, keeper].map(Seat::is_keeper), [false, true]);
+        worker.board.fails(0);
+        assert!(keeper.reports_init_error(&error), "nobody else is open");
+        assert_eq!(worker.server_log(), "no");
+        assert!(!worker.reports_init_error(&error), "once");
+        assert_eq!(worker.server_log(), "no");
+
+        let ([worker, keeper], _file) = Seat::both();
+        assert!(!keeper.has_polled());
+        assert!(worker.polls());
+        assert!(keeper.has_polled());
+        assert!(!keeper.reports_init_error(&error), "another one serves");
+    }
+
+    #[test]
+    fn a_worker_sees_how_the_server_of_its_keeper_ended() {
+        let ([worker, keeper], _file) = Seat::both();
+        keeper.server_is_ready();
+        assert!(matches!(worker.server(), Server::Ready(_)));
+        let status = ExitStatus::from_raw(7 << 8);
+        keeper.server_has_ended(status, "bad luck");
+        assert_eq!(worker.server(), Server::Ended);
+        assert_eq!(worker.server_status(), status);
+        assert_eq!(worker.server_log(), "bad luck");
     }
 }

@@ -378,6 +378,7 @@ mod tests {
     #[test]
     fn a_worker_that_ends_is_started_again_and_its_neighbour_runs_on() {
         let mut crew = running(2);
+        assert_eq!(crew.name(1), "worker 1");
         assert_eq!(crew.index_of(pid(11)), Some(1));
         let next = crew.ended(1, killed(Phase::Invoking, 5), true, NOW);
         assert_eq!(next, Next::Start(Duration::ZERO));
@@ -393,6 +394,7 @@ mod tests {
         while let Next::Start(pause) = crew.ended(0, killed(Phase::Polling, 0), true, NOW) {
             let pause = u64::try_from(pause.as_millis()).unwrap();
             if pause != 0 {
+                assert_eq!(crew.due(true, NOW), None);
                 assert_eq!(crew.due(true, after(pause - 1)), None);
             }
             assert_eq!(crew.due(true, after(pause)), Some(0));
@@ -442,7 +444,10 @@ mod tests {
             assert_eq!(crew.due(false, NOW), Some(index));
             crew.started(index, process);
         }
-        assert_eq!(crew.name(1), "the keeper of the server");
+        assert_eq!(
+            [0, 1].map(|index| crew.name(index)),
+            ["worker 0", "the keeper of the server"]
+        );
         let next = crew.ended(1, killed(Phase::Ended, 1), true, NOW);
         assert_eq!(next, Next::Start(Duration::ZERO));
         assert_eq!(verdict(&crew, true), None);

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::check::Broken;
-use super::life::{Act, Ending, Fault, Invocation, Kind, Life, StreamEnd};
+use super::life::{Act, Ending, Fault, Init, Invocation, Kind, Life, StreamEnd};
 use super::live;
 use super::platform::{Call, Outcome};
 use crate::shared::os;
@@ -237,6 +237,28 @@ fn an_answer_that_was_accepted_is_not_called_an_error() {
         times += strays;
     }
     assert_ne!(times, 0);
+}
+
+#[test]
+fn an_init_error_is_reported_once_and_if_no_worker_starts() {
+    for init in [Init::Fails, Init::Panics, Init::Exits] {
+        for (fails, reports) in [(1, 0), (2, 1)] {
+            for seed in 0..4 {
+                let life = Life {
+                    failed_inits: vec![init; fails],
+                    faults: vec![],
+                    ..of_two_workers(seed, &[Act::Responds], (0, Fault::Kill))
+                };
+                let lived = live(&life, true);
+                let trace = || lived.trace.join("\n");
+                if let Err(broken) = lived.check(&life) {
+                    panic!("{init:?}, seed {seed}: {broken}\n{}", trace());
+                }
+                let found = lived.platform.init_errors;
+                assert_eq!(found, reports, "{init:?}, seed {seed}\n{}", trace());
+            }
+        }
+    }
 }
 
 #[test]
