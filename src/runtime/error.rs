@@ -382,6 +382,15 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_is_as_long_as_a_report_takes() {
+        let mut any = anyhow::Error::msg("the cause");
+        for _ in 0..2 * CHAIN_LENGTH_MAX {
+            any = any.context("a step");
+        }
+        assert_eq!(Error::from(any).0.sources.len(), CHAIN_LENGTH_MAX);
+    }
+
+    #[test]
     fn neither_text_is_copied() {
         let message = String::from("m");
         let place = message.as_ptr();

@@ -578,6 +578,17 @@ mod tests {
         start(c"/bin/cat").unwrap()
     }
 
+    fn shell(script: &str) -> Box<Child> {
+        let mut command = Command {
+            path: c"/bin/sh".to_owned(),
+            ..Command::default()
+        };
+        for argument in ["-c", script] {
+            command.arguments.push(&[argument.as_bytes()]);
+        }
+        Child::start(&command, &[]).unwrap()
+    }
+
     /// Far enough away for any machine.
     fn late() -> Option<Instant> {
         Some(now() + Duration::from_secs(60))
@@ -653,6 +664,69 @@ mod tests {
         let mut child = cat();
         let stopped = child.run(&[b'x'; 1_000], late(), 999);
         assert!(matches!(stopped, Stopped::TooLarge), "{stopped:?}");
+    }
+
+    #[test]
+    fn a_byte_over_the_limit_that_comes_alone_ends_it() {
+        for until in [Until::Output, Until::Line] {
+            let mut child = shell("printf xx; read -r line; printf x; exec cat");
+            let input = child.input.take();
+            let driven = child.drive(&mut &b""[..], Until::Output, late(), 2);
+            assert!(driven.is_ok(), "{driven:?}");
+            assert_eq!(child.pending_output(), 2);
+            child.input = input;
+            let mut line = &b"\n"[..];
+            let stopped = loop {
+                if let Err(stopped) = child.drive(&mut line, until, late(), 2) {
+                    break stopped;
+                }
+            };
+            assert!(matches!(stopped, Stopped::TooLarge), "{stopped:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_closes_its_errors_gets_further_input() {
+        let mut child = shell("exec 2>&-; exec cat");
+        for _ in 0..2 {
+            let driven = child.drive(&mut &b"line\n"[..], Until::Line, late(), 100);
+            assert!(driven.is_ok(), "{driven:?}");
+            assert_eq!(child.take_line(), b"line");
+        }
+    }
+
+    #[test]
+    fn no_line_is_waited_for_once_the_output_is_closed() {
+        let mut child = shell("exec >&-; read -r line");
+        let driven = child.drive(&mut &b""[..], Until::Line, late(), 100);
+        assert!(matches!(driven, Err(Stopped::TimedOut)), "{driven:?}");
+    }
+
+    #[test]
+    fn errors_are_read_while_the_process_runs() {
+        let reads: [fn(&mut Child); 3] = [
+            |child| {
+                let driven = child.drive(&mut &b"line\n"[..], Until::Line, late(), 100);
+                assert!(driven.is_ok(), "{driven:?}");
+            },
+            |child| {
+                let (reader, writer) = std::io::pipe().unwrap();
+                drop(writer);
+                let other = Some((reader.as_fd(), PollFlags::IN));
+                let waited = child.wait(other, late());
+                assert!(matches!(waited, Ok(Waited::Ready)), "{waited:?}");
+            },
+            Child::log_what_came,
+        ];
+        for read in reads {
+            let mut child = shell("echo a line of a test >&2; exec cat");
+            assert!(matches!(
+                child.poll(None, late()),
+                Ok(Some([_, _, true, _]))
+            ));
+            read(&mut child);
+            assert_eq!(child.stderr.tail(), "a line of a test");
+        }
     }
 
     #[test]

@@ -247,6 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_one_line_to_the_process() {
+        let context = Context::for_test("id");
+        let line = input_line(b"{\"a\":\r\n1}", &context, Some("use1-az1")).unwrap();
+        let deadline = context.deadline_ms().unwrap();
+        let expected = format!(
+            "{{\"context\":{{\"requestId\":\"id\",\"deadlineMs\":{deadline},\
+             \"availabilityZone\":\"use1-az1\"}},\"event\":{{\"a\":  1}}}}\n"
+        );
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+        let error = input_line(b"{", &context, None).unwrap_err();
+        assert_eq!(error.error_type(), "Runtime.UnmarshalError");
+    }
+
+    #[test]
     fn a_line_says_one_thing() {
         let table = [
             (r#"{"ready":true}"#, "ready"),

@@ -173,9 +173,12 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_text_are_cut_at_the_limit() {
-        let (lines, _) = read(&vec![0x80; LINE_BYTES_MAX + 1], 64 * 1024);
+        let (lines, tail) = read(&vec![0x80; LINE_BYTES_MAX + 1], 64 * 1024);
         let lengths: Vec<usize> = lines.iter().map(Vec::len).collect();
         assert_eq!(lengths, [LINE_BYTES_MAX + 1, 2]);
+        let kept = tail.chars().count();
+        assert!(TAIL_BYTES_MAX - CHARACTER_BYTES_MAX < kept, "{kept}");
+        assert_eq!(read(b"\x80x", 1).1, "\u{FFFD}x");
     }
 
     #[test]
