@@ -226,10 +226,32 @@ mod tests {
             found,
             [format!("{start},service:shop,env:a_b,te_am:t,{cut}")]
         );
-        let many: Vec<_> = (0..100).map(|_| ("tag", "of eleven")).collect();
-        let found = all_with(&many, &resource, &batch);
-        let (_, tags) = found[0].split_once("|#").unwrap();
-        assert!((980..=1_000).contains(&tags.len()), "{}", tags.len());
+        let [found] = &all_with(&given[1..2], &resource, &batch)[..] else {
+            panic!("one line");
+        };
+        assert!(found.contains(",service:of_otel,"), "{found}");
+        let lengths = (1..20).map(|bytes| {
+            let first = "x".repeat(bytes);
+            let mut many = vec![("tag", "of eleven"); 100];
+            many[0].1 = &first;
+            let found = all_with(&many, &resource, &batch);
+            found[0].len() - found[0].find("|#").unwrap()
+        });
+        assert_eq!(lengths.max(), Some(TAGS_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_line_may_have_all_the_bytes_of_a_datagram() {
+        let mut batch = samples::batch();
+        batch.points = vec![point(&DURATION, &[], &[1.0, 2.0])];
+        let resource = samples::resource();
+        let count = |bytes_max| {
+            let mut count = 0;
+            datagrams(&resource, &[], &batch, bytes_max, &mut |_| count += 1);
+            count
+        };
+        let whole = all(&resource, &batch)[0].len();
+        assert_eq!([whole, whole - 1].map(count), [1, 2]);
     }
 
     #[test]

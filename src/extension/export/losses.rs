@@ -158,6 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn a_restore_forgets_what_was_told() {
+        let (ledger, told) = (Ledger::default(), Told::default());
+        ledger.lose(Losses::line(100));
+        told.take(&ledger);
+        ledger.forget();
+        told.forget();
+        ledger.lose(Losses::line(20));
+        assert_eq!(told.take(&ledger), Losses::line(20));
+    }
+
+    #[test]
     fn the_points_say_records_and_bytes() {
         let losses = Losses {
             points: 1,

@@ -186,11 +186,17 @@ mod tests {
             ("BANTAM_TELEMETRY_PORT", " 5000 "),
             ("BANTAM_INTERVAL_MS", "0"),
             ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "7"),
+            ("AWS_REGION", "us-east-1"),
+            (INIT_TYPE, "on-demand"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
             ("OTEL_SERVICE_NAME", "shop"),
         ]);
         assert_eq!((settings.port, settings.interval_ms), (5_000, 0));
         assert_eq!(settings.resource.function_name, "f");
+        assert_eq!(settings.resource.function_version, "7");
+        assert_eq!(settings.resource.region, "us-east-1");
+        assert_eq!(settings.resource.init_type, "on-demand");
         assert_eq!(settings.resource.memory_mb, Some(128));
         assert_eq!(settings.resource.service_name, "shop");
         assert!(settings.warnings.is_empty());

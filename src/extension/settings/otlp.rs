@@ -732,6 +732,7 @@ mod tests {
             ("traceidratio", "0", [none; 3]),
             ("traceidratio", "1.0", [all; 3]),
             ("traceidratio", ".5", [half; 3]),
+            ("traceidratio", "0.500000000", [half; 3]),
             ("traceidratio", "", [all; 3]),
         ];
         for (sampler, ratio, expected) in table {
@@ -744,6 +745,8 @@ mod tests {
             assert_eq!(found, expected, "{sampler} {ratio}");
         }
         assert!(sampling(&[("BANTAM_TRACES", "starts")]).all_starts);
+        let named = [("BANTAM_TRACES", "cold_starts")];
+        assert_eq!(otlp(&named), otlp(&[]));
         for (name, value) in [
             (SAMPLER, "jaeger_remote"),
             (SAMPLER, "parentbased_"),
