@@ -241,17 +241,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_have_all_the_bytes_of_a_datagram() {
-        let mut batch = samples::batch();
-        batch.points = vec![point(&DURATION, &[], &[1.0, 2.0])];
+    fn a_datagram_may_have_all_the_bytes_of_one() {
         let resource = samples::resource();
-        let count = |bytes_max| {
-            let mut count = 0;
-            datagrams(&resource, &[], &batch, bytes_max, &mut |_| count += 1);
-            count
-        };
-        let whole = all(&resource, &batch)[0].len();
-        assert_eq!([whole, whole - 1].map(count), [1, 2]);
+        let of = |values| point(&DURATION, &[], values);
+        // One line, and two.
+        for points in [vec![of(&[1.0, 2.0])], vec![of(&[1.0]), of(&[2.0])]] {
+            let mut batch = samples::batch();
+            batch.points = points;
+            let count = |bytes_max| {
+                let mut count = 0;
+                datagrams(&resource, &[], &batch, bytes_max, &mut |_| count += 1);
+                count
+            };
+            let whole = all(&resource, &batch)[0].len();
+            assert_eq!([whole, whole - 1].map(count), [1, 2]);
+        }
     }
 
     #[test]
