@@ -39,7 +39,9 @@ fn request(event: &str, variables: &[(&str, &str)]) -> (Vec<String>, Vec<u8>) {
     };
     let event: Value = serde_json::from_str(event).unwrap_or_default();
     assert_eq!(take("x-amzn-request-context: "), event["requestContext"]);
-    assert_eq!(take("x-amzn-lambda-context: ")["request_id"], "id");
+    let invocation = take("x-amzn-lambda-context: ");
+    assert_eq!(invocation["request_id"], "id");
+    assert_eq!(invocation.get("tenant_id"), Some(&Value::Null));
     (lines, request.body.to_vec())
 }
 
@@ -208,6 +210,7 @@ fn paths_and_queries_become_targets() {
         ),
         // A client has written the query.
         ("/", "f[a]={|}^`\\'", "", "/?f[a]={|}^`\\'"),
+        ("/", "a=<\"#>", "", "/?a=%3C%22%23%3E"),
         (
             "/\u{e9}\r\nHost: x",
             "a\r\nb",
@@ -229,6 +232,14 @@ fn paths_and_queries_become_targets() {
         let (head, _) = request(&event, &[("AWS_LWA_REMOVE_BASE_PATH", base)]);
         assert_eq!(head[0], format!("GET {target} HTTP/1.1"));
     }
+}
+
+#[test]
+fn a_body_has_a_length_and_where_one_is_expected_none_has_it_too() {
+    let get = url(r#""rawPath":"/","body":"abc""#);
+    assert_eq!(request(&get, &[]).0[2..], ["Content-Length: 3"]);
+    let post = r#"{"requestContext":{"http":{"method":"POST"}},"rawPath":"/"}"#;
+    assert_eq!(request(post, &[]).0[2..], ["Content-Length: 0"]);
 }
 
 #[test]
@@ -386,6 +397,18 @@ fn every_sender_gets_the_response_in_its_form() {
         json!(null),
     ];
     assert_eq!(documents(response), expected);
+}
+
+#[test]
+fn each_cookie_has_a_spelling_of_its_own() {
+    let response = b"HTTP/1.1 200 OK\r\nset-cookie: 0\r\nset-cookie: 1\r\nset-cookie: 2\r\n\
+        set-cookie: 3\r\nContent-Length: 0\r\n\r\n";
+    let [.., lattice, _] = documents(response);
+    let expected = json!({
+        "set-cookie": "0", "Set-cookie": "1", "sEt-cookie": "2", "SEt-cookie": "3",
+        "Content-Length": "0",
+    });
+    assert_eq!(lattice["headers"], expected);
 }
 
 #[test]
