@@ -343,20 +343,23 @@ fn key_values_and_the_target_of_a_log_record_are_in_its_line() {
 }
 
 #[test]
-fn a_log_level_that_is_not_known_is_told_once() {
+fn a_value_that_the_platform_does_not_set_is_told_once() {
     let mut config = faulty();
-    // The emulator sets the variable as the platform does, in the JSON format alone.
-    let variable = ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "verbose".to_owned());
-    config.env.push(variable);
+    // The emulator sets the level as the platform does, in the JSON format alone.
+    let table = [
+        ("AWS_LAMBDA_LOG_LEVEL", "verbose"),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "many"),
+    ];
+    let variables = table.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    config.env.extend(variables);
     let env = start(config);
     env.respond(r#"{"do":"log","message":"m"}"#);
     env.wait_for_log("\tINFO\tm");
     let log = env.function_log();
-    assert_eq!(
-        log.matches("AWS_LAMBDA_LOG_LEVEL is \"verbose\"").count(),
-        1,
-        "{log}"
-    );
+    for (name, value) in table {
+        let told = format!("{name} is {value:?}: ");
+        assert_eq!(log.matches(&told).count(), 1, "{log}");
+    }
 }
 
 #[test]
