@@ -1,6 +1,5 @@
 //! The loop: events from the platform, for ever, until SHUTDOWN.
 
-use std::fmt;
 use std::future as std_future;
 use std::io;
 use std::net::TcpStream;
@@ -10,20 +9,16 @@ use std::time::Duration;
 use async_executor::Task;
 use async_io::{Async, Timer};
 use futures_lite::future;
-use rustix::process::getppid;
 use signal_hook::consts::SIGTERM;
 
-use crate::extension::api::{self, Event, EventError, Request};
+use crate::extension::api::{self, Event, Request};
 use crate::extension::figures::Figures;
-use crate::extension::io::{self as driver, Connection, ConnectionError};
+use crate::extension::io::{self as driver, Connection};
 use crate::extension::manager::Manager;
 use crate::extension::predecessor::Notes;
-use crate::extension::startup::FAILURES_LOGGED;
 use crate::extension::{log, panic};
-use crate::shared::backoff::EXTENSION_CALLS;
 use crate::shared::http::{Exchange, Expect, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
-use crate::shared::os::clock;
 use crate::shared::time::{Deadline, EpochMs};
 
 /// The connection on which events are awaited.
@@ -33,12 +28,11 @@ pub(super) struct Events {
     api: std::net::SocketAddr,
     /// The request for the next event.
     next: Request,
-    stream: Option<Connection>,
-    /// Whether the request is on the wire, and unanswered.
-    is_asked: bool,
+    /// A connection that was kept.
+    idle: Option<Connection>,
+    /// The connection on which the request is, unanswered.
+    asked: Option<Connection>,
     answer: Reader,
-    /// Calls that failed since the last event.
-    failures: u32,
     manager: Manager,
 }
 
@@ -110,7 +104,7 @@ async fn until_shutdown(events: &mut Events, figures: &Figures) -> Shutdown {
             }) => {
                 // First the answer that the platform waits for, then the figures. If it fails, it
                 // is tried again with the next turn.
-                events.ask().await.ok();
+                events.asked = events.ask().await.ok();
                 figures.invoke(&request_id, deadline, function_arn);
             }
             Some(Event::Shutdown { reason, deadline }) => return Shutdown { reason, deadline },
@@ -160,14 +154,12 @@ impl Events {
         stream: Option<TcpStream>,
         manager: Manager,
     ) -> Self {
-        let stream = stream.and_then(|stream| Async::new(stream).ok().map(driver::plain));
         Self {
             api,
             next,
-            is_asked: stream.is_some(),
-            stream,
+            idle: None,
+            asked: stream.and_then(|stream| Async::new(stream).ok().map(driver::plain)),
             answer: Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX)),
-            failures: 0,
             manager,
         }
     }
@@ -178,92 +170,49 @@ impl Events {
         loop {
             let error = match self.attempt().await {
                 Ok(event) => {
-                    self.failures = 0;
-                    self.manager.handle_contact();
+                    self.manager.handle_success();
                     return Some(event);
                 }
                 Err(error) => error,
             };
-            if !error.is_refusal() {
-                self.manager.handle_contact();
-            } else if self.manager.handle_refusal(getppid(), clock::monotonic()) {
-                return None;
-            }
-            self.failures = self.failures.saturating_add(1);
-            if self.failures == FAILURES_LOGGED {
-                log::warn(&format!(
-                    "event/next fails: {error}; it is tried again for as long as it takes"
-                ));
-            }
-            Timer::after(EXTENSION_CALLS.after(self.failures).unwrap_or_default()).await;
+            let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            let pause = self
+                .manager
+                .handle_failure("event/next", is_refused, &error)?;
+            Timer::after(pause).await;
         }
     }
 
-    async fn attempt(&mut self) -> Result<Event, NextError> {
-        self.ask().await?;
-        let Some(mut stream) = self.stream.take() else {
-            return Err(NextError::Event(EventError::Malformed));
+    async fn attempt(&mut self) -> io::Result<Event> {
+        let mut stream = match self.asked.take() {
+            Some(stream) => stream,
+            None => self.ask().await?,
         };
         let mut exchange = Exchange::awaiting(&mut self.answer);
         let received = driver::receive(&mut stream, &mut exchange).await;
-        self.is_asked = false;
         if exchange.close_reason().is_none() {
-            self.stream = Some(stream);
+            self.idle = Some(stream);
         }
-        received.map_err(NextError::Connection)?;
-        api::event(&self.answer).map_err(NextError::Event)
+        received?;
+        api::event(&self.answer).map_err(io::Error::other)
     }
 
-    /// Puts `event/next` on the wire unless it is there already.
-    async fn ask(&mut self) -> Result<(), NextError> {
-        if self.is_asked {
-            return Ok(());
-        }
-        let mut stream = match self.stream.take() {
+    /// Puts `event/next` on the wire, and gives the connection that it is on.
+    async fn ask(&mut self) -> io::Result<Connection> {
+        let mut stream = match self.idle.take() {
             Some(stream) => stream,
             None => {
                 let stream = Async::<TcpStream>::connect(self.api).await;
-                driver::plain(stream.map_err(NextError::Connect)?)
+                driver::plain(stream.map_err(|error| {
+                    io::Error::new(error.kind(), format!("cannot connect: {error}"))
+                })?)
             }
         };
         let mut exchange = Exchange::new(self.next.outgoing(), &mut self.answer);
-        let sent = driver::send(&mut stream, &mut exchange).await;
-        sent.map_err(|error| NextError::Connection(error.into()))?;
-        self.stream = Some(stream);
-        self.is_asked = true;
-        Ok(())
+        driver::send(&mut stream, &mut exchange).await?;
+        Ok(stream)
     }
 }
-
-/// The reason for which there is no event.
-#[derive(Debug)]
-enum NextError {
-    Connect(io::Error),
-    Connection(ConnectionError),
-    Event(EventError),
-}
-
-impl NextError {
-    /// Whether nobody listens at the API's address.
-    fn is_refusal(&self) -> bool {
-        match self {
-            Self::Connect(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-            Self::Connection(_) | Self::Event(_) => false,
-        }
-    }
-}
-
-impl fmt::Display for NextError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => write!(f, "cannot connect: {error}"),
-            Self::Connection(error) => error.fmt(f),
-            Self::Event(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for NextError {}
 
 /// The time that SHUTDOWN waits for the last report, beyond the time that the platform may hold it
 /// back. The platform sends it only after every extension has asked for the next event, and it

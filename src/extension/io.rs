@@ -3,7 +3,6 @@
 //! async-io's reactor runs on a thread of its own and wakes tasks; all tasks run on this one.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::future::{self as std_future, Future};
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
@@ -97,37 +96,11 @@ impl Notify {
     }
 }
 
-/// Why a message was not written or read to its end.
-#[derive(Debug)]
-pub(super) enum ConnectionError {
-    /// The peer sent something else than a message.
-    Http(HttpError),
-    /// The connection failed.
-    Io(io::Error),
-}
-
-impl From<HttpError> for ConnectionError {
+impl From<HttpError> for io::Error {
     fn from(error: HttpError) -> Self {
-        Self::Http(error)
+        Self::other(error)
     }
 }
-
-impl From<io::Error> for ConnectionError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ConnectionError {}
 
 /// A connection to a peer.
 #[cfg(not(feature = "tls"))]
@@ -166,7 +139,7 @@ pub(super) async fn send(stream: &mut Connection, exchange: &mut Exchange<'_>) -
 pub(super) async fn receive(
     stream: &mut Connection,
     exchange: &mut Exchange<'_>,
-) -> Result<(), ConnectionError> {
+) -> io::Result<()> {
     while !exchange.is_done() {
         receive_some(stream, exchange).await?;
     }
@@ -181,7 +154,7 @@ pub(super) async fn receive(
 pub(super) async fn receive_some(
     stream: &mut Connection,
     exchange: &mut Exchange<'_>,
-) -> Result<(), ConnectionError> {
+) -> io::Result<()> {
     let space = exchange.space()?;
     #[cfg(not(feature = "tls"))]
     let count = tcp::read(stream, space).await?;

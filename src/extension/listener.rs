@@ -339,7 +339,6 @@ mod tests {
     use futures_lite::AsyncReadExt as _;
 
     use super::*;
-    use crate::extension::io::ConnectionError;
     use crate::extension::settings::{Exporters, InitType};
     use crate::shared::http::Exchange;
 
@@ -368,7 +367,7 @@ mod tests {
     async fn receive(
         stream: &Async<TcpStream>,
         exchange: &mut Exchange<'_>,
-    ) -> Result<(), ConnectionError> {
+    ) -> io::Result<()> {
         while !exchange.is_done() {
             let count = tcp::read(stream, exchange.space()?).await?;
             exchange.read(count)?;

@@ -16,11 +16,9 @@ use rustix::process::getppid;
 use crate::extension::api::{
     self, AfterRegister, AfterSubscribe, Destination, Registered, Request,
 };
-use crate::extension::log;
 use crate::extension::manager::Manager;
 use crate::extension::panic::Handover;
 use crate::extension::settings::Settings;
-use crate::shared::backoff::EXTENSION_CALLS;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, Limits, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
@@ -150,7 +148,6 @@ impl<'a> Connection<'a> {
     /// there is no function any more.
     fn register(&mut self, name: &str, mut with_invoke: bool) -> Option<(Registered, bool)> {
         let mut manager = None;
-        let mut failures = 0;
         loop {
             let request = api::register(self.api, name, with_invoke);
             let exchanged = self.exchange(&request);
@@ -168,24 +165,13 @@ impl<'a> Connection<'a> {
                 }
                 Ok(AfterRegister::Retry) | Err(_) => {}
             }
-            failures += 1;
+            let status = self.answer.status().unwrap_or_default();
+            let reason = match exchanged {
+                Ok(()) => format!("the API answers {status}"),
+                Err(error) => error.to_string(),
+            };
             let manager = manager.get_or_insert_with(|| Manager::new(getppid()));
-            if !is_refused {
-                manager.handle_contact();
-            } else if manager.handle_refusal(getppid(), clock::monotonic()) {
-                return None;
-            }
-            if failures == FAILURES_LOGGED {
-                let status = self.answer.status().unwrap_or_default();
-                let reason = match exchanged {
-                    Ok(()) => format!("the API answers {status}"),
-                    Err(error) => error.to_string(),
-                };
-                log::warn(&format!(
-                    "register fails: {reason}; it is tried again for as long as it takes"
-                ));
-            }
-            os::sleep(EXTENSION_CALLS.after(failures).unwrap_or_default());
+            os::sleep(manager.handle_failure("register", is_refused, &reason)?);
         }
     }
 
@@ -305,9 +291,6 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ports tried behind the configured one.
 const PORTS_TRIED: u16 = 16;
-
-/// Failures in a row after which one line of the log says so: some 1.3 s after the first.
-pub(super) const FAILURES_LOGGED: u32 = 9;
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,6 @@
 //! gone without either end having been told.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use crate::extension::export::otlp::CONTENT_TYPE;
 use crate::extension::export::otlp::outbox::{Encoded, Outbox};
 use crate::extension::export::otlp::response::rejected_points;
 use crate::extension::export::otlp::retry::{self, Verdict};
-use crate::extension::io::{self as driver, ConnectionError, Notify};
+use crate::extension::io::{self as driver, Notify};
 use crate::extension::log::{self, OnceAMinute};
 use crate::extension::settings::OtlpReceiver;
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
@@ -182,32 +180,35 @@ impl Sender {
 
     /// Sends a request and reads the response. Once it has a status it is an answer: the rest of it
     /// is not worth a long wait, and a batch that was taken must not be sent again because of it.
+    /// An error is the text for the log.
     async fn attempt(
         &self,
         body: &[u8],
         answer: &mut Reader,
         timeout: Duration,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<(), String> {
+        let too_late = || format!("does not answer within {} ms", timeout.as_millis());
         let head = head(&self.receiver, body.len());
         let mut exchange = Exchange::new(Outgoing::new(&head, body), answer);
         #[cfg(test)]
         if let Some(world) = self.clock.world {
             let sent = world.send(&self.receiver.target, body, &mut exchange);
             let sent = self.clock.within(timeout, sent).await;
-            return sent.ok_or(AttemptError::Timeout(timeout));
+            return sent.ok_or_else(too_late);
         }
         let status = async {
             let stream = self.connector.connect(&self.receiver).await;
-            let mut stream = stream.map_err(AttemptError::Connect)?;
+            let mut stream = stream.map_err(|error| format!("cannot be reached: {error}"))?;
             // The receiver may have answered before it closed.
             driver::send(&mut stream, &mut exchange).await.ok();
             while exchange.status().is_none() && !exchange.is_done() {
-                driver::receive_some(&mut stream, &mut exchange).await?;
+                let received = driver::receive_some(&mut stream, &mut exchange).await;
+                received.map_err(|error| format!("does not answer: {error}"))?;
             }
             Ok(stream)
         };
         let stream = self.clock.within(timeout, status).await;
-        let mut stream = stream.unwrap_or(Err(AttemptError::Timeout(timeout)))?;
+        let mut stream = stream.unwrap_or_else(|| Err(too_late()))?;
         let rest = async {
             driver::receive(&mut stream, &mut exchange).await.ok();
             #[cfg(feature = "tls")]
@@ -217,7 +218,7 @@ impl Sender {
         Ok(())
     }
 
-    fn handle_answer(&self, batch: &Encoded, answer: &Reader, failure: Option<AttemptError>) {
+    fn handle_answer(&self, batch: &Encoded, answer: &Reader, failure: Option<String>) {
         let now = self.clock.now();
         let status = answer.status();
         let retry_after = answer.head().field("Retry-After");
@@ -228,7 +229,7 @@ impl Sender {
         } else if verdict == Verdict::Disable || self.failures.is_due(now) {
             let failure = match (status, failure) {
                 (Some(status), _) => format!("answers {status} {}", log::quote(answer.body())),
-                (None, Some(error)) => error.to_string(),
+                (None, Some(failure)) => failure,
                 (None, None) => "answers without a status".to_owned(),
             };
             let follows = match verdict {
@@ -265,32 +266,6 @@ pub(in crate::extension) fn head(receiver: &OtlpReceiver, body_bytes: usize) -> 
     writer.end_with_length(body_bytes);
     head
 }
-
-/// The reason for which there is no answer.
-#[derive(Debug)]
-enum AttemptError {
-    Connect(io::Error),
-    Connection(ConnectionError),
-    Timeout(Duration),
-}
-
-impl From<ConnectionError> for AttemptError {
-    fn from(error: ConnectionError) -> Self {
-        Self::Connection(error)
-    }
-}
-
-impl fmt::Display for AttemptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => write!(f, "cannot be reached: {error}"),
-            Self::Connection(error) => write!(f, "does not answer: {error}"),
-            Self::Timeout(limit) => write!(f, "does not answer within {} ms", limit.as_millis()),
-        }
-    }
-}
-
-impl std::error::Error for AttemptError {}
 
 /// How long the fields and the body of an answer may take once its status is here.
 const REST_OF_ANSWER: Duration = Duration::from_millis(100);
