@@ -65,7 +65,6 @@ struct Line {
 #[derive(Debug)]
 pub(in crate::extension) struct Lines {
     to: BorrowedFd<'static>,
-    ledger: Rc<Ledger>,
     told: Told,
     waiting: RefCell<VecDeque<Line>>,
     changed: Notify,
@@ -75,8 +74,7 @@ impl Lines {
     pub(in crate::extension) fn new(to: BorrowedFd<'static>, ledger: Rc<Ledger>) -> Self {
         Self {
             to,
-            ledger,
-            told: Told::default(),
+            told: Told::new(ledger),
             waiting: RefCell::default(),
             changed: Notify::default(),
         }
@@ -84,7 +82,7 @@ impl Lines {
 
     /// The losses that the next line has to tell.
     pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.told.take(&self.ledger)
+        self.told.take()
     }
 
     /// Writes a line, which ends as one, behind those that wait.
@@ -124,8 +122,7 @@ impl Lines {
     }
 
     fn lose(&self, line: &Line) {
-        self.told.give_back(line.tells);
-        self.ledger.lose(Losses::line(line.bytes.len()));
+        self.told.lose(Losses::line(line.bytes.len()), line.tells);
     }
 
     /// Writes the lines that wait whenever the reader takes some, for ever.
@@ -177,7 +174,6 @@ impl Lines {
 #[derive(Debug)]
 pub(in crate::extension) struct FileLines {
     path: String,
-    ledger: Rc<Ledger>,
     told: Told,
     /// Whether a line was written in part: the next one begins with a line end.
     is_torn: bool,
@@ -187,8 +183,7 @@ impl FileLines {
     pub(in crate::extension) fn new(path: String, ledger: Rc<Ledger>) -> Self {
         Self {
             path,
-            ledger,
-            told: Told::default(),
+            told: Told::new(ledger),
             is_torn: false,
         }
     }
@@ -199,7 +194,7 @@ impl FileLines {
 
     /// The losses that the next line has to tell.
     pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.told.take(&self.ledger)
+        self.told.take()
     }
 
     /// Writes a line, which ends as one. A named pipe that has no room for it loses it.
@@ -210,8 +205,7 @@ impl FileLines {
     pub(in crate::extension) fn push(&mut self, line: &[u8], tells: Losses) -> Result<(), Errno> {
         let written = self.write(line);
         if written.is_err() {
-            self.told.give_back(tells);
-            self.ledger.lose(Losses::line(line.len()));
+            self.told.lose(Losses::line(line.len()), tells);
         }
         written
     }

@@ -67,12 +67,13 @@ impl Deliver {
         let ledger = Rc::new(Ledger::default());
         let stdout = || Rc::new(Lines::new(clock.stdout(), Rc::clone(&ledger)));
         let file = |path| RefCell::new(FileLines::new(path, Rc::clone(&ledger)));
+        let told = || Told::new(Rc::clone(&ledger));
         let sender = |receiver| Rc::new(Sender::new(receiver, Rc::clone(&ledger), clock));
         let otlp = exporters.otlp.unwrap_or_default();
         Self {
             emf: exporters.emf.map(|emf| (emf, stdout())),
             ndjson: exporters.ndjson.map(file),
-            dogstatsd: exporters.dogstatsd.map(|to| (to, Told::default())),
+            dogstatsd: exporters.dogstatsd.map(|to| (to, told())),
             attributes: otlp.attributes,
             metrics: otlp.metrics.map(sender),
             #[cfg(any(feature = "traces", test))]
@@ -263,8 +264,7 @@ impl Deliver {
                 let Err(error) = send_one(datagram) else {
                     return;
                 };
-                told.give_back(tells);
-                self.ledger.lose(Losses::line(datagram.len()));
+                told.lose(Losses::line(datagram.len()), tells);
                 if self.datagram_failures.is_due(self.clock.now()) {
                     let (to, reason) = (&to.to, error_text(error));
                     log::warn(&format!(
@@ -275,7 +275,7 @@ impl Deliver {
         };
         send(batch, Losses::default());
         // Each in a datagram of its own: with long tags two do not fit one.
-        for part in told.take(&self.ledger).parts() {
+        for part in told.take().parts() {
             with_losses(batch, part, &mut |batch, tells| send(batch, tells));
         }
     }
@@ -344,13 +344,13 @@ mod tests {
         let (_, told) = deliver.dogstatsd.as_ref().unwrap();
         let earlier = Losses::line(50);
         deliver.ledger.lose(earlier);
-        assert_eq!(told.take(&deliver.ledger), earlier);
+        assert_eq!(told.take(), earlier);
         for _ in 0..2 {
             deliver.batch(&samples::resource(), &mut samples::batch());
         }
         let untold = deliver.losses().lines - earlier.lines;
         assert!(1 < untold);
-        assert_eq!(told.take(&deliver.ledger).lines, untold);
+        assert_eq!(told.take().lines, untold);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! get. A batch that is lost gives its part back, and the next batch carries it again.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use crate::extension::metric::{Point, catalogue as m};
 
@@ -105,23 +106,34 @@ impl Ledger {
 }
 
 /// The part of the [`Ledger`] that one receiver has been told, or will be by what is on its way.
-#[derive(Debug, Default)]
-pub(in crate::extension) struct Told(Cell<Losses>);
+#[derive(Debug)]
+pub(in crate::extension) struct Told {
+    ledger: Rc<Ledger>,
+    told: Cell<Losses>,
+}
 
 impl Told {
-    /// The losses that the next batch has to tell.
-    pub(in crate::extension) fn take(&self, ledger: &Ledger) -> Losses {
-        let total = ledger.total();
-        total.minus(self.0.replace(total))
+    pub(in crate::extension) fn new(ledger: Rc<Ledger>) -> Self {
+        Self {
+            ledger,
+            told: Cell::default(),
+        }
     }
 
-    /// Takes back what a batch was to tell, because it was lost.
-    pub(in crate::extension) fn give_back(&self, losses: Losses) {
-        self.0.set(self.0.get().minus(losses));
+    /// The losses that the next batch has to tell.
+    pub(in crate::extension) fn take(&self) -> Losses {
+        let total = self.ledger.total();
+        total.minus(self.told.replace(total))
+    }
+
+    /// Counts a batch that is lost, and takes back what it was to tell.
+    pub(in crate::extension) fn lose(&self, losses: Losses, tells: Losses) {
+        self.told.set(self.told.get().minus(tells));
+        self.ledger.lose(losses);
     }
 
     pub(in crate::extension) fn forget(&self) {
-        self.0.take();
+        self.told.take();
     }
 }
 
@@ -131,30 +143,33 @@ mod tests {
 
     #[test]
     fn each_receiver_is_told_everything_once() {
-        let ledger = Ledger::default();
-        let [one, other] = [Told::default(), Told::default()];
+        let ledger = Rc::new(Ledger::default());
+        let [one, other] = [(); 2].map(|()| Told::new(Rc::clone(&ledger)));
         ledger.lose(Losses::line(100));
-        assert_eq!(one.take(&ledger), Losses::line(100));
-        assert!(one.take(&ledger).is_empty());
+        assert_eq!(one.take(), Losses::line(100));
+        assert!(one.take().is_empty());
         ledger.lose(Losses::line(20));
-        assert_eq!(one.take(&ledger), Losses::line(20));
+        assert_eq!(one.take(), Losses::line(20));
         let both = Losses::line(100).plus(Losses::line(20));
-        assert_eq!(other.take(&ledger), both);
+        assert_eq!(other.take(), both);
         assert_eq!(ledger.total(), both);
     }
 
     #[test]
     fn a_count_that_was_lost_is_told_again() {
-        let (ledger, told) = (Ledger::default(), Told::default());
-        ledger.lose(Losses::line(100));
-        let first = told.take(&ledger);
-        ledger.lose(Losses::line(20));
-        let second = told.take(&ledger);
-        told.give_back(first);
-        assert_eq!(told.take(&ledger), first);
-        told.give_back(second);
-        told.give_back(first);
-        assert_eq!(told.take(&ledger), first.plus(second));
+        let told = Told::new(Rc::default());
+        let [first, second, third] = [100, 20, 3].map(Losses::line);
+        told.lose(first, Losses::default());
+        assert_eq!(told.take(), first);
+        told.lose(second, first);
+        let both = first.plus(second);
+        assert_eq!(told.take(), both);
+        told.lose(third, Losses::default());
+        assert_eq!(told.take(), third);
+        // The later one is lost first.
+        told.lose(Losses::default(), third);
+        told.lose(Losses::default(), both);
+        assert_eq!(told.take(), both.plus(third));
     }
 
     #[test]

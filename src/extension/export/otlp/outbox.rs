@@ -61,7 +61,6 @@ impl fmt::Display for Holds {
 /// newest figures are worth most.
 #[derive(Debug)]
 pub(in crate::extension) struct Outbox {
-    ledger: Rc<Ledger>,
     told: Told,
     waiting: VecDeque<Rc<Encoded>>,
     /// The bytes of the bodies that wait, at most [`OUTBOX_BYTES_MAX`].
@@ -89,8 +88,7 @@ impl Outbox {
     /// Environments need different seeds, and one restored from a snapshot needs a new one.
     pub(in crate::extension) fn new(ledger: Rc<Ledger>, seed: u64) -> Self {
         Self {
-            ledger,
-            told: Told::default(),
+            told: Told::new(ledger),
             waiting: VecDeque::new(),
             bytes: 0,
             in_flight: None,
@@ -103,7 +101,7 @@ impl Outbox {
 
     /// The losses that the next batch has to tell.
     pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.told.take(&self.ledger)
+        self.told.take()
     }
 
     /// Adds a batch behind all others.
@@ -163,7 +161,8 @@ impl Outbox {
         match verdict {
             Verdict::Delivered => {
                 (self.failures, self.pause) = (0, None);
-                self.ledger.lose(batch.holds.lost(rejected));
+                let lost = batch.holds.lost(rejected);
+                self.told.lose(lost, Losses::default());
             }
             Verdict::Retry { after } => {
                 self.in_flight = Some(batch);
@@ -231,11 +230,11 @@ impl Outbox {
     }
 
     fn lose(&self, batch: &Encoded) {
-        self.told.give_back(batch.tells);
-        self.ledger.lose(Losses {
+        let lost = Losses {
             bytes: batch.body.len() as u64,
             ..batch.holds.lost(u64::MAX)
-        });
+        };
+        self.told.lose(lost, batch.tells);
     }
 }
 
