@@ -37,7 +37,7 @@ impl Notes {
         if let Some(predecessor) = predecessor {
             let path = self.path();
             unlink(&*path).ok();
-            let note = [word(predecessor), " ", &self.token].concat();
+            let note = [predecessor.name(), " ", &self.token].concat();
             symlink(note, &*path).ok();
         }
     }
@@ -50,7 +50,9 @@ impl Notes {
         unlink(&*path).ok();
         let note = std::str::from_utf8(note.get(..count)?).ok()?;
         let (found, token) = note.split_once(' ')?;
-        let predecessor = KINDS.into_iter().find(|kind| word(*kind) == found)?;
+        let predecessor = Predecessor::ALL
+            .into_iter()
+            .find(|known| known.name() == found)?;
         let token = (!token.is_empty()).then(|| token.to_owned());
         Some(Note { predecessor, token })
     }
@@ -60,22 +62,6 @@ impl Notes {
         format!("/tmp/.bantam-{parent}-{}", self.api_port)
     }
 }
-
-const fn word(predecessor: Predecessor) -> &'static str {
-    match predecessor {
-        Predecessor::FailedInit => "failed_init",
-        Predecessor::Timeout => "timeout",
-        Predecessor::Crash => "crash",
-        Predecessor::OutOfMemory => "out_of_memory",
-    }
-}
-
-const KINDS: [Predecessor; 4] = [
-    Predecessor::FailedInit,
-    Predecessor::Timeout,
-    Predecessor::Crash,
-    Predecessor::OutOfMemory,
-];
 
 /// Bytes of a note that are read: the longest word, a space, and a token of 16.
 const NOTE_BYTES_MAX: usize = 32;
@@ -92,7 +78,7 @@ mod tests {
             api_port,
             token: token.to_owned(),
         });
-        for kind in KINDS {
+        for kind in Predecessor::ALL {
             // The last note counts.
             one.leave(Some(Predecessor::Crash));
             one.leave(Some(kind));

@@ -4,7 +4,7 @@
 //! environment left behind, and when it was first invoked. It knows nothing of other environments:
 //! whether they were busy, idle for long or of another version is for a report over all of them.
 
-use super::cold_start::{ColdStart, Kind, Origin, Predecessor};
+use super::cold_start::{ColdStart, Kind, Origin};
 use crate::extension::settings::InitType;
 
 /// Why an environment was started, and how that is known. `docs/extension.md` has the rules.
@@ -35,10 +35,7 @@ impl Cause {
                 _ => {}
             }
             match start.predecessor {
-                Some(Predecessor::Timeout) => return Self::new("timeout", PREDECESSOR),
-                Some(Predecessor::Crash) => return Self::new("crash", PREDECESSOR),
-                Some(Predecessor::OutOfMemory) => return Self::new("out_of_memory", PREDECESSOR),
-                Some(Predecessor::FailedInit) => return Self::new("failed_init", PREDECESSOR),
+                Some(predecessor) => return Self::new(predecessor.name(), PREDECESSOR),
                 None if start.in_invoke => return Self::new("earlier_failure", PLATFORM),
                 None => {}
             }

@@ -98,6 +98,25 @@ pub(in super::super) enum Predecessor {
     OutOfMemory,
 }
 
+impl Predecessor {
+    pub(in super::super) const ALL: [Self; 4] = [
+        Self::FailedInit,
+        Self::Timeout,
+        Self::Crash,
+        Self::OutOfMemory,
+    ];
+
+    /// The cause that it is of the next start, and the word in a note.
+    pub(in super::super) const fn name(self) -> &'static str {
+        match self {
+            Self::FailedInit => "failed_init",
+            Self::Timeout => "timeout",
+            Self::Crash => "crash",
+            Self::OutOfMemory => "out_of_memory",
+        }
+    }
+}
+
 /// The way in which this process came to run: started, or restored from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
