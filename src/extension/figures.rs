@@ -102,12 +102,12 @@ impl Figures {
         let text = std::str::from_utf8(body);
         let text = text.map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         match telemetry::records(&text) {
-            Ok(mut records) => {
+            Some(mut records) => {
                 while self.take_part(&mut records) {
                     future::yield_now().await;
                 }
             }
-            Err(_not_a_batch) => self.lost_delivery(body.len() as u64),
+            None => self.lost_delivery(body.len() as u64),
         }
         self.export();
         self.counted.set(self.counted.get() + 1);

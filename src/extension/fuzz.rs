@@ -33,7 +33,7 @@ use crate::shared::time::EpochMs;
 /// A delivery of telemetry.
 pub(crate) fn telemetry(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let Ok(found) = records(&text) else {
+    let Some(found) = records(&text) else {
         assert!(!data.trim_ascii_start().starts_with(b"["));
         return;
     };

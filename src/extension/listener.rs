@@ -364,10 +364,7 @@ mod tests {
         stream
     }
 
-    async fn receive(
-        stream: &Async<TcpStream>,
-        exchange: &mut Exchange<'_>,
-    ) -> io::Result<()> {
+    async fn receive(stream: &Async<TcpStream>, exchange: &mut Exchange<'_>) -> io::Result<()> {
         while !exchange.is_done() {
             let count = tcp::read(stream, exchange.space()?).await?;
             exchange.read(count)?;

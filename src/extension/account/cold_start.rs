@@ -20,7 +20,7 @@ use crate::extension::metric::catalogue as m;
 use crate::extension::settings::InitType;
 #[cfg(any(feature = "traces", test))]
 use crate::extension::telemetry::Spans;
-use crate::extension::telemetry::{InvocationEnd, MIB, Metrics, PhaseEnd, PhaseStart};
+use crate::extension::telemetry::{MIB, Members, Metrics};
 use crate::shared::time::EpochMs;
 
 /// The kinds of starts.
@@ -234,7 +234,7 @@ impl ColdStart {
     }
 
     /// `initStart` or `restoreStart`.
-    pub(super) fn handle_phase_start(&mut self, time: Option<EpochMs>, start: &PhaseStart<'_>) {
+    pub(super) fn handle_phase_start(&mut self, time: Option<EpochMs>, start: &Members<'_>) {
         // The platform delivers a batch again when our answer was lost.
         if time.is_some() && time == self.started_at {
             return;
@@ -252,7 +252,7 @@ impl ColdStart {
     }
 
     /// `initRuntimeDone` or `restoreRuntimeDone`.
-    pub(super) fn handle_runtime_done(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
+    pub(super) fn handle_runtime_done(&mut self, time: Option<EpochMs>, end: &Members<'_>) {
         if let Some(outcome) = self.phase_outcome(time, end) {
             self.runtime_done_at = time;
             self.failure = outcome.and_then(Outcome::failure);
@@ -260,7 +260,7 @@ impl ColdStart {
     }
 
     /// `initReport` or `restoreReport`.
-    pub(super) fn handle_phase_report(&mut self, time: Option<EpochMs>, end: &PhaseEnd<'_>) {
+    pub(super) fn handle_phase_report(&mut self, time: Option<EpochMs>, end: &Members<'_>) {
         if let Some(outcome) = self.phase_outcome(time, end) {
             let duration_ms = end.metrics.duration_ms;
             self.report = Some(Report { time, duration_ms });
@@ -276,7 +276,7 @@ impl ColdStart {
     fn phase_outcome(
         &mut self,
         time: Option<EpochMs>,
-        end: &PhaseEnd<'_>,
+        end: &Members<'_>,
     ) -> Option<Option<Outcome>> {
         let outcome = Outcome::of(end.status.as_deref(), end.error_type.as_deref());
         // No phase ends before this process begins.
@@ -308,7 +308,7 @@ impl ColdStart {
         &mut self,
         request: Request,
         time: Option<EpochMs>,
-        end: &InvocationEnd<'_>,
+        end: &Members<'_>,
     ) {
         if self.is_end_of_first(request, time) {
             self.first.duration_ms = end.metrics.duration_ms;
@@ -324,7 +324,7 @@ impl ColdStart {
         &mut self,
         request: Request,
         time: Option<EpochMs>,
-        end: &InvocationEnd<'_>,
+        end: &Members<'_>,
     ) {
         if self.is_end_of_first(request, time) {
             self.first.metrics = Some(end.metrics);

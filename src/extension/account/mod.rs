@@ -35,9 +35,7 @@ use crate::extension::metric::catalogue as m;
 use crate::extension::metric::{Batch, Detail, Metric, Resource};
 use crate::extension::settings::InitType;
 use crate::extension::system_usage::SystemUsage;
-use crate::extension::telemetry::{
-    Content, Fault, InvocationEnd, InvocationStart, MIB, Metrics, PhaseStart, Record, Spans,
-};
+use crate::extension::telemetry::{Content, Fault, MIB, Members, Metrics, Record, Spans};
 #[cfg(any(feature = "traces", test))]
 use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
@@ -449,7 +447,7 @@ impl Accounting {
 }
 
 impl Accounting {
-    fn note_environment(&mut self, start: &PhaseStart<'_>) {
+    fn note_environment(&mut self, start: &Members<'_>) {
         let resource = &mut self.resource;
         if let Some(id) = &start.instance_id {
             kept(id).clone_into(&mut resource.instance_id);
@@ -463,12 +461,7 @@ impl Accounting {
         resource.memory_mb = resource.memory_mb.or_else(|| start.memory_mb());
     }
 
-    fn handle_restore_start(
-        &mut self,
-        time: Option<EpochMs>,
-        start: &PhaseStart<'_>,
-        now: EpochMs,
-    ) {
+    fn handle_restore_start(&mut self, time: Option<EpochMs>, start: &Members<'_>, now: EpochMs) {
         // Anybody in the environment can send records, and this one forgets everything. Only the
         // platform can set the variable.
         if self.init_type != InitType::SnapStart {
@@ -487,7 +480,7 @@ impl Accounting {
         self.cold_start.handle_phase_start(time, start);
     }
 
-    fn handle_invocation_start(&mut self, time: Option<EpochMs>, start: &InvocationStart<'_>) {
+    fn handle_invocation_start(&mut self, time: Option<EpochMs>, start: &Members<'_>) {
         let Some(request_id) = start.request_id.as_deref() else {
             return;
         };
@@ -511,7 +504,7 @@ impl Accounting {
         }
     }
 
-    fn handle_runtime_done(&mut self, time: Option<EpochMs>, end: &InvocationEnd<'_>) {
+    fn handle_runtime_done(&mut self, time: Option<EpochMs>, end: &Members<'_>) {
         let outcome = Outcome::of(end.status.as_deref(), end.error_type.as_deref());
         let Some(request) = self.own_request(time, end, outcome.as_ref()) else {
             return;
@@ -555,7 +548,7 @@ impl Accounting {
         }
     }
 
-    fn handle_report(&mut self, time: Option<EpochMs>, end: &InvocationEnd<'_>) {
+    fn handle_report(&mut self, time: Option<EpochMs>, end: &Members<'_>) {
         let outcome = Outcome::of(end.status.as_deref(), end.error_type.as_deref());
         let Some(request) = self.own_request(time, end, outcome.as_ref()) else {
             return;
@@ -585,7 +578,7 @@ impl Accounting {
     fn own_request(
         &mut self,
         time: Option<EpochMs>,
-        end: &InvocationEnd<'_>,
+        end: &Members<'_>,
         outcome: Option<&Outcome>,
     ) -> Option<Request> {
         let request = Request::of(end.request_id.as_deref()?);
@@ -649,7 +642,7 @@ fn is_out_of_memory(metrics: &Metrics, outcome: Option<&Outcome>) -> bool {
 }
 
 /// Adds the figures of an invocation that are counted as they are.
-fn add_figures(end: &InvocationEnd<'_>, series: &mut Series) {
+fn add_figures(end: &Members<'_>, series: &mut Series) {
     let Metrics {
         billed_duration_ms,
         memory_size_mb,

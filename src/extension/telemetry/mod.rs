@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>
 //!
-//! [`record`] has a type for each record, [`lenient`] reads their members, and [`split`] cuts a
+//! [`record`] has the types of a record, [`lenient`] reads its members, and [`split`] cuts a
 //! batch into records. All of it is pure: bytes in, records out.
 //!
 //! Nothing here refuses what it does not know. The platform answers a refusal with the same batch
@@ -19,10 +19,7 @@ mod lenient;
 mod record;
 mod split;
 
-pub(super) use self::record::{
-    Content, Fault, InvocationEnd, InvocationStart, MIB, Metrics, PhaseEnd, PhaseStart, Record,
-    Spans,
-};
+pub(super) use self::record::{Content, Fault, MIB, Members, Metrics, Record, Spans};
 pub(super) use self::split::{Malformed, Records, records};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One telemetry record: a type for each of those that are counted.
+//! One telemetry record.
 //!
 //! The structs have the members that Bantam uses; serde skips the others.
 
@@ -24,16 +24,16 @@ pub(in crate::extension) struct Record<'a> {
 /// The member `record`, by the member `type`.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::extension) enum Content<'a> {
-    InitStart(PhaseStart<'a>),
-    InitRuntimeDone(PhaseEnd<'a>),
-    InitReport(PhaseEnd<'a>),
-    RestoreStart(PhaseStart<'a>),
-    RestoreRuntimeDone(PhaseEnd<'a>),
-    RestoreReport(PhaseEnd<'a>),
-    Start(InvocationStart<'a>),
-    RuntimeDone(InvocationEnd<'a>),
-    Report(InvocationEnd<'a>),
-    LogsDropped(LogsDropped),
+    InitStart(Members<'a>),
+    InitRuntimeDone(Members<'a>),
+    InitReport(Members<'a>),
+    RestoreStart(Members<'a>),
+    RestoreRuntimeDone(Members<'a>),
+    RestoreReport(Members<'a>),
+    Start(Members<'a>),
+    RuntimeDone(Members<'a>),
+    Report(Members<'a>),
+    LogsDropped(Members<'a>),
     Fault(Fault<'a>),
     /// A known type that holds nothing to count.
     Ignored,
@@ -41,15 +41,18 @@ pub(in crate::extension) enum Content<'a> {
     Unknown,
 }
 
-/// The start of an init or a restore.
+/// The members of `record`. Each type has some of them, and a name means the same in all. A struct
+/// for each type would be a reader for each, of some kilobytes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(in crate::extension) struct PhaseStart<'a> {
+pub(in crate::extension) struct Members<'a> {
+    // Of the start of an init or a restore, the first two also of its end.
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) initialization_type: Option<Cow<'a, str>>,
     /// `init`, or `invoke` for an init that is done again while an invocation waits.
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) phase: Option<Cow<'a, str>>,
+    /// On Managed Instances also of the start of an invocation.
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) function_arn: Option<Cow<'a, str>>,
     /// Opaque: the name of the log stream, or a UUID.
@@ -59,54 +62,29 @@ pub(in crate::extension) struct PhaseStart<'a> {
     pub(in crate::extension) runtime_version: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "count")]
     pub(super) instance_max_memory: Option<f64>,
-}
 
-/// The end of an init or a restore: for the runtime, or in a report for all processes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(in crate::extension) struct PhaseEnd<'a> {
-    #[serde(borrow, deserialize_with = "text")]
-    pub(in crate::extension) initialization_type: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    pub(in crate::extension) phase: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    pub(in crate::extension) status: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    pub(in crate::extension) error_type: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "object")]
-    pub(in crate::extension) metrics: Metrics,
-}
-
-/// The start of an invocation.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(in crate::extension) struct InvocationStart<'a> {
+    // Of an invocation.
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) request_id: Option<Cow<'a, str>>,
-    /// On Managed Instances.
-    #[serde(borrow, deserialize_with = "text")]
-    pub(in crate::extension) function_arn: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) tenant_id: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "object")]
     pub(in crate::extension) tracing: Tracing<'a>,
-}
+    pub(in crate::extension) spans: Spans,
 
-/// The end of an invocation: for the runtime, or in a report for all processes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(in crate::extension) struct InvocationEnd<'a> {
-    #[serde(borrow, deserialize_with = "text")]
-    pub(in crate::extension) request_id: Option<Cow<'a, str>>,
+    // Of the end of a phase or an invocation: for the runtime, or in a report for all processes.
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) status: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "text")]
     pub(in crate::extension) error_type: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "object")]
     pub(in crate::extension) metrics: Metrics,
-    pub(in crate::extension) spans: Spans,
-    #[serde(borrow, deserialize_with = "object")]
-    pub(in crate::extension) tracing: Tracing<'a>,
+
+    // Of records that the platform lost before it could deliver them.
+    #[serde(deserialize_with = "count")]
+    pub(in crate::extension) dropped_records: Option<f64>,
+    #[serde(deserialize_with = "count")]
+    pub(in crate::extension) dropped_bytes: Option<f64>,
 }
 
 /// The figures of a phase or an invocation. Each type of record has some of them.
@@ -160,16 +138,6 @@ pub(in crate::extension) struct Tracing<'a> {
     pub(in crate::extension) value: Option<Cow<'a, str>>,
 }
 
-/// Records that the platform lost before it could deliver them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(in crate::extension) struct LogsDropped {
-    #[serde(deserialize_with = "count")]
-    pub(in crate::extension) dropped_records: Option<f64>,
-    #[serde(deserialize_with = "count")]
-    pub(in crate::extension) dropped_bytes: Option<f64>,
-}
-
 /// A line of the platform about a failure, as JSON. No page of the Telemetry API documents it: the
 /// Logs API delivers a string, and AWS's Runtime Interface Emulator has an object with the string.
 ///
@@ -190,7 +158,7 @@ impl<'a> Fault<'a> {
 /// The words for it on Lambda, and on Managed Instances.
 const KILLED: [&str; 2] = ["signal: killed", "Runtime.OutOfMemory"];
 
-impl PhaseStart<'_> {
+impl Members<'_> {
     /// The memory that is configured. The pages give megabytes as an integer and as a string; real
     /// captures hold bytes. A function has less than a million megabytes, and at least one.
     pub(in crate::extension) fn memory_mb(&self) -> Option<u32> {
@@ -221,37 +189,29 @@ impl<'de> Deserialize<'de> for Spans {
     }
 }
 
-/// The types of records.
+/// How the member `record` is read, by the member `type`.
 #[derive(Clone, Copy)]
-enum Type {
-    InitStart,
-    InitRuntimeDone,
-    InitReport,
-    RestoreStart,
-    RestoreRuntimeDone,
-    RestoreReport,
-    Start,
-    RuntimeDone,
-    Report,
-    LogsDropped,
+enum Type<'a> {
+    /// As an object; where it is none, the record is malformed.
+    Members(fn(Members<'a>) -> Content<'a>),
     Fault,
     Ignored,
     Unknown,
 }
 
-impl Type {
+impl Type<'_> {
     fn of(name: &str) -> Self {
         match name {
-            "platform.start" => Self::Start,
-            "platform.runtimeDone" => Self::RuntimeDone,
-            "platform.report" => Self::Report,
-            "platform.initStart" => Self::InitStart,
-            "platform.initRuntimeDone" => Self::InitRuntimeDone,
-            "platform.initReport" => Self::InitReport,
-            "platform.restoreStart" => Self::RestoreStart,
-            "platform.restoreRuntimeDone" => Self::RestoreRuntimeDone,
-            "platform.restoreReport" => Self::RestoreReport,
-            "platform.logsDropped" => Self::LogsDropped,
+            "platform.start" => Self::Members(Content::Start),
+            "platform.runtimeDone" => Self::Members(Content::RuntimeDone),
+            "platform.report" => Self::Members(Content::Report),
+            "platform.initStart" => Self::Members(Content::InitStart),
+            "platform.initRuntimeDone" => Self::Members(Content::InitRuntimeDone),
+            "platform.initReport" => Self::Members(Content::InitReport),
+            "platform.restoreStart" => Self::Members(Content::RestoreStart),
+            "platform.restoreRuntimeDone" => Self::Members(Content::RestoreRuntimeDone),
+            "platform.restoreReport" => Self::Members(Content::RestoreReport),
+            "platform.logsDropped" => Self::Members(Content::LogsDropped),
             "platform.fault" => Self::Fault,
             // No page documents `platform.end`. Log lines are not subscribed to.
             "platform.extension"
@@ -264,33 +224,19 @@ impl Type {
     }
 }
 
-/// Reads the member `record` as its type says. Where that is not an object, the record is
-/// malformed.
-impl<'de> DeserializeSeed<'de> for Type {
+impl<'de> DeserializeSeed<'de> for Type<'de> {
     type Value = Content<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Content<'de>, D::Error> {
-        Ok(match self {
-            Self::InitStart => Content::InitStart(only_object(json)?),
-            Self::InitRuntimeDone => Content::InitRuntimeDone(only_object(json)?),
-            Self::InitReport => Content::InitReport(only_object(json)?),
-            Self::RestoreStart => Content::RestoreStart(only_object(json)?),
-            Self::RestoreRuntimeDone => Content::RestoreRuntimeDone(only_object(json)?),
-            Self::RestoreReport => Content::RestoreReport(only_object(json)?),
-            Self::Start => Content::Start(only_object(json)?),
-            Self::RuntimeDone => Content::RuntimeDone(only_object(json)?),
-            Self::Report => Content::Report(only_object(json)?),
-            Self::LogsDropped => Content::LogsDropped(only_object(json)?),
-            Self::Fault => Content::Fault(Fault(<&RawValue>::deserialize(json)?.get())),
-            Self::Ignored => {
-                IgnoredAny::deserialize(json)?;
-                Content::Ignored
+        match self {
+            Self::Members(content) => only_object(json).map(content),
+            Self::Fault => {
+                let text: &RawValue = Deserialize::deserialize(json)?;
+                Ok(Content::Fault(Fault(text.get())))
             }
-            Self::Unknown => {
-                IgnoredAny::deserialize(json)?;
-                Content::Unknown
-            }
-        })
+            Self::Ignored => IgnoredAny::deserialize(json).map(|_| Content::Ignored),
+            Self::Unknown => IgnoredAny::deserialize(json).map(|_| Content::Unknown),
+        }
     }
 }
 

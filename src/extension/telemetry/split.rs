@@ -8,10 +8,6 @@ use super::record::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::extension) struct Malformed;
 
-/// A body that is not a JSON array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::extension) struct NotABatch;
-
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the record is not JSON, or not of the form of its type")
@@ -20,24 +16,11 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-impl fmt::Display for NotABatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body is not a JSON array")
-    }
-}
-
-impl std::error::Error for NotABatch {}
-
-/// The records of a delivery, in their order.
-///
-/// # Errors
-///
-/// That the body does not begin as an array. Of an array that ends early each element is given;
-/// the last one is malformed if it was cut.
-pub(in crate::extension) fn records(batch: &str) -> Result<Records<'_>, NotABatch> {
-    let start = batch.trim_ascii_start();
-    let rest = start.strip_prefix('[').ok_or(NotABatch)?;
-    Ok(Records { rest })
+/// The records of a delivery, in their order; `None` if the body does not begin as an array. Of an
+/// array that ends early each element is given; the last one is malformed if it was cut.
+pub(in crate::extension) fn records(batch: &str) -> Option<Records<'_>> {
+    let rest = batch.trim_ascii_start().strip_prefix('[')?;
+    Some(Records { rest })
 }
 
 /// See [`records`].
