@@ -4,11 +4,13 @@
 #![expect(clippy::cast_precision_loss, reason = "the counts are far below 2^53")]
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::account::Accounting;
 use super::export::emf::{self, Chosen, Emf};
 use super::metric::catalogue::ALL;
 use super::metric::{Batch, Resource, Subject};
+use super::own_usage::OwnUsage;
 use super::settings::{EMF_METRICS, InitType};
 use super::telemetry;
 use crate::shared::time::EpochMs;
@@ -152,7 +154,10 @@ fn life(metrics: Chosen) -> Life {
         if interval + 1 == INTERVALS {
             accounting.handle_shutdown("spindown", at((interval + 1) * 60_000));
         }
-        accounting.handle_own_usage((interval + 1) as f64 * 1.5, Some(1_400_000.0));
+        accounting.handle_own_usage(OwnUsage {
+            cpu_time: Duration::from_micros((interval + 1) * 1_500),
+            peak_memory_bytes: Some(1_400_000),
+        });
         let now = at((interval + 1) * 60_000);
         let batch = accounting.take_interval(now);
         write(&accounting.resource, batch, now);

@@ -105,7 +105,7 @@ async fn until_shutdown(events: &mut Events, figures: &Figures) -> Shutdown {
                 // First the answer that the platform waits for, then the figures. If it fails, it
                 // is tried again with the next turn.
                 events.asked = events.ask().await.ok();
-                figures.invoke(&request_id, deadline, function_arn);
+                figures.invoke(&request_id, deadline, function_arn.as_deref());
             }
             Some(Event::Shutdown { reason, deadline }) => return Shutdown { reason, deadline },
             None => return Shutdown::without_deadline("abandoned"),

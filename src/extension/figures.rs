@@ -1,6 +1,6 @@
-//! Figures on their way: from what happens to the reporter, and from there to the receivers.
+//! Figures on their way: from what happens to the accounting, and from there to the receivers.
 //!
-//! All tasks share it. It holds no rule: the reporter says when, [`Deliver`] delivers.
+//! All tasks share it. It holds no rule: [`Accounting`] says what is due, [`Deliver`] delivers.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use futures_lite::future;
 
-use crate::extension::account::Predecessor;
+use crate::extension::account::{Accounting, Predecessor};
 use crate::extension::clock::Clock;
 use crate::extension::deliver::Deliver;
 use crate::extension::io::{Executor, Notify};
-use crate::extension::reporter::Reporter;
+use crate::extension::log;
+use crate::extension::telemetry::{self, Malformed};
 #[cfg(test)]
 use crate::extension::{
-    account::Accounting,
     export::losses::Losses,
-    own_usage::OwnUsage,
     settings::{Exporters, InitType},
 };
-use crate::extension::{log, telemetry};
 use crate::shared::time::Deadline;
 
-/// The reporter and the receivers.
+/// The accounting and the receivers.
 #[derive(Debug)]
 pub(super) struct Figures {
     /// Borrowed for as long as one call takes, never across an await.
-    reporter: RefCell<Reporter>,
+    accounting: RefCell<Accounting>,
+    /// How often warm figures are exported.
+    interval: Duration,
     deliver: Deliver,
     clock: Clock,
     /// Whether what all processes use is read, too.
@@ -46,13 +46,15 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn new(
-        reporter: Reporter,
+        accounting: Accounting,
+        interval: Duration,
         deliver: Deliver,
         clock: Clock,
         with_system_usage: bool,
     ) -> Self {
         let figures = Self {
-            reporter: RefCell::new(reporter),
+            accounting: RefCell::new(accounting),
+            interval,
             deliver,
             clock,
             with_system_usage,
@@ -64,7 +66,7 @@ impl Figures {
             changed: Notify::default(),
         };
         // Sums of the kernel are counted from here on.
-        figures.read_system_usage(&mut figures.reporter.borrow_mut());
+        figures.read_system_usage(&mut figures.accounting.borrow_mut());
         figures
     }
 
@@ -83,12 +85,12 @@ impl Figures {
         &self,
         request_id: &str,
         deadline: Option<Deadline>,
-        function_arn: Option<String>,
+        function_arn: Option<&str>,
     ) {
-        let now = self.clock.now();
-        self.reporter
-            .borrow_mut()
-            .handle_invoke(request_id, deadline, function_arn, now);
+        let mut accounting = self.accounting.borrow_mut();
+        accounting.handle_invoke(request_id, deadline, self.clock.now());
+        accounting.handle_function_arn(function_arn);
+        drop(accounting);
         if !self.is_invoked.replace(true) {
             self.thawed();
         }
@@ -116,24 +118,29 @@ impl Figures {
 
     /// Takes some records; whether there are more.
     fn take_part(&self, records: &mut telemetry::Records<'_>) -> bool {
-        let mut reporter = self.reporter.borrow_mut();
+        let mut accounting = self.accounting.borrow_mut();
         let now = self.clock.now();
         for record in records.take(RECORDS_AT_ONCE) {
-            reporter.handle_record(record, now);
+            match record {
+                Ok(record) => accounting.handle_record(&record, now),
+                Err(Malformed) => accounting.handle_malformed_record(),
+            }
         }
         !records.is_empty()
     }
 
     /// A delivery was lost: refused, malformed, or cut off. Its bytes are 0 where they are unknown.
     pub(super) fn lost_delivery(&self, bytes: u64) {
-        self.reporter.borrow_mut().handle_lost_delivery(bytes);
+        self.accounting.borrow_mut().handle_lost_delivery(bytes);
     }
 
     /// Exports what is known and due.
     fn export(&self) {
         self.take_restore();
         self.export_cold_start();
-        if self.reporter.borrow().is_interval_due(self.clock.now()) {
+        let now = self.clock.now();
+        let is_due = self.accounting.borrow().is_interval_due(self.interval, now);
+        if is_due {
             self.export_interval();
         }
         self.deliver.wake();
@@ -171,7 +178,7 @@ impl Figures {
 
     /// The availability zone is this one.
     pub(super) fn zone(&self, zone: String) {
-        self.reporter.borrow_mut().handle_zone(zone);
+        self.accounting.borrow_mut().resource.availability_zone = zone;
     }
 
     /// How often a restore was noticed.
@@ -197,13 +204,13 @@ impl Figures {
     /// SHUTDOWN came, and the last telemetry that was waited for.
     pub(super) fn shutdown(&self, reason: &str) {
         let now = self.clock.now();
-        self.reporter.borrow_mut().handle_shutdown(reason, now);
+        self.accounting.borrow_mut().handle_shutdown(reason, now);
     }
 
     /// Waits until every invocation, and the start, has its report.
     pub(super) async fn last_report(&self) {
         self.changed
-            .until(|| !self.reporter.borrow().awaits_report())
+            .until(|| !self.accounting.borrow().awaits_report())
             .await;
     }
 
@@ -215,13 +222,14 @@ impl Figures {
 
     /// What the process after this one should know, if there is one.
     pub(super) fn note_for_successor(&self, reason: &str) -> Option<Predecessor> {
-        self.reporter.borrow().note_for_successor(reason)
+        self.accounting.borrow().note_for_successor(reason)
     }
 
     fn take_restore(&self) {
-        let mut reporter = self.reporter.borrow_mut();
-        if reporter.take_restore(self.clock.now(), || self.clock.usage()) {
-            self.read_system_usage(&mut reporter);
+        let mut accounting = self.accounting.borrow_mut();
+        if accounting.take_restored() {
+            accounting.handle_own_usage(self.clock.usage());
+            self.read_system_usage(&mut accounting);
             self.deliver.restored();
             self.restores.set(self.restores.get() + 1);
             self.thawed();
@@ -234,35 +242,36 @@ impl Figures {
     }
 
     fn export_cold_start(&self) {
-        let mut reporter = self.reporter.borrow_mut();
-        if let Some(mut batch) = reporter.take_cold_start(self.clock.now()) {
-            self.deliver.batch(reporter.resource(), &mut batch);
+        let mut accounting = self.accounting.borrow_mut();
+        if let Some(mut batch) = accounting.take_cold_start(self.clock.now()) {
+            let resource = &accounting.resource;
+            self.deliver.batch(resource, &mut batch);
             #[cfg(any(feature = "traces", test))]
-            self.deliver
-                .trace(reporter.resource(), &batch, || reporter.trace());
+            self.deliver.trace(resource, &batch, || accounting.trace());
         }
     }
 
-    fn read_system_usage(&self, reporter: &mut Reporter) {
+    fn read_system_usage(&self, accounting: &mut Accounting) {
         if self.with_system_usage {
-            self.add_system_usage(reporter);
+            self.add_system_usage(accounting);
         }
     }
 
     /// Apart, so that it does not lie in the code of every start: see `layer/sections.ld`.
     #[inline(never)]
-    fn add_system_usage(&self, reporter: &mut Reporter) {
+    fn add_system_usage(&self, accounting: &mut Accounting) {
         let began = self.clock.monotonic();
         let usage = self.clock.system_usage();
         let took = self.clock.monotonic().saturating_duration_since(began);
-        reporter.handle_system_usage(usage, took);
+        accounting.handle_system_usage(usage, took);
     }
 
     fn export_interval(&self) {
-        let mut reporter = self.reporter.borrow_mut();
-        self.read_system_usage(&mut reporter);
-        if let Some(mut batch) = reporter.take_interval(self.clock.now(), self.clock.usage()) {
-            self.deliver.batch(reporter.resource(), &mut batch);
+        let mut accounting = self.accounting.borrow_mut();
+        self.read_system_usage(&mut accounting);
+        accounting.handle_own_usage(self.clock.usage());
+        if let Some(mut batch) = accounting.take_interval(self.clock.now()) {
+            self.deliver.batch(&accounting.resource, &mut batch);
         }
     }
 }
@@ -282,21 +291,17 @@ impl Figures {
         exporters: Exporters,
         with_system_usage: bool,
     ) -> Self {
-        let now = clock.now();
-        let mut accounting = Accounting::new(init_type, now);
+        let mut accounting = Accounting::new(init_type, clock.now());
         accounting.resource.function_name = "f".to_owned();
-        let reporter = Reporter::new(accounting, Duration::from_secs(60), now);
         let deliver = Deliver::new(exporters, clock);
-        Self::new(reporter, deliver, clock, with_system_usage)
+        let interval = Duration::from_secs(60);
+        Self::new(accounting, interval, deliver, clock, with_system_usage)
     }
 
     /// Takes what was counted: metrics and the first of their values.
     pub(super) fn take(&self) -> Vec<(&'static str, f64)> {
-        let usage = OwnUsage::default();
-        let batch = self
-            .reporter
-            .borrow_mut()
-            .take_interval(self.clock.now(), usage);
+        let now = self.clock.now();
+        let batch = self.accounting.borrow_mut().take_interval(now);
         let points = batch.map(|batch| batch.points).unwrap_or_default();
         let counted = points.iter();
         counted

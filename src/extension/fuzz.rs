@@ -9,7 +9,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,8 +19,6 @@ use super::deliver::otlp::head;
 use super::export::fuzz::check_writers;
 pub(crate) use super::export::fuzz::otlp_answer;
 use super::metric::{Batch, Kind, Point};
-use super::own_usage::OwnUsage;
-use super::reporter::Reporter;
 use super::settings::{DatagramReceiver, InitType, Settings, Variables};
 use super::telemetry::{Content, Malformed, Record, records};
 use crate::shared::endpoint::Endpoint;
@@ -138,16 +135,15 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     ][random.below(5)];
     let mut accounting = Accounting::new(init_type, NOW);
     accounting.resource.function_name = "f".to_owned();
-    let mut reporter = Reporter::new(accounting, Duration::from_secs(60), NOW);
     let mut ids = BTreeSet::new();
     if init_type != InitType::ManagedInstances {
         ids.insert("id");
-        reporter.handle_invoke("id", None, None, NOW);
+        accounting.handle_invoke("id", None, NOW);
     }
     let mut batches = Vec::new();
-    let mut take = |reporter: &mut Reporter| {
-        if let Some(batch) = reporter.take_cold_start(NOW) {
-            check_writers(reporter.resource(), &batch, Some(&reporter.trace()));
+    let mut take = |accounting: &mut Accounting| {
+        if let Some(batch) = accounting.take_cold_start(NOW) {
+            check_writers(&accounting.resource, &batch, Some(&accounting.trace()));
             batches.push(batch);
         }
     };
@@ -164,18 +160,21 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
             if let Ok(Content::Fault(fault)) = record.as_ref().map(|record| &record.content) {
                 ids.extend(fault.killed_request_id());
             }
-            reporter.handle_record(record.clone(), NOW);
-            take(&mut reporter);
+            match record {
+                Ok(record) => accounting.handle_record(record, NOW),
+                Err(Malformed) => accounting.handle_malformed_record(),
+            }
+            take(&mut accounting);
         }
     }
-    reporter.handle_shutdown("spindown", EpochMs(NOW.0 + 1));
-    take(&mut reporter);
+    accounting.handle_shutdown("spindown", EpochMs(NOW.0 + 1));
+    take(&mut accounting);
     assert!(
-        reporter.take_cold_start(NOW).is_none(),
+        accounting.take_cold_start(NOW).is_none(),
         "a start is told once"
     );
-    let interval = reporter.take_interval(NOW, OwnUsage::default()).unwrap();
-    check_writers(reporter.resource(), &interval, None);
+    let interval = accounting.take_interval(NOW).unwrap();
+    check_writers(&accounting.resource, &interval, None);
     check_counts(&interval, found, times, ids.len());
     batches.push(interval);
     batches.iter().for_each(check_batch);

@@ -4,7 +4,7 @@
 //!
 //! Bytes of the platform come in through [`startup`] (blocking, until the extension is ready), then
 //! through the tasks [`events`] and [`listener`]. Both hand what happened to [`figures`], which
-//! takes figures from [`reporter`] and [`account`] and gives them to [`deliver`].
+//! takes figures from [`account`] and gives them to [`deliver`].
 
 mod account;
 mod api;
@@ -25,7 +25,6 @@ mod metric;
 mod own_usage;
 mod panic;
 mod predecessor;
-mod reporter;
 mod settings;
 mod startup;
 mod system_usage;
@@ -55,7 +54,6 @@ use self::listener::DeliveryPath;
 use self::manager::Manager;
 use self::panic::Handover;
 use self::predecessor::Notes;
-use self::reporter::Reporter;
 use self::settings::{InitType, Settings, Variables};
 use self::startup::Ready;
 use crate::shared::env;
@@ -117,9 +115,9 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     accounting.resource = settings.resource;
     ready.registered.fill(&mut accounting.resource);
     let interval = Duration::from_millis(settings.interval_ms);
-    let reporter = Reporter::new(accounting, interval, clock.now());
     let deliver = Deliver::new(settings.exporters, clock);
-    let figures = Figures::new(reporter, deliver, clock, settings.with_system_usage);
+    let with_system_usage = settings.with_system_usage;
+    let figures = Figures::new(accounting, interval, deliver, clock, with_system_usage);
     let figures = Rc::new(figures);
 
     let executor = LocalExecutor::new().leak();

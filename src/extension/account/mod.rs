@@ -5,8 +5,7 @@
 //! - `take_*` gives what is due, once. [`take_cold_start`](Accounting::take_cold_start) gives each
 //!   start of an environment as soon as it is known; ask after every fact.
 //!   [`take_interval`](Accounting::take_interval) gives everything else since the last time; ask
-//!   when the interval is over, when [`interval_is_full`](Accounting::interval_is_full), and at the
-//!   end.
+//!   when that [is due](Accounting::is_interval_due), and at the end.
 //! - The others look and change nothing.
 //!
 //! # Limits
@@ -33,6 +32,7 @@ use self::outcome::{Outcome, Reason, Status};
 use self::series::Series;
 use crate::extension::metric::catalogue as m;
 use crate::extension::metric::{Batch, Detail, Metric, Resource};
+use crate::extension::own_usage::OwnUsage;
 use crate::extension::settings::InitType;
 use crate::extension::system_usage::SystemUsage;
 use crate::extension::telemetry::{Content, Fault, MIB, Members, Metrics, Record, Spans};
@@ -217,6 +217,13 @@ impl Accounting {
         invocations.handle_invoke(Request::of(request_id), deadline, now, series);
     }
 
+    /// The ARN that an invocation names. The one of the start says more.
+    pub(super) fn handle_function_arn(&mut self, arn: Option<&str>) {
+        if self.resource.function_arn.is_empty() {
+            kept(arn.unwrap_or_default()).clone_into(&mut self.resource.function_arn);
+        }
+    }
+
     /// The SHUTDOWN event, after the last telemetry that was waited for. `reason` is in lower case.
     pub(super) fn handle_shutdown(&mut self, reason: &str, now: EpochMs) {
         self.cold_start.handle_shutdown(Reason::of(reason));
@@ -240,14 +247,15 @@ impl Accounting {
     }
 
     /// The cost of this process so far.
-    pub(super) fn handle_own_usage(&mut self, cpu_ms: f64, peak_memory_bytes: Option<f64>) {
+    pub(super) fn handle_own_usage(&mut self, usage: OwnUsage) {
+        let cpu_ms = ms(usage.cpu_time);
         let counted_ms = self.cpu_counted_ms.unwrap_or(cpu_ms);
         if counted_ms < cpu_ms {
             let cpu_ms = cpu_ms - counted_ms;
             self.series.add(&m::EXTENSION_CPU_TIME, &[], cpu_ms);
         }
         self.cpu_counted_ms = Some(counted_ms.max(cpu_ms));
-        let memory = peak_memory_bytes;
+        let memory = usage.peak_memory_bytes.map(float);
         self.series.add_known(&m::EXTENSION_MEMORY, &[], memory);
     }
 
@@ -257,7 +265,6 @@ impl Accounting {
         let Some(last) = self.system_usage.replace(usage) else {
             return;
         };
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let cpu = usage.cpu.zip(last.cpu);
         let network = usage.network.zip(last.network);
         let since = |now: u64, last: u64| float(now.saturating_sub(last));
@@ -419,10 +426,14 @@ impl Accounting {
         std::mem::replace(&mut self.is_restored, false)
     }
 
-    /// Whether a distribution has as many values as are to be exported at once. More are kept, so
-    /// that a batch of telemetry can be taken whole.
-    pub(super) const fn interval_is_full(&self) -> bool {
-        self.series.is_full()
+    /// Whether [`take_interval`](Self::take_interval) is to be called: the last time is as long
+    /// ago as `interval`, or a distribution has as many values as are to be exported at once. More
+    /// are kept, so that a batch of telemetry can be taken whole. A clock that was put back must
+    /// not hold it up.
+    pub(super) fn is_interval_due(&self, interval: Duration, now: EpochMs) -> bool {
+        let since = now.0.checked_sub(self.interval_start.0);
+        let is_over = since.is_none_or(|ms| interval <= Duration::from_millis(ms));
+        is_over || self.series.is_full()
     }
 
     /// Whether an invocation has no report yet, or the start itself: an environment that was never
@@ -498,10 +509,7 @@ impl Accounting {
         let trace = start.tracing.value.as_deref();
         self.cold_start.handle_trace(request, trace);
         self.cold_start.handle_tenant(start.tenant_id.as_deref());
-        if self.resource.function_arn.is_empty() {
-            let arn = start.function_arn.as_deref().unwrap_or_default();
-            kept(arn).clone_into(&mut self.resource.function_arn);
-        }
+        self.handle_function_arn(start.function_arn.as_deref());
     }
 
     fn handle_runtime_done(&mut self, time: Option<EpochMs>, end: &Members<'_>) {
@@ -617,6 +625,10 @@ impl Accounting {
             }
         }
     }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// The id of a trace, out of a header such as `Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1`.

@@ -26,6 +26,14 @@ fn fault(ms: u64, request_id: &str) -> String {
     format!(r#"{{"time":"{time}","type":"platform.fault","record":{{"fault":"{text}"}}}}"#)
 }
 
+/// What the process has used.
+fn usage(cpu_ms: f64, peak_memory_bytes: Option<u64>) -> OwnUsage {
+    OwnUsage {
+        cpu_time: Duration::from_secs_f64(cpu_ms / 1e3),
+        peak_memory_bytes,
+    }
+}
+
 /// A record of `kind`, made at `ms`, with the members that `members` holds.
 fn record(ms: u64, kind: &str, members: &str) -> String {
     let (minutes, seconds, millis) = (ms / 60_000, ms / 1_000 % 60, ms % 1_000);
@@ -229,7 +237,7 @@ fn properties(batch: &Batch) -> Vec<String> {
 fn an_on_demand_start_has_all_its_parts() {
     let mut script = Script::new(InitType::OnDemand);
     script.account.handle_start(4.5, 6.25);
-    script.account.handle_own_usage(3.0, Some(1_500_000.0));
+    script.account.handle_own_usage(usage(3.0, Some(1_500_000)));
     script.batch(
         440,
         &[init_start(64, "on-demand", "init"), init_runtime_done(401)],
@@ -1340,10 +1348,9 @@ fn losses_and_costs_are_counted() {
             "7".to_owned(),
         ],
     );
-    for cpu_ms in [5.0, 8.0, 7.0] {
-        script
-            .account
-            .handle_own_usage(cpu_ms, Some(cpu_ms * 100.0));
+    for (cpu_ms, peak_memory_bytes) in [(5.0, 500), (8.0, 800), (7.0, 700)] {
+        let usage = usage(cpu_ms, Some(peak_memory_bytes));
+        script.account.handle_own_usage(usage);
     }
     assert_eq!(
         script.interval(2_000),
@@ -1358,6 +1365,20 @@ fn losses_and_costs_are_counted() {
             "extension_memory{}=700",
         ]
     );
+}
+
+#[test]
+fn an_interval_is_due_when_it_is_over_and_when_the_clock_was_put_back() {
+    let mut account = Accounting::new(InitType::OnDemand, at(0));
+    let minute = Duration::from_secs(60);
+    assert!(!account.is_interval_due(minute, at(59_999)));
+    assert!(account.is_interval_due(minute, at(60_000)));
+    account.take_interval(at(70_000));
+    assert!(!account.is_interval_due(minute, at(129_999)));
+    assert!(account.is_interval_due(minute, at(130_000)));
+    assert!(account.is_interval_due(minute, at(69_999)));
+    account.take_interval(at(10_000));
+    assert!(!account.is_interval_due(minute, at(10_000)));
 }
 
 #[test]
@@ -1387,14 +1408,14 @@ fn memory_is_bounded_and_losses_are_told() {
         let metrics = format!(r#""requestId":"ok-{id}","metrics":{{"durationMs":1.0}}"#);
         script.batch(1_000, &[record(900, "report", &metrics)]);
         assert_eq!(
-            script.account.interval_is_full(),
+            script.account.is_interval_due(Duration::MAX, at(1_000)),
             VALUES_MAX <= id + 1,
             "{id}"
         );
     }
     let batch = script.account.take_interval(at(2_000)).unwrap();
     assert!(batch.points.len() <= POINTS_MAX);
-    assert!(!script.account.interval_is_full());
+    assert!(!script.account.is_interval_due(Duration::MAX, at(2_000)));
     let of = |name: &'static str| {
         batch
             .points
@@ -1590,10 +1611,10 @@ fn the_end_says_what_the_next_process_follows() {
 #[test]
 fn the_cost_of_a_snapshot_is_not_that_of_its_restores() {
     let mut script = Script::new(InitType::SnapStart);
-    script.account.handle_own_usage(5.0, None);
+    script.account.handle_own_usage(usage(5.0, None));
     script.invoke(9_000, "a");
     for cpu_ms in [8.0, 10.0, 9.0, 11.5] {
-        script.account.handle_own_usage(cpu_ms, None);
+        script.account.handle_own_usage(usage(cpu_ms, None));
     }
     let points = script.interval(10_000);
     assert!(

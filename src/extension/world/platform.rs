@@ -26,7 +26,6 @@ use crate::extension::export_by_the_clock;
 use crate::extension::figures::Figures;
 use crate::extension::io::{self, Notify};
 use crate::extension::log;
-use crate::extension::reporter::Reporter;
 use crate::extension::settings::{Exporters, InitType, Otlp, OtlpReceiver, Sampling};
 use crate::extension::zone;
 use crate::shared::time::{Deadline, EpochMs};
@@ -99,8 +98,8 @@ pub(super) fn play_with(emf: Option<Emf>, init_type: InitType, steps: Vec<(u64, 
     let mut accounting = Accounting::new(init_type, clock.now());
     accounting.handle_start(5.0, 9.0);
     accounting.resource.function_name = "f".to_owned();
-    let reporter = Reporter::new(accounting, INTERVAL, clock.now());
-    let figures = Rc::new(Figures::new(reporter, deliver, clock, false));
+    let figures = Figures::new(accounting, INTERVAL, deliver, clock, false);
+    let figures = Rc::new(figures);
 
     let executor: io::Executor = LocalExecutor::new().leak();
     figures.spawn(executor);
