@@ -190,8 +190,9 @@ impl Connection {
         let mut request = Reader::new(Expect::Request, limits);
         let mut progress = Ok(Progress::Partial);
         loop {
-            match self.read_request(&mut request, progress).await {
-                Ok(()) => {}
+            let status = match self.read_request(&mut request, progress).await {
+                Ok(()) if request.head().method() == b"POST" => 200,
+                Ok(()) => 405,
                 Err(NoRequest::Closed) => return,
                 Err(NoRequest::Lost) => {
                     if request.has_bytes() {
@@ -202,20 +203,16 @@ impl Connection {
                 Err(NoRequest::Malformed(error)) => {
                     let (status, bytes) = refusal(error);
                     self.figures.lost_delivery(bytes);
-                    self.answer(status).await.ok();
-                    return;
+                    status
                 }
-                Err(NoRequest::Stranger) => {
-                    self.answer(404).await.ok();
-                    return;
-                }
-            }
-            let is_delivery = request.head().method() == b"POST";
-            let answered = self.answer(if is_delivery { 200 } else { 405 }).await;
-            if is_delivery {
+                Err(NoRequest::Stranger) => 404,
+            };
+            let answered = self.answer(status).await;
+            if status == 200 {
                 self.figures.delivery(request.body()).await;
             }
-            if answered.is_err() || request.close_reason().is_some() {
+            let is_refused = !matches!(status, 200 | 405);
+            if is_refused || answered.is_err() || request.close_reason().is_some() {
                 return;
             }
             progress = request.next_message();
