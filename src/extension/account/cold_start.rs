@@ -227,6 +227,11 @@ impl ColdStart {
         }
     }
 
+    /// When the start began: as its record says, or by our clock.
+    pub(super) fn start(&self) -> EpochMs {
+        self.started_at.unwrap_or(self.began_at)
+    }
+
     /// Suppresses the export of this start: this program was executed again after a panic, and the
     /// start belongs to the program before it.
     pub(super) const fn suppress(&mut self) {
@@ -622,7 +627,6 @@ impl ColdStart {
         });
         // The first event says when it was over only if somebody waited for it.
         let invoked_at = self.first.invoked_at.filter(|_| kind.is_user_facing());
-        let began_at = self.started_at.or(Some(self.began_at));
         let sources = [
             (
                 "phase_report",
@@ -630,7 +634,7 @@ impl ColdStart {
             ),
             ("invocation_report", invocation),
             ("stamps", between(self.started_at, self.runtime_done_at)),
-            (CLOCK, between(began_at, invoked_at)),
+            (CLOCK, between(Some(self.start()), invoked_at)),
         ];
         sources
             .into_iter()

@@ -332,7 +332,7 @@ impl Accounting {
         }
         let properties = self.start_properties(verdict, cause);
         let start = &self.cold_start;
-        let began = start.started_at.unwrap_or(start.began_at).min(now);
+        let began = start.start().min(now);
         // A freeze may have held the last record back for long.
         let ended = start.first.ended_at.unwrap_or(now).min(now);
         Some(Batch {
@@ -353,11 +353,10 @@ impl Accounting {
     fn start_properties(&self, verdict: Verdict, cause: Cause) -> Vec<(&'static str, Detail)> {
         let (start, resource) = (&self.cold_start, &self.resource);
         let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Detail::from);
-        let began = start.started_at.unwrap_or(start.began_at);
         let properties = [
             ("request_id", text(start.first.request_id.as_deref())),
             ("instance_id", text(Some(&resource.instance_id))),
-            ("start_ms", Some(Detail::Number(float(began.0)))),
+            ("start_ms", Some(Detail::Number(float(start.start().0)))),
             ("init_type", text(Some(&resource.init_type))),
             ("availability_zone", text(Some(&resource.availability_zone))),
             ("cause_source", text(cause.source)),
@@ -401,17 +400,13 @@ impl Accounting {
 
     /// What a report over several environments needs of one that is over.
     fn end_properties(&self, now: EpochMs) -> Vec<(&'static str, Detail)> {
-        let began = self
-            .cold_start
-            .started_at
-            .unwrap_or(self.cold_start.began_at);
         let number = |ms: u64| Detail::Number(float(ms));
         let mut properties = vec![
             (
                 "instance_id",
                 Detail::from(self.resource.instance_id.as_str()),
             ),
-            ("start_ms", number(began.0)),
+            ("start_ms", number(self.cold_start.start().0)),
             ("end_ms", number(now.0)),
             ("busy_ms", Detail::Number(self.invocations.busy_ms())),
         ];

@@ -11,7 +11,7 @@ impl ColdStart {
     pub(super) fn trace(&self) -> Trace {
         let verdict = self.verdict();
         let is_cold_start = verdict.kind.is_user_facing();
-        let began = ns(self.started_at.unwrap_or(self.began_at));
+        let began = ns(self.start());
         let ended = began + ms(verdict.duration_ms.unwrap_or(0.0));
         let mut tree = Tree(vec![Span {
             name: "environment start",
