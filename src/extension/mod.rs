@@ -18,6 +18,7 @@ mod figures;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod io;
+mod lenient;
 mod listener;
 mod log;
 mod manager;

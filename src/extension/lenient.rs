@@ -1,4 +1,4 @@
-//! Members of a record, read so that an unexpected value costs the member and not the record.
+//! Members of an object, read so that an unexpected value costs the member and not the object.
 
 use std::borrow::Cow;
 use std::fmt;
