@@ -42,31 +42,13 @@ const fn bytes(
     }
 }
 
-const fn of_start(metric: Metric) -> Metric {
-    Metric {
-        subject: Subject::Start,
-        ..metric
+impl Metric {
+    const fn of(self, subject: Subject) -> Self {
+        Self { subject, ..self }
     }
-}
 
-const fn of_system(metric: Metric) -> Metric {
-    Metric {
-        subject: Subject::System,
-        ..metric
-    }
-}
-
-const fn of_end(metric: Metric) -> Metric {
-    Metric {
-        subject: Subject::End,
-        ..metric
-    }
-}
-
-const fn loss(metric: Metric) -> Metric {
-    Metric {
-        subject: Subject::Loss,
-        ..metric
+    const fn with_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 }
 
@@ -85,66 +67,66 @@ macro_rules! catalogue {
 
 catalogue! {
     // The start of an environment. Each has the attribute `cold_start_kind`.
-    COLD_STARTS = of_start(counter(
+    COLD_STARTS = counter(
         "cold_starts",
         "faas.coldstarts",
         "Starts of an environment that an invocation waited for.",
-    )), from "initReport, INVOKE";
-    ENVIRONMENT_STARTS = of_start(counter(
+    ).of(Subject::Start), from "initReport, INVOKE";
+    ENVIRONMENT_STARTS = counter(
         "environment_starts",
         "bantam.environment.starts",
         "Starts of an environment, whether or not an invocation waited.",
-    )), from "initReport, restoreReport";
-    INIT_FAILURES = of_start(counter(
+    ).of(Subject::Start), from "initReport, restoreReport";
+    INIT_FAILURES = counter(
         "init_failures",
         "bantam.init.failures",
         "Inits and restores that failed, by type of error.",
-    )), from "initReport, restoreReport, SHUTDOWN";
-    INIT_DURATION = of_start(duration(
+    ).of(Subject::Start), from "initReport, restoreReport, SHUTDOWN";
+    INIT_DURATION = duration(
         "init_duration",
         "faas.init_duration",
         "The init phase, from start to ready.",
-    )), from "initReport";
-    INIT_BEFORE_RUNTIME_DURATION = of_start(duration(
+    ).of(Subject::Start), from "initReport";
+    INIT_BEFORE_RUNTIME_DURATION = duration(
         "init_before_runtime_duration",
         "bantam.init.before_runtime_duration",
         "From the start of init until this extension let the runtime start.",
-    )), from "initStart, clock";
-    INIT_RUNTIME_DURATION = of_start(duration(
+    ).of(Subject::Start), from "initStart, clock";
+    INIT_RUNTIME_DURATION = duration(
         "init_runtime_duration",
         "bantam.init.runtime_duration",
         "From the registration of this extension until the runtime and the function were ready.",
-    )), from "clock, initRuntimeDone";
-    INIT_EXTENSIONS_DURATION = of_start(duration(
+    ).of(Subject::Start), from "clock, initRuntimeDone";
+    INIT_EXTENSIONS_DURATION = duration(
         "init_extensions_duration",
         "bantam.init.extensions_duration",
         "From the end of the runtime's init until the last extension was ready.",
-    )), from "initRuntimeDone, initReport";
-    BILLED_INIT_DURATION = of_start(duration(
+    ).of(Subject::Start), from "initRuntimeDone, initReport";
+    BILLED_INIT_DURATION = duration(
         "billed_init_duration",
         "bantam.init.billed_duration",
         "The part of the first invocation's billed duration that is init.",
-    )), from "report";
-    RESTORE_DURATION = of_start(duration(
+    ).of(Subject::Start), from "report";
+    RESTORE_DURATION = duration(
         "restore_duration",
         "bantam.restore.duration",
         "The restore of a snapshot.",
-    )), from "restoreReport";
-    BILLED_RESTORE_DURATION = of_start(duration(
+    ).of(Subject::Start), from "restoreReport";
+    BILLED_RESTORE_DURATION = duration(
         "billed_restore_duration",
         "bantam.restore.billed_duration",
         "The billed part of a restore.",
-    )), from "report";
-    FIRST_INVOCATION_DURATION = of_start(duration(
+    ).of(Subject::Start), from "report";
+    FIRST_INVOCATION_DURATION = duration(
         "first_invocation_duration",
         "bantam.first_invocation.duration",
         "The first invocation of an environment, without the init or restore before it.",
-    )), from "runtimeDone";
-    COLD_START_DURATION = of_start(duration(
+    ).of(Subject::Start), from "runtimeDone";
+    COLD_START_DURATION = duration(
         "cold_start_duration",
         "bantam.cold_start.duration",
         "Init or restore and the first invocation, when it waited for them.",
-    )), from "initReport, runtimeDone";
+    ).of(Subject::Start), from "initReport, runtimeDone";
 
     // Invocations.
     INVOCATIONS = counter(
@@ -163,11 +145,11 @@ catalogue! {
         "bantam.invocation.out_of_memory",
         "Invocations that failed because memory ran out.",
     ), from "runtimeDone, report, fault";
-    UNKNOWN_OUTCOMES = loss(counter(
+    UNKNOWN_OUTCOMES = counter(
         "invocations_unknown",
         "bantam.invocation.unknown",
         "Invocations whose end no telemetry reported.",
-    )), from "INVOKE";
+    ).of(Subject::Loss), from "INVOKE";
     DURATION = duration(
         "duration",
         "faas.invoke_duration",
@@ -223,142 +205,121 @@ catalogue! {
         "bantam.environment.idle_duration",
         "From the end of an invocation to the start of the next in its environment.",
     ), from "runtimeDone, INVOKE";
-    ENVIRONMENT_LIFETIME = of_end(duration(
+    ENVIRONMENT_LIFETIME = duration(
         "environment_lifetime",
         "bantam.environment.lifetime",
         "From the start of an environment to its shutdown.",
-    )), from "clock, SHUTDOWN";
-    ENVIRONMENT_INVOCATIONS = of_end(Metric {
-        kind: Kind::Distribution,
-        ..counter(
-            "environment_invocations",
-            "bantam.environment.invocations",
-            "Invocations of an environment in its life.",
-        )
-    }), from "INVOKE, SHUTDOWN";
-    SHUTDOWNS = of_end(counter(
+    ).of(Subject::End), from "clock, SHUTDOWN";
+    ENVIRONMENT_INVOCATIONS = counter(
+        "environment_invocations",
+        "bantam.environment.invocations",
+        "Invocations of an environment in its life.",
+    ).with_kind(Kind::Distribution).of(Subject::End), from "INVOKE, SHUTDOWN";
+    SHUTDOWNS = counter(
         "shutdowns",
         "bantam.environment.shutdowns",
         "Shutdowns of an environment, by reason.",
-    )), from "SHUTDOWN";
+    ).of(Subject::End), from "SHUTDOWN";
 
     // All processes of the environment. The names of Lambda Insights, where it has one.
-    CPU_USER_TIME = of_system(Metric {
-        kind: Kind::Counter,
-        ..duration(
-            "cpu_user_time",
-            "bantam.environment.cpu_user_time",
-            "Processor time of all processes outside the kernel.",
-        )
-    }), from "/proc/stat";
-    CPU_SYSTEM_TIME = of_system(Metric {
-        kind: Kind::Counter,
-        ..duration(
-            "cpu_system_time",
-            "bantam.environment.cpu_system_time",
-            "Processor time of all processes in the kernel.",
-        )
-    }), from "/proc/stat";
-    RX_BYTES = of_system(bytes(
+    CPU_USER_TIME = duration(
+        "cpu_user_time",
+        "bantam.environment.cpu_user_time",
+        "Processor time of all processes outside the kernel.",
+    ).with_kind(Kind::Counter).of(Subject::System), from "/proc/stat";
+    CPU_SYSTEM_TIME = duration(
+        "cpu_system_time",
+        "bantam.environment.cpu_system_time",
+        "Processor time of all processes in the kernel.",
+    ).with_kind(Kind::Counter).of(Subject::System), from "/proc/stat";
+    RX_BYTES = bytes(
         "rx_bytes",
         "bantam.environment.rx_bytes",
         Kind::Counter,
         "Bytes that the environment received over the network.",
-    )), from "/proc/net/dev";
-    TX_BYTES = of_system(bytes(
+    ).of(Subject::System), from "/proc/net/dev";
+    TX_BYTES = bytes(
         "tx_bytes",
         "bantam.environment.tx_bytes",
         Kind::Counter,
         "Bytes that the environment sent over the network.",
-    )), from "/proc/net/dev";
-    TMP_USED = of_system(bytes(
+    ).of(Subject::System), from "/proc/net/dev";
+    TMP_USED = bytes(
         "tmp_used",
         "bantam.environment.tmp_used",
         Kind::Gauge,
         "Bytes of `/tmp` that are taken.",
-    )), from "statvfs";
-    FD_USE = of_system(Metric {
-        kind: Kind::Gauge,
-        ..counter(
-            "fd_use",
-            "bantam.environment.fd_use",
-            "Descriptors that all processes have open.",
-        )
-    }), from "/proc/PID/fd";
-    THREADS_USE = of_system(Metric {
-        kind: Kind::Gauge,
-        ..counter(
-            "threads_use",
-            "bantam.environment.threads_use",
-            "Threads of all processes.",
-        )
-    }), from "/proc/PID/task";
-    SYSTEM_READ_DURATION = of_system(duration(
+    ).of(Subject::System), from "statvfs";
+    FD_USE = counter(
+        "fd_use",
+        "bantam.environment.fd_use",
+        "Descriptors that all processes have open.",
+    ).with_kind(Kind::Gauge).of(Subject::System), from "/proc/PID/fd";
+    THREADS_USE = counter(
+        "threads_use",
+        "bantam.environment.threads_use",
+        "Threads of all processes.",
+    ).with_kind(Kind::Gauge).of(Subject::System), from "/proc/PID/task";
+    SYSTEM_READ_DURATION = duration(
         "system_read_duration",
         "bantam.extension.system_read_duration",
         "The time that this extension took to read the seven before.",
-    )), from "clock";
+    ).of(Subject::System), from "clock";
 
     // Telemetry.
-    DROPPED_RECORDS = loss(counter(
+    DROPPED_RECORDS = counter(
         "dropped_records",
         "bantam.telemetry.dropped_records",
         "Records lost by the platform, or points, lines and datagrams lost by an exporter.",
-    )), from "logsDropped, exporters";
-    DROPPED_BYTES = loss(bytes(
+    ).of(Subject::Loss), from "logsDropped, exporters";
+    DROPPED_BYTES = bytes(
         "dropped_bytes",
         "bantam.telemetry.dropped_bytes",
         Kind::Counter,
         "The bytes of losses, as far as they are known.",
-    )), from "logsDropped, deliveries, exporters";
-    DROPPED_DELIVERIES = loss(counter(
+    ).of(Subject::Loss), from "logsDropped, deliveries, exporters";
+    DROPPED_DELIVERIES = counter(
         "dropped_deliveries",
         "bantam.telemetry.dropped_deliveries",
         "Deliveries of telemetry lost with all records in them.",
-    )), from "deliveries";
-    DROPPED_VALUES = loss(counter(
+    ).of(Subject::Loss), from "deliveries";
+    DROPPED_VALUES = counter(
         "dropped_values",
         "bantam.telemetry.dropped_values",
         "Values for which an interval had no room.",
-    )), from "intervals";
-    MALFORMED_RECORDS = loss(counter(
+    ).of(Subject::Loss), from "intervals";
+    MALFORMED_RECORDS = counter(
         "malformed_records",
         "bantam.telemetry.malformed_records",
         "Records that could not be read.",
-    )), from "deliveries";
-    UNKNOWN_RECORDS = loss(counter(
+    ).of(Subject::Loss), from "deliveries";
+    UNKNOWN_RECORDS = counter(
         "unknown_records",
         "bantam.telemetry.unknown_records",
         "Records of an unknown type.",
-    )), from "deliveries";
+    ).of(Subject::Loss), from "deliveries";
 
     // The cost of this extension.
-    EXTENSION_RESTARTS = loss(Metric {
-        kind: Kind::Gauge,
-        ..counter(
-            "extension_restarts",
-            "bantam.extension.restarts",
-            "Panics of this extension so far. Each lost the figures measured until then.",
-        )
-    }), from "panics";
-    EXTENSION_REGISTER_DURATION = of_start(duration(
+    EXTENSION_RESTARTS = counter(
+        "extension_restarts",
+        "bantam.extension.restarts",
+        "Panics of this extension so far. Each lost the figures measured until then.",
+    ).with_kind(Kind::Gauge).of(Subject::Loss), from "panics";
+    EXTENSION_REGISTER_DURATION = duration(
         "extension_register_duration",
         "bantam.extension.register_duration",
         "From the start of this extension until it was registered.",
-    )), from "clock";
-    EXTENSION_READY_DURATION = of_start(duration(
+    ).of(Subject::Start), from "clock";
+    EXTENSION_READY_DURATION = duration(
         "extension_ready_duration",
         "bantam.extension.ready_duration",
         "From the start of this extension until it was ready.",
-    )), from "clock";
-    EXTENSION_CPU_TIME = Metric {
-        kind: Kind::Counter,
-        ..duration(
-            "extension_cpu_time",
-            "bantam.extension.cpu_time",
-            "Processor time of this extension.",
-        )
-    }, from "the kernel";
+    ).of(Subject::Start), from "clock";
+    EXTENSION_CPU_TIME = duration(
+        "extension_cpu_time",
+        "bantam.extension.cpu_time",
+        "Processor time of this extension.",
+    ).with_kind(Kind::Counter), from "the kernel";
     EXTENSION_MEMORY = bytes(
         "extension_memory",
         "bantam.extension.memory",
