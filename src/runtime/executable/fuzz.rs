@@ -48,11 +48,13 @@ pub(in crate::runtime) fn line_to_process(event: &[u8], context: &Context<'_>) {
 
 /// A line from a persistent process, against a reading of the whole as a value.
 pub(crate) fn persistent_line(data: &[u8]) {
-    let found = parse(data);
-    let Ok(Value::Object(line)) = serde_json::from_slice::<Value>(data) else {
+    let text = String::from_utf8_lossy(data);
+    let mut line = data.to_vec();
+    let found = parse(&mut line);
+    let Ok(Value::Object(line)) = serde_json::from_str::<Value>(&text) else {
         // A value holds neither half a surrogate pair nor a number that is too large.
         if let Ok((Said::Response(response) | Said::Prelude(response), _)) = found {
-            assert!(data.len() >= response.get().len());
+            assert!(text.len() >= response.get().len());
         }
         return;
     };

@@ -108,8 +108,8 @@ impl Program {
             Some(_) => process.line(&mut &b""[..], READY, end),
             None => first_line(&mut process),
         };
-        let line = line.map_err(|error| self.explain(error).report())?;
-        match parse(&line).map_err(broken)?.0 {
+        let mut line = line.map_err(|error| self.explain(error).report())?;
+        match parse(&mut line).map_err(broken)?.0 {
             Said::Ready { sigterm } => Ok((process, sigterm)),
             Said::Error(error) => Err(error),
             Said::Response(_) | Said::Prelude(_) | Said::Chunk(_) | Said::End => {
@@ -147,11 +147,11 @@ impl Exchange<'_> {
     /// take another event.
     fn run(&mut self, process: &mut Child, mut output: Output<'_>) -> (Answered, bool) {
         loop {
-            let line = match process.line(&mut self.unsent, "an answer", self.end) {
+            let mut line = match process.line(&mut self.unsent, "an answer", self.end) {
                 Ok(line) => line,
                 Err(error) => return (output.error(error.report()), false),
             };
-            let sent = match (self.said(process, &line), output) {
+            let sent = match (self.said(process, &mut line), output) {
                 (Err(error), output) => return (output.error(broken(error)), false),
                 (Ok(Said::Response(response)), Output::Held(answer, _)) => {
                     return (answer.json_text(response.get().as_bytes()), true);
@@ -178,7 +178,11 @@ impl Exchange<'_> {
     }
 
     /// What a line says, if it may be said now.
-    fn said<'l>(&self, process: &mut Child, line: &'l [u8]) -> Result<Said<'l>, ProtocolError> {
+    fn said<'l>(
+        &self,
+        process: &mut Child,
+        line: &'l mut Vec<u8>,
+    ) -> Result<Said<'l>, ProtocolError> {
         let (said, answered) = parse(line)?;
         if let Some(id) = answered.filter(|id| id != self.request_id) {
             return Err(ProtocolError::OtherRequest(id));

@@ -74,8 +74,8 @@ struct ErrorMember {
     stack_trace: Option<Vec<Text>>,
 }
 
-/// A string, with U+FFFD for what is not Unicode: some programs cut text in the middle of a
-/// character, and write half of a surrogate pair as the escape that JSON has for it.
+/// A string, with U+FFFD for half of a surrogate pair: some programs write the escape that JSON has
+/// for it.
 struct Text(String);
 
 /// The content of a line from the process.
@@ -128,12 +128,18 @@ pub(super) fn input_line(
     Ok(line)
 }
 
-/// Reads a line: its content, and the request that it answers if it names one.
+/// Reads a line: its content, and the request that it answers if it names one. What is not UTF-8
+/// becomes U+FFFD.
 ///
 /// # Errors
 ///
 /// How the line breaks the protocol.
-pub(super) fn parse(line: &[u8]) -> Result<(Said<'_>, Option<String>), ProtocolError> {
+pub(super) fn parse(line: &mut Vec<u8>) -> Result<(Said<'_>, Option<String>), ProtocolError> {
+    // Some programs cut text in the middle of a character.
+    if std::str::from_utf8(line).is_err() {
+        *line = String::from_utf8_lossy(line).into_owned().into_bytes();
+    }
+    let line = line.as_slice();
     let quoted = || quoted(line);
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(ProtocolError::NotAnObject { line: quoted() });
@@ -232,7 +238,7 @@ mod tests {
 
     /// What a line says, in short.
     fn said(line: &str) -> String {
-        match parse(line.as_bytes()) {
+        match parse(&mut line.as_bytes().to_vec()) {
             Ok((Said::Ready { sigterm: false }, _)) => "ready".to_owned(),
             Ok((Said::Ready { sigterm: true }, _)) => "ready, with sigterm".to_owned(),
             Ok((Said::Response(response), id)) => {
@@ -314,10 +320,15 @@ mod tests {
             ("\u{D7FF}\u{E000}".as_bytes(), "\u{D7FF}\u{E000}"),
             (br#"\"\n\u0041"#, "\"\nA"),
         ];
+        let mut line = b"{\"response\":\"cut \xC3\"}".to_vec();
+        let Ok((Said::Response(response), None)) = parse(&mut line) else {
+            panic!("a response");
+        };
+        assert_eq!(response.get(), "\"cut \u{FFFD}\"");
         for (text, expected) in table {
             let start: &[u8] = br#"{"error":{"errorType":"T","errorMessage":""#;
-            let line = [start, text, br#""}}"#].concat();
-            let Ok((Said::Error(error), None)) = parse(&line) else {
+            let mut line = [start, text, br#""}}"#].concat();
+            let Ok((Said::Error(error), None)) = parse(&mut line) else {
                 panic!("{}", said(&String::from_utf8_lossy(&line)));
             };
             assert_eq!(error.to_string(), expected);
