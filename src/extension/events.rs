@@ -267,12 +267,4 @@ mod tests {
             assert_eq!(found_ms, expected, "{deadline:?}");
         }
     }
-
-    #[test]
-    fn a_refusal_is_an_address_at_which_nobody_listens() {
-        let connect = |kind| NextError::Connect(io::Error::from(kind));
-        assert!(connect(io::ErrorKind::ConnectionRefused).is_refusal());
-        assert!(!connect(io::ErrorKind::TimedOut).is_refusal());
-        assert!(!NextError::Event(EventError::Malformed).is_refusal());
-    }
 }
