@@ -8,8 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::extension::lenient::{count, text};
 use crate::extension::metric::Resource;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{HeadWriter, JSON, Outgoing, Reader};
@@ -213,12 +213,13 @@ pub(super) fn after_register(answer: &Reader, with_invoke: bool) -> AfterRegiste
     match (answer.status(), identifier) {
         (Some(200), Some(identifier)) => AfterRegister::Registered(Registered {
             identifier: identifier.to_owned(),
-            function_name: body.function_name.map(Cow::into_owned),
-            function_version: body.function_version.map(Cow::into_owned),
-            account_id: body.account_id.map(Cow::into_owned),
+            function_name: text(body.function_name),
+            function_version: text(body.function_version),
+            account_id: text(body.account_id),
         }),
         (Some(400..=499), _)
-            if with_invoke && body.error_type.as_deref() == Some("Extension.InvalidEventType") =>
+            if with_invoke
+                && text(body.error_type).as_deref() == Some("Extension.InvalidEventType") =>
         {
             AfterRegister::ShutdownOnly
         }
@@ -245,23 +246,16 @@ pub(super) fn event(answer: &Reader) -> Result<Event, EventError> {
     }
     let Object(event): Object<EventAnswer<'_>> =
         json::read(answer.body()).map_err(|_json| EventError::Malformed)?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 1 and 2^53"
-    )]
-    let at = |ms: f64| Deadline(EpochMs(ms as u64));
-    let deadline = event.deadline_ms.filter(|ms| 1.0 <= *ms).map(at);
-    match event.event_type.as_deref() {
+    let deadline = milliseconds(event.deadline_ms).map(|ms| Deadline(EpochMs(ms)));
+    match text(event.event_type).as_deref() {
         Some("INVOKE") => Ok(Event::Invoke {
-            request_id: event.request_id.ok_or(EventError::Malformed)?.into_owned(),
+            request_id: text(event.request_id).ok_or(EventError::Malformed)?,
             deadline,
-            function_arn: event.invoked_function_arn.map(Cow::into_owned),
+            function_arn: text(event.invoked_function_arn),
         }),
         // The reason is documented in upper case and sent in lower case.
         Some("SHUTDOWN") => Ok(Event::Shutdown {
-            reason: event
-                .shutdown_reason
+            reason: text(event.shutdown_reason)
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
             deadline,
@@ -270,32 +264,48 @@ pub(super) fn event(answer: &Reader) -> Result<Event, EventError> {
     }
 }
 
+/// Members are kept as JSON first: one with an unexpected value is then missing, and costs nothing
+/// else.
+type Member<'a> = Option<&'a RawValue>;
+
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RegisterAnswer<'a> {
-    #[serde(borrow, deserialize_with = "text")]
-    function_name: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    function_version: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    account_id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    error_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    function_name: Member<'a>,
+    function_version: Member<'a>,
+    account_id: Member<'a>,
+    error_type: Member<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct EventAnswer<'a> {
-    #[serde(borrow, deserialize_with = "text")]
-    event_type: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    request_id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    invoked_function_arn: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
-    shutdown_reason: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "count")]
-    deadline_ms: Option<f64>,
+    #[serde(borrow)]
+    event_type: Member<'a>,
+    request_id: Member<'a>,
+    invoked_function_arn: Member<'a>,
+    shutdown_reason: Member<'a>,
+    deadline_ms: Member<'a>,
+}
+
+fn text(member: Member<'_>) -> Option<String> {
+    let text: Cow<'_, str> = serde_json::from_str(member?.get()).ok()?;
+    Some(text.into_owned())
+}
+
+/// A time in milliseconds, as a number or in quotes; `None` if it is no time after 1970.
+fn milliseconds(member: Member<'_>) -> Option<u64> {
+    let digits = member?.get().trim_matches('"');
+    let ms: f64 = serde_json::from_str(digits).ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 1 and 2^53"
+    )]
+    (1.0..9_007_199_254_740_992.0)
+        .contains(&ms)
+        .then_some(ms as u64)
 }
 
 const EXTENSION: &str = "/2020-01-01/extension";

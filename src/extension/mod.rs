@@ -18,7 +18,6 @@ mod figures;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod io;
-mod lenient;
 mod listener;
 mod log;
 mod manager;

@@ -2,8 +2,8 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>
 //!
-//! [`split`] cuts a batch into records, and [`record`] reads one. All of it is pure: bytes in,
-//! records out.
+//! [`record`] has the types of a record, [`lenient`] reads its members, and [`split`] cuts a
+//! batch into records. All of it is pure: bytes in, records out.
 //!
 //! Nothing here refuses what it does not know. The platform answers a refusal with the same batch
 //! again, so one record that a new release writes differently would cost all the others:
@@ -15,6 +15,7 @@
 //! stands in it twice, a string with half a surrogate pair, and a number too large for a double
 //! where there should be a string, an object or an array.
 
+mod lenient;
 mod record;
 mod split;
 

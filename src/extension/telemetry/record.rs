@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::extension::lenient::{self, Text, count, megabytes, milliseconds, object, text};
+use super::lenient::{self, Text, count, megabytes, milliseconds, object, text};
 use crate::shared::json::only_object;
 use crate::shared::time::EpochMs;
 

@@ -2,9 +2,9 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
+use super::lenient::COUNT_MAX;
 use super::*;
 use crate::extension::export::samples::Random;
-use crate::extension::lenient::COUNT_MAX;
 use crate::shared::time::EpochMs;
 
 const TRACE: &str = "Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1";

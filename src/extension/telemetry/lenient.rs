@@ -1,4 +1,4 @@
-//! Members of an object, read so that an unexpected value costs the member and not the object.
+//! Members of a record, read so that an unexpected value costs the member and not the record.
 
 use std::borrow::Cow;
 use std::fmt;
