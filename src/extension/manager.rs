@@ -49,6 +49,7 @@ impl Manager {
 
     /// The call of this name failed; `is_refused` when nobody listens at the API's address. The
     /// pause before the next attempt, or `None` when there is nobody to wait for any more.
+    #[inline(never)]
     pub(super) fn handle_failure(
         &mut self,
         call: &str,
