@@ -94,10 +94,14 @@ fn uri(event: &Event<'_>, source: Source) -> Result<Uri, EventError> {
         Source::Http => event.raw_path.as_deref(),
         Source::Rest | Source::Balancer { .. } | Source::Lattice => event.path.as_deref(),
     };
-    let path = path.filter(|path| !path.is_empty()).unwrap_or("/");
+    let path = path.unwrap_or_default();
     // The path of VPC Lattice has the query, too.
     let path = path.split('?').next().unwrap_or(path);
     let mut target = utf8_percent_encode(path, NOT_IN_PATH).to_string();
+    // `*` would be a target of its own, https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4.
+    if !target.starts_with('/') {
+        target.insert(0, '/');
+    }
     let query = match source {
         Source::Http => event.raw_query_string.clone().unwrap_or_default(),
         Source::Rest | Source::Lattice => query(event, |text| {

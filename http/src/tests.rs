@@ -211,6 +211,14 @@ fn the_extensions_hold_what_else_the_event_says() {
 }
 
 #[test]
+fn a_path_begins_with_a_slash() {
+    for (path, expected) in [("", "/"), ("*", "/*"), ("a/b", "/a/b"), ("/a", "/a")] {
+        let (request, _) = read(&rest(json!({"httpMethod": "GET", "path": path}))).unwrap();
+        assert_eq!(request.uri().path(), expected);
+    }
+}
+
+#[test]
 fn what_is_no_request_is_an_error_that_says_why() {
     let table = [
         (
