@@ -170,6 +170,7 @@ fn the_server_gets_sigterm_from_the_platform() {
     config.program = fixtures().join("graceful.sh");
     let env = start(config);
     assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    env.wait_for_poll();
     let report = env.stop();
     let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
     assert!(lines.contains(&"closing the database"), "{lines:?}");

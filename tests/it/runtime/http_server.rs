@@ -568,6 +568,7 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
     config.args = vec!["graceful.sh".to_owned(), program];
     let env = start(config);
     assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+    env.wait_for_poll();
     let report = env.stop();
     let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
     assert!(lines.contains(&"closing the database"), "{lines:?}");
