@@ -141,19 +141,11 @@ impl Env {
         })
     }
 
-    /// Waits until the runtime asks for another event. What it does before that, the end of the
-    /// environment may interrupt.
-    pub(crate) fn wait_for_poll(&self) {
-        let polls = |entries: &[Entry]| {
-            let mut requests = entries.iter().rev().filter_map(|entry| match &entry.what {
-                What::Request { path, .. } => Some(path),
-                _ => None,
-            });
-            requests
-                .next()
-                .is_some_and(|path| path.ends_with("/invocation/next"))
-        };
-        self.wait_until("a poll", polls).unwrap();
+    /// Waits until so many calls of the first environment's runtime wait for an event. What a
+    /// runtime does before, the end of the environment may interrupt.
+    pub(crate) fn wait_for_polls(&self, number: usize) {
+        let all = |_: &[Entry]| self.environments()[0].polls == number;
+        self.wait_until("a poll of each", all).unwrap();
     }
 
     /// The log of the function, without the lines of the platform, as one text.

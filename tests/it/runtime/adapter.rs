@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 use std::{fs, thread};
 
-use bantam_emulator::{Config, Entry, Initialization, What};
+use bantam_emulator::{Config, Initialization, What};
 use serde_json::Value;
 
 use super::http_server::{event, server, set};
@@ -170,7 +170,7 @@ fn the_server_gets_sigterm_from_the_platform() {
     config.program = fixtures().join("graceful.sh");
     let env = start(config);
     assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    env.wait_for_poll();
+    env.wait_for_polls(1);
     let report = env.stop();
     let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
     assert!(lines.contains(&"closing the database"), "{lines:?}");
@@ -206,8 +206,7 @@ fn on_managed_instances_its_workers_share_the_server() {
     config.env.push(concurrency);
     let env = start(config);
     env.prepare().unwrap();
-    let all = |_: &[Entry]| env.environments()[0].polls == WORKERS;
-    env.wait_until("a poll of each worker", all).unwrap();
+    env.wait_for_polls(WORKERS);
     // Each waits for the others: were they one after the other, they would wait for ever.
     let outcomes = thread::scope(|scope| {
         let ask = || env.invoke(event("GET", "/together?4")).unwrap();

@@ -568,7 +568,7 @@ fn a_server_gets_time_to_end_when_the_environment_does() {
     config.args = vec!["graceful.sh".to_owned(), program];
     let env = start(config);
     assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    env.wait_for_poll();
+    env.wait_for_polls(1);
     let report = env.stop();
     let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
     assert!(lines.contains(&"closing the database"), "{lines:?}");
@@ -604,13 +604,8 @@ fn managed(how: &str) -> Config {
 fn started(config: Config) -> Env {
     let env = start(config);
     env.prepare().unwrap();
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     env
-}
-
-fn all_poll(env: &Env) {
-    let all = |_: &[Entry]| env.environments()[0].polls == WORKERS;
-    env.wait_until("a poll of each worker", all).unwrap();
 }
 
 /// Asks for these at once.
@@ -685,7 +680,7 @@ fn a_worker_past_its_deadline_leaves_the_server_to_its_neighbours() {
             assert_eq!(neighbour.function_error, None);
         }
         assert_eq!(count(&env), before, "{mode}: the server is the same");
-        all_poll(&env);
+        env.wait_for_polls(WORKERS);
     }
 }
 
@@ -707,7 +702,7 @@ fn when_the_server_dies_each_request_fails_once_and_it_is_started_again() {
     env.wait_for_log(
         "the keeper of the server ended with exit status: 1; it is started again in 0",
     );
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     assert_eq!(env.spawned(), 1, "the environment goes on");
 }
 

@@ -324,7 +324,7 @@ fn a_process_that_asks_for_it_gets_time_to_end_when_the_environment_does() {
         env.fail(r#"{"do":"exit"}"#);
         assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
         assert_eq!(count(&env.transcript(), registered), usize::from(is_gentle));
-        env.wait_for_poll();
+        env.wait_for_polls(1);
         let report = env.stop();
         let said = report
             .log

@@ -33,18 +33,8 @@ fn managed(mut config: Config) -> Config {
 fn started(config: Config) -> Env {
     let env = start(managed(config));
     env.prepare().unwrap();
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     env
-}
-
-fn all_poll(env: &Env) {
-    workers_poll(env, WORKERS);
-}
-
-/// As many wait for an event.
-fn workers_poll(env: &Env, number: usize) {
-    let all = |_: &[Entry]| env.environments()[0].polls == number;
-    env.wait_until("a poll of each worker", all).unwrap();
 }
 
 /// Invokes with all events at once.
@@ -87,7 +77,7 @@ fn kill(pid: u32) {
 #[test]
 fn each_worker_is_a_process_of_its_own() {
     let env = started(faulty());
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     // The oldest poll gets the next event, so each worker gets one of so many.
     let processes: BTreeSet<u64> = (0..WORKERS).map(|_| process(&env)).collect();
     assert_eq!(processes.len(), WORKERS);
@@ -112,7 +102,7 @@ fn a_panic_breaks_one_invocation_and_its_worker_serves_the_next() {
             .all(|outcome| error_type(outcome).is_none())
     );
     assert_eq!(answers(&env, broken), 1);
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     let after: BTreeSet<u32> = workers(&env).into_iter().collect();
     assert_eq!(before, after, "it starts again in place");
 }
@@ -138,7 +128,7 @@ fn the_invocation_of_a_worker_that_is_killed_is_answered_and_the_worker_replaced
         there is not enough memory";
     assert_eq!(document["errorMessage"], message);
     assert_eq!(answers(&env, &outcome), 1);
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     assert_eq!(workers(&env).len(), WORKERS);
     for _ in 0..=WORKERS {
         assert_eq!(env.respond(r#"{"do":"echo"}"#), json!({"do": "echo"}));
@@ -165,7 +155,7 @@ fn a_worker_past_its_deadline_is_reported_once_and_replaced() {
             |what| matches!(what, What::Request { path: p, .. } if *p == path),
         )
     };
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     assert_eq!(errors(&env.transcript()), 1);
     env.wait_for_log("the invocation went on at the deadline, so its process was replaced");
     let after: BTreeSet<u32> = workers(&env).into_iter().collect();
@@ -251,7 +241,7 @@ fn a_stream_does_not_wait_for_its_caller_beyond_the_deadline() {
             env
         });
         // The worker asks for the next event while its caller still takes nothing.
-        all_poll(&env);
+        env.wait_for_polls(WORKERS);
         let after: BTreeSet<u32> = workers(&env).into_iter().collect();
         assert_eq!(before, after, "no worker is lost");
         // What it took stays a part: the platform says that it failed.
@@ -278,7 +268,7 @@ fn a_worker_that_streams_past_its_deadline_is_replaced() {
     let outcome = env.invoke(r#"{"stream":["one"],"end":"hang"}"#).unwrap();
     assert!(outcome.function_error.is_some());
     env.wait_for_log("the invocation went on at the deadline, so its process was replaced");
-    all_poll(&env);
+    env.wait_for_polls(WORKERS);
     let after: BTreeSet<u32> = workers(&env).into_iter().collect();
     assert_eq!(before.intersection(&after).count(), WORKERS - 1);
 }
@@ -419,7 +409,7 @@ fn a_worker_that_cannot_be_started_is_given_up_and_the_others_serve() {
 
     // There is room for one again.
     another.stop();
-    workers_poll(&env, WORKERS - 1);
+    env.wait_for_polls(WORKERS - 1);
     kill(all[1]);
     env.wait_for_log("worker 1 ended with signal: 9 (SIGKILL) while it waited for an event; it is");
     assert_eq!((0..WORKERS).filter(broken).count(), 1);
