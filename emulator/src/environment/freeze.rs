@@ -39,4 +39,16 @@ impl Env {
         self.telemetry.thaw();
         self.record(What::Thawed);
     }
+
+    /// Thaws the processes for a signal, which is to find them as they were before the freeze.
+    pub(super) async fn thaw_for_signals(&self) {
+        if !self.lock().frozen {
+            return;
+        }
+        self.thaw();
+        let sessions = self.sessions();
+        let members = std::mem::take(&mut self.lock().members);
+        let _computes = !session::settle(&sessions, &members).await;
+        self.lock().members = members;
+    }
 }

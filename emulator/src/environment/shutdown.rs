@@ -100,7 +100,7 @@ impl Env {
             (BUDGET_INTERNAL, BUDGET_INTERNAL)
         };
         self.record(What::ShutdownStart { reason, budget });
-        self.thaw();
+        self.thaw_for_signals().await;
         self.terminate_runtime(start + runtime_budget).await;
         let config = &self.shared.config;
         // On Managed Instances telemetry is delivered before the extensions get `SHUTDOWN`.

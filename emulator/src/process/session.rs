@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use procfs::process::Stat;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -24,14 +25,14 @@ pub(crate) async fn freeze(sessions: &[i32], members: &mut Members) {
         signal(pid, Signal::STOP);
     }
     // A signal takes effect when its receiver is next scheduled.
-    let are_stopped = until(|| {
+    let are_stopped = until(ROUNDS_MAX, || {
         let mut members = belonging(&known, sessions);
         !members.any(is_running)
     })
     .await;
     let mut stopped = if are_stopped { known } else { Vec::new() };
     // A process may have started another one before it was stopped.
-    until(|| {
+    until(ROUNDS_MAX, || {
         let found = members.look_at_rest(&stopped, sessions, Instant::now());
         let (running, others): (Vec<i32>, Vec<i32>) =
             found.iter().partition(|pid| is_running(**pid));
@@ -51,6 +52,20 @@ pub(crate) fn thaw(sessions: &[i32], members: &Members) {
     }
 }
 
+/// Waits until the processes that [`thaw`] has continued wait again for what they waited for; true
+/// if all do. One that computes is not waited for long.
+///
+/// A process that is stopped in a system call makes it once more when it is continued. A signal
+/// that comes just before runs its handler and does not interrupt the call: the `read` of a shell
+/// would not end, and its trap not run.
+pub(crate) async fn settle(sessions: &[i32], members: &Members) -> bool {
+    until(SETTLE_ROUNDS_MAX, || {
+        let mut members = belonging(members.pids(), sessions);
+        members.all(|pid| state(pid).is_none_or(|state| matches!(state, 'S' | 'D')))
+    })
+    .await
+}
+
 /// Those of the processes that are of the sessions: the id of one that has ended may be another
 /// one's.
 fn belonging(pids: &[i32], sessions: &[i32]) -> impl Iterator<Item = i32> {
@@ -66,9 +81,9 @@ pub(crate) async fn kill(session: i32) -> bool {
         signal(session, Signal::KILL);
     }
     // A process may fork between being seen and being killed.
-    until(|| {
+    until(ROUNDS_MAX, || {
         let mut are_dead = true;
-        for pid in session_members(session).filter(|pid| state(*pid).is_some()) {
+        for pid in session_members(session).filter(|pid| lives(*pid)) {
             signal(pid, Signal::KILL);
             are_dead = false;
         }
@@ -126,8 +141,8 @@ impl Drop for Guard {
 }
 
 /// Repeats until done; false when that was never so.
-async fn until(mut done: impl FnMut() -> bool) -> bool {
-    for round in 0..ROUNDS_MAX {
+async fn until(rounds_max: usize, mut done: impl FnMut() -> bool) -> bool {
+    for round in 0..rounds_max {
         if done() {
             return true;
         }
@@ -144,10 +159,20 @@ fn is_running(pid: i32) -> bool {
     state(pid).is_some_and(|state| !matches!(state, 'T' | 't'))
 }
 
-/// The state of a process that has not ended.
+/// The state of a process whose first thread has not ended.
 fn state(pid: i32) -> Option<char> {
-    let state = stat(pid)?.state;
-    (!matches!(state, 'Z' | 'X' | 'x')).then_some(state)
+    let stat = stat(pid)?;
+    (!is_zombie(&stat)).then_some(stat.state)
+}
+
+/// Whether any thread of the process is left, and with it its open files. Of one that ends, the
+/// first thread may be a zombie before the others are gone.
+fn lives(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| !is_zombie(&stat) || stat.num_threads > 1)
+}
+
+fn is_zombie(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x')
 }
 
 /// A process that is gone already needs no signal.
@@ -161,3 +186,99 @@ const ROUNDS_MAX: usize = 1_000;
 /// A millisecond or so in all: mostly a signal has taken effect after a few.
 const ROUNDS_AT_ONCE: usize = 50;
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
+/// Some twenty milliseconds more: what is left of the time to shut down is the processes'.
+const SETTLE_ROUNDS_MAX: usize = ROUNDS_AT_ONCE + 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+
+    use super::*;
+
+    /// The shell that runs the script in a session of its own, once it has written a line.
+    fn shell(script: &str) -> (Child, i32) {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", script]).stdout(Stdio::piped());
+        spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> (Child, i32) {
+        let mut child = command.spawn().unwrap();
+        let session = i32::try_from(child.id()).unwrap();
+        let stdout = child.stdout.as_mut().unwrap();
+        let said = BufReader::new(stdout).lines().map(Result::unwrap);
+        said.take_while(|line| line != READY).for_each(drop);
+        (child, session)
+    }
+
+    #[tokio::test]
+    async fn processes_that_were_thawed_wait_again_before_they_are_told_anything() {
+        // The parent of a process that is continued is told so; a shell would wake for it.
+        let script = "for _ in $(seq 20); do sleep 60 & done; echo ready; exec sleep 60";
+        let (mut shell, session) = shell(script);
+        let all_wait = || session_members(session).all(|pid| state(pid) == Some('S'));
+        assert!(until(ROUNDS_MAX, all_wait).await);
+        let mut members = Members::default();
+        let mut settled = 0;
+        for _ in 0..20 {
+            freeze(&[session], &mut members).await;
+            thaw(&[session], &members);
+            if settle(&[session], &members).await {
+                assert!(all_wait());
+                settled += 1;
+            }
+        }
+        assert_ne!(settled, 0);
+        assert!(kill(session).await);
+        shell.wait().unwrap();
+        // Nobody is waited for.
+        assert!(settle(&[session], &members).await);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_computes_is_not_waited_for_long() {
+        let (mut shell, session) = shell("echo ready; while :; do :; done");
+        let mut members = Members::default();
+        freeze(&[session], &mut members).await;
+        thaw(&[session], &members);
+        assert!(!settle(&[session], &members).await);
+        assert_eq!(state(session), Some('R'));
+        assert!(kill(session).await);
+        shell.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_killed_process_has_closed_its_output() {
+        for _ in 0..10 {
+            let mut command = Command::new("setsid");
+            command.arg(std::env::current_exe().unwrap());
+            command.args(["--nocapture", "--exact"]);
+            command.arg("process::session::tests::a_process_of_many_threads");
+            command.env(MANY_THREADS, "").stdout(Stdio::piped());
+            let (mut child, session) = spawn(&mut command);
+            assert!(kill(session).await);
+            let mut stdout = child.stdout.take().unwrap();
+            rustix::io::ioctl_fionbio(&stdout, true).unwrap();
+            assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
+            child.wait().unwrap();
+        }
+    }
+
+    /// The process of the test above.
+    #[test]
+    fn a_process_of_many_threads() {
+        if std::env::var_os(MANY_THREADS).is_none() {
+            return;
+        }
+        for _ in 0..200 {
+            thread::spawn(thread::park);
+        }
+        println!("\n{READY}");
+        thread::sleep(Duration::from_secs(60));
+    }
+
+    const READY: &str = "ready";
+    const MANY_THREADS: &str = "EMULATOR_TEST_MANY_THREADS";
+}
