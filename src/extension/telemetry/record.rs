@@ -21,19 +21,19 @@ pub(in crate::extension) struct Record<'a> {
     pub(in crate::extension) content: Content<'a>,
 }
 
-/// The member `record`, by the member `type`.
+/// The member `record`, by the member `type`. In a box, because a record is moved on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::extension) enum Content<'a> {
-    InitStart(Members<'a>),
-    InitRuntimeDone(Members<'a>),
-    InitReport(Members<'a>),
-    RestoreStart(Members<'a>),
-    RestoreRuntimeDone(Members<'a>),
-    RestoreReport(Members<'a>),
-    Start(Members<'a>),
-    RuntimeDone(Members<'a>),
-    Report(Members<'a>),
-    LogsDropped(Members<'a>),
+    InitStart(Box<Members<'a>>),
+    InitRuntimeDone(Box<Members<'a>>),
+    InitReport(Box<Members<'a>>),
+    RestoreStart(Box<Members<'a>>),
+    RestoreRuntimeDone(Box<Members<'a>>),
+    RestoreReport(Box<Members<'a>>),
+    Start(Box<Members<'a>>),
+    RuntimeDone(Box<Members<'a>>),
+    Report(Box<Members<'a>>),
+    LogsDropped(Box<Members<'a>>),
     Fault(Fault<'a>),
     /// A known type that holds nothing to count.
     Ignored,
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Spans {
 #[derive(Clone, Copy)]
 enum Type<'a> {
     /// As an object; where it is none, the record is malformed.
-    Members(fn(Members<'a>) -> Content<'a>),
+    Members(fn(Box<Members<'a>>) -> Content<'a>),
     Fault,
     Ignored,
     Unknown,
@@ -229,7 +229,7 @@ impl<'de> DeserializeSeed<'de> for Type<'de> {
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Content<'de>, D::Error> {
         match self {
-            Self::Members(content) => only_object(json).map(content),
+            Self::Members(content) => only_object(json).map(|members| content(Box::new(members))),
             Self::Fault => {
                 let text: &RawValue = Deserialize::deserialize(json)?;
                 Ok(Content::Fault(Fault(text.get())))

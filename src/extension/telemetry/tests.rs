@@ -90,7 +90,11 @@ fn the_start_of_an_init_has_all_its_members() {
         runtime_version: text("java:21.v40"),
         ..Members::default()
     };
-    check("restoreStart", restored, &Content::RestoreStart(expected));
+    check(
+        "restoreStart",
+        restored,
+        &Content::RestoreStart(Box::new(expected)),
+    );
 }
 
 #[test]
@@ -105,17 +109,17 @@ fn the_end_of_a_phase_has_all_its_members() {
         "initRuntimeDone",
         r#"{"initializationType":"on-demand","phase":"init","status":"success",
             "spans":[{"name":"x","start":"2026-08-20T10:00:00.331Z","durationMs":70.5}]}"#,
-        &Content::InitRuntimeDone(succeeded.clone()),
+        &Content::InitRuntimeDone(Box::new(succeeded.clone())),
     );
     check(
         "initRuntimeDone",
         r#"{"initializationType":"on-demand","phase":"init","status":"error",
             "errorType":"Runtime.ExitError"}"#,
-        &Content::InitRuntimeDone(Members {
+        &Content::InitRuntimeDone(Box::new(Members {
             status: text("error"),
             error_type: text("Runtime.ExitError"),
             ..succeeded.clone()
-        }),
+        })),
     );
     let metrics = Metrics {
         duration_ms: Some(397.68),
@@ -125,10 +129,10 @@ fn the_end_of_a_phase_has_all_its_members() {
         "initReport",
         r#"{"initializationType":"on-demand","phase":"init","status":"success",
             "metrics":{"durationMs":397.68}}"#,
-        &Content::InitReport(Members {
+        &Content::InitReport(Box::new(Members {
             metrics,
             ..succeeded
-        }),
+        })),
     );
     let restored = Members {
         status: text("success"),
@@ -137,15 +141,15 @@ fn the_end_of_a_phase_has_all_its_members() {
     check(
         "restoreRuntimeDone",
         r#"{"status":"success"}"#,
-        &Content::RestoreRuntimeDone(restored.clone()),
+        &Content::RestoreRuntimeDone(Box::new(restored.clone())),
     );
     check(
         "restoreReport",
         r#"{"status":"success","metrics":{"durationMs":397.68}}"#,
-        &Content::RestoreReport(Members {
+        &Content::RestoreReport(Box::new(Members {
             metrics,
             ..restored
-        }),
+        })),
     );
 }
 
@@ -222,7 +226,7 @@ fn reports_have_all_their_members() {
             "metrics":{"durationMs":693.92,"billedDurationMs":1092,"memorySizeMB":128,
                        "maxMemoryUsedMB":84,"initDurationMs":397.68},
             "spans":[{"name":"extensionOverhead","durationMs":12.4}]}"#,
-        &Content::Report(report),
+        &Content::Report(Box::new(report)),
     );
     let restored = Metrics {
         duration_ms: Some(147.156),
@@ -237,10 +241,10 @@ fn reports_have_all_their_members() {
         "report",
         r#"{"metrics":{"durationMs":147.156,"billedDurationMs":201,"memorySizeMB":512,
             "maxMemoryUsedMB":91,"restoreDurationMs":500.795,"billedRestoreDurationMs":53}}"#,
-        &Content::Report(Members {
+        &Content::Report(Box::new(Members {
             metrics: restored,
             ..Members::default()
-        }),
+        })),
     );
 }
 
@@ -352,27 +356,27 @@ fn a_member_of_another_type_costs_itself() {
             request_id: text("r"),
             ..Members::default()
         };
-        check("report", &record, &Content::Report(expected));
+        check("report", &record, &Content::Report(Box::new(expected)));
     }
     check(
         "initStart",
         r#"{"new":{"deep":[1],"phase":"x"},"phase":"snap-start"}"#,
-        &Content::InitStart(Members {
+        &Content::InitStart(Box::new(Members {
             phase: text("snap-start"),
             ..Members::default()
-        }),
+        })),
     );
     check(
         "report",
         r#"{"spans":[{"start":"never","name":"responseLatency"},4,{"durationMs":2},{},[],
             {"durationMs":3,"name":"runtimeOverhead"}]}"#,
-        &Content::Report(Members {
+        &Content::Report(Box::new(Members {
             spans: Spans {
                 runtime_overhead_ms: Some(3.0),
                 ..Spans::default()
             },
             ..Members::default()
-        }),
+        })),
     );
 }
 
@@ -398,7 +402,7 @@ fn texts_are_read_without_their_escapes() {
             request_id: expected.map(Cow::Borrowed),
             ..Members::default()
         };
-        check("start", &record, &Content::Start(expected));
+        check("start", &record, &Content::Start(Box::new(expected)));
     }
 }
 
@@ -437,7 +441,7 @@ fn numbers_are_those_that_can_be_counted_with() {
             metrics,
             ..Members::default()
         };
-        check("report", &record, &Content::Report(expected));
+        check("report", &record, &Content::Report(Box::new(expected)));
     }
     assert!(large <= COUNT_MAX);
 }
