@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use crate::api::body::text_response;
 use crate::api::{function_url, invoke};
 use crate::environment::pool::Pool;
 use crate::http::port::Port;
-use crate::http::{PAYLOAD_BYTES_MAX, Payload, collect};
+use crate::http::{PAYLOAD_BYTES_MAX, Payload, collect, host_fault};
 
 /// Serves the port until it is shut.
 ///
@@ -65,6 +65,13 @@ async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Payload>, Infallible> {
     let (parts, body) = request.into_parts();
+    if let Some(fault) = host_fault(&parts) {
+        return Ok(text_response(400, fault));
+    }
+    // A success would make a tunnel of the connection (RFC 9110 section 9.3.6).
+    if parts.method == Method::CONNECT {
+        return Ok(text_response(405, "the emulator is no proxy\n"));
+    }
     let Ok(body) = timeout(BODY_TIME_MAX, collect(body, PAYLOAD_BYTES_MAX + 1)).await else {
         return Ok(text_response(408, "the body did not come in time\n"));
     };

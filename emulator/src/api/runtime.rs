@@ -29,7 +29,7 @@ use crate::fault::{Drawn, Fault, FaultKind};
 use crate::http::port::Port;
 use crate::http::{
     Collected, PAYLOAD_BYTES_MAX, Payload, Reading, SURPLUS_BYTES_MAX, collect, header,
-    header_list, json_response, response,
+    header_list, host_fault, json_response, response,
 };
 use crate::record::outcome::FunctionError;
 use crate::record::transcript::What;
@@ -62,6 +62,9 @@ pub(crate) async fn serve(
     };
     control.arm(ByteFault::None);
     let (parts, body) = request.into_parts();
+    if let Some(fault) = host_fault(&parts) {
+        return Ok(text_response(400, fault));
+    }
     let route = if Arc::ptr_eq(&port, &env.port) {
         route(&parts.method, parts.uri.path())
     } else {

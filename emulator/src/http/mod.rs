@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode, Version};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
@@ -138,6 +139,19 @@ where
     T: for<'de> Deserialize<'de>,
 {
     T::deserialize(serde_json::from_slice::<Map<String, Value>>(text)?)
+}
+
+/// What is wrong with the host of a request, in the words of Go's `net/http`: "a server MUST respond
+/// with a 400" to a request of HTTP/1.1 without the field, and to any with two (RFC 9112 section 3.2).
+pub(crate) fn host_fault(request: &Parts) -> Option<&'static str> {
+    let hosts = request.headers.get_all(HOST).iter().count();
+    match hosts {
+        0 if request.version == Version::HTTP_11 => {
+            Some("400 Bad Request: missing required Host header\n")
+        }
+        0 | 1 => None,
+        _ => Some("400 Bad Request: too many Host headers\n"),
+    }
 }
 
 /// A header as text, if it is there and not empty.

@@ -136,6 +136,52 @@ fn a_request_that_is_not_whole_and_clear_is_no_event() {
     serves(&emulator);
 }
 
+/// RFC 9112 section 3.2. A proxy in front may have read the other host, or another one.
+#[test]
+fn a_request_names_one_host() {
+    let emulator = Emulator::start(echo()).unwrap();
+    serves(&emulator);
+    let runtime_api = emulator.environments()[0].runtime_api;
+    let event = r#"{"do":"echo"}"#;
+    let ping = "GET /2018-06-01/ping";
+    let invoke = format!("POST {INVOKE}");
+    let framed = format!("Connection: close\r\nContent-Length: 13\r\n\r\n{event}");
+    let table = [
+        ("HTTP/1.1\r\n", 400),
+        ("HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
+        ("HTTP/1.1\r\nHost: a\r\nhost: b\r\n", 400),
+        ("HTTP/1.0\r\nHost: a\r\nHost: a\r\n", 400),
+        ("HTTP/1.1\r\nHost: a\r\n", 200),
+        // "A Host header field ... even if ... empty".
+        ("HTTP/1.1\r\nHost:\r\n", 200),
+        ("HTTP/1.0\r\n", 200),
+    ];
+    for (host, expected) in table {
+        for (address, target) in [
+            (emulator.invoke_addr(), &*invoke),
+            (emulator.invoke_addr(), "POST /"),
+            (runtime_api, ping),
+        ] {
+            let mut client = Client::connect(address);
+            client
+                .write(format!("{target} {host}{framed}").as_bytes())
+                .unwrap();
+            let status = refusal(&mut client);
+            assert_eq!(status, Some(expected), "{target} {host:?}");
+        }
+    }
+}
+
+#[test]
+fn it_is_no_proxy() {
+    let emulator = Emulator::start(echo()).unwrap();
+    let mut client = Client::connect(emulator.invoke_addr());
+    let request = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
+    client.write(request).unwrap();
+    assert_eq!(refusal(&mut client), Some(405));
+    serves(&emulator);
+}
+
 /// Connections that say nothing take the places there are, and no descriptor beyond them.
 #[test]
 fn connections_have_a_limit_at_each_port() {
