@@ -141,8 +141,9 @@ where
     T::deserialize(serde_json::from_slice::<Map<String, Value>>(text)?)
 }
 
-/// What is wrong with the host of a request, in the words of Go's `net/http`: "a server MUST respond
-/// with a 400" to a request of HTTP/1.1 without the field, and to any with two (RFC 9112 section 3.2).
+/// What is wrong with the host of a request, in the words of Go's `net/http`. To a request of
+/// HTTP/1.1 without the field, and to any with two, a server "MUST respond with a 400" (RFC 9112
+/// section 3.2).
 pub(crate) fn host_fault(request: &Parts) -> Option<&'static str> {
     let hosts = request.headers.get_all(HOST).iter().count();
     match hosts {
