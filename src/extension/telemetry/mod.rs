@@ -12,8 +12,8 @@
 //! - a member that is missing, or has another type than documented, is `None`.
 //!
 //! A record is malformed as a whole for faults that the platform does not make: a member that
-//! stands in it twice, a string with half a surrogate pair, and a number too large for a double
-//! where there should be a string, an object or an array.
+//! stands in its `record` twice, a string with half a surrogate pair, and a number too large for a
+//! double where there should be a string, an object or an array.
 
 mod lenient;
 mod record;
