@@ -46,7 +46,7 @@ pub(crate) fn telemetry(data: &[u8]) {
         }
     }
     let once = figures(data, &found, 1);
-    // A restore forgets that an invocation before it is over. No platform restores what was invoked.
+    // A restore forgets which invocations are over. No platform restores what was invoked.
     let mut contents = found.iter().flatten().map(|record| &record.content);
     if contents.any(|content| matches!(content, Content::RuntimeDone(_) | Content::Report(_)))
         && contents.any(|content| matches!(content, Content::RestoreStart(_)))
