@@ -48,7 +48,7 @@ impl Env {
         self.thaw();
         let sessions = self.sessions();
         let members = std::mem::take(&mut self.lock().members);
-        let _computes = !session::settle(&sessions, &members).await;
+        let _all_wait = session::settle(&sessions, &members).await;
         self.lock().members = members;
     }
 }
