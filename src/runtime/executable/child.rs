@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -19,7 +20,7 @@ use super::spawn::{Command, SpawnError, spawn, wait_for};
 use super::stderr::{Stderr, log_line};
 use crate::shared::digits::decimal;
 use crate::shared::os;
-use crate::shared::os::reexec::{self, Change};
+use crate::shared::os::reexec::{self, Change, lock};
 #[cfg(test)]
 use crate::shared::os::simulation;
 
@@ -41,8 +42,12 @@ pub(super) struct Child {
     read: Vec<u8>,
     /// Bytes at the start of `read` in which there is no line end.
     searched: usize,
-    stderr: Stderr,
+    stderr: Shared,
 }
+
+/// What was read of the standard error. [`end_gently`] reads on another thread: a line has one end,
+/// whoever reads it.
+type Shared = Arc<Mutex<Stderr>>;
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +116,7 @@ impl Child {
             errors,
             read: Vec::new(),
             searched: 0,
-            stderr: Stderr::default(),
+            stderr: Shared::default(),
         }))
     }
 
@@ -217,6 +222,7 @@ impl Child {
         *lock_gentle() = Some(Gentle {
             id: self.id,
             errors,
+            stderr: Arc::clone(&self.stderr),
             then: None,
         });
     }
@@ -312,8 +318,9 @@ impl Child {
     /// The end of what the process wrote to its standard error. All of it is in the log then.
     pub(super) fn errors_tail(&mut self) -> String {
         self.read_errors(PIPE_BYTES_MAX);
-        self.stderr.finish(&mut log_line);
-        self.stderr.tail()
+        let mut stderr = lock(&self.stderr);
+        stderr.finish(&mut log_line);
+        stderr.tail()
     }
 
     fn has_line(&mut self) -> bool {
@@ -336,9 +343,7 @@ impl Child {
     }
 
     fn read_errors(&mut self, limit: usize) {
-        let mut bytes = Vec::new();
-        read_some(&mut self.errors, &mut bytes, limit);
-        self.stderr.add(&bytes, &mut log_line);
+        log_errors(&mut self.errors, &self.stderr, limit);
     }
 
     /// Ends what is left of the process group, and collects how the process ended.
@@ -447,6 +452,7 @@ fn kill_group(id: Pid, signal: Signal) {
 struct Gentle {
     id: Pid,
     errors: Option<OwnedFd>,
+    stderr: Shared,
     /// What the thread that waits for it does when it has ended, once it has got SIGTERM.
     then: Option<fn() -> !>,
 }
@@ -456,19 +462,16 @@ reexec::process_lock!(lock_gentle: Option<Gentle> = None);
 /// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
 /// the log. Returns when it has ended; a thread that waits for that waits on.
 pub(super) fn end_gently() {
-    let Some((id, mut errors)) = ask(reexec::wait) else {
+    let Some((id, mut errors, stderr)) = ask(reexec::wait) else {
         return;
     };
-    let mut stderr = Stderr::default();
     let mut is_over = false;
     while !is_over {
         os::sleep(EXIT_CHECK);
         is_over = has_exited(id);
-        let mut bytes = Vec::new();
-        read_some(&mut errors, &mut bytes, PIPE_BYTES_MAX);
-        stderr.add(&bytes, &mut log_line);
+        log_errors(&mut errors, &stderr, PIPE_BYTES_MAX);
     }
-    stderr.finish(&mut log_line);
+    lock(&stderr).finish(&mut log_line);
 }
 
 /// Sends SIGTERM to the group of the process that asked for it. The thread that waits for that, and
@@ -479,13 +482,14 @@ pub(super) fn ask_to_end() {
     }
 }
 
-/// The process that has got SIGTERM now, and its errors. `None` if none is there.
-fn ask(then: fn() -> !) -> Option<(Pid, Option<OwnedFd>)> {
+/// The process that has got SIGTERM now, its errors and what was read of them. `None` if none is
+/// there.
+fn ask(then: fn() -> !) -> Option<(Pid, Option<OwnedFd>, Shared)> {
     let mut gentle = lock_gentle();
     let gentle = gentle.as_mut()?;
     gentle.then = Some(then);
     kill_group(gentle.id, Signal::TERM);
-    Some((gentle.id, gentle.errors.take()))
+    Some((gentle.id, gentle.errors.take(), Arc::clone(&gentle.stderr)))
 }
 
 /// Collects the processes that this one inherited as process 1 of a container, which would stay as
@@ -522,6 +526,15 @@ pub(super) fn end_forgotten() {
 
 /// Where Linux lists them, <https://man7.org/linux/man-pages/man5/proc_tid_children.5.html>.
 const CHILDREN: &CStr = c"/proc/thread-self/children";
+
+/// Puts what is there of standard error into the log, up to some `limit` of bytes. No other thread
+/// reads between the parts of a line that are read here.
+fn log_errors(errors: &mut Option<OwnedFd>, stderr: &Shared, limit: usize) {
+    let mut stderr = lock(stderr);
+    let mut bytes = Vec::new();
+    read_some(errors, &mut bytes, limit);
+    stderr.add(&bytes, &mut log_line);
+}
 
 /// Reads what is there, until `into` has at least `limit` bytes. Closes the pipe at its end.
 fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
@@ -725,8 +738,23 @@ mod tests {
                 Ok(Some([_, _, true, _]))
             ));
             read(&mut child);
-            assert_eq!(child.stderr.tail(), "a line of a test");
+            assert_eq!(lock(&child.stderr).tail(), "a line of a test");
         }
+    }
+
+    #[test]
+    fn a_line_that_goes_on_after_sigterm_is_one_line() {
+        let script = "trap 'echo and the second >&2; exit' TERM
+            printf 'the first part ' >&2
+            while echo; do read -r line; done";
+        let mut child = shell(script);
+        child.ends_gently();
+        let driven = child.drive(&mut &b""[..], Until::Line, late(), 100);
+        assert!(driven.is_ok(), "{driven:?}");
+        end_gently();
+        // The environment goes on, unlike behind SIGTERM.
+        *lock_gentle() = None;
+        assert_eq!(lock(&child.stderr).tail(), "the first part and the second");
     }
 
     #[test]
