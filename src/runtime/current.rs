@@ -308,6 +308,13 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_behind_the_loop_breaks_nothing() {
+        idle();
+        ended();
+        assert_eq!(panicked(true, &error("m")), Broken::Nothing);
+    }
+
+    #[test]
     fn an_id_that_the_next_invocation_has_not_is_forgotten() {
         let mut current = at(Phase::Idle);
         let ids = Ids {
