@@ -34,8 +34,8 @@ pub(super) struct Invocations {
     busy_ms: f64,
     /// The latest end of an invocation.
     last_end: Option<EpochMs>,
-    /// A ring of the requests that had their report last.
-    over: Vec<Request>,
+    /// A ring of the requests that had their report last, and its time.
+    over: Vec<(Request, EpochMs)>,
     /// The place in the ring that is written next.
     next_over: usize,
     /// Requests of the process that was here before, of which a record came, the oldest first.
@@ -45,6 +45,8 @@ pub(super) struct Invocations {
 #[derive(Debug)]
 pub(super) struct InFlight {
     request: Request,
+    /// When the attempt before it had its report.
+    reported_before: Option<EpochMs>,
     deadline: Option<Deadline>,
     /// The outcome that was counted.
     settled: Option<Status>,
@@ -70,7 +72,7 @@ impl Invocations {
     /// Whether the request belongs to the process that was here before. A record decides that, by
     /// whether it is from the time before this process; the later ones of its request follow it.
     pub(super) fn is_foreign(&mut self, request: Request, is_earlier: bool) -> bool {
-        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request);
+        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request, None);
         if is_foreign {
             if self.foreign.len() == IN_FLIGHT_MAX {
                 self.foreign.remove(0);
@@ -80,21 +82,33 @@ impl Invocations {
         is_foreign || self.foreign.contains(&request)
     }
 
-    /// Whether the request had its report, the last record of an invocation.
-    pub(super) fn is_over(&self, request: Request) -> bool {
+    /// Whether the request had its report, the last record of an invocation. A record of a later
+    /// time is of a retry, which has the id of the attempt before it.
+    pub(super) fn is_over(&self, request: Request, time: Option<EpochMs>) -> bool {
         // The few in flight are looked through first.
-        !self.is_in_flight(request) && self.over.contains(&request)
+        let reported = match self.place(request) {
+            Some(at) => self.in_flight[at].reported_before,
+            None => self.reported(request),
+        };
+        reported.is_some_and(|reported| time.is_none_or(|time| time <= reported))
     }
 
-    /// Whether no event and no record named the request.
-    pub(super) fn is_new(&self, request: Request) -> bool {
-        let mut named = self.over.iter().chain(&self.foreign);
-        !self.is_in_flight(request) && !named.any(|named| *named == request)
+    /// When the request had its last report.
+    fn reported(&self, request: Request) -> Option<EpochMs> {
+        let of_request = self.over.iter().filter(|(of, _)| *of == request);
+        of_request.map(|(_, time)| *time).max()
     }
 
-    fn is_in_flight(&self, request: Request) -> bool {
+    /// Whether no event and no record named the request, or its attempt of this time.
+    pub(super) fn is_new(&self, request: Request, time: Option<EpochMs>) -> bool {
+        let is_known = self.place(request).is_some() || self.foreign.contains(&request);
+        !is_known && !self.is_over(request, time)
+    }
+
+    /// Where the request is among those in flight: of its attempts, the oldest.
+    fn place(&self, request: Request) -> Option<usize> {
         let mut in_flight = self.in_flight.iter();
-        in_flight.any(|entry| entry.request == request)
+        in_flight.position(|entry| entry.request == request)
     }
 
     pub(super) const fn busy_ms(&self) -> f64 {
@@ -126,7 +140,13 @@ impl Invocations {
         }
         // A retry has the id of the invocation that ended the process before.
         self.foreign.retain(|foreign| *foreign != request);
-        self.entry(request, series).deadline = deadline;
+        // A freeze holds the records of an attempt back until the next event. Another deadline is
+        // that of a retry, of which there are records of its own.
+        let announced = self.in_flight.iter().position(|entry| {
+            entry.request == request && (entry.deadline.is_none() || entry.deadline == deadline)
+        });
+        let at = announced.unwrap_or_else(|| self.add(request, series));
+        self.in_flight[at].deadline = deadline;
         self.last = Some(Last {
             request,
             ended_at: None,
@@ -151,11 +171,11 @@ impl Invocations {
             return true;
         };
         let last = self.last.as_mut();
-        if let Some(last) = last.filter(|last| last.request == request) {
-            last.ended_at = Some(time);
-        }
+        // If the last one is a retry of this one, this is not yet its end.
         if let Some((_, until)) = self.open_gap.take_if(|(of, _)| *of == request) {
             add_idle(time, until, series);
+        } else if let Some(last) = last.filter(|last| last.request == request) {
+            last.ended_at = Some(time);
         }
         true
     }
@@ -175,10 +195,18 @@ impl Invocations {
             self.last_end = self.last_end.max(time);
         }
         series.add_known(&m::DURATION, &[], duration_ms);
-        self.in_flight.retain(|entry| entry.request != request);
+        if let Some(at) = self.place(request) {
+            self.in_flight.remove(at);
+        }
+        // Without a time no record is known to be later.
+        let time = time.unwrap_or(EpochMs(u64::MAX));
+        if let Some(at) = self.place(request) {
+            self.in_flight[at].reported_before = Some(time);
+        }
+        let over = (request, time);
         match self.over.get_mut(self.next_over) {
-            Some(oldest) => *oldest = request,
-            None => self.over.push(request),
+            Some(oldest) => *oldest = over,
+            None => self.over.push(over),
         }
         self.next_over = (self.next_over + 1) % OVER_KEPT;
     }
@@ -209,36 +237,33 @@ impl Invocations {
         self.give_up(series);
     }
 
-    /// The entry of a request, a new one if it has none. If there are too many, the oldest is given
-    /// up.
+    /// The entry of a request, a new one if it has none.
     pub(super) fn entry(&mut self, request: Request, series: &mut Series) -> &mut InFlight {
-        let found = self
-            .in_flight
-            .iter()
-            .position(|entry| entry.request == request);
-        let at = found.unwrap_or_else(|| {
-            if IN_FLIGHT_MAX <= self.in_flight.len() {
-                self.busy_ms += abandon(&self.in_flight.remove(0), series);
-            }
-            self.in_flight.push(InFlight::new(request));
-            self.in_flight.len() - 1
-        });
+        let place = self.place(request);
+        let at = place.unwrap_or_else(|| self.add(request, series));
         &mut self.in_flight[at]
     }
-}
 
-impl InFlight {
-    fn new(request: Request) -> Self {
-        Self {
+    /// Adds an entry, and returns its place. If there are too many, the oldest is given up.
+    fn add(&mut self, request: Request, series: &mut Series) -> usize {
+        if IN_FLIGHT_MAX <= self.in_flight.len() {
+            self.busy_ms += abandon(&self.in_flight.remove(0), series);
+        }
+        let reported_before = self.reported(request);
+        self.in_flight.push(InFlight {
             request,
+            reported_before,
             deadline: None,
             settled: None,
             is_out_of_memory: false,
             ended: false,
             duration_ms: None,
-        }
+        });
+        self.in_flight.len() - 1
     }
+}
 
+impl InFlight {
     /// Counts the outcome, once. A failure after a success is counted too: the runtime answered,
     /// and then an extension took too long or exited.
     pub(super) fn settle(&mut self, outcome: &Outcome, series: &mut Series) {

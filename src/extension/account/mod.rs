@@ -495,7 +495,7 @@ impl Accounting {
             return;
         }
         // There are no INVOKE events.
-        if self.cold_start.is_managed() && self.invocations.is_new(request) {
+        if self.cold_start.is_managed() && self.invocations.is_new(request, time) {
             self.cold_start.handle_invoke(request_id, None);
             self.invocations.entry(request, &mut self.series);
         }
@@ -536,7 +536,7 @@ impl Accounting {
             return;
         };
         let request = Request::of(request_id);
-        if self.invocations.is_over(request) {
+        if self.invocations.is_over(request, None) {
             // An environment ends with such an invocation, so the report was its last.
             let is_again = self.faulty.replace(request) == Some(request);
             if !std::mem::replace(&mut self.is_out_of_memory, true) && !is_again {
@@ -585,7 +585,7 @@ impl Accounting {
         outcome: Option<&Outcome>,
     ) -> Option<Request> {
         let request = Request::of(end.request_id.as_deref()?);
-        if self.invocations.is_over(request) {
+        if self.invocations.is_over(request, time) {
             return None;
         }
         if !self.is_of_predecessor(time, request) {

@@ -1508,6 +1508,49 @@ fn a_delivery_that_comes_again_is_counted_once() {
 }
 
 #[test]
+fn each_attempt_of_an_event_counts() {
+    // The platform retries an event of an asynchronous caller under its id. A freeze holds the
+    // records of the first attempt back until then.
+    let attempt = |ms: u64, status: &str| {
+        let status =
+            format!(r#""requestId":"a","status":"{status}","metrics":{{"durationMs":5.0}}"#);
+        [
+            record(ms, "start", r#""requestId":"a""#),
+            record(ms + 10, "runtimeDone", &status),
+            record(ms + 20, "report", &status),
+        ]
+    };
+    let [first, second] = [attempt(1_000, "error"), attempt(61_000, "success")];
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(1_000, "a").invoke(61_000, "a");
+    // Our answer to the first delivery was lost.
+    script.batch(61_001, &first).batch(61_002, &first);
+    script.batch(61_030, &second).batch(61_031, &second);
+    script.invoke(62_020, "b").batch(62_021, &second);
+    script.shutdown(62_500, "spindown");
+    let points = script.interval(63_000);
+    for expected in [
+        "errors{error_type=error}=1",
+        "invocations{}=1",
+        "invocations_unknown{}=1",
+        "duration{}=5,5",
+        // From the end of each attempt to the next event.
+        "idle_duration{}=59990,1010",
+    ] {
+        assert!(points.contains(&expected.to_owned()), "{points:#?}");
+    }
+    // On Managed Instances there is no event, and an attempt begins with its start.
+    let mut script = Script::new(InitType::ManagedInstances);
+    for records in [&first, &first, &second, &first, &second] {
+        script.batch(61_030, records);
+    }
+    let points = script.interval(63_000);
+    for expected in ["errors{error_type=error}=1", "invocations{}=1"] {
+        assert!(points.contains(&expected.to_owned()), "{points:#?}");
+    }
+}
+
+#[test]
 fn a_start_that_comes_again_is_counted_once() {
     // On Managed Instances the starts of invocations count as well.
     let all = [
