@@ -66,7 +66,9 @@ impl<'a> Request<'a> {
             context.tenant_id().map(|_| TENANT_ID),
         ];
         for (name, value) in &event.headers {
-            if !is_token(name.as_bytes()) || is_hop_by_hop(name, &event.headers) {
+            // What `Connection` lists was between the client and AWS, which has added fields since:
+            // a client could list those.
+            if !is_token(name.as_bytes()) || is_hop_by_hop(name, &[]) {
                 continue;
             }
             // Also if it is one of those, such as `Authorization` itself.
