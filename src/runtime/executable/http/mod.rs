@@ -229,7 +229,12 @@ impl Server {
             }
             match Connection::open(&mut process, self.settings.server.address, end) {
                 Ok(connection) => return Ok((process, connection)),
-                Err(cause) if cause.is_last() || !process.is_replaced(is_fresh) => {
+                // There is no time for another server where it ran out for this one.
+                Err(cause)
+                    if cause.is_last()
+                        || matches!(cause, Cause::TimedOut)
+                        || !process.is_replaced(is_fresh, end) =>
+                {
                     let tried = ["connecting to ", &self.settings.server.authority].concat();
                     return Err(failed(&mut process, tried, start, cause, end).report());
                 }
@@ -295,7 +300,8 @@ impl Server {
             }
             Ok(stream)
         };
-        if outcome.is_ok() && exchange.close_reason().is_none() {
+        let is_kept = !settings.idle_max.is_zero() && exchange.close_reason().is_none();
+        if outcome.is_ok() && is_kept {
             self.connection = Some(connection);
         }
         let error = outcome.err().map(|cause| {

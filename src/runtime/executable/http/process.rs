@@ -126,12 +126,13 @@ impl Process {
 
     /// True if another server may take the connections that this one does not. `is_fresh` says that
     /// it has only just become ready. A worker may know sooner than the keeper that it has ended.
-    pub(super) fn is_replaced(&mut self, is_fresh: bool) -> bool {
+    pub(super) fn is_replaced(&mut self, is_fresh: bool, end: Option<Instant>) -> bool {
         match self {
             Self::Own(_) => !is_fresh,
             Self::Shared(_) => {
-                let soon = Some(now() + EXIT_GRACE);
-                matches!(self.wait(None, soon), Ok(Waited::Exited(_)))
+                let soon = now() + EXIT_GRACE;
+                let soon = end.map_or(soon, |end| end.min(soon));
+                matches!(self.wait(None, Some(soon)), Ok(Waited::Exited(_)))
             }
             Self::Platform => false,
         }
