@@ -100,10 +100,11 @@ impl Init for ExecutableInit {
                 register: Some(adapter::register),
             };
         }
-        let has_keeper = mode(env, replaces_a_runtime()) == "http";
+        let mode = mode(env, replaces_a_runtime());
         Beside {
-            has_keeper,
-            register: has_keeper.then_some(register),
+            has_keeper: mode == "http",
+            // A persistent process may ask for SIGTERM when it is ready, in a worker.
+            register: matches!(mode, "http" | "persistent").then_some(register),
         }
     }
 }

@@ -203,6 +203,11 @@ impl Board {
         self.workers.load(Ordering::Relaxed) as usize
     }
 
+    /// The invocations of all workers so far.
+    pub(super) fn invocations(&self) -> u64 {
+        self.slots().iter().map(Slot::invocations).sum()
+    }
+
     /// The server is ready.
     pub(super) fn server_is_ready(&self) {
         self.slot(self.keeper()).counts(Phase::Listening);

@@ -65,8 +65,11 @@ pub(super) fn take_part(env: &Env, beside: impl FnOnce() -> Beside) -> Part {
             return Part::Supervisor(1);
         }
     }
+    // On Managed Instances the platform does not enforce the timeout: a single worker needs
+    // somebody who does, too.
+    let is_managed = os::variable(INIT_TYPE).is_some_and(|value| value == MANAGED);
     match concurrency(&os::variable) {
-        1 => Part::Alone,
+        1 if !is_managed => Part::Alone,
         workers => Part::Supervisor(supervisor::run(workers, beside(), &env.api)),
     }
 }
@@ -91,6 +94,9 @@ fn concurrency(lookup: Lookup<'_>) -> usize {
 
 /// How many invocations the platform may have in an environment at once. Local tools set it to 1.
 const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
+const INIT_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+const MANAGED: &str = "lambda-managed-instances";
 
 const NO_BOARD: &str = "a worker cannot map the memory that it shares with its supervisor: ";
 

@@ -125,9 +125,15 @@ fn ended(crew: &mut Crew, index: usize, board: &Board, status: ExitStatus, api: 
 /// Takes note that a worker does not run, on the board and in the crew.
 fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) -> Next {
     let slot = board.slot(index);
+    let phase = slot.phase();
     let ended = Ended {
-        phase: slot.phase(),
-        invocations: slot.invocations(),
+        phase,
+        invocations: if index == board.keeper() {
+            let was_ready = matches!(phase, Phase::Listening | Phase::Ended);
+            was_ready.then(|| board.invocations())
+        } else {
+            Some(slot.invocations())
+        },
         code,
     };
     // A worker that was killed while it started, or never did, has not said so itself.
@@ -179,8 +185,9 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     phase: Phase,
-    /// The count of its invocations.
-    invocations: u64,
+    /// The count of its invocations, and for the keeper of those of all workers: `None` if its
+    /// server was never ready for one.
+    invocations: Option<u64>,
     /// The exit code, if it was not killed.
     code: Option<i32>,
 }
@@ -242,8 +249,9 @@ impl Crew {
         let Some(worker) = self.workers.get_mut(index) else {
             return Next::Nothing;
         };
-        let has_served = worker.invocations != ended.invocations;
-        worker.invocations = ended.invocations;
+        let invocations = ended.invocations.unwrap_or(worker.invocations);
+        let has_served = worker.invocations != invocations;
+        worker.invocations = invocations;
         worker.failures = if has_served { 1 } else { worker.failures + 1 };
         let pause = WORKER_RESTARTS.after(worker.failures);
         // A worker that ends well was told by the API that there will be no more events.
@@ -366,7 +374,7 @@ mod tests {
     const fn killed(phase: Phase, invocations: u64) -> Ended {
         Ended {
             phase,
-            invocations,
+            invocations: Some(invocations),
             code: None,
         }
     }
@@ -419,7 +427,7 @@ mod tests {
         let mut crew = running(2);
         let failed = Ended {
             phase: Phase::InitFailed,
-            invocations: 0,
+            invocations: Some(0),
             code: Some(1),
         };
         assert_eq!(crew.ended(0, failed, false, NOW), Next::Nothing);
@@ -451,9 +459,20 @@ mod tests {
         let next = crew.ended(1, killed(Phase::Ended, 1), true, NOW);
         assert_eq!(next, Next::Start(Duration::ZERO));
         assert_eq!(verdict(&crew, true), None);
-        // Its server cannot be started any more, so the worker can serve nothing.
+        // Its server is ready each time, and ends before an invocation begins.
         crew.started(1, pid(12));
-        while let Next::Start(_) = crew.ended(1, killed(Phase::InitFailed, 1), true, NOW) {
+        let next = crew.ended(1, killed(Phase::Ended, 1), true, NOW);
+        assert_eq!(next, Next::Start(Duration::from_millis(50)));
+        let next = crew.ended(1, killed(Phase::Ended, 2), true, NOW);
+        assert_eq!(next, Next::Start(Duration::ZERO));
+        // Its server cannot be started any more, so the workers can serve nothing, however many
+        // events come.
+        crew.started(1, pid(12));
+        let not_started = Ended {
+            invocations: None,
+            ..killed(Phase::InitFailed, 0)
+        };
+        while let Next::Start(_) = crew.ended(1, not_started, true, NOW) {
             crew.started(1, pid(12));
         }
         assert_eq!(crew.running(), [(0, pid(10))]);
@@ -484,7 +503,7 @@ mod tests {
         let mut crew = running(2);
         let over = Ended {
             phase: Phase::Polling,
-            invocations: 3,
+            invocations: Some(3),
             code: Some(0),
         };
         crew.ended(0, over, true, NOW);

@@ -170,6 +170,19 @@ fn a_worker_past_its_deadline_is_reported_once_and_replaced() {
     assert_eq!(env.spawned(), 1);
 }
 
+#[test]
+fn a_single_worker_past_its_deadline_is_replaced_as_well() {
+    let mut config = managed(faulty());
+    config.max_concurrency = 1;
+    config.timeout = Duration::from_secs(1);
+    let env = start(config);
+    let outcome = env.invoke(r#"{"do":"sleep","ms":600000}"#).unwrap();
+    assert!(outcome.function_error.is_some());
+    env.wait_for_log("the invocation went on at the deadline, so its process was replaced");
+    process(&env);
+    assert_eq!(env.spawned(), 1);
+}
+
 /// Each kind of handler that streams more than the sockets hold, and its event.
 pub(super) fn streaming_handlers() -> [(Config, String); 4] {
     let set = |config: &mut Config, name: &str, value: &str| {
@@ -333,6 +346,18 @@ fn a_persistent_handler_runs_in_each_worker() {
         handlers.iter().all(|children| !children.is_empty()),
         "{handlers:?}"
     );
+}
+
+#[test]
+fn a_persistent_handler_that_asks_for_it_gets_sigterm_in_each_worker() {
+    let mut config = stock("persistent.sh");
+    for (name, value) in [("BANTAM_HANDLER_MODE", "persistent"), ("FIRST", "gentle")] {
+        config.env.push((name.to_owned(), value.to_owned()));
+    }
+    let report = started(config).stop();
+    let said = report.log.iter();
+    let said = said.filter(|line| line.text.contains("closing the database"));
+    assert_eq!(said.count(), WORKERS, "{:?}", report.log);
 }
 
 #[test]
