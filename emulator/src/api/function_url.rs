@@ -1,5 +1,5 @@
-//! The function as a web server: any HTTP request becomes an event. `url_reply`, `rest_api` and
-//! `url_stream` make the HTTP response of the function's.
+//! The function as a web server: any HTTP request becomes an event. `url_reply` and `url_stream`
+//! make the HTTP response of the function's.
 //!
 //! The event here has payload format 2.0, which function URLs and API Gateway's HTTP APIs share
 //! (docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html,
@@ -15,6 +15,7 @@ use hyper::header::{
     CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -36,7 +37,6 @@ pub(crate) async fn serve(
 ) -> Response<Payload> {
     let request_id = Uuid::new_v4().to_string();
     let config = &pool.shared().config;
-    let is_rest = config.http_event == HttpEvent::ApiGatewayV1;
     let Some(path) = path_in_stage(config, parts.uri.path()) else {
         return no_such_stage(config);
     };
@@ -51,10 +51,9 @@ pub(crate) async fn serve(
         id: &request_id,
         now: SystemTime::now(),
     };
-    let event = if is_rest {
-        rest_api::event(config, &request)
-    } else {
-        event(config, &request)
+    let event = match config.http_event {
+        HttpEvent::ApiGatewayV1 => rest_api::event(config, &request),
+        HttpEvent::ApiGatewayV2 | HttpEvent::FunctionUrl => event(config, &request),
     };
     let invoke = Invoke {
         trace_id: header(&parts.headers, "x-amzn-trace-id"),
@@ -65,9 +64,8 @@ pub(crate) async fn serve(
     if config.url_invoke_mode == UrlInvokeMode::ResponseStream {
         return url_stream::serve(pool, invoke).await;
     }
-    let read = if is_rest { rest_api::reply } else { reply };
     match pool.invoke_detached(invoke).await {
-        Ok(outcome) => read(&outcome)
+        Ok(outcome) => reply(config.http_event, &outcome)
             .map(Reply::render)
             .unwrap_or_else(|error| no_reply(&pool, &outcome, &error)),
         Err(error) => refused(&pool, error),
@@ -102,8 +100,11 @@ pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
         parts, peer, now, ..
     } = *request;
     let headers = &parts.headers;
-    // With the stage, which an HTTP API leaves in it.
-    let path = parts.uri.path();
+    // With the stage, which an HTTP API leaves in it. It decodes the path, unlike the query.
+    let path = match config.http_event {
+        HttpEvent::ApiGatewayV2 => percent_decode_str(parts.uri.path()).decode_utf8_lossy(),
+        HttpEvent::ApiGatewayV1 | HttpEvent::FunctionUrl => parts.uri.path().into(),
+    };
     let query = parts.uri.query().unwrap_or_default();
     let host = header(headers, HOST.as_str()).unwrap_or_default();
     let account = match config.http_event {
@@ -230,13 +231,14 @@ mod tests {
         let mut config = Config::new("/bootstrap");
         config.http_event = HttpEvent::ApiGatewayV2;
         config.http_stage = Some("dev".into());
-        let request = hyper::Request::builder().uri("/dev/orders");
+        let request = hyper::Request::builder().uri("/dev/a%20b+c/%C3%A9?a%20b");
         let event = event_with(&config, request, b"");
         let context = &event["requestContext"];
         assert_eq!(context["accountId"], "123456789012");
         assert_eq!(context["stage"], "dev");
-        assert_eq!(context["http"]["path"], "/dev/orders");
-        assert_eq!(event["rawPath"], "/dev/orders");
+        assert_eq!(context["http"]["path"], "/dev/a b+c/\u{e9}");
+        assert_eq!(event["rawPath"], "/dev/a b+c/\u{e9}");
+        assert_eq!(event["rawQueryString"], "a%20b");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::COOKIE;
 use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::api::function_name::{Operation, target};
@@ -94,7 +95,8 @@ fn events(config: &Config, parts: &Parts, body: &[u8]) {
         assert_eq!(event, &event.to_string().parse::<Value>().unwrap());
         assert_eq!(body_of(event), body);
     }
-    assert_eq!(two["rawPath"], one["path"]);
+    let path = one["path"].as_str().unwrap();
+    assert_eq!(two["rawPath"], raw_path(config, path));
     assert_eq!(two["requestContext"]["http"]["method"], one["httpMethod"]);
     assert_eq!(two["rawQueryString"], parts.uri.query().unwrap_or_default());
     let (ours, theirs) = ("queryStringParameters", "multiValueQueryStringParameters");
@@ -117,6 +119,14 @@ fn events(config: &Config, parts: &Parts, body: &[u8]) {
     for cookie in two["cookies"].as_array().into_iter().flatten() {
         let cookie = cookie.as_str().unwrap();
         assert!(!cookie.is_empty() && !cookie.contains(';'));
+    }
+}
+
+/// The path that an event of format 2.0 has.
+fn raw_path(config: &Config, path: &str) -> String {
+    match config.http_event {
+        HttpEvent::ApiGatewayV2 => percent_decode_str(path).decode_utf8_lossy().into_owned(),
+        HttpEvent::ApiGatewayV1 | HttpEvent::FunctionUrl => path.to_owned(),
     }
 }
 
@@ -162,7 +172,9 @@ fn function_name(name: &str, query: Option<&str>) {
 /// A response of a function that is read whole.
 pub(crate) fn response(data: &[u8]) {
     let buffered = outcome(data, None);
-    let (two, one) = (reply(&buffered), rest_api::reply(&buffered));
+    let read = |front| reply(front, &buffered);
+    let (two, one) = (read(HttpEvent::FunctionUrl), read(HttpEvent::ApiGatewayV1));
+    checked(read(HttpEvent::ApiGatewayV2));
     if let Ok(value) = serde_json::from_slice::<Value>(data) {
         assert!(one.is_err() || value.is_object());
         let has = |name| value.get(name).is_some();
@@ -177,13 +189,16 @@ pub(crate) fn response(data: &[u8]) {
         assert!(matches!(two, Err(NoReply::NotJson(_))));
         assert!(matches!(one, Err(NoReply::RestForm(_))));
     }
-    checked(reply(&outcome(data, Some("text/plain"))));
+    checked(reply(
+        HttpEvent::FunctionUrl,
+        &outcome(data, Some("text/plain")),
+    ));
 }
 
 /// A streamed response with a prelude. However it is split, the head is the same, and the body is
 /// the rest of what there is.
 pub(crate) fn prelude(data: &[u8]) {
-    let whole = reply(&outcome(data, Some(WITH_PRELUDE)));
+    let whole = reply(HttpEvent::ApiGatewayV1, &outcome(data, Some(WITH_PRELUDE)));
     let mut first = None;
     for end in 0..=data.len() {
         let Some(read) = with_prelude(data.get(..end).unwrap()) else {

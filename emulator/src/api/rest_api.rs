@@ -1,4 +1,4 @@
-//! Events and responses of payload format 1.0, which REST APIs of API Gateway have.
+//! Events of payload format 1.0, which REST APIs of API Gateway have.
 //!
 //! "Lambda proxy integrations in API Gateway"
 //! (docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html).
@@ -7,14 +7,11 @@
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::api::url_reply::{NoReply, Reply, body, streamed};
 use crate::api::web_request::{Request, decoded};
 use crate::config::Config;
-use crate::http::{header, object};
-use crate::record::outcome::Outcome;
+use crate::http::header;
 use crate::time::{common_log, epoch_ms};
 
 /// The event that a request becomes.
@@ -27,11 +24,14 @@ pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
     let parameters = parameters(parts.uri.query().unwrap_or_default());
     let proxy = request.path.trim_start_matches('/');
     let resource = if proxy.is_empty() { "/" } else { "/{proxy+}" };
-    let (body, is_base64) = match request.body() {
+    // Without binary media types a body of any type is text.
+    let (body, is_base64) = match request.body_as(true) {
         Some((body, is_base64)) => (json!(body), is_base64),
         None => (Value::Null, false),
     };
-    let proxy = (!proxy.is_empty()).then(|| json!({ "proxy": decoded_path(proxy) }));
+    // It stays encoded, and loses a slash at the end, which `path` keeps.
+    let parameter = proxy.strip_suffix('/').unwrap_or(proxy);
+    let parameters_of_path = (!proxy.is_empty()).then(|| json!({ "proxy": parameter }));
     json!({
         "resource": resource,
         "path": request.path,
@@ -40,7 +40,7 @@ pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
         "multiValueHeaders": many(headers),
         "queryStringParameters": last(&parameters),
         "multiValueQueryStringParameters": many(parameters),
-        "pathParameters": proxy,
+        "pathParameters": parameters_of_path,
         "stageVariables": null,
         "requestContext": {
             "accountId": config.account_id,
@@ -127,11 +127,6 @@ fn parameters(query: &str) -> Values {
     values
 }
 
-/// In a path a plus sign is a plus sign.
-fn decoded_path(text: &str) -> String {
-    decoded(&text.replace('+', "%2B"))
-}
-
 /// The last value of each name; `null` if there is no name.
 fn last(values: &Values) -> Option<Map<String, Value>> {
     let last = values
@@ -144,48 +139,6 @@ fn many(values: Values) -> Option<Map<String, Value>> {
     let is_empty = values.is_empty();
     let many = values.into_iter().map(|(name, all)| (name, json!(all)));
     (!is_empty).then(|| many.collect())
-}
-
-/// A response of payload format 1.0. One with another member is malformed.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Form {
-    status_code: u16,
-    #[serde(default)]
-    headers: Option<Map<String, Value>>,
-    #[serde(default)]
-    multi_value_headers: Option<Map<String, Value>>,
-    #[serde(default)]
-    body: Option<String>,
-    #[serde(default)]
-    is_base64_encoded: Option<bool>,
-}
-
-/// The function's response, read as a REST API reads it.
-pub(super) fn reply(outcome: &Outcome) -> Result<Reply, NoReply> {
-    if let Some(error) = &outcome.function_error {
-        return Err(NoReply::FunctionError(error.error_type.clone()));
-    }
-    if outcome.streamed {
-        return streamed(outcome);
-    }
-    let form: Form = object(&outcome.body).map_err(NoReply::RestForm)?;
-    // A REST API decodes for its binary media types; here they are all of them.
-    let body = body(form.body, form.is_base64_encoded)?;
-    let many = form.multi_value_headers.unwrap_or_default();
-    let is_named = |name: &str| many.keys().any(|other| other.eq_ignore_ascii_case(name));
-    // "If the same key-value pair is specified in both, only the values from `multiValueHeaders`".
-    let single = form.headers.unwrap_or_default().into_iter();
-    let mut headers = Vec::new();
-    headers.extend(single.filter(|(name, _)| !is_named(name)));
-    for (name, values) in many {
-        if let Value::Array(values) = values {
-            headers.extend(values.into_iter().map(|value| (name.clone(), value)));
-        } else {
-            headers.push((name, values));
-        }
-    }
-    Reply::new(form.status_code, headers.into_iter(), body)
 }
 
 /// The stage in an event where none was named.
@@ -252,7 +205,7 @@ mod tests {
             "multiValueQueryStringParameters": {
                 "a": ["1", "2"], "b": ["\u{e9} z"], "flag": [""],
             },
-            "pathParameters": {"proxy": "my path/a+b"},
+            "pathParameters": {"proxy": "my%20path/a+b"},
             "stageVariables": null,
             "requestContext": {
                 "accountId": "123456789012",
@@ -308,51 +261,25 @@ mod tests {
         }
     }
 
-    fn replied(body: &str) -> Result<Reply, NoReply> {
-        reply(&Outcome {
-            body: body.as_bytes().to_vec(),
-            ..Outcome::empty(200, "id")
-        })
-    }
-
     #[test]
-    fn headers_of_both_kinds_are_one_list() {
-        let reply = replied(
-            r#"{"statusCode":201,"headers":{"Content-Type":"text/plain","x-a":"single","N":7},
-                "multiValueHeaders":{"Set-Cookie":["a=1","b=2"],"X-A":["1","2"]},
-                "body":"Ym9keQ==","isBase64Encoded":true}"#,
-        );
-        let headers = [
-            ("content-type", "text/plain"),
-            ("n", "7"),
-            ("set-cookie", "a=1"),
-            ("set-cookie", "b=2"),
-            ("x-a", "1"),
-            ("x-a", "2"),
-        ];
-        let mut reply = reply.unwrap();
-        reply.headers.sort();
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!((reply.status, reply.body), (201, b"body".to_vec()));
-        assert_eq!(reply.headers, headers);
-    }
-
-    #[test]
-    fn a_response_of_another_form_says_what_is_wrong() {
-        for (body, expected) in [
-            (r#""text""#, "invalid type: string"),
-            ("[200]", "invalid type: sequence"),
-            (r#"{"message":"hello"}"#, "unknown field `message`"),
-            (r#"{"body":"hello"}"#, "missing field `statusCode`"),
-            (
-                r#"{"statusCode":200,"cookies":[]}"#,
-                "unknown field `cookies`",
-            ),
-            (r#"{"statusCode":200,"body":{}}"#, "invalid type: map"),
-            (r#"{"statusCode":99}"#, "statusCode 99 is not between"),
-        ] {
-            let error = replied(body).unwrap_err().to_string();
-            assert!(error.contains(expected), "{body}: {error}");
+    fn a_path_parameter_has_no_slash_at_its_end() {
+        let config = Config::new("/bootstrap");
+        for (path, expected) in [("/a/", "a"), ("/a/b//", "a/b/"), ("/a%2Fb", "a%2Fb")] {
+            let event = event_of(&config, path, hyper::Request::builder().uri(path), b"");
+            assert_eq!(event["path"], path);
+            assert_eq!(event["pathParameters"]["proxy"], expected);
         }
+    }
+
+    #[test]
+    fn a_form_is_text() {
+        let config = Config::new("/bootstrap");
+        let form = "application/x-www-form-urlencoded";
+        let request = hyper::Request::builder()
+            .uri("/")
+            .header("content-type", form);
+        let event = event_of(&config, "/", request, b"a=1");
+        assert_eq!(event["body"], "a=1");
+        assert_eq!(event["isBase64Encoded"], false);
     }
 }

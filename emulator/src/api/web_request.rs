@@ -24,15 +24,20 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The body as an event has it, and whether that is base64; `None` if it is empty.
+    /// The body as an event has it, and whether that is base64, which its type decides; `None` if
+    /// it is empty.
     pub(super) fn body(&self) -> Option<(String, bool)> {
+        let content_type = header(&self.parts.headers, CONTENT_TYPE.as_str());
+        self.body_as(is_text(content_type.as_deref()))
+    }
+
+    /// The same, as text if `may_be_text` says so and it is UTF-8.
+    pub(super) fn body_as(&self, may_be_text: bool) -> Option<(String, bool)> {
         if self.body.is_empty() {
             return None;
         }
-        let content_type = header(&self.parts.headers, CONTENT_TYPE.as_str());
         let text = std::str::from_utf8(self.body).ok();
-        let text = text.filter(|_| is_text(content_type.as_deref()));
-        Some(match text {
+        Some(match text.filter(|_| may_be_text) {
             Some(text) => (text.to_owned(), false),
             None => (STANDARD.encode(self.body), true),
         })

@@ -134,9 +134,9 @@ fn an_http_api_takes_and_gives_format_2() {
         &[("Content-Type", "text/plain"), ("X-Echo", "http")],
         body,
     );
-    assert_eq!(answer.status, 502);
+    assert_eq!(answer.status, 500);
     assert_eq!(header(&answer, "content-type"), ["application/json"]);
-    assert_eq!(answer.body, br#"{"message":"Internal server error"}"#);
+    assert_eq!(answer.body, br#"{"message":"Internal Server Error"}"#);
     let reason = "HTTP API: the response is not of format 2.0";
     assert!(
         emulator
@@ -154,5 +154,5 @@ fn an_api_answers_500_where_no_function_was_run() {
     let emulator = Emulator::start(config).unwrap();
     let answer = Client::connect(emulator.invoke_addr()).get("/");
     assert_eq!(answer.status, 500);
-    assert_eq!(answer.body, br#"{"message":"Internal server error"}"#);
+    assert_eq!(answer.body, br#"{"message":"Internal Server Error"}"#);
 }
