@@ -551,7 +551,7 @@ fn a_function_url_without_a_response_is_a_bad_gateway() {
             long.as_str(),
             "the stream has no eight zero bytes behind a prelude",
         ),
-        ("{}\0\0\0\0\0\0\0\0", "the response is not of format 2.0"),
+        ("[]\0\0\0\0\0\0\0\0", "the response is not of format 2.0"),
         (
             "{\"statusCode\":99}\0\0\0\0\0\0\0\0",
             "statusCode 99 is not between",

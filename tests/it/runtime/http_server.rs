@@ -685,6 +685,21 @@ fn a_worker_past_its_deadline_leaves_the_server_to_its_neighbours() {
 }
 
 #[test]
+fn a_connection_that_may_not_be_idle_ends_behind_its_response() {
+    let mut config = server("tells");
+    let idle = ("AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS", "0");
+    config.env.push((idle.0.to_owned(), idle.1.to_owned()));
+    // A frozen server notices nothing.
+    config.freeze = false;
+    let env = start(config);
+    // The first asked whether the server is ready.
+    for connections in 2..=4 {
+        get(&env, "/");
+        env.wait_for_log_times("a connection ended", connections);
+    }
+}
+
+#[test]
 fn when_the_server_dies_each_request_fails_once_and_it_is_started_again() {
     let env = started(managed(""));
     let before = server_process(&env);
