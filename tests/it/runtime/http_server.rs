@@ -686,12 +686,11 @@ fn a_worker_past_its_deadline_leaves_the_server_to_its_neighbours() {
 
 #[test]
 fn a_connection_that_may_not_be_idle_ends_behind_its_response() {
-    let mut config = server("tells");
+    // Here the log of the server is read between events, too.
+    let mut config = managed("tells");
     let idle = ("AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS", "0");
     config.env.push((idle.0.to_owned(), idle.1.to_owned()));
-    // A frozen server notices nothing.
-    config.freeze = false;
-    let env = start(config);
+    let env = started(config);
     // The first asked whether the server is ready.
     for connections in 2..=4 {
         get(&env, "/");
