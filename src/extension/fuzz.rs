@@ -142,9 +142,10 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     ][random.below(5)];
     let mut accounting = Accounting::new(init_type, NOW);
     accounting.resource.function_name = "f".to_owned();
-    let mut ids = BTreeSet::new();
+    // Each by its id and the time of its report, or without one.
+    let mut attempts = BTreeSet::new();
     if init_type != InitType::ManagedInstances {
-        ids.insert("id");
+        attempts.insert(("id", None));
         accounting.handle_invoke("id", None, NOW);
     }
     let mut batches = Vec::new();
@@ -156,17 +157,7 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     };
     for _ in 0..times {
         for record in found {
-            if let Ok(Content::RuntimeDone(end) | Content::Report(end)) =
-                record.as_ref().map(|record| &record.content)
-            {
-                ids.extend(end.request_id.as_deref());
-            }
-            if let Ok(Content::Start(start)) = record.as_ref().map(|record| &record.content) {
-                ids.extend(start.request_id.as_deref());
-            }
-            if let Ok(Content::Fault(fault)) = record.as_ref().map(|record| &record.content) {
-                ids.extend(fault.killed_request_id());
-            }
+            attempts.extend(record.as_ref().ok().and_then(attempt));
             match record {
                 Ok(record) => accounting.handle_record(record, NOW),
                 Err(Malformed) => accounting.handle_malformed_record(),
@@ -182,16 +173,31 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     );
     let interval = accounting.take_interval(NOW).unwrap();
     check_writers(&accounting.resource, &interval, None);
-    check_counts(&interval, found, times, ids.len());
+    check_counts(&interval, found, times, attempts.len());
     batches.push(interval);
     batches.iter().for_each(check_batch);
     batches.into_iter().flat_map(|batch| batch.points).collect()
 }
 
+/// The attempt of an invocation that a record is of.
+fn attempt<'a>(record: &'a Record<'_>) -> Option<(&'a str, Option<EpochMs>)> {
+    match &record.content {
+        Content::Report(end) => Some((end.request_id.as_deref()?, record.time)),
+        Content::RuntimeDone(of) | Content::Start(of) => Some((of.request_id.as_deref()?, None)),
+        Content::Fault(fault) => Some((fault.killed_request_id()?, None)),
+        _ => None,
+    }
+}
+
 const NOW: EpochMs = EpochMs(1_781_009_600_000);
 
 /// What came is what was counted, as long as there was room for it.
-fn check_counts(batch: &Batch, found: &[Result<Record<'_>, Malformed>], times: u64, ids: usize) {
+fn check_counts(
+    batch: &Batch,
+    found: &[Result<Record<'_>, Malformed>],
+    times: u64,
+    attempts: usize,
+) {
     let points = &batch.points;
     // A restore forgets what came before.
     let is_restored = found
@@ -220,8 +226,8 @@ fn check_counts(batch: &Batch, found: &[Result<Record<'_>, Malformed>], times: u
     ] {
         let counted: f64 = ends.iter().map(|metric| sum(points, metric)).sum();
         assert!(
-            counted <= ids as f64,
-            "{ends:?}: {counted} of {ids} requests"
+            counted <= attempts as f64,
+            "{ends:?}: {counted} of {attempts} attempts"
         );
     }
 }
