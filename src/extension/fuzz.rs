@@ -181,11 +181,15 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
 
 /// The attempt of an invocation that a record is of.
 fn attempt<'a>(record: &'a Record<'_>) -> Option<(&'a str, Option<EpochMs>)> {
-    match &record.content {
-        Content::Report(end) => Some((end.request_id.as_deref()?, record.time)),
-        Content::RuntimeDone(of) | Content::Start(of) => Some((of.request_id.as_deref()?, None)),
-        Content::Fault(fault) => Some((fault.killed_request_id()?, None)),
-        _ => None,
+    let content = &record.content;
+    if let Content::Report(end) = content {
+        Some((end.request_id.as_deref()?, record.time))
+    } else if let Content::RuntimeDone(of) | Content::Start(of) = content {
+        Some((of.request_id.as_deref()?, None))
+    } else if let Content::Fault(fault) = content {
+        Some((fault.killed_request_id()?, None))
+    } else {
+        None
     }
 }
 
