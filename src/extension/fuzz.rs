@@ -142,10 +142,9 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     ][random.below(5)];
     let mut accounting = Accounting::new(init_type, NOW);
     accounting.resource.function_name = "f".to_owned();
-    // Each by its id and the time of its report, or without one.
-    let mut attempts = BTreeSet::new();
+    let mut ids = BTreeSet::new();
     if init_type != InitType::ManagedInstances {
-        attempts.insert(("id", None));
+        ids.insert("id");
         accounting.handle_invoke("id", None, NOW);
     }
     let mut batches = Vec::new();
@@ -157,7 +156,17 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     };
     for _ in 0..times {
         for record in found {
-            attempts.extend(record.as_ref().ok().and_then(attempt));
+            if let Ok(Content::RuntimeDone(end) | Content::Report(end)) =
+                record.as_ref().map(|record| &record.content)
+            {
+                ids.extend(end.request_id.as_deref());
+            }
+            if let Ok(Content::Start(start)) = record.as_ref().map(|record| &record.content) {
+                ids.extend(start.request_id.as_deref());
+            }
+            if let Ok(Content::Fault(fault)) = record.as_ref().map(|record| &record.content) {
+                ids.extend(fault.killed_request_id());
+            }
             match record {
                 Ok(record) => accounting.handle_record(record, NOW),
                 Err(Malformed) => accounting.handle_malformed_record(),
@@ -173,35 +182,16 @@ fn figures(data: &[u8], found: &[Result<Record<'_>, Malformed>], times: u64) -> 
     );
     let interval = accounting.take_interval(NOW).unwrap();
     check_writers(&accounting.resource, &interval, None);
-    check_counts(&interval, found, times, attempts.len());
+    check_counts(&interval, found, times, ids.len());
     batches.push(interval);
     batches.iter().for_each(check_batch);
     batches.into_iter().flat_map(|batch| batch.points).collect()
 }
 
-/// The attempt of an invocation that a record is of.
-fn attempt<'a>(record: &'a Record<'_>) -> Option<(&'a str, Option<EpochMs>)> {
-    let content = &record.content;
-    if let Content::Report(end) = content {
-        Some((end.request_id.as_deref()?, record.time))
-    } else if let Content::RuntimeDone(of) | Content::Start(of) = content {
-        Some((of.request_id.as_deref()?, None))
-    } else if let Content::Fault(fault) = content {
-        Some((fault.killed_request_id()?, None))
-    } else {
-        None
-    }
-}
-
 const NOW: EpochMs = EpochMs(1_781_009_600_000);
 
 /// What came is what was counted, as long as there was room for it.
-fn check_counts(
-    batch: &Batch,
-    found: &[Result<Record<'_>, Malformed>],
-    times: u64,
-    attempts: usize,
-) {
+fn check_counts(batch: &Batch, found: &[Result<Record<'_>, Malformed>], times: u64, ids: usize) {
     let points = &batch.points;
     // A restore forgets what came before.
     let is_restored = found
@@ -230,8 +220,8 @@ fn check_counts(
     ] {
         let counted: f64 = ends.iter().map(|metric| sum(points, metric)).sum();
         assert!(
-            counted <= attempts as f64,
-            "{ends:?}: {counted} of {attempts} attempts"
+            counted <= ids as f64,
+            "{ends:?}: {counted} of {ids} requests"
         );
     }
 }

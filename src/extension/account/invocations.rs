@@ -34,8 +34,8 @@ pub(super) struct Invocations {
     busy_ms: f64,
     /// The latest end of an invocation.
     last_end: Option<EpochMs>,
-    /// A ring of the requests that had their report last, and its time.
-    over: Vec<(Request, EpochMs)>,
+    /// A ring of the requests that had their report last.
+    over: Vec<Request>,
     /// The place in the ring that is written next.
     next_over: usize,
     /// Requests of the process that was here before, of which a record came, the oldest first.
@@ -45,7 +45,7 @@ pub(super) struct Invocations {
 #[derive(Debug)]
 pub(super) struct InFlight {
     request: Request,
-    /// When the attempt before it had its report.
+    /// When the attempt before it had its report, if that came after the event of this one.
     reported_before: Option<EpochMs>,
     deadline: Option<Deadline>,
     /// The outcome that was counted.
@@ -72,7 +72,7 @@ impl Invocations {
     /// Whether the request belongs to the process that was here before. A record decides that, by
     /// whether it is from the time before this process; the later ones of its request follow it.
     pub(super) fn is_foreign(&mut self, request: Request, is_earlier: bool) -> bool {
-        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request, None);
+        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request);
         if is_foreign {
             if self.foreign.len() == IN_FLIGHT_MAX {
                 self.foreign.remove(0);
@@ -82,27 +82,22 @@ impl Invocations {
         is_foreign || self.foreign.contains(&request)
     }
 
-    /// Whether the request had its report, the last record of an invocation. A record of a later
-    /// time is of a retry, which has the id of the attempt before it.
+    /// Whether the request had its report, the last record of an invocation. With a retry in flight,
+    /// which has the id of the attempt before it, the time of a record says which of the two it is
+    /// of.
     pub(super) fn is_over(&self, request: Request, time: Option<EpochMs>) -> bool {
         // The few in flight are looked through first.
-        let reported = match self.place(request) {
-            Some(at) => self.in_flight[at].reported_before,
-            None => self.reported(request),
+        let Some(at) = self.place(request) else {
+            return self.over.contains(&request);
         };
+        let reported = self.in_flight[at].reported_before;
         reported.is_some_and(|reported| time.is_none_or(|time| time <= reported))
     }
 
-    /// When the request had its last report.
-    fn reported(&self, request: Request) -> Option<EpochMs> {
-        let of_request = self.over.iter().filter(|(of, _)| *of == request);
-        of_request.map(|(_, time)| *time).max()
-    }
-
-    /// Whether no event and no record named the request, or its attempt of this time.
-    pub(super) fn is_new(&self, request: Request, time: Option<EpochMs>) -> bool {
-        let is_known = self.place(request).is_some() || self.foreign.contains(&request);
-        !is_known && !self.is_over(request, time)
+    /// Whether no event and no record named the request.
+    pub(super) fn is_new(&self, request: Request) -> bool {
+        let mut named = self.over.iter().chain(&self.foreign);
+        self.place(request).is_none() && !named.any(|named| *named == request)
     }
 
     /// Where the request is among those in flight: of its attempts, the oldest.
@@ -198,15 +193,12 @@ impl Invocations {
         if let Some(at) = self.place(request) {
             self.in_flight.remove(at);
         }
-        // Without a time no record is known to be later.
-        let time = time.unwrap_or(EpochMs(u64::MAX));
-        if let Some(at) = self.place(request) {
-            self.in_flight[at].reported_before = Some(time);
+        if let Some(retry) = self.place(request) {
+            self.in_flight[retry].reported_before = time;
         }
-        let over = (request, time);
         match self.over.get_mut(self.next_over) {
-            Some(oldest) => *oldest = over,
-            None => self.over.push(over),
+            Some(oldest) => *oldest = request,
+            None => self.over.push(request),
         }
         self.next_over = (self.next_over + 1) % OVER_KEPT;
     }
@@ -249,10 +241,9 @@ impl Invocations {
         if IN_FLIGHT_MAX <= self.in_flight.len() {
             self.busy_ms += abandon(&self.in_flight.remove(0), series);
         }
-        let reported_before = self.reported(request);
         self.in_flight.push(InFlight {
             request,
-            reported_before,
+            reported_before: None,
             deadline: None,
             settled: None,
             is_out_of_memory: false,

@@ -495,7 +495,7 @@ impl Accounting {
             return;
         }
         // There are no INVOKE events.
-        if self.cold_start.is_managed() && self.invocations.is_new(request, time) {
+        if self.cold_start.is_managed() && self.invocations.is_new(request) {
             self.cold_start.handle_invoke(request_id, None);
             self.invocations.entry(request, &mut self.series);
         }

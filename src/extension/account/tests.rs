@@ -1539,15 +1539,6 @@ fn each_attempt_of_an_event_counts() {
     ] {
         assert!(points.contains(&expected.to_owned()), "{points:#?}");
     }
-    // On Managed Instances there is no event, and an attempt begins with its start.
-    let mut script = Script::new(InitType::ManagedInstances);
-    for records in [&first, &first, &second, &first, &second] {
-        script.batch(61_030, records);
-    }
-    let points = script.interval(63_000);
-    for expected in ["errors{error_type=error}=1", "invocations{}=1"] {
-        assert!(points.contains(&expected.to_owned()), "{points:#?}");
-    }
 }
 
 #[test]
