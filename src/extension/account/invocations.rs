@@ -82,9 +82,9 @@ impl Invocations {
         is_foreign || self.foreign.contains(&request)
     }
 
-    /// Whether the request had its report, the last record of an invocation. With a retry in flight,
-    /// which has the id of the attempt before it, the time of a record says which of the two it is
-    /// of.
+    /// Whether the request had its report, the last record of an invocation. With a retry in
+    /// flight, which has the id of the attempt before it, the time of a record says which of the
+    /// two it is of.
     pub(super) fn is_over(&self, request: Request, time: Option<EpochMs>) -> bool {
         // The few in flight are looked through first.
         let Some(at) = self.place(request) else {
