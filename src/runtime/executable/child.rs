@@ -156,8 +156,7 @@ impl Child {
             }
             if until == Until::Line && self.output.is_none() {
                 // Most often it is about to exit, and the status says more.
-                let soon = now() + EXIT_GRACE;
-                end = Some(end.map_or(soon, |end| end.min(soon)));
+                end = Some(end_of_grace(end));
             }
             let is_silent = self.output.is_none() && self.errors.is_none();
             if is_silent || until != Until::Line && input.is_empty() {
@@ -552,8 +551,14 @@ fn read_some(pipe: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: usize) {
     }
 }
 
+/// Until when to wait for the exit of a process that is about to exit.
+pub(super) fn end_of_grace(end: Option<Instant>) -> Instant {
+    let soon = now() + EXIT_GRACE;
+    end.map_or(soon, |end| end.min(soon))
+}
+
 /// How long a process that has closed its output may take to exit.
-pub(super) const EXIT_GRACE: Duration = Duration::from_millis(200);
+const EXIT_GRACE: Duration = Duration::from_millis(200);
 
 /// How often to look for the exit of a process where `poll` cannot wait for it.
 const EXIT_CHECK: Duration = Duration::from_millis(5);

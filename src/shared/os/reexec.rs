@@ -90,8 +90,8 @@ pub(crate) fn wait() -> ! {
 }
 
 /// Locks what the hook shares with other threads. A thread that panicked while it held the lock
-/// has replaced or ended the process, or left a value that is still good: every change is one
-/// assignment.
+/// has replaced or ended the process, or left a value that is still good: a change is one
+/// assignment, or adds to a line of a log.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

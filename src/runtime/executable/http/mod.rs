@@ -30,7 +30,7 @@ use self::process::{Process, Shared};
 use self::request::Request;
 use self::response::Response;
 use self::settings::{Readiness, Settings};
-use super::child::{self, EXIT_GRACE, Waited, now};
+use super::child::{self, Waited, end_of_grace, now};
 use super::program::Program;
 use crate::runtime::context::Context;
 use crate::runtime::error::Error;
@@ -419,9 +419,7 @@ fn failed(
 ) -> ServerError {
     // Most often the server is about to end, and its status says more.
     if cause.is_loss() {
-        let soon = now() + EXIT_GRACE;
-        let soon = end.map_or(soon, |end| end.min(soon));
-        if let Ok(Waited::Exited(status)) = process.wait(None, Some(soon)) {
+        if let Ok(Waited::Exited(status)) = process.wait(None, Some(end_of_grace(end))) {
             cause = Cause::Exited(status);
         }
     }

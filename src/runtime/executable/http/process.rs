@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::super::child::{Child, EXIT_GRACE, Waited, now};
+use super::super::child::{Child, Waited, end_of_grace, now};
 use super::error::Cause;
 use crate::runtime::log;
 use crate::runtime::workers::seat::{Seat, Server};
@@ -130,9 +130,8 @@ impl Process {
         match self {
             Self::Own(_) => !is_fresh,
             Self::Shared(_) => {
-                let soon = now() + EXIT_GRACE;
-                let soon = end.map_or(soon, |end| end.min(soon));
-                matches!(self.wait(None, Some(soon)), Ok(Waited::Exited(_)))
+                let waited = self.wait(None, Some(end_of_grace(end)));
+                matches!(waited, Ok(Waited::Exited(_)))
             }
             Self::Platform => false,
         }
