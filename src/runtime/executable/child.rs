@@ -12,7 +12,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group, wait, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
+    wait, waitid,
 };
 
 use super::error::{ExecutableError, Missing};
@@ -356,16 +357,14 @@ impl Child {
             self.errors_tail();
             then();
         }
-        kill_group(self.id, Signal::KILL);
-        match self.status {
-            Some(status) => Ok(status),
-            None => {
-                let status = wait_for(self.id);
-                // An error says that somebody else has collected it.
-                self.status = Some(status.unwrap_or_default());
-                status
-            }
+        if let Some(status) = self.status {
+            kill_group(self.id, Signal::KILL);
+            return Ok(status);
         }
+        let status = end(self.id);
+        // An error says that somebody else has collected it.
+        self.status = Some(status.unwrap_or_default());
+        status
     }
 
     /// Ends the process, and what is left of its group.
@@ -447,6 +446,18 @@ fn kill_group(id: Pid, signal: Signal) {
     kill_process_group(id, signal).ok();
 }
 
+/// Ends a child and what is left of its group, and returns how it ended. The child itself may have
+/// gone to another group.
+fn end(id: Pid) -> Result<ExitStatus, Errno> {
+    kill_group(id, Signal::KILL);
+    #[cfg(test)]
+    if simulation::here().is_some() {
+        return wait_for(id);
+    }
+    kill_process(id, Signal::KILL).ok();
+    wait_for(id)
+}
+
 /// The process that is to end by itself when the environment does.
 struct Gentle {
     id: Pid,
@@ -517,8 +528,7 @@ pub(super) fn end_forgotten() {
     for id in children.split(|byte| *byte == b' ') {
         let id = decimal(id).and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(Pid::from_raw) {
-            kill_group(id, Signal::KILL);
-            wait_for(id).ok();
+            end(id).ok();
         }
     }
 }
@@ -675,6 +685,24 @@ mod tests {
         let child = Child::start(&command, &[]).unwrap();
         let soon = now() + Duration::from_millis(20);
         assert_eq!(child.poll(None, Some(soon)), Ok(None));
+    }
+
+    #[test]
+    fn a_process_that_left_its_group_ends_with_it() {
+        let mut command = Command {
+            path: c"/usr/bin/perl".to_owned(),
+            ..Command::default()
+        };
+        let script = "$| = 1; setpgrp(0, getpgrp(getppid())) or die; print qq(moved\\n); sleep 600";
+        for argument in ["-e", script] {
+            command.arguments.push(&[argument.as_bytes()]);
+        }
+        let mut child = Child::start(&command, &[]).unwrap();
+        let driven = child.drive(&mut &b""[..], Until::Line, late(), 100);
+        assert!(driven.is_ok(), "{driven:?}");
+        assert_eq!(child.take_line(), b"moved");
+        let status = child.collect().unwrap();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
     }
 
     #[test]
