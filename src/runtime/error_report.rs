@@ -7,7 +7,8 @@ use super::log;
 use crate::shared::digits::decimal;
 use crate::shared::json;
 use crate::shared::limits::{
-    ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, TRAILER_DOCUMENT_BYTES_MAX, XRAY_CAUSE_BYTES_MAX,
+    ERROR_MESSAGE_BYTES_MAX, ERROR_TYPE_BYTES_MAX, STACK_LINE_BYTES_MAX,
+    TRAILER_DOCUMENT_BYTES_MAX, XRAY_CAUSE_BYTES_MAX,
 };
 use crate::shared::log_record::Level;
 use crate::shared::text::{self, prefix, push, push_decimal};
@@ -95,7 +96,7 @@ impl Error {
             if index != 0 {
                 out.push(b',');
             }
-            json::write_str(line, out);
+            json::write_str(prefix(line, STACK_LINE_BYTES_MAX), out);
         }
         push(out, "]}");
     }
@@ -307,10 +308,26 @@ mod tests {
         let error = (0..100).fold(error, |error, _| error.with_source(&source));
         let failure = error;
         assert!(failure.whole_message().len() <= ERROR_MESSAGE_BYTES_MAX);
+        let mut document = Vec::new();
+        failure.write_document(&mut document);
+        let lines: serde_json::Value = serde_json::from_slice(&document).unwrap();
+        let lines = lines["stackTrace"].as_array().unwrap();
+        assert_eq!(lines.len(), CHAIN_LENGTH_MAX);
+        for line in lines {
+            assert_eq!(line.as_str().unwrap().len(), STACK_LINE_BYTES_MAX);
+        }
         assert!(failure.header_type().len() <= ERROR_TYPE_BYTES_MAX + "Function.".len());
         let cause = failure.xray_cause();
         assert!(cause.len() <= XRAY_CAUSE_BYTES_MAX + 64);
         let cause: serde_json::Value = serde_json::from_slice(&cause).unwrap();
         assert!(!cause["exceptions"].as_array().unwrap().is_empty());
+
+        // A control character is six bytes.
+        let long = "\u{1}".repeat(100_000);
+        let error =
+            Error::new(long.clone(), long.clone()).with_stack_trace(vec![long.as_str(); 100]);
+        let mut document = Vec::new();
+        error.write_document(&mut document);
+        assert!(document.len() <= 1024 * 1024, "{}", document.len());
     }
 }

@@ -60,6 +60,10 @@ pub(crate) const ERROR_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of an error type, in the header and in the document.
 pub(crate) const ERROR_TYPE_BYTES_MAX: usize = 256;
 
+/// Bytes of a line of a stack trace. With an escape of six bytes for each of them, and with the
+/// longest message, a report stays within the 1 MiB that the platform takes.
+pub(crate) const STACK_LINE_BYTES_MAX: usize = 4 * 1024;
+
 /// Errors of a chain, and lines of a stack trace, that are reported.
 pub(crate) const CHAIN_LENGTH_MAX: usize = 32;
 
