@@ -9,7 +9,7 @@ use super::Mode;
 use super::error::{ExecutableError, Missing};
 use super::program::Program;
 use crate::runtime::error::Error;
-use crate::runtime::hooks::{is_snap_start, restore_failed, wait_for_restore};
+use crate::runtime::hooks::{Part, part, restore_failed, wait_for_restore};
 use crate::shared::env::Env;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os;
@@ -17,7 +17,8 @@ use crate::shared::os;
 /// Lets the snapshot be taken where SnapStart is on. It returns in an environment that was restored
 /// from it.
 pub(super) fn take_part(env: &Env, mode: &mut Mode) -> Result<(), Error> {
-    if !is_snap_start() {
+    // A process that was started again after a panic has started its own again.
+    if !matches!(part()?, Part::Whole) {
         return Ok(());
     }
     run(BEFORE_SNAPSHOT, env)?;

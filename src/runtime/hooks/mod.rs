@@ -11,6 +11,6 @@ mod snapshot;
 pub use self::shutdown::{OnShutdown, on_shutdown};
 pub use self::snapshot::{SnapStart, snap_start};
 
-pub(super) use self::snapshot::{is_snap_start, restore_failed, wait_for_restore};
+pub(super) use self::snapshot::{Part, part, restore_failed, wait_for_restore};
 
 pub(super) use self::shutdown::{before_end, register, register_as};

@@ -6,9 +6,10 @@
 //! it asks for none. So that request is sent and its answer is never read.
 
 use std::fmt;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd};
 use std::ptr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -25,15 +26,15 @@ use crate::shared::env::Env;
 use crate::shared::http::{Exchange, Expect, HeadWriter, JSON, Limits, Outgoing, Reader};
 use crate::shared::log_record::Level;
 use crate::shared::os;
-use crate::shared::os::blocking;
 #[cfg(test)]
 use crate::shared::os::simulation;
+use crate::shared::os::{blocking, reexec};
 
 /// Runs `hook` when the platform is about to end the execution environment, and ends the process.
 ///
 /// The platform then sends SIGTERM and kills the process 300 to 500 ms later, whether or not the
-/// hook has ended. The hook runs on a thread of its own. Mostly no invocation runs at that time,
-/// but after a timeout the handler may.
+/// hook has ended. The hook runs on a thread of its own; several run one after the other, the
+/// outermost first. Mostly no invocation runs at that time, but after a timeout the handler may.
 ///
 /// This takes one call of the Extensions API in the init phase, by which the function counts as one
 /// of the ten extensions that there may be.
@@ -80,7 +81,8 @@ impl<I: Init, F: FnOnce() + Send + 'static> Init for OnShutdown<I, F> {
     }
 }
 
-/// Runs `hook` when the platform sends SIGTERM, and then ends the process.
+/// Runs `hook` when the platform sends SIGTERM, after those that were given before, and then ends
+/// the process.
 ///
 /// # Errors
 ///
@@ -90,11 +92,18 @@ pub(in crate::runtime) fn before_end(api: &Endpoint, hook: Work) -> Result<(), E
     if simulation::here().is_some() {
         return Ok(());
     }
+    let mut hooks = reexec::lock(&HOOKS);
+    hooks.push(hook);
+    if hooks.len() != 1 {
+        return Ok(());
+    }
+    drop(hooks);
     let signal = listen().and_then(|signal| {
         start_thread(Box::new(move || {
             // One byte comes, when the signal does.
             while read(&signal, &mut [0; 1]) == Err(Errno::INTR) {}
-            hook();
+            let hooks = mem::take(&mut *reexec::lock(&HOOKS));
+            hooks.into_iter().for_each(|hook| hook());
         }))
     });
     signal.map_err(|error| Error::new("Runtime.ShutdownHook", os::error_text(error)))?;
@@ -168,6 +177,9 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
 }
 
 pub(in crate::runtime) type Work = Box<dyn FnOnce() + Send>;
+
+/// What runs at the end of the environment.
+static HOOKS: Mutex<Vec<Work>> = Mutex::new(Vec::new());
 
 static SIGNALLED: AtomicI32 = AtomicI32::new(-1);
 

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html>
 
-use std::fmt;
+use std::{fmt, mem};
 
 use super::call::call;
 use crate::runtime::api::{self, Post};
@@ -13,7 +13,7 @@ use crate::runtime::{log, panic, zone};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Env;
 use crate::shared::log_record::Level;
-use crate::shared::os;
+use crate::shared::os::{self, reexec};
 
 /// Takes part in SnapStart: the snapshot is taken after the initialisation, and hooks may run
 /// before and after it.
@@ -65,8 +65,8 @@ impl<I: Init> SnapStart<I> {
     }
 
     /// Runs `hook` after the environment is restored, and after the hooks that were added before
-    /// it. An error ends the environment, and the invocation that waits for it fails. All have ten
-    /// seconds together, the restore included.
+    /// it; again where the program starts again after a panic. An error ends the environment, and
+    /// the invocation that waits for it fails. All have ten seconds together, the restore included.
     pub fn after<E: Into<Error>>(mut self, hook: impl FnOnce() -> Result<(), E> + 'static) -> Self {
         self.after.push(Box::new(|| hook().map_err(Into::into)));
         self
@@ -77,9 +77,16 @@ impl<I: Init> Init for SnapStart<I> {
     type Handler = I::Handler;
 
     fn init(self, env: &Env) -> Result<I::Handler, Error> {
+        let part = part()?;
         let handler = self.init.init(env)?;
-        if is_snap_start() {
-            around_snapshot(&env.api, self.before, self.after)?;
+        match part {
+            Part::None => {}
+            Part::Whole => around_snapshot(&env.api, self.before, self.after)?,
+            Part::Restored => {
+                for hook in self.after {
+                    hook()?;
+                }
+            }
         }
         Ok(handler)
     }
@@ -95,13 +102,41 @@ impl<I> fmt::Debug for SnapStart<I> {
     }
 }
 
-/// Whether a snapshot is to be taken of this process. One that was started again after a panic has
-/// been restored.
-pub(in crate::runtime) fn is_snap_start() -> bool {
-    let initialization = os::variable("AWS_LAMBDA_INITIALIZATION_TYPE");
-    initialization.is_some_and(|value| value == "snap-start")
-        && os::variable(panic::RESTARTS).is_none()
+/// The part that this process has in SnapStart.
+pub(in crate::runtime) enum Part {
+    /// SnapStart is not on.
+    None,
+    /// A snapshot is to be taken of it.
+    Whole,
+    /// It was restored, and started again after a panic. What the hooks after the restore made is
+    /// lost with the program that made it.
+    Restored,
 }
+
+/// The part in SnapStart, which one init step can have.
+///
+/// # Errors
+///
+/// That another step has it: the platform would refuse the second call for the restore, in each
+/// environment and not before.
+pub(in crate::runtime) fn part() -> Result<Part, Error> {
+    let initialization = os::variable("AWS_LAMBDA_INITIALIZATION_TYPE");
+    if initialization.is_none_or(|value| value != "snap-start") {
+        return Ok(Part::None);
+    }
+    if mem::replace(&mut *lock_taken(), true) {
+        return Err(Error::new("Runtime.SnapStart", TWICE));
+    }
+    Ok(match os::variable(panic::RESTARTS) {
+        Some(_) => Part::Restored,
+        None => Part::Whole,
+    })
+}
+
+reexec::process_lock!(lock_taken: bool = false);
+
+const TWICE: &str = "two init steps take part in SnapStart: snap_start is around another one, or \
+    around executable, which takes part by itself";
 
 fn around_snapshot(api: &Endpoint, before: Vec<Hook>, after: Vec<Hook>) -> Result<(), Error> {
     for hook in before.into_iter().rev() {

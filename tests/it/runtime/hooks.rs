@@ -122,9 +122,28 @@ fn hooks_run_around_a_snapshot_in_their_order() {
 fn a_program_that_starts_again_takes_no_second_snapshot() {
     let env = start(snap_start(""));
     assert_eq!(env.fail(r#""panic""#).0, "Function.Panic");
-    env.respond(r#""go""#);
+    // What the hooks after the restore made was lost.
+    env.respond(r#""restored""#);
     assert_eq!(calls(&env.transcript(), "/restore/next"), 1);
-    assert_eq!(ran(&env.function_log()).len(), 4);
+    let log = env.function_log();
+    let twice = ["after 1", "after 2"].repeat(2);
+    assert_eq!(ran(&log), [&["before 2", "before 1"], &twice[..]].concat());
+}
+
+#[test]
+fn one_step_takes_part_in_snap_start() {
+    let env = start(snap_start("twice in snapshots"));
+    let error = env.prepare().unwrap_err().to_string();
+    assert!(error.contains("Runtime.SnapStart"), "{error}");
+    assert_eq!(calls(&env.transcript(), "/restore/next"), 0);
+}
+
+#[test]
+fn hooks_for_the_shutdown_run_one_after_the_other() {
+    let env = start(hooks("twice"));
+    env.respond(r#""go""#);
+    assert_eq!(internal(&env.transcript()), 1);
+    assert_eq!(ran(&text(&env.stop())), ["outer", "shutdown"]);
 }
 
 #[test]
