@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::panic::PanicHookInfo;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
@@ -55,8 +56,15 @@ pub(crate) fn on_panic(act: fn(&Panic<'_>) -> After) {
     if let Some(system) = simulation::here() {
         return system.on_panic(act);
     }
-    std::panic::set_hook(Box::new(move |info| hook(info, act)));
+    // To set a hook is to wait until no thread is in the one before, where one may have stopped.
+    let address = act as usize;
+    if INSTALLED.swap(address, Ordering::Relaxed) != address {
+        std::panic::set_hook(Box::new(move |info| hook(info, act)));
+    }
 }
+
+/// What is installed as what happens on a panic, by its address.
+static INSTALLED: AtomicUsize = AtomicUsize::new(0);
 
 fn hook(info: &PanicHookInfo<'_>, act: fn(&Panic<'_>) -> After) {
     // A panic of `act` itself does not come here again: the standard library aborts then.
