@@ -44,6 +44,8 @@ pub(super) struct Child {
     /// Bytes at the start of `read` in which there is no line end.
     searched: usize,
     stderr: Shared,
+    /// Bytes of output that are still read once the process has exited.
+    left: usize,
 }
 
 /// What was read of the standard error. [`end_gently`] reads on another thread: a line has one end,
@@ -118,6 +120,7 @@ impl Child {
             read: Vec::new(),
             searched: 0,
             stderr: Shared::default(),
+            left: PIPE_BYTES_MAX,
         }))
     }
 
@@ -140,7 +143,6 @@ impl Child {
         output_bytes_max: usize,
     ) -> Result<(), Stopped> {
         let taken = self.read.len();
-        let mut has_exited = false;
         loop {
             let is_reached = match until {
                 Until::Output => taken < self.read.len(),
@@ -152,7 +154,7 @@ impl Child {
             if self.read.len() > output_bytes_max {
                 return Err(Stopped::TooLarge);
             }
-            if has_exited {
+            if self.left == 0 {
                 return Err(self.collect().map_or_else(Stopped::Lost, Stopped::Exited));
             }
             if until == Until::Line && self.output.is_none() {
@@ -167,20 +169,31 @@ impl Child {
             let writer = writer.map(|pipe| (pipe.as_fd(), PollFlags::OUT));
             let polled = self.poll(writer, end).map_err(Stopped::Lost)?;
             let [writable, readable, errors_readable, exited] = polled.ok_or(Stopped::TimedOut)?;
-            has_exited = exited;
             if writable {
                 self.write(input);
             }
-            if readable || has_exited {
-                // A process that writes lines without end would be read for as long.
-                let limit = if until == Until::Line && !has_exited {
-                    (self.read.len() + LINES_READ_BYTES_MAX).min(output_bytes_max + 1)
-                } else {
-                    output_bytes_max + 1
+            if readable || exited {
+                // A process that writes lines without end would be read for as long, and so would
+                // one that it has left behind.
+                let more = match until {
+                    _ if exited => self.left,
+                    Until::Line => LINES_READ_BYTES_MAX,
+                    Until::Output => output_bytes_max + 1,
                 };
+                let before = self.read.len();
+                let limit = before.saturating_add(more).min(output_bytes_max + 1);
                 read_some(&mut self.output, &mut self.read, limit);
+                if exited {
+                    let is_empty = self.read.len() < limit;
+                    let count = self.read.len() - before;
+                    self.left = if is_empty {
+                        0
+                    } else {
+                        self.left.saturating_sub(count)
+                    };
+                }
             }
-            if errors_readable || has_exited {
+            if errors_readable || exited {
                 self.read_errors(ERRORS_READ_BYTES_MAX);
             }
         }
@@ -254,9 +267,11 @@ impl Child {
         }
     }
 
-    /// Puts what the process has written to its standard error into the log.
-    pub(super) fn log_what_came(&mut self) {
+    /// Puts what the process has written to its standard error into the log, at the end of an
+    /// event: it is no part of the error of another.
+    pub(super) fn end_event(&mut self) {
         self.read_errors(PIPE_BYTES_MAX);
+        lock(&self.stderr).forget();
     }
 
     /// True if there is output beside white space that nobody has taken.
@@ -762,7 +777,7 @@ mod tests {
                 let waited = child.wait(other, late());
                 assert!(matches!(waited, Ok(Waited::Ready)), "{waited:?}");
             },
-            Child::log_what_came,
+            |child| child.read_errors(PIPE_BYTES_MAX),
         ];
         for read in reads {
             let mut child = shell("echo a line of a test >&2; exec cat");
@@ -772,7 +787,28 @@ mod tests {
             ));
             read(&mut child);
             assert_eq!(lock(&child.stderr).tail(), "a line of a test");
+            child.end_event();
+            assert_eq!(child.errors_tail(), "");
         }
+    }
+
+    /// What the shell leaves behind writes without end, and is no reason to wait.
+    #[test]
+    fn an_exit_is_noticed_beside_output_that_does_not_end() {
+        let mut child = shell("echo first; yes & exit 3");
+        let stopped = child.run(b"", late(), 100_000_000);
+        assert!(matches!(stopped, Stopped::Exited(status) if status.code() == Some(3)));
+        assert!(child.output().starts_with(b"first\n"));
+
+        let mut child = shell("yes & exit 3");
+        let mut rest = &b""[..];
+        let stopped = loop {
+            if let Err(stopped) = child.drive(&mut rest, Until::Output, late(), 10_000_000) {
+                break stopped;
+            }
+            child.clear_output();
+        };
+        assert!(matches!(stopped, Stopped::Exited(status) if status.code() == Some(3)));
     }
 
     #[test]

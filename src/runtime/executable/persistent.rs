@@ -82,6 +82,7 @@ impl Persistent {
         let (answered, is_usable) = exchange.run(&mut process, Output::new(answer));
         // A process that fails in any way is dropped, and with that killed.
         if is_usable {
+            process.end_event();
             self.process = Some(process);
         }
         answered

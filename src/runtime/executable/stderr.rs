@@ -47,7 +47,12 @@ impl Stderr {
         }
     }
 
-    /// The end of everything that was added, as text.
+    /// Forgets what [`Stderr::tail`] would show.
+    pub(super) fn forget(&mut self) {
+        self.tail.clear();
+    }
+
+    /// The end of everything that was added since it was forgotten, as text.
     pub(super) fn tail(&self) -> String {
         String::from_utf8_lossy(self.tail.trim_ascii()).into_owned()
     }

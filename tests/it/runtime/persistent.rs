@@ -68,6 +68,17 @@ fn an_error_is_that_of_its_invocation_alone() {
 }
 
 #[test]
+fn what_an_event_wrote_to_the_log_is_not_in_the_error_of_another() {
+    let env = start(persistent(""));
+    assert_eq!(env.respond(r#"{"do":"log"}"#), 1);
+    let (recorded, document) = env.fail(r#"{"do":"exit"}"#);
+    assert_eq!(recorded, "Function.ExitStatus");
+    let message = document["errorMessage"].as_str().unwrap();
+    assert!(message.contains("giving up"), "{message}");
+    assert!(!message.contains("Ada"), "{message}");
+}
+
+#[test]
 fn a_process_that_fails_is_started_again() {
     let env = start(ending_by_itself(persistent(""), 4));
     let table = [

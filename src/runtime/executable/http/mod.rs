@@ -143,7 +143,7 @@ impl Server {
         };
         let (answered, is_lost) = self.respond(&mut process, connection, &request, answer, end);
         // A server logs a request when its response is out.
-        process.log_what_came();
+        process.end_event();
         self.process = Some(process).filter(|_| !is_lost);
         answered
     }

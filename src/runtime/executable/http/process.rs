@@ -137,10 +137,11 @@ impl Process {
         }
     }
 
-    /// Puts what the server has written into the log, which is its keeper's part if it has one.
-    pub(super) fn log_what_came(&mut self) {
+    /// Puts what the server has written into the log, which is its keeper's part if it has one, at
+    /// the end of an event.
+    pub(super) fn end_event(&mut self) {
         if let Self::Own(child) = self {
-            child.log_what_came();
+            child.end_event();
         }
     }
 
