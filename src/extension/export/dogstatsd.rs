@@ -2,11 +2,15 @@
 //!
 //! <https://docs.datadoghq.com/developers/dogstatsd/datagram_shell/>. Values of a line are packed
 //! as of version 1.1 of the protocol. There are no timestamps: an agent does not aggregate what has
-//! one, so the counts of two environments in the same second would replace each other.
+//! one.
+//!
+//! Every metric is a distribution, also a count. Each environment has an agent of its own, with the
+//! same tags, and of counts and gauges with the same tags and time Datadog keeps the last alone:
+//! <https://docs.datadoghq.com/serverless/aws_lambda/metrics/#understanding-distribution-metrics>.
 
 use super::json::number;
 use super::values;
-use crate::extension::metric::{Batch, Kind, Point, Resource, VERSION};
+use crate::extension::metric::{Batch, Point, Resource, VERSION};
 use crate::shared::text::push;
 
 /// Gives each datagram of `batch` to `each`: at most `bytes_max` bytes of whole lines.
@@ -50,15 +54,7 @@ fn lines(
     each: &mut dyn FnMut(&[u8]),
 ) {
     let mut end = Vec::new();
-    push(
-        &mut end,
-        match point.metric.kind {
-            Kind::Counter => "|c",
-            // It is aggregated over all environments, where a histogram would be over one.
-            Kind::Distribution => "|d",
-            Kind::Gauge => "|g",
-        },
-    );
+    push(&mut end, "|d");
     tags(resource, given, point, &mut end);
     let mut line = Vec::new();
     for value in values(point) {
@@ -166,10 +162,10 @@ mod tests {
             format!("function_name:f,function_version:7,region:us-east-1,bantam_version:{VERSION}");
         let expected = [
             format!("bantam.init_duration:397.68|d|#{tags},cold_start_kind:on_demand"),
-            format!("bantam.invocations:3|c|#{tags}"),
+            format!("bantam.invocations:3|d|#{tags}"),
             format!("bantam.memory_used:62914560:63963136|d|#{tags}"),
-            format!("bantam.errors:1|c|#{tags},error_type:Function.Panic"),
-            format!("bantam.extension_memory:1500000|g|#{tags}"),
+            format!("bantam.errors:1|d|#{tags},error_type:Function.Panic"),
+            format!("bantam.extension_memory:1500000|d|#{tags}"),
         ];
         assert_eq!(
             all(&samples::resource(), &samples::batch()),
@@ -273,17 +269,8 @@ mod tests {
                     );
                     let (name, packed) = parts[0].split_once(':').unwrap();
                     let metric = name.strip_prefix("bantam.").unwrap();
-                    let point = batch
-                        .points
-                        .iter()
-                        .find(|p| p.metric.name == metric)
-                        .unwrap();
-                    let kind = match point.metric.kind {
-                        Kind::Counter => "c",
-                        Kind::Distribution => "d",
-                        Kind::Gauge => "g",
-                    };
-                    assert_eq!(parts[1], kind);
+                    assert!(batch.points.iter().any(|p| p.metric.name == metric));
+                    assert_eq!(parts[1], "d");
                     for value in packed.split(':') {
                         assert!(value.parse::<f64>().unwrap().is_finite());
                         found += 1;

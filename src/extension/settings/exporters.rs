@@ -107,9 +107,10 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
 /// The metrics that are named, without the names that are not known.
 fn read_metrics(reader: &mut Reader<'_>) -> Chosen {
     let mut chosen = Vec::new();
+    let mut has_all = false;
     for name in list(reader.text("BANTAM_EMF_METRICS").unwrap_or(EMF_METRICS)) {
         match (name, emf::metric(name)) {
-            ("all", _) => return Chosen::All,
+            ("all", _) => has_all = true,
             (NONE, _) => {}
             (_, Some(known)) => {
                 if known.subject == Subject::System && reader.text(SYSTEM_METRICS).is_none() {
@@ -125,6 +126,9 @@ fn read_metrics(reader: &mut Reader<'_>) -> Chosen {
                 suggestion(name, &mut ALL.iter().map(|metric| metric.name)),
             )),
         }
+    }
+    if has_all {
+        return Chosen::All;
     }
     Chosen::Named(chosen)
 }

@@ -219,6 +219,7 @@ fn a_setting_with_a_typo_is_told() {
     for expected in [
         "BANTAM_EXPORTER is not a setting and changes nothing: did you mean BANTAM_EXPORTERS?",
         "BANTAM_EMF_DIMENSIONS: \"functionname\" is not a dimension: did you mean function_name?",
+        "BANTAM_EMF_METRICS: \"cold_start\" is not a metric and changes nothing: did you mean",
         "BANTAM_EMF_NAMESPACE is \"AWS/Mine\", expected 1 to 256",
     ] {
         let told = lines.iter().filter(|line| line.contains(expected));
@@ -397,20 +398,20 @@ fn dogstatsd_over_a_unix_socket_sends_every_figure_once() {
 /// Holds what was sent in a run against what happened in it. Each line has the tag.
 fn check_statsd(datagrams: &[String], tag: &str) {
     let lines: Vec<_> = datagrams.iter().flat_map(|text| statsd(text)).collect();
-    let of = |name: &str, kind: &str| -> Vec<f64> {
+    let of = |name: &str| -> Vec<f64> {
         let lines = lines.iter().filter(|line| line.0 == name);
         let values = lines.flat_map(|line| {
-            assert_eq!(line.2, kind, "{line:?}");
+            assert_eq!(line.2, "d", "{line:?}");
             assert!(line.3.contains(&tag), "{line:?}");
             line.1.clone()
         });
         values.collect()
     };
-    assert_eq!(of("bantam.invocations", "c").iter().sum::<f64>(), 10.0);
-    assert_eq!(of("bantam.duration", "d").len(), 10);
-    assert_eq!(of("bantam.cold_starts", "c"), [1.0]);
-    assert_eq!(of("bantam.init_duration", "d").len(), 1);
-    assert_eq!(of("bantam.memory_size", "g").last(), Some(&134_217_728.0));
+    assert_eq!(of("bantam.invocations").iter().sum::<f64>(), 10.0);
+    assert_eq!(of("bantam.duration").len(), 10);
+    assert_eq!(of("bantam.cold_starts"), [1.0]);
+    assert_eq!(of("bantam.init_duration").len(), 1);
+    assert_eq!(of("bantam.memory_size").last(), Some(&134_217_728.0));
     let start = lines.iter().find(|line| line.0 == "bantam.cold_starts");
     assert!(start.unwrap().3.contains(&"cold_start_kind:on_demand"));
 }
