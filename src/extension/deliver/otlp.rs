@@ -243,7 +243,7 @@ impl Sender {
                 "OTLP receiver {}://{}{} {}: {follows}",
                 self.receiver.scheme(),
                 self.receiver.authority,
-                self.receiver.target,
+                self.receiver.shown_path(),
                 failure.trim_end(),
             ));
         }

@@ -176,6 +176,15 @@ impl Receiver {
         }
         "http"
     }
+
+    /// The path for the log: another than those of the specification may hold a secret, as may a
+    /// query.
+    pub(in crate::extension) fn shown_path(&self) -> &str {
+        match &*self.target {
+            path @ ("/v1/metrics" | "/v1/traces") => path,
+            _ => "/...",
+        }
+    }
 }
 
 /// Whether a variable has this value, in either case.
@@ -234,10 +243,12 @@ fn why_off(name: &str, url: &str, error: EndpointError) -> String {
         EndpointError::Port => "the port is not a number from 1 to 65535",
         EndpointError::Path => "its path, or the query of a base, cannot be sent",
     };
-    format!(
-        "{name} is \"{}\": {hint}. Nothing is sent there",
-        shown(url)
-    )
+    // The path and the query may hold a secret.
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(start..).unwrap_or_default();
+    let end = rest.find(['/', '?']).map_or(url.len(), |at| start + at);
+    let shown = shown(url.get(..end).unwrap_or_default());
+    format!("{name} is \"{shown}\": {hint}. Nothing is sent there")
 }
 
 fn headers(reader: &mut Reader<'_>, signal: Signal) -> Vec<(String, String)> {
@@ -574,7 +585,9 @@ mod tests {
         for (value, hint) in table.into_iter().chain(without_tls) {
             let (found, warnings) = otlp(&[(BASE, value)]);
             assert_eq!(found, None, "{value}");
-            let expected = format!("{BASE} is \"{value}\": {hint}. Nothing is sent there");
+            // Behind the authority there may be a secret.
+            let shown = value.split("/a").next().unwrap();
+            let expected = format!("{BASE} is \"{shown}\": {hint}. Nothing is sent there");
             assert_eq!(warnings, [expected]);
         }
         let (found, warnings) = otlp(&[(METRICS, "http://user:secret@10.0.0.1:4318")]);
@@ -728,6 +741,7 @@ mod tests {
             ("parentbased_traceidratio", "0.5", [half, none, all]),
             ("always_on", "", [all, all, all]),
             ("always_off", "", [none; 3]),
+            ("Always_Off", "", [none; 3]),
             ("traceidratio", "0.5", [half; 3]),
             ("traceidratio", "0", [none; 3]),
             ("traceidratio", "1.0", [all; 3]),
@@ -809,6 +823,21 @@ mod tests {
             });
             assert_eq!(warnings, texts.collect::<Vec<_>>(), "{value}");
         }
+    }
+
+    #[test]
+    fn the_log_has_no_path_but_the_usual_ones() {
+        let table = [
+            ("http://10.0.0.1", "/v1/metrics"),
+            ("http://10.0.0.1/v1/metrics", "/..."),
+            ("http://10.0.0.1/otlp/S3CRET", "/..."),
+        ];
+        for (base, expected) in table {
+            let (found, _) = otlp(&[(BASE, base)]);
+            assert_eq!(found.unwrap().metrics.unwrap().shown_path(), expected);
+        }
+        let (found, _) = otlp(&[(METRICS, "http://10.0.0.1/v1/metrics?k=S3CRET")]);
+        assert_eq!(found.unwrap().metrics.unwrap().shown_path(), "/...");
     }
 
     #[test]
