@@ -9,8 +9,6 @@ use crate::shared::digits::hexadecimal;
 pub(super) struct Trace {
     /// Whether an invocation waited for the start and was then served.
     pub(super) is_cold_start: bool,
-    /// The kind of the start.
-    pub(super) kind: &'static str,
     /// The trace that the invocation belongs to which waited for the start.
     pub(super) parent: Option<Parent>,
     /// The type of error with which the start failed.

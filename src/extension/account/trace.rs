@@ -42,7 +42,6 @@ impl ColdStart {
         let has_failed = verdict.kind == Kind::InitFailure;
         Trace {
             is_cold_start,
-            kind: verdict.kind.name(),
             parent: header.and_then(Parent::parse),
             failure: has_failed.then(|| self.failure().to_owned()),
             spans: tree.0,

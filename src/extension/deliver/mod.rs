@@ -399,7 +399,6 @@ mod tests {
             let deliver = Deliver::new(exporters, Clock::default());
             deliver.trace(&samples::resource(), &samples::batch(), || Trace {
                 is_cold_start,
-                kind: "on_demand",
                 parent: None,
                 failure: None,
                 spans: Vec::new(),

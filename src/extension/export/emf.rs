@@ -532,7 +532,7 @@ mod tests {
             ("cold_start_kind;estimated", ""),
             (
                 "account_id,instance_id,memory_mb,function_arn,service_name",
-                "account_id,instance_id,memory_mb,function_arn",
+                "account_id,instance_id,memory_mb,function_arn,service_name",
             ),
         ];
         let mut batch = samples::batch();
@@ -576,8 +576,7 @@ mod tests {
             assert_eq!(dimension_sets(text), expected, "{text}");
         }
         // A resource has a value for each name that is not an attribute.
-        let mut resource = samples::resource();
-        resource.service_name = "s".to_owned();
+        let resource = samples::resource();
         let known = |name: &&&str| !resource.get(name).is_empty();
         assert_eq!(DIMENSIONS.iter().filter(known).count(), 9);
     }

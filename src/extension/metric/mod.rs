@@ -124,6 +124,14 @@ pub(super) struct Resource {
 }
 
 impl Resource {
+    /// The name of the service, which is the function's unless a setting gives another.
+    pub(super) fn service_name(&self) -> &str {
+        match self.service_name.as_str() {
+            "" => &self.function_name,
+            name => name,
+        }
+    }
+
     /// The value of a field by its name, as dimensions of EMF name it; empty for any other name.
     pub(super) fn get(&self, name: &str) -> Cow<'_, str> {
         Cow::Borrowed(match name {
@@ -136,7 +144,7 @@ impl Resource {
                 return Cow::Owned(self.memory_mb.map(|mb| mb.to_string()).unwrap_or_default());
             }
             "instance_id" => &self.instance_id,
-            "service_name" => &self.service_name,
+            "service_name" => self.service_name(),
             "availability_zone" => &self.availability_zone,
             _ => "",
         })

@@ -28,17 +28,18 @@ impl Sampling {
             "cold_starts or starts",
             "cold_starts",
         );
-        let sampler = reader.text(SAMPLER).unwrap_or(DEFAULT);
+        let given = reader.text(SAMPLER).unwrap_or(DEFAULT);
+        let sampler = given.to_ascii_lowercase();
         let (follows_parent, root) = match sampler.strip_prefix("parentbased_") {
             Some(root) => (true, root),
-            None => (false, sampler),
+            None => (false, &*sampler),
         };
         let below = match root {
             "always_on" => ALL,
             "always_off" => 0,
             "traceidratio" => ratio(reader),
             _ => {
-                let shown = shown(sampler);
+                let shown = shown(given);
                 reader.warn(format!(
                     "{SAMPLER} is \"{shown}\", expected always_on, always_off or traceidratio, \
                      each also after parentbased_: using {DEFAULT}"

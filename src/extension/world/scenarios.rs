@@ -381,10 +381,10 @@ fn scenarios() -> Vec<Scenario> {
                  cold_start_duration=204 extension_register_duration=5 \
                  extension_ready_duration=9",
                 "70220 invocations=1 duration=30 idle_duration=70005 (exporter) \
-                 dropped_records=16 dropped_bytes=5086",
+                 dropped_records=16 dropped_bytes=5170",
                 "70240 invocations=1 duration=30 (spindown) shutdowns=1 \
                  environment_lifetime=70240 environment_invocations=2 (exporter) \
-                 dropped_records=3 dropped_bytes=1386",
+                 dropped_records=3 dropped_bytes=1415",
             ],
             batches: 0,
             lost: [18, 0],

@@ -73,15 +73,11 @@ fn request(
 /// <https://opentelemetry.io/docs/specs/semconv/resource/faas/> and
 /// <https://opentelemetry.io/docs/specs/semconv/resource/cloud/>
 fn resource_attributes(resource: &Resource, given: &[(String, String)], out: &mut Message) {
-    // `service.name` always has a value; the function's name says most.
-    let service_name = match resource.service_name.as_str() {
-        "" => &resource.function_name,
-        name => name,
-    };
     let resource_id = resource_id(&resource.function_arn, &resource.function_version);
     let is_given = |name: &str| given.iter().any(|(given, _)| given == name);
     let known = [
-        ("service.name", service_name),
+        ("service.name", resource.service_name()),
+        ("service.instance.id", &resource.instance_id),
         ("cloud.provider", "aws"),
         ("cloud.platform", "aws_lambda"),
         ("cloud.region", &resource.region),
@@ -541,6 +537,7 @@ mod tests {
     fn the_resource_is_described() {
         let expected = owned(&[
             ("service.name", "f"),
+            ("service.instance.id", "2026/06/09/f[7]abc"),
             ("cloud.provider", "aws"),
             ("cloud.platform", "aws_lambda"),
             ("cloud.region", "us-east-1"),

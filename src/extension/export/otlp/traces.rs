@@ -66,8 +66,14 @@ fn start(batch: &Batch, trace: &Trace, out: &mut Message) {
     attribute(span::ATTRIBUTES, "faas.coldstart", out, &mut |out| {
         out.integer(any_value::BOOL, trace.is_cold_start.into());
     });
-    let kind = "bantam.cold_start_kind";
-    text_attribute(span::ATTRIBUTES, kind, trace.kind, out);
+    // The points of a start have the same attributes: its kind, its cause.
+    let first = batch.points.iter().take(1);
+    for (name, value) in first.flat_map(|point| &point.attributes) {
+        // The type of error is below, by the name that the conventions have.
+        if *name != "error_type" {
+            text_attribute(span::ATTRIBUTES, &["bantam.", name].concat(), value, out);
+        }
+    }
     for (name, value) in &batch.properties {
         let name = match *name {
             "request_id" => "faas.invocation_id".to_owned(),
@@ -146,7 +152,6 @@ mod tests {
         ];
         Trace {
             is_cold_start: true,
-            kind: "on_demand",
             parent: Parent::parse(
                 "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8",
             ),
@@ -157,6 +162,12 @@ mod tests {
 
     fn decoded(trace: &Trace) -> Vec<Decoded> {
         let mut batch = samples::batch();
+        let attributes = [
+            ("cause", "demand"),
+            ("cold_start_kind", "on_demand"),
+            ("error_type", "Runtime.ExitError"),
+        ];
+        batch.points = vec![samples::point(&samples::DURATION, &attributes, &[1.0])];
         batch.properties = vec![
             ("request_id", Detail::from("r")),
             ("trace_id", Detail::from("t")),
@@ -216,6 +227,7 @@ mod tests {
         }
         let expected = [
             ("faas.coldstart", "true"),
+            ("bantam.cause", "demand"),
             ("bantam.cold_start_kind", "on_demand"),
             ("faas.invocation_id", "r"),
             ("bantam.duration_source", "stamps"),
@@ -231,7 +243,6 @@ mod tests {
     fn a_start_that_failed_has_the_error_and_a_trace_of_its_own() {
         let failed = Trace {
             is_cold_start: false,
-            kind: "init_failure",
             parent: None,
             failure: Some("Runtime.ExitError".to_owned()),
             ..trace()
