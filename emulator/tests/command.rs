@@ -81,9 +81,12 @@ fn run_serves_managed_instances_in_a_zone() {
 fn coldstart_shows_what_an_extension_adds_and_takes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.json");
+    let page = folder.path().join("page.html");
     let extension = example("extension");
     let args = [
         "coldstart",
+        "--html",
+        page.to_str().unwrap(),
         "--beside",
         extension.to_str().unwrap(),
         "--times",
@@ -98,6 +101,10 @@ fn coldstart_shows_what_an_extension_adds_and_takes() {
     let text = String::from_utf8(output.stdout).unwrap();
     for expected in ["extension beside echo", "  to echo", "echo + extension: /"] {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    let page = fs::read_to_string(&page).unwrap();
+    for expected in ["<!DOCTYPE html>", "echo + extension", "<svg"] {
+        assert!(page.contains(expected), "{expected} is not in the page");
     }
     let json: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
     let names = ["/subjects/0/name", "/subjects/1/name"];

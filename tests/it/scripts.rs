@@ -50,7 +50,7 @@ fn a_binary_without_a_map_is_named() {
 
 #[test]
 fn help_is_about_the_script() {
-    for script in ["build", "bytes"] {
+    for script in ["build", "bytes", "package", "release"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("layer")
             .join(script);
