@@ -45,7 +45,8 @@ class Fleet(rollout.Fleet):
 
 
 def prepare_logs(endpoint):
-    """What the emulator wrote for the page is in the log group of the function, and a bucket is there."""
+    """What the emulator wrote for the page is in the log group of the function; a bucket and a database are
+    there."""
     logs = boto3.client("logs", endpoint_url=endpoint, region_name=REGIONS[0])
     group = {"logGroupName": "/aws/lambda/orders-a"}
     logs.create_log_group(**group)
@@ -56,6 +57,9 @@ def prepare_logs(endpoint):
     logs.put_log_events(**group, logStreamName="1", logEvents=events)
     s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     s3.create_bucket(Bucket="orders-logs")
+    # The one that Athena takes where none is named.
+    glue = boto3.client("glue", endpoint_url=endpoint, region_name=REGIONS[0])
+    glue.create_database(DatabaseInput={"Name": "default"})
 
 
 def newer_zips():
