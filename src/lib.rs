@@ -44,7 +44,7 @@
 //!   itself again in place. It never unwinds, so `catch_unwind` does not see it, and a panic hook
 //!   that was set before is not called.
 //! - The feature `extension` (on) adds the second role of the binary. A function that is deployed
-//!   as `bootstrap` alone is less than a third of the size without it, as `layer/build` makes it.
+//!   as `bootstrap` alone is much smaller without it.
 //! - Log lines go to standard error as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` ask;
 //!   with the feature `log`, those of the facade of that name as well. Lines that are logged before
 //!   [`main`](crate::main()) is called are lost, so log in the init step. `RUST_LOG` is not read.
