@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::cognitive_complexity,
     reason = "a target ends where a promise is broken"
 )]
@@ -31,6 +32,10 @@ pub fn bantam_http(data: &[u8]) {
     };
     assert!(request.uri().path().starts_with('/'), "{}", request.uri());
     assert!(request.uri().authority().is_none());
+    // https://www.rfc-editor.org/rfc/rfc3986#section-2.1
+    for code in request.uri().to_string().split('%').skip(1) {
+        assert!(code.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
+    }
     if let Ok(event) = serde_json::from_slice::<Value>(data) {
         let body = event["body"].as_str().unwrap_or_default();
         match event["isBase64Encoded"].as_bool() {

@@ -22,9 +22,9 @@
 //! | source | path | query |
 //! |---|---|---|
 //! | API Gateway, format 1.0 | `path`, encoded where it has to be | all values, encoded again |
-//! | API Gateway, format 2.0; function URL | `rawPath` | `rawQueryString` as it came |
-//! | Application Load Balancer | `path` | all values as they came |
-//! | VPC Lattice, format 2.0 | `path` | all values, encoded again |
+//! | API Gateway, format 2.0; function URL | `rawPath`, likewise | `rawQueryString`, likewise |
+//! | Application Load Balancer | `path`, likewise | all values, likewise |
+//! | VPC Lattice, format 2.0 | `path`, likewise | all values, encoded again |
 //!
 //! The URI is path and query, and the host is in the header `Host`. A stage that is part of the
 //! path stays there. An event of any other kind is answered with the error

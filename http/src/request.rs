@@ -95,21 +95,26 @@ fn uri(event: &Event<'_>, source: Source) -> Result<Uri, EventError> {
         Source::Rest | Source::Balancer { .. } | Source::Lattice => event.path.as_deref(),
     };
     let path = path.unwrap_or_default();
-    // The path of VPC Lattice has the query, too.
-    let path = path.split('?').next().unwrap_or(path);
-    let mut target = utf8_percent_encode(path, NOT_IN_PATH).to_string();
+    let (path, raw_query) = match source {
+        Source::Http => (path, event.raw_query_string.as_deref()),
+        // Its path has the query, too.
+        Source::Lattice => (path.split('?').next().unwrap_or(path), None),
+        Source::Rest | Source::Balancer { .. } => (path, None),
+    };
+    let mut target = encode(path, NOT_IN_PATH);
     // `*` would be a target of its own, https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4.
     if !target.starts_with('/') {
         target.insert(0, '/');
     }
-    let query = match source {
-        Source::Http => event.raw_query_string.clone().unwrap_or_default(),
-        Source::Rest | Source::Lattice => query(event, |text| {
-            utf8_percent_encode(text, NOT_IN_QUERY).to_string()
+    let query = match (source, raw_query) {
+        (_, Some(query)) => encode(query, NOT_IN_QUERY),
+        (Source::Rest | Source::Lattice, None) => query(event, |text| {
+            utf8_percent_encode(text, NOT_IN_VALUE).to_string()
         }),
         // A load balancer does not decode.
         // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
-        Source::Balancer { .. } => query(event, str::to_owned),
+        (Source::Balancer { .. }, None) => query(event, |text| encode(text, NOT_IN_QUERY)),
+        (Source::Http, None) => String::new(),
     };
     if !query.is_empty() {
         target.push('?');
@@ -117,6 +122,22 @@ fn uri(event: &Event<'_>, source: Source) -> Result<Uri, EventError> {
     }
     let target = PathAndQuery::try_from(target).map_err(http)?;
     Ok(Uri::from(target))
+}
+
+/// Encodes the bytes of `set`, and each `%` that is not followed by two digits.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
+fn encode(text: &str, set: &'static AsciiSet) -> String {
+    let mut parts = text.split('%');
+    let first = parts.next().unwrap_or_default();
+    let mut out = utf8_percent_encode(first, set).to_string();
+    for part in parts {
+        let code = part.as_bytes().get(..2);
+        let is_code = code.is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit));
+        out.push_str(if is_code { "%" } else { "%25" });
+        out.extend(utf8_percent_encode(part, set));
+    }
+    out
 }
 
 /// The query of parameters: all their values where the event has them.
@@ -168,20 +189,16 @@ fn http(error: impl Into<http::Error>) -> EventError {
     EventError::Http(error.into())
 }
 
-/// Bytes that a path may not hold. `%` may stand there: most sources do not decode.
-const NOT_IN_PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}');
+/// Bytes that neither a path nor a query may hold. API Gateway has decoded the path, and a client
+/// may have written them into the query.
+const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
+const NOT_IN_PATH: &AsciiSet = &NOT_IN_QUERY.add(b'?').add(b'`').add(b'{').add(b'}');
+
+/// Bytes of a name or a value that has been decoded.
+///
 /// <https://www.rfc-editor.org/rfc/rfc3986#section-2.3>
-const NOT_IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+const NOT_IN_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

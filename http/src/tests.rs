@@ -79,7 +79,7 @@ fn lattice(changes: Value) -> Value {
     changed(
         json!({
             "version": "2.0",
-            "path": "/a?name=me",
+            "path": "/a?name=me&name=you",
             "method": "DELETE",
             "headers": {"x-one": ["1", "2"]},
             "queryStringParameters": {"name": ["me", "you"]},
@@ -154,6 +154,44 @@ fn every_source_is_told_with_method_and_target() {
         let (request, read) = read(&event).unwrap();
         assert_eq!(read, source, "{event}");
         assert_eq!(format!("{} {}", request.method(), request.uri()), line);
+    }
+}
+
+#[test]
+fn what_no_target_holds_is_encoded() {
+    let raw = "q=a b&s=\"x\"&t=<y>#z";
+    let encoded = "?q=a%20b&s=%22x%22&t=%3Cy%3E%23z";
+    let table = [
+        (
+            http(json!({"rawPath": "/", "rawQueryString": raw})),
+            encoded,
+        ),
+        (
+            balancer(json!({
+                "path": "/", "queryStringParameters": {"q": "a b", "s": "\"x\"", "t": "<y>#z"},
+            })),
+            encoded,
+        ),
+        (
+            http(json!({"rawPath": "/50%/%2F%zz?", "rawQueryString": "q=50%&%2f%\u{7f}\u{e9}"})),
+            "50%25/%2F%25zz%3F?q=50%25&%2f%25%7F%C3%A9",
+        ),
+        (
+            balancer(json!({"path": "/", "queryStringParameters": {"a%": "%4", "b": "%41"}})),
+            "?a%25=%254&b=%41",
+        ),
+        (
+            rest(json!({"path": "/", "multiValueQueryStringParameters": {"a": ["%41&"]}})),
+            "?a=%2541%26",
+        ),
+    ];
+    for (event, expected) in table {
+        let (request, _) = read(&event).unwrap();
+        assert_eq!(request.uri().to_string(), format!("/{expected}"));
+    }
+    for byte in 0..=0x7F_u8 {
+        let text = char::from(byte).to_string();
+        read(&http(json!({"rawPath": text, "rawQueryString": text}))).unwrap();
     }
 }
 

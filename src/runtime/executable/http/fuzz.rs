@@ -70,6 +70,10 @@ fn request_of(event: &[u8], context: &Context<'_>, settings: &Settings) {
     assert_eq!(length, request.head.len());
     assert_eq!(read.method, Some(&*request.method));
     assert_eq!(read.path, Some(&*request.target));
+    // https://www.rfc-editor.org/rfc/rfc3986#section-2.1
+    for code in request.target.split('%').skip(1) {
+        assert!(code.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
+    }
     let values = |name: &str| -> Vec<&[u8]> {
         let named = read
             .headers

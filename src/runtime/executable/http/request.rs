@@ -6,6 +6,7 @@ use super::event::{self, COOKIE, HttpEvent, Origin, Pair, Query, Text, is_token}
 use super::settings::Settings;
 use crate::runtime::context::Context;
 use crate::shared::base64;
+use crate::shared::digits::hexadecimal;
 use crate::shared::http::HeadWriter;
 use crate::shared::json::{ascii, is_json, write_member, write_str};
 use crate::shared::text::{push, push_decimal, same};
@@ -247,10 +248,15 @@ fn is_of_query(byte: u8) -> bool {
     !b"\"#<>".contains(&byte)
 }
 
-/// Appends text with every byte percent-encoded that is not visible ASCII, or not allowed.
+/// Appends text with every byte percent-encoded that is not visible ASCII, or not allowed, or a
+/// percent sign that two digits do not follow:
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>.
 fn encode(out: &mut Vec<u8>, text: &str, is_allowed: impl Fn(u8) -> bool) {
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && is_allowed(byte) {
+    let mut rest = text.as_bytes();
+    while let [byte, ref after @ ..] = *rest {
+        rest = after;
+        let is_code = || after.get(..2).and_then(hexadecimal).is_some();
+        if byte.is_ascii_graphic() && is_allowed(byte) && (byte != b'%' || is_code()) {
             out.push(byte);
         } else {
             let digit = |value: u8| value + if value < 10 { b'0' } else { b'A' - 10 };

@@ -202,6 +202,9 @@ fn paths_and_queries_become_targets() {
         ("", "", "", "/"),
         ("a", "", "", "/a"),
         ("/a b/%2F", "q=%20&x", "", "/a%20b/%2F?q=%20&x"),
+        // No server has to take a percent sign that begins no code.
+        ("/50%/%2F%zz", "", "", "/50%25/%2F%25zz"),
+        ("/%4/%", "q=50%&%2f%", "", "/%254/%25?q=50%25&%2f%25"),
         (
             "/!$&'()*+,;=:@-._~%7C\"#<>?[\\]^`{|}",
             "",
