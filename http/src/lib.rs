@@ -24,7 +24,7 @@
 //! | API Gateway, format 1.0 | `path`, encoded where it has to be | all values, encoded again |
 //! | API Gateway, format 2.0; function URL | `rawPath`, likewise | `rawQueryString`, likewise |
 //! | Application Load Balancer | `path`, likewise | all values, likewise |
-//! | VPC Lattice, format 2.0 | `path`, likewise | all values, encoded again |
+//! | VPC Lattice, format 2.0 | `path`, likewise | the one in `path`, or all values, likewise |
 //!
 //! The URI is path and query, and the host is in the header `Host`. A stage that is part of the
 //! path stays there. An event of any other kind is answered with the error

@@ -97,8 +97,10 @@ fn uri(event: &Event<'_>, source: Source) -> Result<Uri, EventError> {
     let path = path.unwrap_or_default();
     let (path, raw_query) = match source {
         Source::Http => (path, event.raw_query_string.as_deref()),
-        // Its path has the query, too.
-        Source::Lattice => (path.split('?').next().unwrap_or(path), None),
+        // Its path has the query too, as the client wrote it.
+        Source::Lattice => path
+            .split_once('?')
+            .map_or((path, None), |(path, query)| (path, Some(query))),
         Source::Rest | Source::Balancer { .. } => (path, None),
     };
     let mut target = encode(path, NOT_IN_PATH);
@@ -108,12 +110,14 @@ fn uri(event: &Event<'_>, source: Source) -> Result<Uri, EventError> {
     }
     let query = match (source, raw_query) {
         (_, Some(query)) => encode(query, NOT_IN_QUERY),
-        (Source::Rest | Source::Lattice, None) => query(event, |text| {
+        (Source::Rest, None) => query(event, |text| {
             utf8_percent_encode(text, NOT_IN_VALUE).to_string()
         }),
-        // A load balancer does not decode.
+        // A load balancer does not decode, and what VPC Lattice has as a code stays one.
         // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
-        (Source::Balancer { .. }, None) => query(event, |text| encode(text, NOT_IN_QUERY)),
+        (Source::Balancer { .. } | Source::Lattice, None) => {
+            query(event, |text| encode(text, NOT_IN_QUERY))
+        }
         (Source::Http, None) => String::new(),
     };
     if !query.is_empty() {

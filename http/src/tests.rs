@@ -172,6 +172,7 @@ fn what_no_target_holds_is_encoded() {
             })),
             encoded,
         ),
+        (lattice(json!({"path": format!("/?{raw}")})), encoded),
         (
             http(json!({"rawPath": "/50%/%2F%zz?", "rawQueryString": "q=50%&%2f%\u{7f}\u{e9}"})),
             "50%25/%2F%25zz%3F?q=50%25&%2f%25%7F%C3%A9",
@@ -192,6 +193,25 @@ fn what_no_target_holds_is_encoded() {
     for byte in 0..=0x7F_u8 {
         let text = char::from(byte).to_string();
         read(&http(json!({"rawPath": text, "rawQueryString": text}))).unwrap();
+    }
+}
+
+/// The targets are those that the stock binary sends a server.
+#[test]
+fn a_query_of_vpc_lattice_is_the_one_of_its_path_or_that_of_its_parameters() {
+    let event = include_str!("../../tests/fixtures/http/lattice.json");
+    for (path, target) in [
+        ("/health", "/health?state=prod&multi=a&multi=D%20F"),
+        ("/a?name=me", "/a?name=me"),
+        ("/a%3Fb?q=a+b&c=%26%&d?", "/a%3Fb?q=a+b&c=%26%25&d?"),
+        ("/a?", "/a"),
+    ] {
+        // The parameters stay in their order.
+        let event = event.replace("/health", path);
+        let (request, source) =
+            request::read(event.as_bytes(), &Context::for_test("id-1")).unwrap();
+        assert_eq!(source, Source::Lattice);
+        assert_eq!(request.uri(), target);
     }
 }
 

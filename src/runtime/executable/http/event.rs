@@ -129,15 +129,21 @@ pub(super) fn parse(event: &[u8]) -> Option<HttpEvent<'_>> {
     // Both forms may be there. Of several values, the single one is the last.
     let either = |Pairs(all), Pairs(last)| if all.is_empty() { last } else { all };
     let parameters = either(all_parameters, parameters);
-    let (path, query) = match origin {
-        Origin::HttpApi => (raw_path, Query::Raw(text(raw_query))),
-        Origin::RestApi => (path, Query::Decoded(parameters)),
-        Origin::LoadBalancer | Origin::Lattice => (path, Query::Encoded(parameters)),
+    let path = text(path);
+    let (path, query) = match (origin, path.split_once('?')) {
+        (Origin::HttpApi, _) => (text(raw_path), Query::Raw(text(raw_query))),
+        (Origin::RestApi, _) => (path, Query::Decoded(parameters)),
+        // Its path has the query too, as the client wrote it.
+        (Origin::Lattice, Some((path, query))) => {
+            let [path, query] = [path, query].map(|part| Cow::Owned(part.to_owned()));
+            (path, Query::Raw(query))
+        }
+        (Origin::LoadBalancer | Origin::Lattice, _) => (path, Query::Encoded(parameters)),
     };
     Some(HttpEvent {
         origin,
         method,
-        path: text(path),
+        path,
         query,
         headers: either(all_headers, headers),
         cookies: cookies.0,

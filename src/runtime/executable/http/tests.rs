@@ -237,6 +237,20 @@ fn paths_and_queries_become_targets() {
     }
 }
 
+/// The targets are those that `bantam-http` makes a request of.
+#[test]
+fn a_query_of_vpc_lattice_is_the_one_of_its_path_or_that_of_its_parameters() {
+    for (path, target) in [
+        ("/health", "/health?state=prod&multi=a&multi=D%20F"),
+        ("/a?name=me", "/a?name=me"),
+        ("/a%3Fb?q=a+b&c=%26%&d?", "/a%3Fb?q=a+b&c=%26%25&d?"),
+        ("/a?", "/a"),
+    ] {
+        let (head, _) = request(&LATTICE.replace("/health", path), &[]);
+        assert_eq!(head[0], format!("GET {target} HTTP/1.1"));
+    }
+}
+
 #[test]
 fn a_body_has_a_length_and_where_one_is_expected_none_has_it_too() {
     let get = url(r#""rawPath":"/","body":"abc""#);
