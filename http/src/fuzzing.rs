@@ -65,6 +65,14 @@ pub fn bantam_http(data: &[u8]) {
         let found = reply["cookies"].as_array().map_or(0, Vec::len);
         assert_eq!(found, cookies);
     }
+    if matches!(
+        source,
+        Source::Balancer { multi_value: false } | Source::Lattice
+    ) {
+        let fields = reply["headers"].as_object().into_iter().flatten();
+        let found = fields.filter(|(name, _)| name.eq_ignore_ascii_case(SET_COOKIE.as_str()));
+        assert_eq!(found.count(), cookies.min(512));
+    }
     for headers in ["headers", "multiValueHeaders"] {
         for (name, value) in reply[headers].as_object().into_iter().flatten() {
             let values = head.headers.get_all(name).iter().count();

@@ -36,8 +36,9 @@
 //! # Responses
 //!
 //! A body that is UTF-8 goes out as it is, any other in base64. The response has the form that its
-//! event asks for; several values of a header become one, except `Set-Cookie`. A load balancer
-//! without multi-value headers has room for one `Set-Cookie`, the last.
+//! event asks for; several values of a header become one, except `Set-Cookie`. For a load balancer
+//! without multi-value headers, and for VPC Lattice, each cookie has a spelling of that name of its
+//! own, such as `Set-cookie`.
 //!
 //! A response has at most 6,291,556 bytes. A [`Service::streamed`] one has at most 200 MiB.
 

@@ -48,21 +48,19 @@ impl Reply {
             Source::Rest => reply.multi_value_headers = several(&head.headers),
             Source::Http => {
                 reply.headers = joined(&head.headers);
-                if reply.headers.remove(SET_COOKIE.as_str()).is_some() {
-                    let cookies = head.headers.get_all(SET_COOKIE).iter();
-                    reply.cookies = cookies.map(text).collect();
-                }
+                let cookies = head.headers.get_all(SET_COOKIE).iter();
+                reply.cookies = cookies.map(text).collect();
             }
             Source::Balancer { multi_value } => {
                 if multi_value {
                     reply.multi_value_headers = several(&head.headers);
                 } else {
-                    reply.headers = joined(&head.headers);
+                    reply.headers = joined_with_cookies(&head.headers);
                 }
                 let reason = status.canonical_reason().unwrap_or("Unknown");
                 reply.status_description = Some(format!("{} {reason}", status.as_u16()));
             }
-            Source::Lattice => reply.headers = joined(&head.headers),
+            Source::Lattice => reply.headers = joined_with_cookies(&head.headers),
         }
         reply
     }
@@ -80,20 +78,48 @@ fn several(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     fields
 }
 
-/// Each header with its values in one, which is the same by
-/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.3>, and the last `Set-Cookie`.
+/// Each header but `Set-Cookie` with its values in one, which is the same by
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.3>.
 fn joined(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut fields: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
-        let field = fields.entry(name.to_string()).or_default();
         if name == SET_COOKIE {
-            field.clear();
-        } else if !field.is_empty() {
+            continue;
+        }
+        let field = fields.entry(name.to_string()).or_default();
+        if !field.is_empty() {
             field.push_str(", ");
         }
         field.push_str(&text(value));
     }
     fields
+}
+
+/// The same, and each cookie under a name of its own. Names that differ in case are one name to
+/// HTTP, and several to JSON.
+fn joined_with_cookies(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut fields = joined(headers);
+    for (number, cookie) in headers.get_all(SET_COOKIE).iter().enumerate() {
+        fields.insert(in_case(SET_COOKIE.as_str(), number), text(cookie));
+    }
+    fields
+}
+
+/// The name with letters in upper case, other ones for each number up to 511.
+fn in_case(name: &str, mut number: usize) -> String {
+    let raise = |letter: char| {
+        if !letter.is_ascii_alphabetic() {
+            return letter;
+        }
+        let is_raised = number & 1 == 1;
+        number >>= 1;
+        if is_raised {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        }
+    };
+    name.chars().map(raise).collect()
 }
 
 /// A value, with a mark in the place of each byte that is not text.

@@ -350,13 +350,40 @@ fn a_response_has_the_form_of_its_source() {
     assert_eq!(balancer["multiValueHeaders"], several);
     assert_eq!(balancer.get("headers"), None);
     let single = reply(Source::Balancer { multi_value: false }, b"");
-    assert_eq!(single["headers"]["set-cookie"], "b=2");
+    let with_cookies = json!({
+        "content-type": "text/plain", "x-one": "1, \u{FFFD}",
+        "set-cookie": "a=1", "Set-cookie": "b=2",
+    });
+    assert_eq!(single["headers"], with_cookies);
     assert_eq!(single.get("multiValueHeaders"), None);
     let typed: AlbTargetGroupResponse = serde_json::from_value(single).unwrap();
     assert_eq!(typed.status_description.as_deref(), Some("201 Created"));
 
     let lattice = reply(Source::Lattice, b"");
-    assert_eq!(lattice["headers"]["x-one"], "1, \u{FFFD}");
+    assert_eq!(lattice["headers"], with_cookies);
+}
+
+#[test]
+fn each_cookie_has_a_spelling_of_its_own() {
+    let mut response = Response::builder();
+    for number in 0..512 {
+        response = response.header("set-cookie", number);
+    }
+    let (head, ()) = response.body(()).unwrap().into_parts();
+    let reply = serde_json::to_value(Reply::new(Source::Lattice, &head, b"")).unwrap();
+    let fields = reply["headers"].as_object().unwrap();
+    let cookies = [
+        "set-cookie",
+        "Set-cookie",
+        "sEt-cookie",
+        "SEt-cookie",
+        "SET-COOKIE",
+    ];
+    assert_eq!(
+        cookies.map(|name| &fields[name]),
+        ["0", "1", "2", "3", "511"]
+    );
+    assert_eq!(fields.len(), 512);
 }
 
 #[test]
