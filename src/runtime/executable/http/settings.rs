@@ -3,11 +3,11 @@
 //! <https://aws.github.io/aws-lambda-web-adapter/configuration/environment-variables.html>
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::shared::digits::{decimal, hexadecimal};
-use crate::shared::endpoint::{Endpoint, EndpointError, Resolve};
+use crate::shared::endpoint::{Endpoint, Host, Resolve, host_and_port};
 use crate::shared::env::Lookup;
 use crate::shared::text::same;
 
@@ -303,20 +303,30 @@ impl Variables<'_> {
 
     /// This port of the host.
     fn server(&mut self, host: &Variable, port: &Variable) -> Endpoint {
-        // The scheme keeps the name of a host from being taken for one.
-        let address = ["http://", &host.value, ":", &port.value].concat();
-        Endpoint::parse(&address, self.resolve).unwrap_or_else(|error| {
-            if error == EndpointError::Port {
+        // An IPv6 address needs no brackets where no port follows it.
+        let is_bare = host.value.parse::<Ipv6Addr>().is_ok();
+        let [open, close] = if is_bare { ["[", "]"] } else { ["", ""] };
+        let name = [open, &host.value, close].concat();
+        let ip = match host_and_port(&name) {
+            Ok((Host::Address(ip), None)) => Some(ip),
+            Ok((Host::Name(name), None)) => (self.resolve)(name),
+            _ => None,
+        };
+        let number = match decimal(port.value.as_bytes()).map(u16::try_from) {
+            Some(Ok(number @ 1..)) => number,
+            _ => {
                 self.refuse(port, ["a port from 1 to 65535", ""]);
-            } else {
-                self.refuse(host, ["an IP address", "the name of a host"]);
+                0
             }
-            Endpoint {
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                authority: String::new(),
-                prefix: String::new(),
-            }
-        })
+        };
+        if ip.is_none() {
+            self.refuse(host, ["an IP address", "the name of a host"]);
+        }
+        Endpoint {
+            address: SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), number),
+            authority: [&name, ":", &port.value].concat(),
+            prefix: String::new(),
+        }
     }
 }
 

@@ -607,9 +607,50 @@ fn a_setting_that_means_nothing_is_named() {
         ),
     ];
     for (name, value, expected) in table {
-        let lookup = |asked: &str| (asked == name).then(|| OsString::from(value));
-        let error = Settings::read(&lookup, &|_| None).unwrap_err();
-        assert_eq!(error.to_string(), format!("{name} is {expected}"));
+        assert_eq!(refused(name, value), format!("{name} is {expected}"));
+    }
+}
+
+fn refused(name: &str, value: &str) -> String {
+    let lookup = |asked: &str| (asked == name).then(|| OsString::from(value));
+    let error = Settings::read(&lookup, &|_| None).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn a_host_and_a_port_are_nothing_else() {
+    for host in [
+        "http://127.0.0.1",
+        "127.0.0.1/x",
+        "127.0.0.1:80",
+        "[::1]:80",
+        "::1]",
+        "a@b",
+    ] {
+        let expected = "expected an IP address or the name of a host";
+        let message = format!("AWS_LWA_HOST is \"{host}\", {expected}");
+        assert_eq!(refused("AWS_LWA_HOST", host), message);
+    }
+    for port in ["80/x", "1:80", "65536", "+1"] {
+        let message = format!("AWS_LWA_PORT is \"{port}\", expected a port from 1 to 65535");
+        assert_eq!(refused("AWS_LWA_PORT", port), message);
+    }
+}
+
+#[test]
+fn a_host_is_an_address_or_a_name() {
+    for (host, address, authority) in [
+        ("10.0.0.1", "10.0.0.1:8080", "10.0.0.1:8080"),
+        ("LocalHost", "127.0.0.1:8080", "LocalHost:8080"),
+        ("::1", "[::1]:8080", "[::1]:8080"),
+        ("[::1]", "[::1]:8080", "[::1]:8080"),
+        ("app", "10.0.0.7:8080", "app:8080"),
+    ] {
+        let lookup = |asked: &str| (asked == "AWS_LWA_HOST").then(|| OsString::from(host));
+        let resolve = |name: &str| (name == "app").then(|| [10, 0, 0, 7].into());
+        let read = Settings::read(&lookup, &resolve).unwrap();
+        assert_eq!(read.server.address.to_string(), address, "{host}");
+        assert_eq!(read.server.authority, authority, "{host}");
     }
 }
 
