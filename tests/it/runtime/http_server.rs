@@ -336,6 +336,22 @@ fn a_server_that_ends_before_it_is_ready_is_an_init_error_with_its_words() {
 }
 
 #[test]
+fn the_head_of_a_response_says_that_a_server_is_ready() {
+    for mode in ["buffered", "response_stream"] {
+        // A body that never ends, and one over the limit.
+        for path in ["/trickle", "/large?7000000"] {
+            let mut config = server("");
+            set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
+            set(&mut config, "AWS_LWA_READINESS_CHECK_PATH", path);
+            set(&mut config, "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS", "5");
+            let env = start(config);
+            let outcome = env.invoke(event("GET", "/nowhere")).unwrap();
+            assert_eq!(outcome.function_error, None, "{mode} {path}");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_listens_is_ready_by_tcp_whatever_it_answers() {
     let mut config = server("unhealthy");
     set(&mut config, "AWS_LWA_READINESS_CHECK_PROTOCOL", "tcp");

@@ -83,9 +83,11 @@ impl Checks<'_> {
             return Ok(());
         }
         let mut exchange = Exchange::new(Outgoing::new(head, b""), response);
+        // The body may be large, or never end. The connection is closed in the middle of it then.
+        let is_enough = |response: &Reader| !response.head().is_empty();
         loop {
             let soon = self.end.map_or(self.warn_at, |end| end.min(self.warn_at));
-            match connection.carry(server, &mut exchange, &|_| false, Some(soon)) {
+            match connection.carry(server, &mut exchange, &is_enough, Some(soon)) {
                 // The first response of a large application may take seconds.
                 Err(cause @ Cause::TimedOut) if !self.is_over() => self.warn(cause),
                 outcome => break outcome?,
