@@ -2,6 +2,8 @@
 Lambda does on a bad day, which a local AWS has none of.
 """
 
+import base64
+import hashlib
 import http.server
 import io
 import json
@@ -92,6 +94,10 @@ class Fleet:
             PackageType="Image",
             Code={"ImageUri": "000000000000.dkr.ecr.eu-west-1.amazonaws.com/any:1"},
         )
+
+    def digest(self, arn):
+        """The SHA-256 of a layer version, as Lambda tells it."""
+        return self.client.get_layer_version_by_arn(Arn=arn)["Content"]["CodeSha256"]
 
     def layers(self, name):
         told = self.client.get_function_configuration(FunctionName=name)
@@ -194,6 +200,53 @@ def check_local_aws(endpoint, scratch, zips):
     equal("removed", [near.layers(name) for name in ("orders-a", "orders-b", "mail")], [[others[near][4]], [], []])
     has(rollout(endpoint, "remove", *both), "nothing to change")
     print("rollout: a fleet in two regions of a local AWS", flush=True)
+
+
+def check_packaged(endpoint, scratch):
+    """The layers with and without TLS, of which a function has one."""
+    here, fleet = scratch / "packaged", Fleet(endpoint, "eu-north-1")
+    here.mkdir()
+    region = ("--region", fleet.region)
+    zips = {}
+    for name in ("bantam-x86_64", "bantam-aarch64", "bantam-tls-x86_64"):
+        # An empty zip with the name as its comment.
+        zips[name] = b"PK\5\6" + bytes(16) + len(name).to_bytes(2, "little") + name.encode()
+        (here / f"{name}.zip").write_bytes(zips[name])
+    base = f"arn:aws:lambda:{fleet.region}:000000000000:layer"
+    stock, tls = f"{base}:bantam-x86_64:1", f"{base}:bantam-tls-x86_64:1"
+
+    # Each layer is of its own zip. That of bantam is not taken for bantam-tls.
+    rollout(endpoint, "publish", *region, "--zips", here)
+    text = rollout(endpoint, "publish", *region, "--zips", here, "--layer", "bantam-tls")
+    equal("of TLS", text.split(), [fleet.region, tls])
+    rollout(endpoint, "publish", *region, "--zips", here, "--layer", "ours")
+    for arn, name in ((stock, "bantam-x86_64"), (tls, "bantam-tls-x86_64"), (f"{base}:ours-arm64:1", "bantam-aarch64")):
+        equal(arn, fleet.digest(arn), base64.b64encode(hashlib.sha256(zips[name]).digest()).decode())
+    (here / "bantam-tls-x86_64.zip").unlink()
+    text = rollout(endpoint, "publish", *region, "--zips", here, "--layer", "bantam-tls", status=1)
+    has(text, f"no bantam-tls-ARCH.zip in {here}")
+
+    # One takes the other's place, and gives it back.
+    other, another = fleet.layer("other"), fleet.layer("another")
+    fleet.create("mail", layers=[other, stock, another])
+    text = rollout(
+        endpoint, "add", *region, "--layer", "bantam-tls", "--yes", "--state", here / "add", "--name", "mail"
+    )
+    has(text, "mail: bantam-x86_64:1 -> bantam-tls-x86_64:1, beside 2 others")
+    equal("in its place", fleet.layers("mail"), [other, tls, another])
+    # Nothing but `add` puts one where the other is.
+    has(rollout(endpoint, "update", *region, "--yes"), "nothing to change")
+    has(rollout(endpoint, "remove", *region, "--yes"), "nothing to change")
+    has(rollout(endpoint, "rollback", here / "add", "--yes", "--state", here / "back"), "1 changed")
+    equal("given back", fleet.layers("mail"), [other, stock, another])
+    # A list with both is left with the one that stays, and given both back.
+    fleet.client.update_function_configuration(FunctionName="mail", Layers=[tls, stock, other])
+    text = rollout(endpoint, "remove", *region, "--yes", "--state", here / "remove")
+    has(text, "mail: bantam-tls-x86_64:1 and bantam-x86_64:1 -> bantam-tls-x86_64:1, beside 1 other")
+    equal("one left", fleet.layers("mail"), [tls, other])
+    has(rollout(endpoint, "rollback", here / "remove", "--yes", "--state", here / "back-2"), "1 changed")
+    equal("both given back", fleet.layers("mail"), [tls, stock, other])
+    print("rollout: the layers with and without TLS", flush=True)
 
 
 class BadDay(http.server.ThreadingHTTPServer):
@@ -353,4 +406,5 @@ def check_bad_day(scratch):
 
 def check(endpoint, scratch, zips):
     check_local_aws(endpoint, scratch, zips)
+    check_packaged(endpoint, scratch)
     check_bad_day(scratch)
