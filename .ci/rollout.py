@@ -99,6 +99,12 @@ class Fleet:
         """The SHA-256 of a layer version, as Lambda tells it."""
         return self.client.get_layer_version_by_arn(Arn=arn)["Content"]["CodeSha256"]
 
+    def allowed(self, arn):
+        """Who may use a layer version, beside its owner."""
+        layer, _, number = arn.rpartition(":")
+        told = self.client.get_layer_version_policy(LayerName=layer.rpartition(":")[2], VersionNumber=int(number))
+        return sorted(str(statement["Principal"]) for statement in json.loads(told["Policy"])["Statement"])
+
     def layers(self, name):
         told = self.client.get_function_configuration(FunctionName=name)
         return [layer["Arn"] for layer in told.get("Layers", [])]
@@ -203,7 +209,7 @@ def check_local_aws(endpoint, scratch, zips):
 
 
 def check_packaged(endpoint, scratch):
-    """The layers with and without TLS, of which a function has one."""
+    """The layers with and without TLS, of which a function has one; and who may use a layer."""
     here, fleet = scratch / "packaged", Fleet(endpoint, "eu-north-1")
     here.mkdir()
     region = ("--region", fleet.region)
@@ -225,6 +231,13 @@ def check_packaged(endpoint, scratch):
     (here / "bantam-tls-x86_64.zip").unlink()
     text = rollout(endpoint, "publish", *region, "--zips", here, "--layer", "bantam-tls", status=1)
     has(text, f"no bantam-tls-ARCH.zip in {here}")
+
+    # Who may use it can be told later, and again.
+    for accounts in (["111122223333"], ["111122223333", "444455556666"]):
+        allow = [part for account in accounts for part in ("--allow", account)]
+        text = rollout(endpoint, "publish", *region, "--zips", here, *allow)
+        has(text, f"{stock}: the same already")
+        equal("allowed", [account in str(fleet.allowed(stock)) for account in accounts], [True] * len(accounts))
 
     # One takes the other's place, and gives it back.
     other, another = fleet.layer("other"), fleet.layer("another")
