@@ -1,10 +1,11 @@
--- The starts of environments: the lines that Bantam's extension writes, one for each.
+-- The starts of environments: the lines that Bantam's extension writes, one for each. A line without
+-- a chosen metric (BANTAM_EMF_METRICS) has no "_aws".
 -- Memory in bytes, times in milliseconds.
 CREATE OR REPLACE VIEW bantam_starts AS
 WITH events AS (
-  SELECT substr(line, strpos(line, '{"_aws"')) AS event
+  SELECT substr(line, strpos(line, '{')) AS event
   FROM bantam_lines
-  WHERE line LIKE '%{"_aws"%' AND line LIKE '%"cold_start_kind"%'
+  WHERE line LIKE '%"cold_start_kind"%'
 )
 SELECT
   json_extract_scalar(event, '$.function_name') AS function_name,
