@@ -180,6 +180,8 @@ def many(lines):
                     at = 1_780_963_200_000 + random.randrange(86_400_000)
                     if "_aws" in start:
                         start["_aws"] = start["_aws"] | {"Timestamp": at + 1_000}
+                    # One of an init type that the extension does not know is waited for, too.
+                    start["cold_start_kind"] = random.choice([start["cold_start_kind"], "other"])
                     start["start_ms"] = at
                     factor = random.lognormvariate(0, 1)
                     for name, value in start.items():

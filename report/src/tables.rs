@@ -205,8 +205,9 @@ const PARTS: [(&str, FigureOf); 5] = [
 ];
 
 /// The kinds of starts that an invocation waited for and was then served.
-const WAITED: [&str; 5] = [
+const WAITED: [&str; 6] = [
     "on_demand",
+    "other",
     "init_retried_in_invoke",
     "reset_after_timeout",
     "reset_after_crash",

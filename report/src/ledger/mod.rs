@@ -403,7 +403,7 @@ impl Ledger {
             environment: at,
             version: environment.version,
             at_ms: pending.at_ms.or(begin),
-            kind: self.names.name(&kind),
+            kind: self.names.name(kind),
             cause: cause.map(|text| self.names.name(text)),
             figures: Figures {
                 init_ms,
@@ -430,7 +430,7 @@ impl Ledger {
         is_restore: bool,
         duration: f64,
         failure: Option<Failure>,
-    ) -> String {
+    ) -> &'static str {
         let idle = pending.at_ms.zip(pending.invoked_ms).map(|(at, invoked)| {
             #[expect(clippy::cast_precision_loss, reason = "a time span")]
             let span = invoked.saturating_sub(at) as f64;
@@ -439,27 +439,25 @@ impl Ledger {
         let is_proactive = idle.is_some_and(|idle| PROACTIVE_MS_MIN < idle)
             || pending.first_request.is_none() && pending.duration_ms.is_some();
         let init_type = pending.init_type.map(|name| self.names.text(name));
-        let kind = match (init_type, is_restore) {
-            (_, true) if is_proactive => "snap_start_proactive",
-            (_, true) => "snap_start_restore",
-            (Some("provisioned-concurrency"), _) => "provisioned_concurrency",
-            (Some("lambda-managed-instances"), _) => "managed_instances",
-            (Some("snap-start"), _) => "snap_start_init",
-            (Some("on-demand" | "") | None, _) if pending.in_invoke || failure.is_some() => {
-                match failure {
-                    Some(Failure::Timeout) => "reset_after_timeout",
-                    Some(Failure::Crash | Failure::OutOfMemory) => "reset_after_crash",
-                    Some(Failure::Init) => "init_retried_in_invoke",
-                    Some(Failure::Error) | None if pending.in_invoke => "init_retried_in_invoke",
-                    Some(Failure::Error) | None => "on_demand",
-                }
-            }
-            (Some("on-demand" | "") | None, _) if is_proactive => "proactive",
-            (Some("on-demand" | "") | None, _) => "on_demand",
-            // A type that comes later is kept as it is.
-            (Some(other), _) => return other.replace('-', "_"),
+        let (unforced, awaited) = match init_type {
+            _ if is_restore && is_proactive => return "snap_start_proactive",
+            _ if is_restore => return "snap_start_restore",
+            Some("lambda-managed-instances") => return "managed_instances",
+            Some("provisioned-concurrency") => (Some("provisioned_concurrency"), "on_demand"),
+            Some("snap-start") => (Some("snap_start_init"), "on_demand"),
+            Some("on-demand" | "") | None => (is_proactive.then_some("proactive"), "on_demand"),
+            // One that is newer than this program.
+            Some(_) => (is_proactive.then_some("proactive"), "other"),
         };
-        kind.to_owned()
+        match (unforced, failure) {
+            (Some(kind), _) if !pending.in_invoke => kind,
+            (_, Some(Failure::Timeout)) => "reset_after_timeout",
+            (_, Some(Failure::Crash | Failure::OutOfMemory)) => "reset_after_crash",
+            // The lines of a log need not have the phase.
+            (_, Some(Failure::Init)) => "init_retried_in_invoke",
+            (_, Some(Failure::Error) | None) if pending.in_invoke => "init_retried_in_invoke",
+            (_, Some(Failure::Error) | None) => awaited,
+        }
     }
 
     /// Ends the start that waits, as one that was never invoked.
@@ -479,7 +477,8 @@ impl Ledger {
             environment: at,
             version,
             at_ms: pending.at_ms,
-            kind: self.names.name(&kind),
+            kind: self.names.name(kind),
+            cause: cause_of(failure).map(|text| self.names.name(text)),
             figures: Figures {
                 init_ms: pending.duration_ms.filter(|_| !pending.is_restore),
                 restore_ms: pending.duration_ms.filter(|_| pending.is_restore),

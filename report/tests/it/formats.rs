@@ -496,6 +496,120 @@ fn a_timeout_is_the_cause_of_the_next_start() {
     }
 }
 
+/// Records of one start of `init_type` in `phase`, behind those of an init that failed if one did.
+fn records(init_type: &str, phase: &str, is_failed_before: bool) -> String {
+    let at = |ms: i64| jiff::Timestamp::from_millisecond(1_795_694_400_000 + ms).unwrap();
+    let init = |from, phase: &str, status: &str| {
+        let (begin, end) = (at(from), at(from + 400));
+        let start = json!({"time": begin.to_string(), "type": "platform.initStart",
+            "record": {"initializationType": init_type, "phase": phase, "functionName": "f",
+                "functionVersion": "7", "instanceId": "i"}});
+        let report = json!({"time": end.to_string(), "type": "platform.initReport",
+            "record": {"initializationType": init_type, "phase": phase, "status": status,
+                "metrics": {"durationMs": 397.25}}});
+        format!("{start}\n{report}\n")
+    };
+    let start = json!({"time": at(1_401).to_string(), "type": "platform.start",
+        "record": {"requestId": "6d68", "version": "7"}});
+    let report = json!({"time": at(1_501).to_string(), "type": "platform.report",
+        "record": {"requestId": "6d68", "status": "success", "metrics": {"durationMs": 100.5,
+            "billedDurationMs": 101, "memorySizeMB": 128, "maxMemoryUsedMB": 84}}});
+    let mut text = String::new();
+    if is_failed_before {
+        text += &init(0, "init", "error");
+    }
+    text += &init(1_000, phase, "success");
+    format!("{text}{start}\n{report}\n")
+}
+
+/// The line of the extension about the start of [`records`].
+fn measured(kind: &str, cause: &str) -> String {
+    let line = json!({"function_name": "f", "function_version": "7", "instance_id": "i",
+        "cold_start_kind": kind, "cause": cause, "cause_source": "platform", "cold_starts": 1,
+        "init_duration": 397.25, "first_invocation_duration": 100.5, "request_id": "6d68",
+        "start_ms": 1_795_694_401_000_i64});
+    format!("{line}\n")
+}
+
+/// A log and the line of the extension give one start the same kind, and the time that an
+/// invocation waited for it.
+#[test]
+fn a_start_has_one_kind_in_all_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, line) = (folder.path().join("log"), folder.path().join("line"));
+    for (init_type, phase, kind, cold_starts, wait) in [
+        ("on-demand", "init", "on_demand", 1, 397.25),
+        ("native-http", "init", "other", 1, 397.25),
+        ("native-http", "invoke", "init_retried_in_invoke", 1, 397.25),
+        (
+            "provisioned-concurrency",
+            "init",
+            "provisioned_concurrency",
+            0,
+            0.0,
+        ),
+        (
+            "provisioned-concurrency",
+            "invoke",
+            "init_retried_in_invoke",
+            1,
+            397.25,
+        ),
+    ] {
+        fs::write(&log, records(init_type, phase, false)).unwrap();
+        fs::write(&line, measured(kind, "demand")).unwrap();
+        for files in [&[&*log][..], &[&line], &[&log, &line], &[&line, &log]] {
+            let report = report(files);
+            let at = |pointer: &str| report.pointer(pointer).unwrap_or(&Value::Null);
+            assert_eq!(*at("/tables/starts/0/cold_start_kind"), kind, "{report:#}");
+            assert_eq!(*at("/tables/totals/environment_starts"), 1, "{report:#}");
+            assert_eq!(*at("/tables/totals/cold_starts"), cold_starts, "{files:?}");
+            assert_eq!(*at("/tables/totals/wait_ms"), wait, "{files:?}");
+        }
+    }
+}
+
+/// A process that is started right after a timeout is there before the next invocation, which then
+/// waits for nothing.
+#[test]
+fn a_reset_ahead_of_demand_is_no_cold_start() {
+    let ms = |at: &str| format!("2026-11-26T12:00:{at}00Z");
+    let report = |id: &str, status: &str| {
+        json!({"requestId": id, "status": status, "metrics": {"durationMs": 100.5,
+            "billedDurationMs": 101, "memorySizeMB": 128, "maxMemoryUsedMB": 84}})
+    };
+    let (start, done) = ("platform.initStart", "platform.initReport");
+    let init = json!({"initializationType": "on-demand", "phase": "init", "instanceId": "i"});
+    let ended = json!({"initializationType": "on-demand", "phase": "init", "status": "success",
+        "metrics": {"durationMs": 400}});
+    let first = [
+        (start, "01.0", init.clone()),
+        (done, "01.4", ended.clone()),
+        ("platform.start", "01.4", json!({"requestId": "a"})),
+        ("platform.report", "01.5", report("a", "timeout")),
+        (start, "01.6", init),
+        (done, "02.0", ended),
+    ];
+    let later = [
+        ("platform.start", "30.0", json!({"requestId": "b"})),
+        ("platform.report", "30.1", report("b", "success")),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    for records in [first.to_vec(), [&first[..], &later].concat()] {
+        let records = records.iter().map(|(kind, at, record)| {
+            json!({"time": ms(at), "type": kind, "record": record}).to_string() + "\n"
+        });
+        fs::write(&path, records.collect::<String>()).unwrap();
+        let report = crate::report(&[&path]);
+        let rows = report.pointer("/tables/starts").unwrap().as_array();
+        let of = |row: &&Value| row["cold_start_kind"] == "proactive" && row["cause"] == "timeout";
+        assert_eq!(rows.unwrap().iter().filter(of).count(), 1, "{report:#}");
+        let cold_starts = report.pointer("/tables/totals/cold_starts").unwrap();
+        assert_eq!(*cold_starts, 1, "{report:#}");
+    }
+}
+
 /// A log of AWS's Runtime Interface Emulator, which has the init first in `REPORT`.
 #[test]
 fn a_log_of_the_runtime_interface_emulator_is_read() {
