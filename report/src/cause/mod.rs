@@ -43,9 +43,9 @@ pub(crate) fn causes(ledger: &mut Ledger, activity: &Activity) -> Vec<Cause> {
         let (rule, is_inferred, idle_since_ms) = groups.rule(ledger, activity, at, start);
         let told = start.cause.map(|name| ledger.names.text(name));
         let is_final = match told {
-            // The environment knows its own end best.
-            Some(told) if !COMPLETED.contains(&told) => true,
-            // It knows at least that an invocation waited, or that something had failed.
+            // The environment knows its own end best, and that something had failed in it.
+            Some(told) if told == EARLIER_FAILURE || !COMPLETED.contains(&told) => true,
+            // It knows at least that an invocation waited.
             told => told.is_some() && rule == UNKNOWN,
         };
         causes.push(match start.cause {
@@ -67,8 +67,11 @@ pub(crate) fn causes(ledger: &mut Ledger, activity: &Activity) -> Vec<Cause> {
 
 const UNKNOWN: &str = "unknown";
 
-/// The causes that an environment tells where it knows no more: the others complete them.
-const COMPLETED: [&str; 3] = ["demand", "earlier_failure", UNKNOWN];
+const EARLIER_FAILURE: &str = "earlier_failure";
+
+/// The causes that an environment tells where it knows no more: its log and the others complete
+/// them.
+pub(crate) const COMPLETED: [&str; 3] = ["demand", EARLIER_FAILURE, UNKNOWN];
 
 /// The environments of one version of a function, in the order in which they began.
 #[derive(Debug, Default)]
@@ -144,7 +147,8 @@ impl Groups {
             "snap_start_init" => return ("version_published", false, None),
             "reset_after_timeout" => return ("timeout", false, None),
             "reset_after_crash" => return ("crash", false, None),
-            "init_retried_in_invoke" => return ("failed_init", false, None),
+            // What failed is not in the log.
+            "init_retried_in_invoke" => return (EARLIER_FAILURE, false, None),
             _ => {}
         }
         let environment = &ledger.environments[start.environment as usize];

@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub(crate) use self::names::{Name, Names};
 pub(crate) use self::start::{Figures, Start};
+use crate::cause::COMPLETED;
 use crate::fact::{
     Counted, Fact, Failure, Measured, PhaseReport, PhaseStart, Report, Sample, Sink, Source,
 };
@@ -260,6 +261,7 @@ impl Ledger {
             let environment = &self.environments[at as usize];
             let is_taken = environment.seen_ms.is_some() || environment.invocations() != 0;
             if !(is_anonymous && begins && is_taken && environment.pending.is_none()) {
+                self.follow(source, begins, at);
                 return Some(at);
             }
         }
@@ -278,12 +280,16 @@ impl Ledger {
             ..Environment::default()
         });
         self.by_stream.insert(key, at);
-        // The lines of the same file that follow are of this environment, too.
+        self.follow(source, begins, at);
+        Some(at)
+    }
+
+    /// The lines that follow in a file without streams are of the environment that begins.
+    fn follow(&mut self, source: &Source<'_>, begins: bool, at: u32) {
         if source.stream.is_none() && begins {
             let (key, _) = key_of(source);
             self.by_stream.insert(key, at);
         }
-        Some(at)
     }
 
     fn phase_start(&mut self, at: u32, source: &Source<'_>, start: &PhaseStart<'_>) {
@@ -612,6 +618,11 @@ impl Ledger {
         if let Some(known) = self.by_request.get(&request)
             && let Some(known) = self.starts.get_mut(*known as usize)
         {
+            // The log of the platform can tell what the process before it left no note of.
+            let cause = known.cause.map(|name| self.names.text(name));
+            if cause.is_some_and(|cause| COMPLETED.contains(&cause)) && start.cause.is_some() {
+                known.cause = None;
+            }
             known.complete(&start);
             let old = self.environments[known.environment as usize].clone();
             let new = &mut self.environments[start.environment as usize];

@@ -610,6 +610,32 @@ fn a_reset_ahead_of_demand_is_no_cold_start() {
     }
 }
 
+/// That something failed before is known from the phase of the init, and what it was is not:
+/// nothing is inferred from it.
+#[test]
+fn an_earlier_failure_is_named_where_the_log_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, line) = (folder.path().join("log"), folder.path().join("line"));
+    let kind = "init_retried_in_invoke";
+    fs::write(&line, measured(kind, "earlier_failure")).unwrap();
+    for (is_failed_before, cause) in [(false, "earlier_failure"), (true, "failed_init")] {
+        fs::write(&log, records("on-demand", "invoke", is_failed_before)).unwrap();
+        let all: [&[&Path]; 4] = [&[&log], &[&line], &[&log, &line], &[&line, &log]];
+        for files in all {
+            let report = report(files);
+            let rows = report.pointer("/tables/starts").unwrap().as_array();
+            let row = rows
+                .unwrap()
+                .iter()
+                .find(|row| row["cold_start_kind"] == kind);
+            let has_log = files.contains(&&*log);
+            let expected = if has_log { cause } else { "earlier_failure" };
+            assert_eq!(row.unwrap()["cause"], expected, "{files:?} {report:#}");
+            assert_eq!(row.unwrap()["inferred"], 0, "{files:?}");
+        }
+    }
+}
+
 /// A log of AWS's Runtime Interface Emulator, which has the init first in `REPORT`.
 #[test]
 fn a_log_of_the_runtime_interface_emulator_is_read() {
