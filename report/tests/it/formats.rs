@@ -636,6 +636,51 @@ fn an_earlier_failure_is_named_where_the_log_has_it() {
     }
 }
 
+/// Two starts beside an invocation of five seconds, and one ten minutes after it.
+#[test]
+fn busy_and_idle_times_are_counted() {
+    let begin = 1_795_694_400_000_i64;
+    let of = |stream: char, from: i64, ms: i64| {
+        let time = |at: i64| jiff::Timestamp::from_millisecond(begin + from + at).unwrap();
+        let stream = format!("2026/11/26/[7]{}", stream.to_string().repeat(32));
+        format!(
+            "{} {stream} INIT_START Runtime Version: python:3.14.v3\n\
+             {} {stream} START RequestId: {from} Version: 7\n\
+             {} {stream} REPORT RequestId: {from}\tDuration: {ms}.00 ms\tBilled Duration: {ms} \
+             ms\tMemory Size: 128 MB\tMax Memory Used: 84 MB\tInit Duration: 400.00 ms\t\n",
+            time(0),
+            time(400),
+            time(400 + ms)
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let text = [
+        of('b', 2_000, 100),
+        of('c', 2_300, 100),
+        of('a', 0, 5_000),
+        of('d', 605_400, 100),
+    ];
+    fs::write(&path, text.concat()).unwrap();
+    let report = report(&[&path]);
+    let rows = report.pointer("/tables/starts").unwrap().as_array();
+    let rows: Vec<_> = rows.unwrap().iter().collect();
+    let figures = |cause: &str| {
+        let row = rows.iter().find(|row| row["cause"] == cause).unwrap();
+        let of = |figure: &str| ["count", "min", "mean", "max"].map(|name| &row[figure][name]);
+        (json!(of("busy")), json!(of("idle_ms")))
+    };
+    let none = json!([0, null, null, null]);
+    assert_eq!(
+        figures("scale_out"),
+        (json!([2, 1.0, 1.5, 2.0]), none.clone()),
+        "{report:#}"
+    );
+    let idle = json!([1, 600_000.0, 600_000.0, 600_000.0]);
+    assert_eq!(figures("idleness"), (none.clone(), idle));
+    assert_eq!(figures("first_in_log"), (none.clone(), none));
+}
+
 /// A log of AWS's Runtime Interface Emulator, which has the init first in `REPORT`.
 #[test]
 fn a_log_of_the_runtime_interface_emulator_is_read() {
