@@ -52,8 +52,7 @@ pub(crate) fn is_wrapped(lookup: &dyn Fn(&str) -> Option<OsString>) -> bool {
 /// True if this program, which was given these arguments, is the wrapper itself: a managed runtime
 /// starts it in its place, with its own command line as arguments.
 pub(super) fn is_wrapper(given: &Strings, wrapper: &[u8]) -> bool {
-    let program = given.iter().next().unwrap_or_default();
-    program.strip_suffix(b"\0") == Some(wrapper)
+    given.iter().next() == Some(wrapper)
 }
 
 /// Kept apart: a start without a wrapper need not touch the page of the stack that the path takes.

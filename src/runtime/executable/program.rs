@@ -63,7 +63,7 @@ impl Program {
                 let path = search(&name, first.chain([task_root(env)]))?;
                 let mut arguments = Strings::default();
                 for word in words {
-                    arguments.push(&[word.strip_suffix(b"\0").unwrap_or(word)]);
+                    arguments.push(&[word]);
                 }
                 Self(Command {
                     path,

@@ -177,7 +177,7 @@ impl<'a> Image<'a> {
         let [_, environment] = &self._strings;
         let pair = |string: &[u8]| {
             let at = string.iter().position(|byte| *byte == b'=')?;
-            let value = string.get(at + 1..string.len() - 1)?;
+            let value = string.get(at + 1..)?;
             let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
             Some((text(string.get(..at)?), text(value)))
         };
@@ -228,9 +228,10 @@ impl Strings {
         self.0.extend_from_slice(&others.0);
     }
 
-    /// The strings with their NULs.
+    /// The strings, without their NULs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.split_inclusive(|byte| *byte == 0)
+        let strings = self.0.split_inclusive(|byte| *byte == 0);
+        strings.map(|string| string.strip_suffix(b"\0").unwrap_or(string))
     }
 
     /// Pointers to the strings, and null behind them.
@@ -299,7 +300,7 @@ mod tests {
         ];
         let environment = environment(&changes);
         let has = |start: &[u8]| environment.iter().any(|string| string.starts_with(start));
-        assert!(has(b"_BANTAM_ADDED=ab\0"));
+        assert!(has(b"_BANTAM_ADDED=ab"));
         assert!(!has(b"PATH="));
         assert!(!has(b"_BANTAM_ABSENT"));
         let kept = std::env::vars_os()

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use super::http_server::{event, server};
 use crate::support::{example_path, faulty, start, stock};
 
 /// A script in `folder` that can be executed.
@@ -28,7 +29,7 @@ fn a_wrapper_starts_the_runtime_once() {
     let folder = tempfile::tempdir().unwrap();
     let count = folder.path().join("count");
     let text = format!(
-        "#!/bin/sh\necho x >>{}\nexport WRAPPED=yes\nexec \"$@\"\n",
+        "#!/bin/sh\necho x $# >>{}\nexport WRAPPED=yes\nexec \"$@\"\n",
         count.display()
     );
     let path = script(folder.path(), "wrap", &text);
@@ -39,7 +40,7 @@ fn a_wrapper_starts_the_runtime_once() {
     // A fresh program after a panic is the one that was wrapped.
     env.fail(r#"{"do":"panic","message":"m"}"#);
     assert_eq!(env.respond(r#"{"do":"process"}"#)["count"], 1);
-    assert_eq!(fs::read_to_string(&count).unwrap(), "x\n");
+    assert_eq!(fs::read_to_string(&count).unwrap(), "x 1\n");
 
     let folder = tempfile::tempdir().unwrap();
     let handler = "#!/bin/sh\nprintf '{\"wrapped\":\"%s\"}' \"$WRAPPED\"\n";
@@ -47,6 +48,13 @@ fn a_wrapper_starts_the_runtime_once() {
     let mut config = stock(&handler);
     config.env.push(wrapper(&path));
     assert_eq!(start(config).respond("{}"), json!({"wrapped": "yes"}));
+
+    // Arguments would be the command of a server.
+    let mut config = server("");
+    config.env.push(wrapper(&path));
+    let outcome = start(config).invoke(event("GET", "/nowhere")).unwrap();
+    let response: Value = serde_json::from_slice(&outcome.body).unwrap();
+    assert_eq!(response["statusCode"], 404, "{response}");
 }
 
 #[test]
