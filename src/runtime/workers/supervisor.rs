@@ -139,6 +139,8 @@ fn take_note(crew: &mut Crew, index: usize, board: &Board, code: Option<i32>) ->
     // A worker that was killed while it started, or never did, has not said so itself.
     match ended.phase {
         Phase::Init => board.fails(index),
+        // Nobody starts it again before a worker has polled, so none need wait for it.
+        Phase::Listening | Phase::Ended if !board.has_polled() => board.fails(index),
         Phase::Listening => board.server_has_ended(ExitStatus::from_raw(libc::SIGKILL), ""),
         Phase::InitFailed
         | Phase::Polling
@@ -196,6 +198,8 @@ struct Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Start(Duration),
+    /// Its initialisation failed, as that of all others may.
+    StartWithOthers,
     Nothing,
 }
 
@@ -203,6 +207,7 @@ impl fmt::Display for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(pause) => write!(f, "it is started again in {} ms", pause.as_millis()),
+            Self::StartWithOthers => f.write_str("it is started again once another one serves"),
             Self::Nothing => f.write_str("it is not started again"),
         }
     }
@@ -266,7 +271,10 @@ impl Crew {
             None => (State::Gone(1), Next::Nothing),
         };
         self.set(index, state);
-        if has_polled { next } else { Next::Nothing }
+        if !has_polled && matches!(next, Next::Start(_)) {
+            return Next::StartWithOthers;
+        }
+        next
     }
 
     /// The process was asked to end.
@@ -430,10 +438,10 @@ mod tests {
             invocations: Some(0),
             code: Some(1),
         };
-        assert_eq!(crew.ended(0, failed, false, NOW), Next::Nothing);
+        assert_eq!(crew.ended(0, failed, false, NOW), Next::StartWithOthers);
         assert_eq!(crew.due(false, after(9_999)), None);
         assert_eq!(verdict(&crew, false), None, "the other one still starts");
-        assert_eq!(crew.ended(1, failed, false, NOW), Next::Nothing);
+        assert_eq!(crew.ended(1, failed, false, NOW), Next::StartWithOthers);
         assert_eq!(verdict(&crew, false), Some(1));
     }
 
@@ -477,6 +485,22 @@ mod tests {
         }
         assert_eq!(crew.running(), [(0, pid(10))]);
         assert_eq!(verdict(&crew, true), Some(1));
+    }
+
+    /// Workers look at the board from time to time, so none may have seen that it was ready.
+    #[test]
+    fn a_server_that_ends_before_any_worker_has_polled_has_failed() {
+        for has_ended in [true, false] {
+            let (board, _file) = Board::create(1).unwrap();
+            let mut crew = Crew::new(1, true);
+            board.server_is_ready();
+            if has_ended {
+                board.server_has_ended(ExitStatus::from_raw(0), "the end");
+            }
+            let next = take_note(&mut crew, board.keeper(), board, Some(1));
+            assert_eq!(next, Next::StartWithOthers);
+            assert!(matches!(board.server(), Server::Failed(_)), "{has_ended}");
+        }
     }
 
     #[test]
