@@ -196,6 +196,11 @@ impl Invocations {
         if let Some(retry) = self.place(request) {
             self.in_flight[retry].reported_before = time;
         }
+        self.keep_over(request);
+    }
+
+    /// Keeps a request in mind that is over: what still comes of it counts nothing.
+    fn keep_over(&mut self, request: Request) {
         match self.over.get_mut(self.next_over) {
             Some(oldest) => *oldest = request,
             None => self.over.push(request),
@@ -239,7 +244,9 @@ impl Invocations {
     /// Adds an entry, and returns its place. If there are too many, the oldest is given up.
     fn add(&mut self, request: Request, series: &mut Series) -> usize {
         if IN_FLIGHT_MAX <= self.in_flight.len() {
-            self.busy_ms += abandon(&self.in_flight.remove(0), series);
+            let oldest = self.in_flight.remove(0);
+            self.busy_ms += abandon(&oldest, series);
+            self.keep_over(oldest.request);
         }
         self.in_flight.push(InFlight {
             request,
@@ -301,9 +308,10 @@ fn add_idle(from: EpochMs, to: EpochMs, series: &mut Series) {
     series.add(&m::IDLE_DURATION, &[], float(idle_ms));
 }
 
-/// Invocations in flight. An environment has one, on Managed Instances some tens; the rest waits
-/// for reports that may never come.
-pub(super) const IN_FLIGHT_MAX: usize = 256;
+/// Invocations in flight. An environment has one, on Managed Instances at most
+/// [1,600](https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-lambda-function-lambdamanagedinstancescapacityproviderconfig.html);
+/// the rest waits for reports that may never come.
+pub(super) const IN_FLIGHT_MAX: usize = 2_048;
 
 /// Requests of which a second report is recognised. A delivery that comes again holds the reports
 /// that came last, at most some hundreds.

@@ -1462,6 +1462,9 @@ fn of_too_many_invocations_in_flight_the_oldest_is_given_up() {
         script.batch(3_000, &[start(2_500, &format!("new-{id}"))]);
     }
     assert_eq!(script.interval(3_000), ["invocations_unknown{}=7"]);
+    // It is counted once.
+    script.batch(3_000, &[report(2_600, "new-0", "")]);
+    assert_eq!(script.interval(3_000), [""; 0]);
     script.shutdown(4_000, "spindown");
     assert!(
         script
