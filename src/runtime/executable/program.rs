@@ -53,10 +53,10 @@ impl Program {
         let given = reexec::arguments().unwrap_or_default();
         let mut words = given.iter().skip(1);
         let name = words.next().filter(|_| !is_wrapper);
-        let mut server = match name.and_then(|name| CStr::from_bytes_with_nul(name).ok()) {
+        let mut server = match name {
             None => Self::find(env)?,
             Some(name) => {
-                let name = text(name);
+                let name = String::from_utf8_lossy(name);
                 let from_here = OsStr::new("");
                 let path = env.path.as_deref().filter(|_| !name.contains('/'));
                 let first = folders(path.unwrap_or(from_here));
