@@ -102,16 +102,10 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
 
-/// Whether a path belongs to an API of AWS: each begins with the date of its version.
+/// Whether a path belongs to the Invoke API, whose operations begin with the date of their version.
 fn is_api(path: &str) -> bool {
     let first = path.split('/').nth(1).unwrap_or_default();
-    let mut parts = first.split('-');
-    let mut digits = |length| {
-        parts.next().is_some_and(|part: &str| {
-            part.len() == length && part.bytes().all(|b| b.is_ascii_digit())
-        })
-    };
-    digits(4) && digits(2) && digits(2) && parts.next().is_none()
+    matches!(first, "2015-03-31" | "2021-11-15")
 }
 
 #[cfg(test)]
@@ -119,14 +113,17 @@ mod tests {
     use super::is_api;
 
     #[test]
-    fn a_path_of_an_api_begins_with_a_date() {
+    fn a_path_of_an_api_begins_with_its_date() {
         let table = [
             ("/2015-03-31/functions/f/invocations", true),
             (
                 "/2021-11-15/functions/f/response-streaming-invocations",
                 true,
             ),
-            ("/2018-06-01", true),
+            ("/2015-03-31", true),
+            // As a page of a blog may be called.
+            ("/2018-06-01", false),
+            ("/2024-05-01/x", false),
             ("/", false),
             ("/hello", false),
             ("/2015-03-31x/functions", false),

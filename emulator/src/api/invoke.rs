@@ -10,6 +10,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::api::body::{render_error, restore_error};
@@ -94,7 +95,9 @@ fn invocation(
     Ok(Invoke {
         event: collected.data.to_vec(),
         kind,
-        client_context: client_context(&parts.headers)?,
+        // "Lambda passes the ClientContext object to your function for synchronous invocations
+        // only": <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
+        client_context: client_context(&parts.headers)?.filter(|_| kind != InvokeKind::Event),
         cognito_identity: None,
         tenant_id: header(&parts.headers, "x-amz-tenant-id"),
         trace_id: header(&parts.headers, "x-amzn-trace-id"),
@@ -118,17 +121,20 @@ fn kind(headers: &HeaderMap) -> Result<InvokeKind, EmulatorError> {
     }
 }
 
-/// "Up to 3,583 bytes of base64-encoded data", a JSON object inside.
+/// "Up to 3,583 bytes of base64-encoded data".
+const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
+
+/// A JSON object in base64.
 fn client_context(headers: &HeaderMap) -> Result<Option<String>, EmulatorError> {
     let Some(encoded) = header(headers, "x-amz-client-context") else {
         return Ok(None);
     };
-    let decoded = STANDARD
-        .decode(encoded)
-        .ok()
+    let fits = Some(encoded).filter(|encoded| encoded.len() <= CLIENT_CONTEXT_BYTES_MAX);
+    let decoded = fits
+        .and_then(|encoded| STANDARD.decode(encoded).ok())
         .and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded {
-        Some(text) if serde_json::from_str::<IgnoredAny>(&text).is_ok() => Ok(Some(text)),
+        Some(text) if serde_json::from_str::<Map<String, Value>>(&text).is_ok() => Ok(Some(text)),
         Some(_) | None => Err(refused(
             400,
             "InvalidRequestContentException",

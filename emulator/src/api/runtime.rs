@@ -482,9 +482,7 @@ impl Exchange {
         }
         if collected.length > limit {
             let message = format!(
-                "Response payload size ({} bytes) exceeded maximum allowed payload size \
-                 ({limit} bytes).",
-                collected.length
+                "Response payload size exceeded maximum allowed payload size ({limit} bytes)."
             );
             let error = platform_error("Function.ResponseSizeTooLarge", &message);
             return (Verdict::TooLarge { limit }, Some(error));

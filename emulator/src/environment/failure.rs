@@ -136,7 +136,10 @@ impl Failure {
         let error_type = self.error_type();
         let message = match self {
             Self::Reported(error) => return error.clone(),
-            Self::Timeout => timed_out(request_id, timeout),
+            Self::Timeout => {
+                let seconds = timeout.as_secs_f64();
+                format!("RequestId: {request_id} Error: Task timed out after {seconds:.2} seconds")
+            }
             Self::Spawn(_)
             | Self::Exit(_)
             | Self::OutOfMemory(_)
@@ -158,7 +161,7 @@ impl Failure {
     }
 }
 
-/// The message of a timeout.
+/// The line of a timeout in the log.
 pub(crate) fn timed_out(request_id: &str, timeout: Duration) -> String {
     let now = rfc3339(SystemTime::now());
     let seconds = timeout.as_secs_f64();

@@ -113,6 +113,31 @@ fn context_trace_tenant_and_qualifier_reach_the_runtime() {
 }
 
 #[test]
+fn a_client_context_is_a_short_object() {
+    let (_emulator, mut client) = start();
+    let of_bytes = |bytes: usize| {
+        let empty = STANDARD.encode(r#"{"k":""}"#).len();
+        STANDARD.encode(format!(
+            r#"{{"k":"{}"}}"#,
+            "x".repeat((bytes - empty) / 4 * 3)
+        ))
+    };
+    let table = [
+        (STANDARD.encode("{}"), 200),
+        (STANDARD.encode("[]"), 400),
+        (STANDARD.encode("{"), 400),
+        ("{}".to_owned(), 400),
+        (of_bytes(3_580), 200),
+        (of_bytes(3_584), 400),
+    ];
+    for (context, expected) in table {
+        let headers = [("X-Amz-Client-Context", context.as_str())];
+        let answer = client.post(PATH, &headers, br#"{"do":"headers"}"#);
+        assert_eq!(answer.status, expected, "{context}");
+    }
+}
+
+#[test]
 fn a_context_of_several_lines_reaches_the_runtime_on_one() {
     let (_emulator, mut client) = start();
     let context = STANDARD.encode("{\n  \"custom\": {\r\n\"k\": \"v\"}\n}\n");
