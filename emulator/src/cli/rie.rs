@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Config, Emulator, Seen};
+use bantam_emulator::{Config, Emulator, Initialization, Seen};
 
 use super::credentials;
 use super::runtime::find_program;
@@ -147,9 +147,19 @@ fn config(args: &Args) -> Result<Config, String> {
         Some(root) if Path::new(&root).is_dir() => root.into(),
         Some(_) | None => env::current_dir().unwrap_or_else(|_| "/".into()),
     };
-    // The container's variables are the function's, but for the ones that are said above.
-    let own = env::vars().filter(|(name, _)| !SET_HERE.contains(&name.as_str()));
-    config.env = own.collect();
+    // As on Managed Instances, which AWS's emulator stands for where this is set.
+    if variable(MAX_CONCURRENCY).is_some() {
+        let count = number(MAX_CONCURRENCY, 1)?;
+        config.max_concurrency = usize::try_from(count).unwrap_or(usize::MAX).max(1);
+        config.initialization = Initialization::ManagedInstances;
+    }
+    // The container's variables are the function's, but for the ones that are said above, and for
+    // those that are no text.
+    let own = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config.env = own
+        .filter(|(name, _)| !SET_HERE.contains(&name.as_str()))
+        .collect();
     config.extensions = extensions(Path::new("/opt/extensions"));
     config.freeze = false;
     config.listen = args.runtime_interface_emulator_address;
@@ -197,10 +207,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Variables that the emulator gives the function itself.
-const SET_HERE: [&str; 8] = [
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
+const SET_HERE: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_LAMBDA_FUNCTION_VERSION",
+    MAX_CONCURRENCY,
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
