@@ -3,9 +3,11 @@
 #![cfg(feature = "command")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -242,6 +244,33 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
     ];
     for (args, named) in cases {
         let output = emulator(args, "{}");
+        assert_eq!(output.status.code(), Some(2), "{args:?} {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(named), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &["run", "--attach", "--layer", "/dev/null"],
+            "'--layer <PATH>'",
+        ),
+        (&["run", "--attach", "--read-only"], "'--read-only'"),
+        (
+            &["run", "--attach", "--enforce-memory"],
+            "'--enforce-memory'",
+        ),
+        (
+            &["conform", "/bin/cat", "--rule", "next", "--except", "next"],
+            "--except leaves no rule to try",
+        ),
+    ];
+    for (args, named) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+        command.args(args);
+        let output = output_of(command, "");
         assert_eq!(output.status.code(), Some(2), "{args:?} {output:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(named), "{args:?}: {text}");
@@ -552,8 +581,9 @@ fn a_level_that_the_emulator_of_aws_does_not_have_is_refused() {
     }
 }
 
-#[test]
-fn it_stands_in_for_the_emulator_of_aws() {
+/// The variables of a function that is served in place of AWS's emulator with these of a container,
+/// and the log.
+fn stood_in(own: &[(&str, &str)]) -> (Value, String) {
     let folder = tempfile::tempdir().unwrap();
     let name = folder.path().join("aws-lambda-rie");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bantam-emulator"), &name).unwrap();
@@ -570,9 +600,9 @@ fn it_stands_in_for_the_emulator_of_aws() {
     command.arg(format!("--runtime-interface-emulator-address={address}"));
     command.arg(echo()).args(["--flag", "app.handler"]);
     command
-        .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "7")
-        .env("MINE", "kept");
-    command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
+        .envs(own.iter().copied())
+        .env("NO_TEXT", OsStr::from_bytes(b"\xff"))
+        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
     let log = tempfile::NamedTempFile::new().unwrap();
     let stderr = log.reopen().unwrap();
     let child = command
@@ -589,17 +619,32 @@ fn it_stands_in_for_the_emulator_of_aws() {
     let path = "/2015-03-31/functions/function/invocations";
     let answer = post(&address.to_string(), path, r#"{"do":"env"}"#);
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let variables: Value = serde_json::from_str(body).unwrap();
+    let variables = serde_json::from_str(body).unwrap();
+    drop(serving);
+    (variables, fs::read_to_string(log.path()).unwrap())
+}
+
+#[test]
+fn it_stands_in_for_the_emulator_of_aws() {
+    let own = [("AWS_LAMBDA_FUNCTION_TIMEOUT", "7"), ("MINE", "kept")];
+    let (variables, log) = stood_in(&own);
     assert_eq!(variables["_HANDLER"], "app.handler");
     assert_eq!(variables["MINE"], "kept");
+    assert_eq!(variables["NO_TEXT"], Value::Null);
     assert_eq!(variables["AWS_LAMBDA_FUNCTION_NAME"], "test_function");
     assert_eq!(variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "3008");
     assert_ne!(variables["AWS_LAMBDA_RUNTIME_API"], "127.0.0.1:1");
-    drop(serving);
-    let log = fs::read_to_string(log.path()).unwrap();
     for expected in ["INIT_START", "EventSent", "REPORT RequestId"] {
         assert!(log.contains(expected), "{expected} is not in {log}");
     }
+}
+
+#[test]
+fn it_stands_in_for_the_emulator_of_managed_instances() {
+    let (variables, _) = stood_in(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]);
+    assert_eq!(variables["AWS_LAMBDA_MAX_CONCURRENCY"], "2");
+    let initialization = &variables["AWS_LAMBDA_INITIALIZATION_TYPE"];
+    assert_eq!(initialization, "lambda-managed-instances");
 }
 
 /// Copies the function as a build tool does that writes in steps.

@@ -141,7 +141,11 @@ fn chosen(args: &Args, subject: &Subject) -> Result<Vec<&'static Rule>, String> 
     let is_asked = |rule: &&Rule| {
         (args.rule.is_empty() || is_in(&args.rule, rule)) && !is_in(&args.except, rule)
     };
-    Ok(all.into_iter().filter(is_asked).collect())
+    let asked: Vec<_> = all.into_iter().filter(is_asked).collect();
+    if asked.is_empty() {
+        return Err("--except leaves no rule to try".to_owned());
+    }
+    Ok(asked)
 }
 
 fn count(rows: &[Row], verdict: Verdict) -> usize {

@@ -29,7 +29,9 @@ pub(crate) struct Args {
     function: Option<PathBuf>,
     /// Start no process: the function is started elsewhere, in a debugger for example, and
     /// connects. Nothing times out and nothing is frozen
-    #[arg(long, conflicts_with_all = ["function", "runtime", "event"])]
+    #[arg(long, conflicts_with_all = [
+        "function", "runtime", "event", "layer", "read_only", "enforce_memory",
+    ])]
     attach: bool,
     /// When the function's files change, start the new ones: environments end when they run no
     /// invocation, and new ones are started

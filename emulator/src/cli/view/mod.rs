@@ -71,11 +71,11 @@ pub(crate) fn show(
     // The drop of a terminal that is gone prints to standard error, and panics if that is gone too.
     let mut terminal = ManuallyDrop::new(ratatui::try_init()?);
     let keys = sender.clone();
-    drop(
-        thread::Builder::new()
-            .name("keys".into())
-            .spawn(move || read_keys(&keys))?,
-    );
+    let reader = thread::Builder::new().name("keys".into());
+    if let Err(error) = reader.spawn(move || read_keys(&keys)) {
+        ratatui::restore();
+        return Err(error);
+    }
     let begin = Instant::now();
     let mut model = Model::new(title);
     // A terminal that takes no picture is gone, as after a SIGHUP: that ends it as a key does.
