@@ -86,8 +86,14 @@ fn register(api: &mut Api) -> Result<(), Failure> {
         name
     };
     let headers = [("Lambda-Extension-Name", name)];
-    let body = br#"{"events":["INVOKE","SHUTDOWN"]}"#;
-    let answer = api.exchange("POST", "2020-01-01/extension/register", &headers, body)?;
+    let events = env::var("EVENTS").unwrap_or_else(|_| r#""INVOKE","SHUTDOWN""#.to_owned());
+    let body = format!("{{\"events\":[{events}]}}");
+    let answer = api.exchange(
+        "POST",
+        "2020-01-01/extension/register",
+        &headers,
+        body.as_bytes(),
+    )?;
     if answer.status != 200 && breaks("register.status-500") {
         wait();
     }

@@ -33,6 +33,7 @@ fn runtime(misbehave: &str) -> Subject {
         event: b"{}".to_vec(),
         // Who breaks a rule is often waited for in vain.
         patience: Duration::from_secs(if misbehave.is_empty() { 10 } else { 3 }),
+        at_once: 4,
     }
 }
 
@@ -100,6 +101,36 @@ fn an_extension_that_keeps_every_rule_passes() {
 #[test]
 fn an_extension_that_breaks_a_rule_fails_it() {
     every_rule_can_be_broken(extension);
+}
+
+#[test]
+fn a_rule_about_an_event_that_an_extension_does_not_take_does_not_apply() {
+    for (events, others) in [
+        ("\"INVOKE\"", "takes no SHUTDOWN"),
+        ("\"SHUTDOWN\"", "takes no INVOKE"),
+    ] {
+        let mut subject = extension("");
+        subject
+            .config
+            .env
+            .push(("EVENTS".to_owned(), events.to_owned()));
+        let about: Vec<_> = rules(&subject)
+            .into_iter()
+            .filter(|rule| {
+                rule.id.starts_with("event.")
+                    || rule.id.starts_with("shutdown.")
+                    || ["connection.event-cut", "next.after-invoke"].contains(&rule.id)
+            })
+            .collect();
+        let rows = run(&subject, &about, |_| {});
+        let failed = shown(&rows, |row| row.verdict == Verdict::Fail);
+        assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+        let apart = |row: &&Row| row.seen.contains(others);
+        assert_eq!(
+            rows.iter().filter(apart).count(),
+            if events.contains("INV") { 4 } else { 7 }
+        );
+    }
 }
 
 #[test]

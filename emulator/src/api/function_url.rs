@@ -24,7 +24,7 @@ use crate::api::url_reply::{Reply, no_reply, refused, reply};
 use crate::api::url_stream;
 use crate::api::web_request::{Request, decoded};
 use crate::config::{Config, HttpEvent, Invoke, UrlInvokeMode};
-use crate::environment::pool::Pool;
+use crate::environment::pool::{Pool, trace_id};
 use crate::http::{PAYLOAD_BYTES_MAX, Payload, header, json_response};
 use crate::time::{common_log, epoch_ms};
 
@@ -43,12 +43,14 @@ pub(crate) async fn serve(
     if body.len() > PAYLOAD_BYTES_MAX {
         return json_response(413, r#"{"message":"Request Too Long"}"#);
     }
+    let trace_id = header(&parts.headers, "x-amzn-trace-id").unwrap_or_else(trace_id);
     let request = Request {
         path,
         parts,
         body,
         peer,
         id: &request_id,
+        trace_id: &trace_id,
         now: SystemTime::now(),
     };
     let event = match config.http_event {
@@ -56,7 +58,7 @@ pub(crate) async fn serve(
         HttpEvent::ApiGatewayV2 | HttpEvent::FunctionUrl => event(config, &request),
     };
     let invoke = Invoke {
-        trace_id: header(&parts.headers, "x-amzn-trace-id"),
+        trace_id: Some(trace_id),
         request_id: Some(request_id),
         return_early: true,
         ..Invoke::new(event.to_string())
@@ -116,7 +118,7 @@ pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
         "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": query,
-        "headers": headers_json(headers, peer),
+        "headers": headers_json(request),
         "requestContext": {
             "accountId": account,
             "apiId": config.function_name,
@@ -153,7 +155,8 @@ pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
 
 /// All headers but those of the connection and the cookies, and what AWS adds. Several of one name
 /// are joined by commas.
-fn headers_json(headers: &HeaderMap, peer: SocketAddr) -> Map<String, Value> {
+fn headers_json(request: &Request<'_>) -> Map<String, Value> {
+    let headers = &request.parts.headers;
     let left_out =
         |name: &HeaderName| [COOKIE, CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name);
     let mut joined = Map::new();
@@ -165,11 +168,7 @@ fn headers_json(headers: &HeaderMap, peer: SocketAddr) -> Map<String, Value> {
             .collect();
         joined.insert(name.to_string(), json!(values.join(",")));
     }
-    let added = [
-        ("x-forwarded-for", peer.ip().to_string()),
-        ("x-forwarded-proto", "http".to_owned()),
-    ];
-    for (name, value) in added {
+    for (name, value) in request.added() {
         joined.entry(name).or_insert_with(|| json!(value));
     }
     joined
@@ -221,6 +220,7 @@ mod tests {
             body,
             peer: SocketAddr::from(([192, 0, 2, 7], 50_000)),
             id: "id",
+            trace_id: "Root=1-5e6722a7-cc56;Parent=1;Sampled=0",
             now: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
         };
         event(config, &request)
@@ -282,7 +282,9 @@ mod tests {
                 "user-agent": "curl/8",
                 "content-type": "application/json; charset=utf-8",
                 "x-many": "x,y",
+                "x-amzn-trace-id": "Root=1-5e6722a7-cc56",
                 "x-forwarded-for": "192.0.2.7",
+                "x-forwarded-port": "9000",
                 "x-forwarded-proto": "http",
             },
             "queryStringParameters": {"a": "1,2", "b": "\u{e9} z", "flag": ""},

@@ -85,6 +85,7 @@ fn events(config: &Config, parts: &Parts, body: &[u8]) {
         body,
         peer: SocketAddr::from(([192, 0, 2, 7], 50_000)),
         id: "id",
+        trace_id: "Root=1",
         now: SystemTime::UNIX_EPOCH,
     };
     let (two, one) = (

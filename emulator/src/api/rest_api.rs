@@ -4,9 +4,7 @@
 //! (docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html).
 //! The API has one resource, the greedy `/{proxy+}`, with any method.
 
-use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
+use hyper::header::{CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use serde_json::{Map, Value, json};
 
 use crate::api::web_request::{Request, decoded};
@@ -20,7 +18,7 @@ pub(super) fn event(config: &Config, request: &Request<'_>) -> Value {
     let method = parts.method.as_str();
     let host = header(&parts.headers, HOST.as_str()).unwrap_or_default();
     let source = request.peer.ip().to_string();
-    let headers = headers(&parts.headers, &source);
+    let headers = headers(request);
     let parameters = parameters(parts.uri.query().unwrap_or_default());
     let proxy = request.path.trim_start_matches('/');
     let resource = if proxy.is_empty() { "/" } else { "/{proxy+}" };
@@ -83,7 +81,8 @@ type Values = Vec<(String, Vec<String>)>;
 
 /// All headers but those of the connection, and what AWS adds. Clients of HTTP/1.1 write names in
 /// this case, which a REST API leaves as it is.
-fn headers(headers: &HeaderMap, source: &str) -> Values {
+fn headers(request: &Request<'_>) -> Values {
+    let headers = &request.parts.headers;
     let left_out = |name: &HeaderName| [CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name);
     let mut values = Values::new();
     for name in headers.keys().filter(|name| !left_out(name)) {
@@ -91,9 +90,9 @@ fn headers(headers: &HeaderMap, source: &str) -> Values {
         let all = all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         values.push((title_case(name.as_str()), all.collect()));
     }
-    for (name, value) in [("X-Forwarded-For", source), ("X-Forwarded-Proto", "http")] {
-        if !values.iter().any(|(other, _)| other == name) {
-            values.push((name.to_owned(), vec![value.to_owned()]));
+    for (name, value) in request.added() {
+        if !headers.contains_key(name) {
+            values.push((title_case(name), vec![value]));
         }
     }
     values
@@ -161,6 +160,7 @@ mod tests {
             body,
             peer: SocketAddr::from(([192, 0, 2, 7], 50_000)),
             id: "id",
+            trace_id: "Root=1-5e6722a7-cc56;Parent=1;Sampled=0",
             now: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
         };
         event(config, &request)
@@ -190,7 +190,9 @@ mod tests {
                 "User-Agent": "curl/8",
                 "Cookie": "one=1; two=2",
                 "X-Many": "y",
+                "X-Amzn-Trace-Id": "Root=1-5e6722a7-cc56",
                 "X-Forwarded-For": "192.0.2.7",
+                "X-Forwarded-Port": "9000",
                 "X-Forwarded-Proto": "http",
             },
             "multiValueHeaders": {
@@ -198,7 +200,9 @@ mod tests {
                 "User-Agent": ["curl/8"],
                 "Cookie": ["one=1; two=2"],
                 "X-Many": ["x", "y"],
+                "X-Amzn-Trace-Id": ["Root=1-5e6722a7-cc56"],
                 "X-Forwarded-For": ["192.0.2.7"],
+                "X-Forwarded-Port": ["9000"],
                 "X-Forwarded-Proto": ["http"],
             },
             "queryStringParameters": {"a": "2", "b": "\u{e9} z", "flag": ""},

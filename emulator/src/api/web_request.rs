@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
@@ -20,10 +20,26 @@ pub(super) struct Request<'a> {
     pub(super) body: &'a [u8],
     pub(super) peer: SocketAddr,
     pub(super) id: &'a str,
+    /// The trace header of the invocation.
+    pub(super) trace_id: &'a str,
     pub(super) now: SystemTime,
 }
 
 impl Request<'_> {
+    /// The headers that AWS adds to those of the client, where the client has none of the name.
+    pub(super) fn added(&self) -> [(&'static str, String); 4] {
+        let host = header(&self.parts.headers, HOST.as_str()).unwrap_or_default();
+        let port = host.rsplit_once(':').map(|(_, port)| port);
+        let port = port.filter(|port| port.parse::<u16>().is_ok());
+        let root = self.trace_id.split(';').next().unwrap_or_default();
+        [
+            ("x-amzn-trace-id", root.to_owned()),
+            ("x-forwarded-for", self.peer.ip().to_string()),
+            ("x-forwarded-port", port.unwrap_or("80").to_owned()),
+            ("x-forwarded-proto", "http".to_owned()),
+        ]
+    }
+
     /// The body as an event has it, and whether that is base64, which its type decides; `None` if
     /// it is empty.
     pub(super) fn body(&self) -> Option<(String, bool)> {
@@ -100,6 +116,7 @@ mod tests {
                 body,
                 peer: SocketAddr::from(([192, 0, 2, 7], 50_000)),
                 id: "id",
+                trace_id: "",
                 now: SystemTime::UNIX_EPOCH,
             };
             let expected = Some((expected.to_owned(), base64));

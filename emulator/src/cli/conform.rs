@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bantam_emulator::Config;
 use bantam_emulator::conform::{
     Row, Rule, Subject, Verdict, compare, json, junit, list, markdown, rules, run, text,
 };
 use serde_json::Value;
 
-use super::function::{FunctionArgs, file_name, read_event};
+use super::function::{FunctionArgs, at_least_one, file_name, read_event};
 use super::{check_writable, print, unwritable};
 
 /// Arguments of `bantam-emulator conform`.
@@ -19,7 +20,7 @@ use super::{check_writable, print, unwritable};
 pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`. With --extension, the extension
     /// is what is tested, and this runs beside it
-    #[arg(value_name = "BOOTSTRAP", required_unless_present = "compare")]
+    #[arg(value_name = "BOOTSTRAP", required_unless_present_any = ["compare", "list"])]
     bootstrap: Option<PathBuf>,
     #[command(flatten)]
     given: FunctionArgs,
@@ -32,9 +33,13 @@ pub(crate) struct Args {
     /// Not this rule; repeat for more
     #[arg(long, value_name = "ID")]
     except: Vec<String>,
-    /// List the rules and try none
+    /// List the rules, of an extension with --extension, and try none
     #[arg(long)]
     list: bool,
+    /// How many rules to try at once, each in an environment of its own; a program that listens on
+    /// a fixed port needs 1 [default: 4, and 1 with --extension]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    jobs: Option<usize>,
     /// Its name in reports [default: the file's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -61,6 +66,17 @@ pub(crate) struct Args {
 ///
 /// An argument names what cannot be used, or a report cannot be written.
 pub(crate) fn conform(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if args.list {
+        let of_none = Subject {
+            config: Config::new(""),
+            extension: args.given.extension.first().cloned(),
+            event: Vec::new(),
+            patience: PATIENCE,
+            at_once: 1,
+        };
+        print(list(&chosen(args, &of_none)?));
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(bootstrap) = &args.bootstrap else {
         let programs: Result<Vec<_>, _> = args.compare.iter().map(|path| read(path)).collect();
         print(compare(&programs?).trim_end());
@@ -68,10 +84,6 @@ pub(crate) fn conform(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let subject = subject(bootstrap, args)?;
     let rules = chosen(args, &subject)?;
-    if args.list {
-        print(list(&rules));
-        return Ok(ExitCode::SUCCESS);
-    }
     let reports = [&args.json, &args.markdown, &args.junit];
     for path in reports.into_iter().flatten() {
         check_writable(path)?;
@@ -118,11 +130,14 @@ fn subject(bootstrap: &Path, args: &Args) -> Result<Subject, String> {
         Some(path) => read_event(path)?,
         None => b"{}".to_vec(),
     };
+    // Most extensions listen for telemetry on a port of their own choice, and few on any free one.
+    let at_once = if extension.is_some() { 1 } else { 4 };
     Ok(Subject {
         config,
         extension,
         event,
         patience: PATIENCE,
+        at_once: args.jobs.unwrap_or(at_once),
     })
 }
 

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     /// Measure cold starts of one or more functions, in turn
     Coldstart(coldstart::Args),
     /// Put a runtime or an extension through the rules of its contract
+    ///
+    /// Each rule sets the timeout, the way of initialization and the number of workers by itself.
     Conform(conform::Args),
 }
 

@@ -126,7 +126,7 @@ pub(super) const RULES: &[Rule] = &[
         text: "The extension does not end, and the environment with it, when an event is cut off.",
         source: RIE,
         needs: None,
-        probe: |lab| lives(lab, Step::ExtensionNext(0), FaultKind::CutAt(40)),
+        probe: |lab| lives(lab, FaultKind::CutAt(40)),
     },
     Rule {
         id: "telemetry.not-supported",
@@ -164,6 +164,17 @@ pub(super) const RULES: &[Rule] = &[
         probe: strangers,
     },
 ];
+
+/// Whether it registered for this event, or there is nothing to try.
+fn takes(run: &Run<'_>, event: &str) -> Result<(), Miss> {
+    let registered = run.count(
+        |what| matches!(what, What::ExtensionRegistered { events, .. } if events.contains(&event)),
+    )?;
+    if registered == 0 {
+        return Err(Miss::NotApplicable(format!("it takes no {event}")));
+    }
+    Ok(())
+}
 
 /// The registrations under its name.
 fn registrations(run: &Run<'_>, lab: &Lab<'_>) -> Result<Vec<Asked>, Miss> {
@@ -228,22 +239,18 @@ fn after_invoke(lab: &Lab<'_>) -> Probed {
     for _ in 0..10 {
         run.answered()?;
     }
-    let takes_invoke = run.count(|what| {
-        matches!(what, What::ExtensionRegistered { events, .. } if events.contains(&"INVOKE"))
-    })?;
-    if takes_invoke == 0 {
-        return Err(Miss::NotApplicable("it takes no INVOKE".to_owned()));
-    }
+    takes(&run, "INVOKE")?;
     let ready = |what: &What| matches!(what, What::ExtensionReady { .. });
     let ready = run.count(ready)?;
     ensure(ready > 10, || format!("{ready} requests around 10 events"))?;
     Ok("asked after each of 10".to_owned())
 }
 
-/// One fault, and the extension and its environment live on.
-fn lives(lab: &Lab<'_>, at: Step, fault: FaultKind) -> Probed {
-    let run = lab.start_with_faults([(at, fault)])?;
+/// One fault of the first event, and the extension and its environment live on.
+fn lives(lab: &Lab<'_>, fault: FaultKind) -> Probed {
+    let run = lab.start_with_faults([(Step::ExtensionNext(0), fault)])?;
     run.answered()?;
+    takes(&run, "INVOKE")?;
     lives_on(&run)
 }
 
@@ -261,12 +268,15 @@ fn byte_by_byte(lab: &Lab<'_>) -> Probed {
     for _ in 0..5 {
         run.answered()?;
     }
+    takes(&run, "INVOKE")?;
     lives_on(&run)
 }
 
 fn split(lab: &Lab<'_>) -> Probed {
     let splits = (0..EVENT_BYTES).map(|at| (Step::ExtensionNext(at), FaultKind::SplitAt(at)));
     let run = lab.start_with_faults(splits)?;
+    run.prepare()?;
+    takes(&run, "INVOKE")?;
     for at in 0..EVENT_BYTES {
         run.answered()
             .map_err(|miss| miss.at(format!("split before byte {at}")))?;
@@ -290,7 +300,7 @@ fn raw(lab: &Lab<'_>, members: Value) -> Probed {
     let answer = Raw::new(event.to_string().as_bytes())
         .with("Content-Type", "application/json")
         .bytes();
-    lives(lab, Step::ExtensionNext(0), FaultKind::Instead(answer))
+    lives(lab, FaultKind::Instead(answer))
 }
 
 /// Ends the environment and gives the end of the extension.
@@ -311,12 +321,7 @@ fn ended(run: Run<'_>) -> Result<(Option<i32>, bool), Miss> {
 fn shutdown(lab: &Lab<'_>) -> Probed {
     let run = lab.start()?;
     run.answered()?;
-    let takes_shutdown = run.count(|what| {
-        matches!(what, What::ExtensionRegistered { events, .. } if events.contains(&"SHUTDOWN"))
-    })?;
-    if takes_shutdown == 0 {
-        return Err(Miss::NotApplicable("it takes no SHUTDOWN".to_owned()));
-    }
+    takes(&run, "SHUTDOWN")?;
     let (_, killed) = ended(run)?;
     ensure(!killed, || "it had to be killed".to_owned())?;
     Ok("exited".to_owned())
@@ -325,6 +330,7 @@ fn shutdown(lab: &Lab<'_>) -> Probed {
 fn exit_status(lab: &Lab<'_>) -> Probed {
     let run = lab.start()?;
     run.answered()?;
+    takes(&run, "SHUTDOWN")?;
     let (code, killed) = ended(run)?;
     ensure(!killed, || "it had to be killed".to_owned())?;
     ensure(code == Some(0), || format!("the status is {code:?}"))?;
@@ -340,6 +346,9 @@ fn unknown_reason(lab: &Lab<'_>) -> Probed {
     let answer = FaultKind::Instead(Raw::new(event.to_string().as_bytes()).bytes());
     let run = lab.start_with_faults([(Step::ExtensionNext(1), answer)])?;
     run.answered()?;
+    // Of one that takes no INVOKE the first request gets SHUTDOWN, and that is of its start.
+    takes(&run, "INVOKE")?;
+    takes(&run, "SHUTDOWN")?;
     let (_, killed) = ended(run)?;
     ensure(!killed, || "it had to be killed".to_owned())?;
     Ok("exited".to_owned())
@@ -348,6 +357,7 @@ fn unknown_reason(lab: &Lab<'_>) -> Probed {
 fn after_crash(lab: &Lab<'_>) -> Probed {
     let run = lab.start()?;
     run.answered()?;
+    takes(&run, "SHUTDOWN")?;
     run.ask("crash", Value::Null)?;
     run.wait_for("end of the extension", |what| {
         matches!(what, What::ExtensionShutdown { .. })

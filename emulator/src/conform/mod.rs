@@ -50,14 +50,14 @@ pub fn rules(subject: &Subject) -> Vec<&'static Rule> {
     }
 }
 
-/// Tries each rule, several at once, and tells `progress` about each row as it comes. The rows are
-/// in the order of the rules.
+/// Tries each rule, as many at once as the subject allows, and tells `progress` about each row as
+/// it comes. The rows are in the order of the rules.
 pub fn run(subject: &Subject, rules: &[&'static Rule], progress: impl Fn(&Row) + Sync) -> Vec<Row> {
     let actions = lab::actions(subject);
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..subject.at_once.max(1) {
             scope.spawn(|| {
                 while let Some((place, rule)) = take(rules, &next) {
                     let row = probe(subject, &actions, rule);
@@ -103,6 +103,3 @@ fn probe(subject: &Subject, actions: &[String], rule: &'static Rule) -> Row {
         transcript: lab.transcript(),
     }
 }
-
-/// Probes wait more than they compute.
-const AT_ONCE: usize = 4;

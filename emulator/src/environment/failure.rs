@@ -136,10 +136,7 @@ impl Failure {
         let error_type = self.error_type();
         let message = match self {
             Self::Reported(error) => return error.clone(),
-            Self::Timeout => {
-                let seconds = timeout.as_secs_f64();
-                format!("RequestId: {request_id} Error: Task timed out after {seconds:.2} seconds")
-            }
+            Self::Timeout => format!("RequestId: {request_id} Error: {}", task_timed_out(timeout)),
             Self::Spawn(_)
             | Self::Exit(_)
             | Self::OutOfMemory(_)
@@ -164,6 +161,10 @@ impl Failure {
 /// The line of a timeout in the log.
 pub(crate) fn timed_out(request_id: &str, timeout: Duration) -> String {
     let now = rfc3339(SystemTime::now());
+    format!("{now} {request_id} {}", task_timed_out(timeout))
+}
+
+fn task_timed_out(timeout: Duration) -> String {
     let seconds = timeout.as_secs_f64();
-    format!("{now} {request_id} Task timed out after {seconds:.2} seconds")
+    format!("Task timed out after {seconds:.2} seconds")
 }

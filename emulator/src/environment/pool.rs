@@ -431,7 +431,7 @@ impl Streaming {
 
 /// A trace header as X-Ray forms it: the root starts with the time in seconds
 /// (docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html).
-fn trace_id() -> String {
+pub(crate) fn trace_id() -> String {
     let seconds = epoch_ms(SystemTime::now()) / 1_000;
     let (root, parent) = (Uuid::new_v4().as_u128(), Uuid::new_v4().as_u64_pair().0);
     format!(

@@ -9,7 +9,7 @@ mod model;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ pub(crate) fn show(
     title: String,
     event: &[u8],
     interrupt: &Interrupt,
-    (sender, inputs): (Sender<Input>, Receiver<Input>),
+    (sender, inputs): (SyncSender<Input>, Receiver<Input>),
 ) -> io::Result<()> {
     let seen = emulator.watch();
     let forward = sender.clone();
@@ -114,7 +114,7 @@ pub(crate) fn show(
     Ok(())
 }
 
-fn read_keys(keys: &Sender<Input>) {
+fn read_keys(keys: &SyncSender<Input>) {
     // An error means that the terminal is gone, and with it the reason to read on.
     while let Ok(event) = event::read() {
         let input = match event {
@@ -161,7 +161,7 @@ fn act(
     emulator: &Arc<Emulator>,
     model: &mut Model,
     event: &[u8],
-    sender: &Sender<Input>,
+    sender: &SyncSender<Input>,
 ) {
     let selected = model.selected;
     let frozen = selected.and_then(|id| model.environments.get(&id).map(|env| env.is_frozen()));
@@ -205,14 +205,15 @@ fn act(
     }
 }
 
-/// The channel of a view.
-pub(crate) fn inputs() -> (Sender<Input>, Receiver<Input>) {
-    channel()
+/// The channel of a view. Who sends waits where it is full: a view that is slower than the emulator
+/// holds it back.
+pub(crate) fn inputs() -> (SyncSender<Input>, Receiver<Input>) {
+    sync_channel(INPUTS_MAX)
 }
 
 /// A picture at least so often: the durations in it grow.
 const TICK: Duration = Duration::from_millis(100);
-/// Between two pictures.
+/// Between two pictures, and in the channel.
 const INPUTS_MAX: usize = 5_000;
 
 #[cfg(test)]
