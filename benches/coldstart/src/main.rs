@@ -2,8 +2,8 @@
 //! emulator.
 //!
 //! What is measured is what ships, as `layer/build` makes it, where the toolchain for that is
-//! installed, and a plain release build otherwise. The emulator gets the release profile in any
-//! case: its time is part of an invocation's duration, and with the dev profile it is most of it,
+//! installed, and a plain release build otherwise. The emulator gets the release profile unless one
+//! is given: its time is part of an invocation's duration, and with the dev profile it is most of it,
 //! which flattens the ratios.
 
 #![expect(
@@ -40,11 +40,14 @@ fn main() -> ExitCode {
 fn coldstart(mut args: Vec<String>) -> Outcome<std::convert::Infallible> {
     let is_plain = args.iter().any(|arg| arg == "--plain");
     args.retain(|arg| arg != "--plain");
-    eprintln!("Building the emulator ...");
-    let emulator = program(
-        &build(&["--package", "bantam-emulator"], &["bantam-emulator"])?,
-        "bantam-emulator",
-    )?;
+    let emulator = match taken(&mut args, "--emulator") {
+        Some(path) => std::path::absolute(path)?,
+        None => {
+            eprintln!("Building the emulator ...");
+            let built = build(&["--package", "bantam-emulator"], &["bantam-emulator"])?;
+            program(&built, "bantam-emulator")?
+        }
+    };
     // Wherever CARGO_TARGET_DIR and Cargo's configuration put it: the emulator is in the profile's
     // folder there.
     let target = emulator.ancestors().nth(2).ok_or("no target directory")?;
@@ -69,7 +72,14 @@ fn coldstart(mut args: Vec<String>) -> Outcome<std::convert::Infallible> {
     let mut command = Command::new(&emulator);
     command.arg("coldstart").arg("--suite").arg(file);
     command.arg("--out").arg(target.join("coldstart.json"));
-    Err(command.args(args).exec().into())
+    let error = command.args(args).exec();
+    Err(format!("cannot start {}: {error}", emulator.display()).into())
+}
+
+/// Takes the value of an option out of the arguments.
+fn taken(args: &mut Vec<String>, option: &str) -> Option<String> {
+    let place = args.iter().position(|arg| arg == option)?;
+    args.drain(place..(place + 2).min(args.len())).nth(1)
 }
 
 /// The list of what is measured. The first is what the others are compared with.
@@ -197,6 +207,8 @@ Usage: cargo coldstart [-- [--plain] [OPTIONS]]
   --times N   cold starts of each program [default: 50]; intervals need 10, a 99th percentile 100
   --warm N    warm invocations after each [default: 20]
   --out FILE  where every sample goes, as JSON [default: target/coldstart.json]
+  --emulator PATH
+              measure with this one [default: a release build, made now]
 
 Other options are those of `bantam-emulator coldstart`; docs/coldstart.md has them and explains the
 tables.";
