@@ -14,7 +14,7 @@ import pages
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = Path(os.environ["SCRATCH"])
 # What layer/release made, perhaps without its commands.
-RELEASE = ROOT / "target/layer/release"
+RELEASE = Path(os.environ["RELEASE"])
 
 # Seconds that a page may take. Some build.
 PAGE_S = 1_800
