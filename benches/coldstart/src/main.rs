@@ -2,9 +2,9 @@
 //! emulator.
 //!
 //! What is measured is what ships, as `layer/build` makes it, where the toolchain for that is
-//! installed, and a plain release build otherwise. The emulator gets the release profile unless one
-//! is given: its time is part of an invocation's duration, and with the dev profile it is most of it,
-//! which flattens the ratios.
+//! installed, and a plain release build otherwise. The emulator gets the release profile,
+//! unless one is given: its time is part of an invocation's duration, and with the dev profile
+//! it is most of it, which flattens the ratios.
 
 #![expect(
     clippy::disallowed_methods,
