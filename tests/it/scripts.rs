@@ -28,6 +28,10 @@ fn a_wrong_argument_is_named() {
             "there is no file missing/Cargo.toml",
         ),
         (
+            &["--command", "--speed", "--package", "bantam-report"],
+            "--speed is for functions: a command is built for size",
+        ),
+        (
             &["--package", "testkit"],
             "testkit does not depend on bantam: add it to [dependencies], under that name",
         ),
@@ -35,6 +39,14 @@ fn a_wrong_argument_is_named() {
         let expected = format!("layer/build: {message}\n");
         assert_eq!(refusal("build", arguments), expected, "{arguments:?}");
     }
+    let folder = tempfile::Builder::new().prefix("a b").tempdir().unwrap();
+    let manifest = folder.path().join("Cargo.toml");
+    std::fs::write(&manifest, "").unwrap();
+    let manifest = manifest.to_str().unwrap();
+    let expected = format!(
+        "layer/build: there is a space in the path {manifest}, which layer/build cannot pass on\n"
+    );
+    assert_eq!(refusal("build", &["--manifest-path", manifest]), expected);
     let unknown = refusal("build", &["--package", "missing"]);
     let expected = "layer/build: there is no package missing in ";
     let last = unknown.lines().last().unwrap();
