@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod formats;
+mod memory;
 mod page;
 mod pictures;
 
