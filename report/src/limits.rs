@@ -4,7 +4,8 @@
 /// and as one of the events of a document it is longer.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes of one element of a JSON document: a log event, a row, or one subject of the emulator.
+/// Bytes of one element of a JSON document: a log event, a row, or one subject of the emulator. Of
+/// a row of a CSV as well, which a quote that is not closed would make of the rest of the file.
 pub(crate) const ELEMENT_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of a message of a protobuf file, as a collector's file exporter writes it.

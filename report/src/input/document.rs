@@ -4,15 +4,14 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::rc::Rc;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::Reading;
+use super::{Limited, Reading};
 use crate::fact::Source;
-use crate::limits::ELEMENT_BYTES_MAX;
 use crate::message::{Subject, function_of_group};
 
 /// Reads one document after the other.
@@ -67,25 +66,6 @@ fn skip_blank(from: &mut impl BufRead) -> io::Result<bool> {
         if !is_all && mark == 0 {
             return Ok(true);
         }
-    }
-}
-
-/// A reader that fails within an element that is too long.
-struct Limited<R> {
-    inner: R,
-    since_element: Rc<Cell<usize>>,
-}
-
-impl<R: BufRead> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        let since = self.since_element.get() + read;
-        self.since_element.set(since);
-        if ELEMENT_BYTES_MAX < since {
-            let reason = format!("an element of over {ELEMENT_BYTES_MAX} bytes");
-            return Err(io::Error::other(reason));
-        }
-        Ok(read)
     }
 }
 

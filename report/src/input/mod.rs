@@ -17,7 +17,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::fact::{Sink, Source};
-use crate::limits::{FOLDERS_DEEP_MAX, PROBLEMS_SHOWN_MAX, ROWS_HELD_BYTES_MAX, ROWS_HELD_MAX};
+use crate::limits::{
+    ELEMENT_BYTES_MAX, FOLDERS_DEEP_MAX, PROBLEMS_SHOWN_MAX, ROWS_HELD_BYTES_MAX, ROWS_HELD_MAX,
+};
 use crate::message::{self, MessageError, Seen, function_of_group};
 
 /// The files that were read, and the parts of them that could not be.
@@ -483,6 +485,25 @@ impl<R: Read> Read for Metered<'_, R> {
     }
 }
 
+/// A reader that fails within an element that is too long.
+struct Limited<R> {
+    inner: R,
+    since_element: Rc<Cell<usize>>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let since = self.since_element.get() + read;
+        self.since_element.set(since);
+        if ELEMENT_BYTES_MAX < since {
+            let reason = format!("an element of over {ELEMENT_BYTES_MAX} bytes");
+            return Err(io::Error::other(reason));
+        }
+        Ok(read)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -505,6 +526,27 @@ mod tests {
         let mut all = Vec::new();
         whole.read_to_end(&mut all).unwrap();
         assert_eq!(all, text);
+    }
+
+    /// A quote that is not closed would hold all that follows in memory.
+    #[test]
+    fn a_row_of_a_table_is_limited() {
+        let head = &b"@timestamp,@message\n1,\"x"[..];
+        let rest = io::repeat(b'x').take(ELEMENT_BYTES_MAX as u64);
+        let mut tally = Tally::default();
+        read_bytes(head.chain(rest), &mut Nothing, &mut tally);
+        assert_eq!((tally.messages, tally.problems), (0, 1));
+        let reason = &tally.shown[0].reason;
+        assert!(
+            reason.contains("an element of over 67108864 bytes"),
+            "{reason}"
+        );
+    }
+
+    struct Nothing;
+
+    impl Sink for Nothing {
+        fn fact(&mut self, _: &Source<'_>, _: &crate::fact::Fact<'_>) {}
     }
 
     #[test]

@@ -1,20 +1,28 @@
 //! CSV of the console: a row for each event, under the names of its fields.
 
+use std::cell::Cell;
 use std::io::Read;
+use std::rc::Rc;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 
-use super::Reading;
+use super::{Limited, Reading};
 
 /// Reads every row.
 pub(super) fn read(from: impl Read, reading: &mut Reading<'_>) {
-    let mut rows = ReaderBuilder::new().flexible(true).from_reader(from);
+    let since_element = Rc::new(Cell::new(0));
+    let limited = Limited {
+        inner: from,
+        since_element: Rc::clone(&since_element),
+    };
+    let mut rows = ReaderBuilder::new().flexible(true).from_reader(limited);
     let names = match rows.headers() {
         Ok(names) => names.clone(),
         Err(error) => return reading.problem(1, error),
     };
     for row in rows.records() {
+        since_element.set(0);
         match row {
             Ok(row) => one(&names, &row, reading),
             Err(error) => {
