@@ -21,6 +21,10 @@ pub(crate) const ROWS_HELD_BYTES_MAX: usize = 16 << 20;
 /// Milliseconds since 1970 of the last time that RFC 3339 can write: the end of the year 9999.
 pub(crate) const TIME_MS_MAX: i64 = 253_402_300_799_999;
 
+/// The largest number that is a figure: a duration in milliseconds of up to all these years. Bytes
+/// and counts are far below it.
+pub(crate) const FIGURE_MAX: f64 = 253_402_300_799_999.0;
+
 /// Environments that are kept. Each takes about 170 bytes. Later ones are counted and left out.
 pub(crate) const ENVIRONMENTS_MAX: usize = 1_000_000;
 

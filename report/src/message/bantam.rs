@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{MessageError, Seen, time, value_time};
+use super::{MessageError, Seen, figure, time, value_time};
 use crate::fact::{Counted, Fact, Measured, Report, Sink, Source};
 
 /// Reads a line of EMF or NDJSON; a line of somebody else's EMF is no fact.
@@ -47,17 +47,15 @@ fn take<'a>(name: &'a str, value: &'a Value, into: &mut Measured<'a>) {
     let value = first.unwrap_or(value);
     match value {
         Value::Number(number) => {
-            let number = number.as_f64().filter(|number| number.is_finite());
+            let number = number.as_f64().and_then(figure);
             let number = number.map(|number| (Cow::Borrowed(name), number));
             into.numbers.extend(number);
         }
         Value::String(text) => {
             // Logs Insights gives numbers as texts.
-            if let Ok(number) = text.parse::<f64>()
-                && number.is_finite()
-            {
-                into.numbers.push((Cow::Borrowed(name), number));
-            }
+            let number = text.parse().ok().and_then(figure);
+            let number = number.map(|number| (Cow::Borrowed(name), number));
+            into.numbers.extend(number);
             into.texts.push((Cow::Borrowed(name), Cow::Borrowed(text)));
         }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {}
@@ -161,10 +159,13 @@ pub(crate) fn measured_rows(
     source: &Source<'_>,
     sink: &mut dyn Sink,
 ) -> Seen {
-    let number = |name: &str| match row.get(name)? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    let number = |name: &str| {
+        let number = match row.get(name)? {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        number.and_then(figure)
     };
     if row.contains_key("cold_start_kind") || !row.contains_key("@duration") {
         return fields(row, source, sink);

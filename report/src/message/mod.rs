@@ -13,7 +13,7 @@ pub(crate) use self::bantam::measured_rows;
 pub(crate) use self::emulator::Subject;
 pub(crate) use self::otlp::{read_json as otlp_json, read_protobuf as otlp_protobuf};
 use crate::fact::{Sink, Source};
-use crate::limits::TIME_MS_MAX;
+use crate::limits::{FIGURE_MAX, TIME_MS_MAX};
 
 /// The kind of a message that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ fn json(text: &str, source: &Source<'_>, sink: &mut dyn Sink) -> Result<Seen, Me
         return bantam::read(text, source, sink);
     }
     Ok(Seen::Other)
+}
+
+/// A number as a duration, a size or a count. One that no log has as such is not known.
+fn figure(number: f64) -> Option<f64> {
+    (0.0..=FIGURE_MAX).contains(&number).then_some(number)
 }
 
 /// Milliseconds since 1970 of a time in any of the forms of the exports: RFC 3339, the same without
@@ -164,6 +169,38 @@ pub(crate) mod tests {
         }
         for (number, expected) in [(0, Some(0)), (-1, None), (i64::MAX, None)] {
             assert_eq!(value_time(&number.into()), expected, "{number}");
+        }
+    }
+
+    /// Sums and axes would become infinite.
+    #[test]
+    fn a_number_that_no_log_has_is_not_known() {
+        for (text, known) in [
+            (
+                "REPORT RequestId: a\tDuration: 1 ms\tInit Duration: 1e303 ms",
+                "init_ms: None",
+            ),
+            ("INIT_REPORT Init Duration: -1 ms", "duration_ms: None"),
+            (
+                r#"{"type":"platform.report","record":{"requestId":"a","metrics":
+                    {"durationMs":1,"initDurationMs":1e303,"memorySizeMB":null}}}"#,
+                "init_ms: None",
+            ),
+            (
+                r#"{"_aws":{},"cold_start_kind":"on_demand","init_duration":[1e303]}"#,
+                "numbers: []",
+            ),
+            (
+                r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"faas.init_duration",
+                    "unit":"s","histogram":{"dataPoints":[{"count":"1","sum":1e303,"attributes":
+                    [{"key":"bantam.cold_start_kind","value":{"stringValue":"on_demand"}}]}]}}]}]}]}"#,
+                "",
+            ),
+        ] {
+            let mut kept = Kept::default();
+            read(text, &Source::default(), &mut kept).unwrap();
+            let kept = kept.0.join(" ");
+            assert!(kept.contains(known) && !kept.contains("303"), "{kept}");
         }
     }
 

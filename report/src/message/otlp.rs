@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use prost::Message as _;
 
-use super::{MessageError, Seen};
+use super::{MessageError, Seen, figure};
 use crate::fact::{Counted, Fact, Measured, Sink, Source};
 
 /// The names of OTLP beside the ones of the extension.
@@ -163,8 +163,8 @@ fn start<'a>(
     };
     let scale = if metric.unit == "s" { 1_000.0 } else { 1.0 };
     if let Some((_, measured)) = starts.get_mut(at) {
-        let number = (Cow::Borrowed(*name), value * scale);
-        measured.numbers.push(number);
+        let number = figure(value * scale).map(|number| (Cow::Borrowed(*name), number));
+        measured.numbers.extend(number);
     }
 }
 
@@ -191,7 +191,7 @@ impl Point<'_> {
 }
 
 fn each_point<'a>(metric: &'a Metric, each: &mut dyn FnMut(Point<'a>)) {
-    let mut give = |began, time, attributes: &'a [KeyValue], value| {
+    let mut give = |began, time, attributes: &'a [KeyValue], value: Option<f64>| {
         let own = attributes.iter().filter_map(|attribute| {
             let name = attribute.key.strip_prefix("bantam.")?;
             Some((name, text(attributes, &attribute.key)?))
@@ -201,7 +201,7 @@ fn each_point<'a>(metric: &'a Metric, each: &mut dyn FnMut(Point<'a>)) {
             time,
             kind: text(attributes, "bantam.cold_start_kind"),
             attributes: own.collect(),
-            value,
+            value: value.and_then(figure),
         });
     };
     let points = match &metric.data {

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{MessageError, Seen, text, time};
+use super::{MessageError, Seen, figure, text, time};
 use crate::fact::{Fact, PhaseReport, PhaseStart, Report, Sink, Source};
 
 #[derive(Debug, Deserialize)]
@@ -46,20 +46,25 @@ struct Record<'a> {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Metrics {
-    #[serde(rename = "durationMs")]
+    #[serde(rename = "durationMs", deserialize_with = "known")]
     duration: Option<f64>,
-    #[serde(rename = "billedDurationMs")]
+    #[serde(rename = "billedDurationMs", deserialize_with = "known")]
     billed: Option<f64>,
-    #[serde(rename = "memorySizeMB")]
+    #[serde(rename = "memorySizeMB", deserialize_with = "known")]
     memory_size: Option<f64>,
-    #[serde(rename = "maxMemoryUsedMB")]
+    #[serde(rename = "maxMemoryUsedMB", deserialize_with = "known")]
     memory_used: Option<f64>,
-    #[serde(rename = "initDurationMs")]
+    #[serde(rename = "initDurationMs", deserialize_with = "known")]
     init: Option<f64>,
-    #[serde(rename = "restoreDurationMs")]
+    #[serde(rename = "restoreDurationMs", deserialize_with = "known")]
     restore: Option<f64>,
-    #[serde(rename = "billedRestoreDurationMs")]
+    #[serde(rename = "billedRestoreDurationMs", deserialize_with = "known")]
     billed_restore: Option<f64>,
+}
+
+/// A figure, where the number is one.
+fn known<'de, D: Deserializer<'de>>(number: D) -> Result<Option<f64>, D::Error> {
+    Ok(Option::deserialize(number)?.and_then(figure))
 }
 
 /// Reads a record, or an array of them as the Telemetry API delivers it.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::MessageError;
+use super::{MessageError, figure};
 use crate::fact::{Fact, Failure, PhaseReport, PhaseStart, Report};
 
 /// Reads one line; `None` when it is not one of the platform's.
@@ -45,14 +45,24 @@ fn labelled<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 const LABEL_BEGINS: [&str; 4] = ["Billed", "Init", "Restore", "Max"];
 
 fn number(text: &str, label: &str) -> Option<f64> {
-    let number = labelled(text, label)?.parse().ok()?;
-    f64::is_finite(number).then_some(number)
+    labelled(text, label)?.parse().ok().and_then(figure)
+}
+
+/// The duration that a line has to have, be it a figure or not.
+fn duration(
+    text: &str,
+    word: &'static str,
+    label: &'static str,
+) -> Result<Option<f64>, MessageError> {
+    let number = labelled(text, label).and_then(|number| number.parse().ok());
+    let number = number.ok_or(MessageError::Lacks(word, label))?;
+    Ok(figure(number))
 }
 
 fn report(text: &str) -> Result<Fact<'_>, MessageError> {
-    let lacks = |name| MessageError::Lacks("REPORT", name);
-    let request = labelled(text, "RequestId").ok_or_else(|| lacks("RequestId"))?;
-    let duration = number(text, "Duration").ok_or_else(|| lacks("Duration"))?;
+    let request = labelled(text, "RequestId");
+    let request = request.ok_or(MessageError::Lacks("REPORT", "RequestId"))?;
+    let duration_ms = duration(text, "REPORT", "Duration")?;
     let memory_size = number(text, "Memory Size");
     let memory_used = number(text, "Max Memory Used");
     let failure = status(
@@ -63,7 +73,7 @@ fn report(text: &str) -> Result<Fact<'_>, MessageError> {
     );
     Ok(Fact::Report(Report {
         request: Cow::Borrowed(request),
-        duration_ms: Some(duration),
+        duration_ms,
         billed_ms: number(text, "Billed Duration"),
         memory_size_mb: memory_size,
         memory_used_mb: memory_used,
@@ -137,10 +147,9 @@ fn phase<'a>(
     word: &'static str,
     label: &'static str,
 ) -> Result<Fact<'a>, MessageError> {
-    let duration = number(text, label).ok_or(MessageError::Lacks(word, label))?;
     Ok(Fact::PhaseReport(PhaseReport {
         is_restore: word == "RESTORE_REPORT",
-        duration_ms: Some(duration),
+        duration_ms: duration(text, word, label)?,
         in_invoke: labelled(text, "Phase") == Some("invoke"),
         failed: labelled(text, "Status").is_some_and(|status| status != "success"),
     }))
