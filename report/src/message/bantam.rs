@@ -68,9 +68,10 @@ fn give(measured: Measured<'_>, source: &Source<'_>, sink: &mut dyn Sink) -> See
         Fact::Measured(measured)
     } else {
         let count = |name| measured.number(name).map(whole);
-        let (succeeded, failed) = (count("invocations"), count("errors"));
-        let in_life = count("environment_invocations");
-        let has_count = [succeeded, failed, in_life].iter().any(Option::is_some);
+        let (succeeded, errors) = (count("invocations"), count("errors"));
+        let (timeouts, in_life) = (count("timeouts"), count("environment_invocations"));
+        let counts = [succeeded, errors, timeouts, in_life];
+        let has_count = counts.iter().any(Option::is_some);
         // Somebody else's metrics can have these names, too.
         if measured.text("function_name").is_none() || !has_count {
             return Seen::Other;
@@ -81,7 +82,7 @@ fn give(measured: Measured<'_>, source: &Source<'_>, sink: &mut dyn Sink) -> See
             version: text("function_version"),
             instance: text("instance_id"),
             succeeded: succeeded.unwrap_or_default(),
-            failed: failed.unwrap_or_default() + count("timeouts").unwrap_or_default(),
+            failed: errors.unwrap_or_default() + timeouts.unwrap_or_default(),
             in_life: in_life.unwrap_or_default(),
         })
     };
@@ -134,7 +135,7 @@ fn ndjson(
         }
         take(name, values, &mut start);
         if kind.is_none() {
-            take(name, values, &mut counted);
+            add(name, values, &mut counted);
         }
     }
     let mut seen = Seen::Other;
@@ -145,6 +146,19 @@ fn ndjson(
         seen = Seen::Fact;
     }
     seen
+}
+
+/// Keeps a count of an interval. One that is told apart by an attribute, as the errors are by their
+/// type, has several points.
+fn add<'a>(name: &'a str, values: &'a Value, into: &mut Measured<'a>) {
+    let mut one = Measured::default();
+    take(name, values, &mut one);
+    for (name, number) in one.numbers {
+        match into.numbers.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += number,
+            None => into.numbers.push((name, number)),
+        }
+    }
 }
 
 fn attributes(point: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -240,6 +254,27 @@ mod tests {
         }
         assert_eq!(emf.len(), 1);
         assert!(ndjson[1].contains("succeeded: 3"), "{ndjson:?}");
+    }
+
+    #[test]
+    fn invocations_are_counted_however_they_failed() {
+        for (text, expected) in [
+            (
+                r#"{"function_name":"f","points":[
+                    {"name":"errors","attributes":{"error_type":"A"},"values":[2]},
+                    {"name":"errors","attributes":{"error_type":"B"},"values":[3]},
+                    {"name":"invocations","attributes":{},"values":[7]}]}"#,
+                "succeeded: 7, failed: 5,",
+            ),
+            (
+                r#"{"_aws":{"Timestamp":1},"function_name":"f","timeouts":1}"#,
+                "succeeded: 0, failed: 1,",
+            ),
+        ] {
+            let (_, facts) = told(text);
+            assert_eq!(facts.len(), 1, "{facts:?}");
+            assert!(facts[0].contains(expected), "{facts:?}");
+        }
     }
 
     #[test]
