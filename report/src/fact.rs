@@ -116,8 +116,8 @@ impl Measured<'_> {
     }
 }
 
-/// Invocations as Bantam's extension counted them: in an interval, or in the life of an
-/// environment.
+/// Invocations as Bantam's extension counted them: in an interval, or in the life of a process of
+/// it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted<'a> {
     pub(crate) function: Option<Cow<'a, str>>,
@@ -125,8 +125,10 @@ pub(crate) struct Counted<'a> {
     pub(crate) instance: Option<Cow<'a, str>>,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
-    /// Of the whole life, at its end.
+    /// Of the life of a process, at its end.
     pub(crate) in_life: u64,
+    /// When that was: each exporter has a line of the same end.
+    pub(crate) life_ended_ms: Option<u64>,
 }
 
 /// One cold start that the emulator measured.

@@ -28,10 +28,12 @@ pub(crate) struct Environment {
     /// When the last of its invocations began.
     pub(crate) last_begin_ms: Option<i64>,
     /// Invocations by their reports, and as Bantam's extension counted them: in intervals, and at
-    /// the end of the environment.
+    /// the end of each of its processes, of which one that is reset has several.
     reported: u64,
     counted: u64,
     in_life: u64,
+    /// Which of the ends was the last one.
+    life_ended_ms: Option<u64>,
     pub(crate) failed: u64,
     pub(crate) memory_size_mb: Option<f64>,
     pub(crate) memory_used_mb: Option<f64>,
@@ -574,7 +576,10 @@ impl Ledger {
     fn counted(&mut self, at: u32, counted: &Counted<'_>) {
         let environment = &mut self.environments[at as usize];
         environment.counted += counted.succeeded + counted.failed;
-        environment.in_life = environment.in_life.max(counted.in_life);
+        if counted.life_ended_ms.is_none() || counted.life_ended_ms != environment.life_ended_ms {
+            environment.in_life += counted.in_life;
+            environment.life_ended_ms = counted.life_ended_ms.or(environment.life_ended_ms);
+        }
         // Reports tell the same failures.
         if environment.reported == 0 {
             environment.failed += counted.failed;

@@ -84,6 +84,7 @@ fn give(measured: Measured<'_>, source: &Source<'_>, sink: &mut dyn Sink) -> See
             succeeded: succeeded.unwrap_or_default(),
             failed: errors.unwrap_or_default() + timeouts.unwrap_or_default(),
             in_life: in_life.unwrap_or_default(),
+            life_ended_ms: count("end_ms"),
         })
     };
     sink.fact(source, &fact);

@@ -610,6 +610,39 @@ fn a_reset_ahead_of_demand_is_no_cold_start() {
     }
 }
 
+/// An environment that is reset has a line of each end, and an end can be told by two exporters.
+#[test]
+fn invocations_of_all_lives_of_an_environment_are_counted() {
+    let emf = |end: i64, count: u64| {
+        json!({"function_name": "f", "environment_invocations": count, "instance_id": "i",
+            "start_ms": 1_795_694_400_000_i64, "end_ms": end})
+    };
+    let ndjson = |end: i64, count: u64| {
+        json!({"start_ms": end - 5, "end_ms": end, "function_name": "f", "instance_id": "i",
+            "points": [{"name": "environment_invocations", "attributes": {}, "values": [count]}],
+            "properties": {"instance_id": "i", "start_ms": 1_795_694_400_000_i64, "end_ms": end}})
+    };
+    let (first, second) = (1_795_694_460_000, 1_795_694_520_000);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    for lines in [
+        vec![emf(first, 5), emf(second, 7)],
+        vec![
+            emf(first, 5),
+            ndjson(first, 5),
+            emf(second, 7),
+            ndjson(second, 7),
+        ],
+    ] {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(&path, text).unwrap();
+        let report = report(&[&path]);
+        let totals = report.pointer("/tables/totals").unwrap();
+        assert_eq!(totals["invocations"], 12, "{report:#}");
+        assert_eq!(totals["environments"], 1);
+    }
+}
+
 /// That something failed before is known from the phase of the init, and what it was is not:
 /// nothing is inferred from it.
 #[test]
