@@ -267,7 +267,11 @@ fn format(begin: &[u8]) -> Format {
         let is_export = [&b"\"events\""[..], b"\"results\"", b"\"subjects\""]
             .into_iter()
             .any(|name| memchr::memmem::find(first.get(..256).unwrap_or(first), name).is_some());
-        let is_lines = is_whole && !is_export && first.first() == Some(&b'{');
+        // A subscription has the names of its filters before its events.
+        let is_batch = [&b"\"messageType\""[..], b"\"logEvents\""]
+            .into_iter()
+            .all(|name| memchr::memmem::find(first, name).is_some());
+        let is_lines = is_whole && !is_export && !is_batch && first.first() == Some(&b'{');
         return if is_lines {
             Format::Lines
         } else {
@@ -559,6 +563,8 @@ mod tests {
             ("{\"resourceMetrics\":[]}\n", Format::Lines),
             ("{\n  \"events\": [", Format::Document),
             ("{\"events\":[]}", Format::Document),
+            ("{\"messageType\":\"x\",\"logEvents\":[]}", Format::Document),
+            ("{\"messageType\":\"x\"}\nREPORT", Format::Lines),
             ("\u{feff}[\n {", Format::Document),
             ("[{\"@message\":\"x\"}]", Format::Document),
             ("{\"events\":[{\"message\":\"cut", Format::Document),

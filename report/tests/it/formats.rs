@@ -86,6 +86,8 @@ fn formats() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("console", json!(rows).to_string().into_bytes()),
         ("subscription", batch.to_string().repeat(2).into_bytes()),
+        ("one batch", batch.to_string().into_bytes()),
+        ("a batch a line", format!("{batch}\n{batch}\n").into_bytes()),
     ]
 }
 
