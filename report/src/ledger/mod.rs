@@ -41,8 +41,9 @@ pub(crate) struct Environment {
     pub(crate) is_anonymous: bool,
     /// How the last init or invocation ended, until the next start.
     last_failure: Option<Failure>,
-    /// How the invocation failed that has no report yet.
-    told_failure: Option<Failure>,
+    /// How the invocation failed that has no report yet, with its id where the line has one. A
+    /// function can write the same words of something else.
+    told_failure: Option<(Option<u64>, Failure)>,
     last_request: Option<u64>,
     pending: Option<Pending>,
 }
@@ -57,7 +58,7 @@ impl Environment {
     fn fail(&mut self, request: Option<&str>, failure: Failure) {
         let request = request.map(number_of);
         if request.is_none() || request != self.last_request {
-            self.told_failure = Some(failure);
+            self.told_failure = Some((request, failure));
             return;
         }
         // A line beside the report can tell more than its status.
@@ -302,6 +303,7 @@ impl Ledger {
         let environment = &mut self.environments[at as usize];
         // Not every export has the reports.
         let told = environment.told_failure.take();
+        let told = told.map(|(_, failure)| failure);
         environment.last_failure = told.or(environment.last_failure);
         environment.function = environment.function.or(function);
         environment.version = environment.version.or(version);
@@ -373,6 +375,8 @@ impl Ledger {
         }
         let environment = &mut self.environments[at as usize];
         let told = environment.told_failure.take();
+        let told = told.filter(|(id, _)| id.is_none_or(|id| id == request));
+        let told = told.map(|(_, failure)| failure);
         let failure = match report.failure {
             None | Some(Failure::Error) => told.or(report.failure),
             status => status,

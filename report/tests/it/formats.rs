@@ -498,6 +498,25 @@ fn a_timeout_is_the_cause_of_the_next_start() {
     }
 }
 
+/// A function can write of a timeout that is not the one of an invocation of its own.
+#[test]
+fn a_timeout_of_something_else_fails_no_invocation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    for (line, failed) in [
+        ("ERROR: Task timed out after 3.00 seconds", 0),
+        (
+            "2026-11-26T12:00:00.123Z 6d68 Task timed out after 3.00 seconds",
+            1,
+        ),
+    ] {
+        fs::write(&path, format!("{line}\n{REPORT}\n")).unwrap();
+        let report = report(&[&path]);
+        let found = report.pointer("/tables/totals/failed_invocations").unwrap();
+        assert_eq!(*found, failed, "{line}");
+    }
+}
+
 /// Records of one start of `init_type` in `phase`, behind those of an init that failed if one did.
 fn records(init_type: &str, phase: &str, is_failed_before: bool) -> String {
     let at = |ms: i64| jiff::Timestamp::from_millisecond(1_795_694_400_000 + ms).unwrap();
