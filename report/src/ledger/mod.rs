@@ -406,8 +406,21 @@ impl Ledger {
             .restore_ms
             .or_else(|| pending.duration_ms.filter(|_| is_restore));
         let waited = restore_ms.or(init_ms).unwrap_or_default();
-        let duration = report.duration_ms.unwrap_or_default();
-        let begin = source.time_ms.map(|end| before(end, duration + waited));
+        // An init inside the invocation is a part of its duration.
+        let first_ms = report.duration_ms.map(|duration| {
+            let inside = if pending.in_invoke && report.init_ms.is_none() {
+                waited
+            } else {
+                0.0
+            };
+            if inside <= duration {
+                duration - inside
+            } else {
+                duration
+            }
+        });
+        let took = first_ms.unwrap_or_default() + waited;
+        let begin = source.time_ms.map(|end| before(end, took));
         let environment = &self.environments[at as usize];
         let kind = self.kind(pending, is_restore, waited, environment.last_failure);
         let cause = cause_of(environment.last_failure);
@@ -420,7 +433,7 @@ impl Ledger {
             figures: Figures {
                 init_ms,
                 restore_ms,
-                first_ms: report.duration_ms,
+                first_ms,
                 memory_used_mb: report.memory_used_mb,
                 runtime_ms: span(pending.at_ms, pending.runtime_done_ms),
                 extensions_ms: span(pending.runtime_done_ms, pending.reported_ms),

@@ -590,6 +590,25 @@ fn a_start_has_one_kind_in_all_sources() {
     }
 }
 
+/// `REPORT` has an init inside an invocation in its duration.
+#[test]
+fn an_init_inside_an_invocation_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = records("on-demand", "invoke", false);
+    let log = log.replace("397.25", "400").replace("100.5", "520");
+    fs::write(&path, log).unwrap();
+    let report = report(&[&path]);
+    let distributions = report.pointer("/tables/distributions").unwrap();
+    let of = |figure: &str| {
+        let mut rows = distributions.as_array().unwrap().iter();
+        rows.find(|row| row["figure"] == figure).unwrap()["summary"]["max"].as_f64()
+    };
+    assert_eq!(of("init_duration"), Some(400.0), "{report:#}");
+    assert_eq!(of("first_invocation_duration"), Some(120.0));
+    assert_eq!(of("cold_start_duration"), Some(520.0));
+}
+
 /// A process that is started right after a timeout is there before the next invocation, which then
 /// waits for nothing.
 #[test]
