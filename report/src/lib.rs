@@ -86,7 +86,7 @@ pub struct DifferenceRow {
     /// The values and the intervals of their difference.
     #[serde(flatten)]
     pub difference: Difference,
-    /// Whether the interval has no zero in it.
+    /// Whether the interval has no zero in it, and both sides have enough values for one.
     pub is_significant: bool,
 }
 

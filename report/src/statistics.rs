@@ -154,14 +154,24 @@ pub struct Difference {
     pub ratio: f64,
     pub ratio_low: f64,
     pub ratio_high: f64,
+    #[serde(skip)]
+    has_enough: bool,
 }
 
 impl Difference {
-    /// Whether the interval of confidence is on one side of no difference.
+    /// Whether the interval of confidence is on one side of no difference, and both samples have
+    /// enough values for such an interval.
     #[must_use]
     pub const fn is_significant(&self) -> bool {
-        0.0 < self.difference_low || self.difference_high < 0.0
+        self.has_enough && (0.0 < self.difference_low || self.difference_high < 0.0)
     }
+}
+
+/// Whether `count` values are enough for an interval of the quantile `q`: that it lies outside of
+/// all of them, so that no resample reaches it, is no likelier than that an interval misses it.
+fn is_enough(count: usize, q: f64) -> bool {
+    let outside = |part: f64| i32::try_from(count).map_or(0.0, |count| part.powi(count));
+    outside(q) + outside(1.0 - q) <= 1.0 - CONFIDENCE
 }
 
 /// Compares the quantile `q` of two sorted samples by a bootstrap with [`RESAMPLES`] resamples and
@@ -194,6 +204,7 @@ pub(crate) fn compare(before: &[f64], after: &[f64], q: f64, seed: u64) -> Optio
         ratio: rounded(b / a),
         ratio_low,
         ratio_high,
+        has_enough: is_enough(before.len(), q) && is_enough(after.len(), q),
     })
 }
 
@@ -317,6 +328,22 @@ mod tests {
         for q in [0.025, 0.25, 0.5, 0.75, 0.975] {
             let (plain, ours) = (quantile(&plain, q).unwrap(), quantile(&ours, q).unwrap());
             assert!((plain - ours).abs() < 2.5, "{q}: {plain} and {ours}");
+        }
+    }
+
+    #[test]
+    fn a_difference_of_too_few_values_is_not_sure() {
+        for (q, least) in [(0.5, 6), (0.9, 29), (0.99, 299)] {
+            let sample = |count: u16, from: f64| -> Vec<f64> {
+                (0..count).map(|at| from + f64::from(at)).collect()
+            };
+            let is_sure = |a, b| {
+                let found = compare(&sample(a, 1e3), &sample(b, 2e3), q, 1);
+                found.unwrap().is_significant()
+            };
+            assert!(is_sure(least, least), "{q}");
+            assert!(!is_sure(least - 1, least), "{q}");
+            assert!(!is_sure(least, least - 1), "{q}");
         }
     }
 
