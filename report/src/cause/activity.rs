@@ -20,6 +20,9 @@ pub(crate) struct Near {
 /// that come together one gets the warm environment, and the platform logs it a little later.
 const TOGETHER_MS: i64 = 100;
 
+/// How far the begin of a start may be from the one that the report of its first invocation tells.
+const AWAITED_MS_MAX: i64 = 1_000;
+
 /// The starts of one version: their times, and their places in the ledger.
 type Times = Vec<(i64, usize)>;
 
@@ -118,10 +121,17 @@ impl Sink for Second<'_> {
             return;
         };
         let begin = before(end, report.duration_ms.unwrap_or_default());
-        // An invocation that waits for a start is on its way from the begin of that.
+        // An invocation that waits for a start is on its way from the begin of that. One that is
+        // tried again has the same id, and one that comes to a start ahead of demand did not wait.
         let start = self.ledger.start_of(&report.request);
-        match start.and_then(|start| start.at_ms) {
-            Some(begin) => self.invocation(environment, begin, end, 0),
+        let awaited = start.and_then(|start| {
+            let waited = start.figures.restore_ms.or(start.figures.init_ms);
+            let earliest = before(begin, waited.unwrap_or_default());
+            let of_it = earliest.saturating_sub(AWAITED_MS_MAX)..=begin + AWAITED_MS_MAX;
+            start.at_ms.filter(|at| of_it.contains(at))
+        });
+        match awaited {
+            Some(at) => self.invocation(environment, at.min(begin), end, 0),
             None => self.invocation(environment, begin, end, TOGETHER_MS),
         }
     }

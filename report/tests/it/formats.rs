@@ -754,6 +754,47 @@ fn busy_and_idle_times_are_counted() {
     assert_eq!(figures("first_in_log"), (none.clone(), none));
 }
 
+/// An invocation that is tried again has the id of the first time: what comes between is not busy.
+#[test]
+fn an_environment_is_not_busy_until_an_invocation_is_tried_again() {
+    let time = |ms: i64| jiff::Timestamp::from_millisecond(1_795_694_400_000 + ms).unwrap();
+    let start = |stream: char, id: &str, at: i64| {
+        format!(
+            "{} 2026/11/26/[7]{stream}123 INIT_START Runtime Version: python:3.14.v3\n\
+             {} 2026/11/26/[7]{stream}123 REPORT RequestId: {id}\tDuration: 100.00 ms\tInit \
+             Duration: 400.00 ms\n",
+            time(at),
+            time(at + 500)
+        )
+    };
+    let again = |stream: char, id: &str, at: i64| {
+        format!(
+            "{} 2026/11/26/[7]{stream}123 REPORT RequestId: {id}\tDuration: 100.00 ms\n",
+            time(at + 100)
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let text = [
+        start('a', "x", 0),
+        start('b', "y", 400_000),
+        again('a', "x", 500_000),
+    ];
+    fs::write(&path, text.concat()).unwrap();
+    let report = report(&[&path]);
+    let rows = report
+        .pointer("/tables/starts")
+        .unwrap()
+        .as_array()
+        .unwrap();
+    let causes: Vec<_> = rows
+        .iter()
+        .map(|row| row["cause"].as_str().unwrap())
+        .collect();
+    assert!(!causes.contains(&"scale_out"), "{report:#}");
+    assert!(causes.contains(&"idleness"), "{report:#}");
+}
+
 /// A log of AWS's Runtime Interface Emulator, which has the init first in `REPORT`.
 #[test]
 fn a_log_of_the_runtime_interface_emulator_is_read() {
