@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::fact::{Sink, Source};
+use crate::ledger::shown;
 use crate::limits::{
     ELEMENT_BYTES_MAX, FOLDERS_DEEP_MAX, PROBLEMS_SHOWN_MAX, ROWS_HELD_BYTES_MAX, ROWS_HELD_MAX,
 };
@@ -420,9 +421,9 @@ impl Reading<'_> {
         self.tally.problems += 1;
         if self.tally.shown.len() < PROBLEMS_SHOWN_MAX {
             self.tally.shown.push(Problem {
-                file: self.guess.file.clone(),
+                file: shown(&self.guess.file).into_owned(),
                 line,
-                reason: reason.to_string(),
+                reason: shown(&reason.to_string()).into_owned(),
             });
         }
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-pub(crate) use self::names::{Name, Names};
+pub(crate) use self::names::{Name, Names, shown};
 pub(crate) use self::start::{Figures, Start};
 use crate::cause::COMPLETED;
 use crate::fact::{

@@ -1,5 +1,6 @@
 //! Names by number: a function's name stands once, however many lines have it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::limits::{NAME_BYTES_MAX, NAMES_MAX, OTHER};
@@ -32,6 +33,7 @@ impl Default for Names {
 impl Names {
     /// The number of `text`, which is cut where it is too long.
     pub(crate) fn name(&mut self, text: &str) -> Name {
+        let text = &*shown(text);
         let end = text.floor_char_boundary(NAME_BYTES_MAX);
         let text = text.get(..end).unwrap_or_default();
         if let Some(name) = self.numbers.get(text) {
@@ -55,6 +57,15 @@ impl Names {
     }
 }
 
+/// The text with a mark in the place of each control character, which a terminal would obey.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        text.replace(char::is_control, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +77,8 @@ mod tests {
         assert_eq!((names.name("a"), names.name("")), (a, Name::UNKNOWN));
         assert_ne!(a, b);
         assert_eq!(names.text(b), "b");
+        let escape = names.name("\u{1b}[2J");
+        assert_eq!(names.text(escape), "\u{fffd}[2J");
         let long = names.name(&"é".repeat(NAME_BYTES_MAX));
         assert_eq!(names.text(long), "é".repeat(NAME_BYTES_MAX / 2));
     }
