@@ -13,6 +13,8 @@ pub(crate) struct Source<'a> {
     pub(crate) stream: Option<Cow<'a, str>>,
     /// The file, by which lines without a stream belong together.
     pub(crate) file: Option<Cow<'a, str>>,
+    /// The function by the name of the file, where nothing else names it.
+    pub(crate) file_function: Option<Cow<'a, str>>,
 }
 
 /// One fact.

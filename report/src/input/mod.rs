@@ -397,6 +397,7 @@ impl Reading<'_> {
                 .or(stream)
                 .map(Cow::Borrowed),
             file: None,
+            file_function: None,
         };
         match message {
             Some(Value::String(message)) => self.message(number, &message, &source),
@@ -436,6 +437,7 @@ struct Guess {
     file: String,
     function: Option<String>,
     stream: Option<String>,
+    file_function: Option<String>,
 }
 
 impl Guess {
@@ -450,6 +452,8 @@ impl Guess {
         Self {
             file: path.display().to_string(),
             function: group,
+            // The files of an export to S3 have numbers.
+            file_function: stream.is_none().then(|| function_of_file(path)).flatten(),
             stream,
         }
     }
@@ -461,8 +465,18 @@ impl Guess {
             function: source.function.clone().or_else(|| own(&self.function)),
             stream: source.stream.clone().or_else(|| own(&self.stream)),
             file: Some(Cow::Borrowed(&self.file)),
+            file_function: own(&self.file_function),
         }
     }
+}
+
+/// The function of a file `NAME.json`, compressed or not. A file without an ending is not named
+/// like that.
+fn function_of_file(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    let (name, _ending) = name.split_once('.')?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// The log stream of a folder of an export: `2026-11-26-[$LATEST]0123…` with slashes in the date.
@@ -587,7 +601,17 @@ mod tests {
         ));
         assert_eq!(guess.stream.as_deref(), Some("2026/11/26/[$LATEST]0123"));
         assert_eq!(guess.function.as_deref(), Some("orders"));
+        assert_eq!(guess.file_function, None);
         let guess = Guess::of(Path::new("2026-11-26-notes/é.txt"));
         assert_eq!((guess.stream, guess.function), (None, None));
+        assert_eq!(guess.file_function.as_deref(), Some("é"));
+        for (path, function) in [
+            ("orders.json.gz", Some("orders")),
+            ("log", None),
+            ("-", None),
+        ] {
+            let guess = Guess::of(Path::new(path));
+            assert_eq!(guess.file_function.as_deref(), function, "{path}");
+        }
     }
 }

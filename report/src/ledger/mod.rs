@@ -21,6 +21,8 @@ use crate::message::parts_of_stream;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     pub(crate) function: Option<Name>,
+    /// The function by the name of the file, for where no line names it.
+    file_function: Option<Name>,
     pub(crate) version: Option<Name>,
     pub(crate) zone: Option<Name>,
     /// The first and the last time at which the log shows it.
@@ -197,11 +199,14 @@ impl Ledger {
         self.by_stream.get(&key).copied()
     }
 
-    /// Ends what waits for a further line: a start that was never invoked.
+    /// Ends what waits for a further line: a start that was never invoked, and a function that has
+    /// no name.
     pub(crate) fn finish(&mut self) {
         for at in 0..self.environments.len() {
             let Ok(at) = u32::try_from(at) else { return };
             self.end_pending(at);
+            let environment = &mut self.environments[at as usize];
+            environment.function = environment.function.or(environment.file_function);
         }
     }
 
@@ -276,7 +281,10 @@ impl Ledger {
         let stream = named.stream.as_deref().unwrap_or_default();
         let (function, version) = parts_of_stream(stream);
         let function = named.function.as_deref().or(function);
+        let by_file = named.file_function.as_deref();
+        let by_file = by_file.filter(|_| function.is_none());
         self.environments.push(Environment {
+            file_function: by_file.map(|text| self.names.name(text)),
             function: function.map(|text| self.names.name(text)),
             version: version.map(|text| self.names.name(text)),
             is_anonymous,

@@ -180,6 +180,31 @@ fn a_folder_of_an_export_names_stream_and_function() {
     assert_eq!(*at("/tables/totals/cold_start_share"), 1.0);
 }
 
+/// Events without a group have nothing else that tells two functions apart.
+#[test]
+fn files_name_functions_that_nothing_else_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, id) in [("orders.json", "a"), ("search.json", "b")] {
+        let message = REPORT.replace("6d68", id);
+        let event = json!({"timestamp": 1_795_694_400_501_i64, "message": message,
+            "logStreamName": STREAM.replace("0123", id)});
+        fs::write(
+            folder.path().join(file),
+            json!({"events": [event]}).to_string(),
+        )
+        .unwrap();
+    }
+    let report = report(&[folder.path()]);
+    let rows = report.pointer("/tables/functions").unwrap().as_array();
+    let mut names: Vec<_> = rows
+        .unwrap()
+        .iter()
+        .map(|row| &row["function_name"])
+        .collect();
+    names.sort_by_key(|name| name.to_string());
+    assert_eq!(names, ["orders", "search"], "{report:#}");
+}
+
 /// A start that the platform and the extension report is one, whichever comes first.
 #[test]
 fn a_start_is_counted_once() {
