@@ -348,6 +348,7 @@ impl Ledger {
                     restore_ms: report.duration_ms.filter(|_| report.is_restore),
                     ..Figures::default()
                 },
+                is_logged: true,
                 ..Start::default()
             });
             return;
@@ -448,6 +449,7 @@ impl Ledger {
                 billed_init_ms: report.billed_restore_ms.or_else(|| billed_init_ms(report)),
                 ..Figures::default()
             },
+            is_logged: true,
             ..Start::default()
         };
         // The log of the platform does not name the architecture.
@@ -519,6 +521,7 @@ impl Ledger {
                 extensions_ms: span(pending.runtime_done_ms, pending.reported_ms),
                 ..Figures::default()
             },
+            is_logged: true,
             ..Start::default()
         };
         match pending.first_request {
@@ -585,6 +588,7 @@ impl Ledger {
             cause,
             cause_is_inferred: measured.text("cause_source") == Some("inferred"),
             is_measured: true,
+            is_logged: false,
             figures,
         };
         let memory_mb = environment.memory_size_mb;
@@ -645,27 +649,31 @@ impl Ledger {
     /// Adds a start, or completes the one with the same first invocation: it can be told by the
     /// platform and by Bantam, and be in two exports.
     fn add_of_request(&mut self, request: u64, start: Start) {
-        if let Some(known) = self.by_request.get(&request)
-            && let Some(known) = self.starts.get_mut(*known as usize)
-        {
-            // The log of the platform can tell what the process before it left no note of.
-            let cause = known.cause.map(|name| self.names.text(name));
-            if cause.is_some_and(|cause| COMPLETED.contains(&cause)) && start.cause.is_some() {
-                known.cause = None;
-            }
-            known.complete(&start);
-            let old = self.environments[known.environment as usize].clone();
-            let new = &mut self.environments[start.environment as usize];
-            if old.is_anonymous && !new.is_anonymous {
-                known.environment = start.environment;
-                new.function = new.function.or(old.function);
-                new.version = new.version.or(old.version);
-                new.zone = new.zone.or(old.zone);
-            }
-            return;
-        }
-        if let Some(at) = self.add(start) {
+        let known = self.by_request.get(&request).copied();
+        let known = known.filter(|at| self.starts[*at as usize].can_be(&start));
+        if let Some(at) = known {
+            self.complete(at, &start);
+        } else if let Some(at) = self.add(start) {
             self.by_request.insert(request, at);
+        }
+    }
+
+    /// Completes the start at `at` by another line about it.
+    fn complete(&mut self, at: u32, start: &Start) {
+        let known = &mut self.starts[at as usize];
+        // The log of the platform can tell what the process before it left no note of.
+        let cause = known.cause.map(|name| self.names.text(name));
+        if cause.is_some_and(|cause| COMPLETED.contains(&cause)) && start.cause.is_some() {
+            known.cause = None;
+        }
+        known.complete(start);
+        let old = self.environments[known.environment as usize].clone();
+        let new = &mut self.environments[start.environment as usize];
+        if old.is_anonymous && !new.is_anonymous {
+            known.environment = start.environment;
+            new.function = new.function.or(old.function);
+            new.version = new.version.or(old.version);
+            new.zone = new.zone.or(old.zone);
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Start {
     pub(crate) cause_is_inferred: bool,
     /// Whether Bantam's extension told it: it knows more than the log of the platform.
     pub(crate) is_measured: bool,
+    /// Whether the log of the platform told it.
+    pub(crate) is_logged: bool,
     pub(crate) figures: Figures,
 }
 
@@ -29,6 +31,7 @@ impl Default for Start {
             cause: None,
             cause_is_inferred: false,
             is_measured: false,
+            is_logged: false,
             figures: Figures::default(),
         }
     }
@@ -68,12 +71,26 @@ impl Start {
         self
     }
 
+    /// Whether `other`, which has the same first invocation, is this start: the extension and the
+    /// log tell one each, and the same line can be in two exports. An event that is tried again
+    /// keeps its request id, and can meet another start.
+    pub(super) fn can_be(&self, other: &Self) -> bool {
+        let times = self.at_ms.zip(other.at_ms);
+        self.lacks(other) || times.is_none_or(|(own, other)| own.abs_diff(other) <= SAME_MS_MAX)
+    }
+
+    /// Whether nothing of the source of `other` is known of this start.
+    fn lacks(&self, other: &Self) -> bool {
+        !(other.is_measured && self.is_measured || other.is_logged && self.is_logged)
+    }
+
     /// Takes over what `other`, another report of the same start, knows more.
     pub(super) fn complete(&mut self, other: &Self) {
         if other.is_measured && !self.is_measured {
             self.kind = other.kind;
             self.is_measured = true;
         }
+        self.is_logged |= other.is_logged;
         if self.cause.is_none() {
             self.cause = other.cause;
             self.cause_is_inferred = other.cause_is_inferred;
@@ -113,6 +130,9 @@ impl Figures {
         }
     }
 }
+
+/// How far the times of one start may be from each other in two lines.
+const SAME_MS_MAX: u64 = 1_000;
 
 /// USD for a second of a GB of memory in us-east-1, in the first tier of the
 /// [price list](https://aws.amazon.com/lambda/pricing/), as a

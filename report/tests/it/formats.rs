@@ -246,6 +246,21 @@ fn a_start_is_counted_once() {
     }
 }
 
+/// An event that is invoked asynchronously and tried again has one request id.
+#[test]
+fn an_event_that_is_tried_again_can_meet_a_second_start() {
+    let at = |stream: char, time: &str| {
+        format!("2026-11-26T12:{time}.501Z 2026/11/26/[$LATEST]{stream}123 {REPORT}\n")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    fs::write(&path, [at('a', "00:00"), at('b', "01:00")].concat()).unwrap();
+    let report = report(&[&path]);
+    let totals = report.pointer("/tables/totals").unwrap();
+    assert_eq!(totals["environment_starts"], 2, "{report:#}");
+    assert_eq!(totals["cold_starts"], 2);
+}
+
 #[test]
 fn what_cannot_be_read_is_told_by_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
