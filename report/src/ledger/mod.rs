@@ -7,6 +7,7 @@ mod start;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::iter;
 
 pub(crate) use self::names::{Name, Names, shown};
 pub(crate) use self::start::{Figures, Start};
@@ -47,6 +48,8 @@ pub(crate) struct Environment {
     /// function can write the same words of something else.
     told_failure: Option<(Option<u64>, Failure)>,
     last_request: Option<u64>,
+    /// The start that was told last.
+    last_start: Option<u32>,
     pending: Option<Pending>,
 }
 
@@ -335,7 +338,7 @@ impl Ledger {
             environment.last_failure = Some(Failure::Init);
             let begin = source.time_ms.zip(report.duration_ms);
             let begin = begin.map(|(end, duration)| before(end, duration));
-            let kind = self.names.name("init_failure");
+            let kind = self.names.name(INIT_FAILURE);
             let cause = cause_of(failure).map(|text| self.names.name(text));
             self.add(Start {
                 environment: at,
@@ -569,7 +572,7 @@ impl Ledger {
         let request = measured.text("request_id").map(number_of);
         let pending = environment
             .pending
-            .take_if(|pending| request.is_none_or(|id| pending.first_request == Some(id)));
+            .take_if(|pending| request.is_some() && pending.first_request == request);
         let at_ms = pending.as_ref().and_then(|pending| pending.at_ms).or(at_ms);
         if let Some(begin) = at_ms {
             environment.see(begin, measured.ended_ms.unwrap_or(begin).max(begin));
@@ -588,12 +591,11 @@ impl Ledger {
             cause,
             cause_is_inferred: measured.text("cause_source") == Some("inferred"),
             is_measured: true,
-            is_logged: false,
             figures,
+            ..Start::default()
         };
         let memory_mb = environment.memory_size_mb;
         let start = start.priced(memory_mb, measured.text("architecture"));
-        let request = request.or_else(|| pending.and_then(|pending| pending.first_request));
         match request {
             Some(request) => self.add_of_request(request, start),
             None => {
@@ -677,12 +679,27 @@ impl Ledger {
         }
     }
 
-    fn add(&mut self, start: Start) -> Option<u32> {
+    /// Adds a start, or completes the one of the same environment at the same time: lines about a
+    /// failed init, and what a collector writes, have no request id.
+    fn add(&mut self, mut start: Start) -> Option<u32> {
+        let last = self.environments[start.environment as usize].last_start;
+        let earlier = iter::successors(last, |at| self.starts[*at as usize].before);
+        let is_failure = |start: &Start| self.names.text(start.kind) == INIT_FAILURE;
+        let same = earlier.take(STARTS_LOOKED_AT_MAX).find(|at| {
+            let known = &self.starts[*at as usize];
+            is_failure(known) == is_failure(&start) && known.overlaps(&start)
+        });
+        if let Some(at) = same {
+            self.complete(at, &start);
+            return Some(at);
+        }
         if STARTS_MAX <= self.starts.len() {
             self.starts_left_out += 1;
             return None;
         }
         let at = u32::try_from(self.starts.len()).ok()?;
+        start.before = last;
+        self.environments[start.environment as usize].last_start = Some(at);
         self.starts.push(start);
         Some(at)
     }
@@ -714,6 +731,13 @@ fn span(from: Option<i64>, to: Option<i64>) -> Option<f64> {
     let span = to?.checked_sub(from?)? as f64;
     (0.0 <= span).then_some(span)
 }
+
+/// The kind of a start that failed.
+const INIT_FAILURE: &str = "init_failure";
+
+/// Starts of an environment among which the one is looked for that a line without a request id is
+/// about.
+const STARTS_LOOKED_AT_MAX: usize = 100;
 
 /// How long after its init an environment is invoked at the earliest if it was made ahead of
 /// demand, as in Bantam's extension.

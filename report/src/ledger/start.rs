@@ -6,6 +6,8 @@ use super::names::Name;
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     pub(crate) environment: u32,
+    /// The start that was told of the environment before this one.
+    pub(super) before: Option<u32>,
     pub(crate) version: Option<Name>,
     /// When its init or restore began.
     pub(crate) at_ms: Option<i64>,
@@ -25,6 +27,7 @@ impl Default for Start {
     fn default() -> Self {
         Self {
             environment: 0,
+            before: None,
             version: None,
             at_ms: None,
             kind: Name::UNKNOWN,
@@ -77,6 +80,19 @@ impl Start {
     pub(super) fn can_be(&self, other: &Self) -> bool {
         let times = self.at_ms.zip(other.at_ms);
         self.lacks(other) || times.is_none_or(|(own, other)| own.abs_diff(other) <= SAME_MS_MAX)
+    }
+
+    /// Whether `other`, of which no request id is known or of this one, is this start: the second
+    /// of them begins inside the first, and two starts of one environment never overlap.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (self.at_ms, other.at_ms) else {
+            return false;
+        };
+        let figures = [&self.figures, &other.figures].into_iter();
+        let took = figures.filter_map(|figures| figures.restore_ms.or(figures.init_ms));
+        #[expect(clippy::cast_precision_loss, reason = "a time span")]
+        let (apart, same) = (own.abs_diff(others) as f64, SAME_MS_MAX as f64);
+        self.lacks(other) && apart <= took.fold(same, f64::max)
     }
 
     /// Whether nothing of the source of `other` is known of this start.

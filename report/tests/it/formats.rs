@@ -261,6 +261,47 @@ fn an_event_that_is_tried_again_can_meet_a_second_start() {
     assert_eq!(totals["cold_starts"], 2);
 }
 
+/// Neither the platform's lines about an init that failed nor the extension's have a request id,
+/// and neither has what a collector writes of any start.
+#[test]
+fn a_start_without_a_request_id_is_counted_once() {
+    let at = 1_795_694_400_000_i64;
+    let time = |ms: i64| jiff::Timestamp::from_millisecond(at + ms).unwrap();
+    let failed = [
+        (0, "INIT_START Runtime Version: python:3.14.v3".to_owned()),
+        (
+            400,
+            "INIT_REPORT Init Duration: 397.25 ms\tPhase: init\tStatus: error".to_owned(),
+        ),
+    ];
+    let measured = |kind: &str, begin: i64| {
+        let line = json!({"function_name": "f", "cold_start_kind": kind, "instance_id": STREAM,
+            "init_duration": 397.25, "start_ms": at + begin, "init_failures": 1});
+        format!("{line}\n")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (log, line) = (folder.path().join("log"), folder.path().join("line"));
+    // A further start of the environment is another one.
+    for (lines, kind, begin, starts) in [
+        (failed.to_vec(), "init_failure", 3, 1),
+        (lines(), "on_demand", 0, 1),
+        (failed.to_vec(), "init_failure", 10_000, 2),
+        (failed.to_vec(), "on_demand", 3, 2),
+    ] {
+        let lines = lines.iter().map(|(ms, line)| {
+            let ms = if *ms < at { *ms } else { *ms - at };
+            format!("{} {STREAM} {line}\n", time(ms))
+        });
+        fs::write(&log, lines.collect::<String>()).unwrap();
+        fs::write(&line, measured(kind, begin)).unwrap();
+        for files in [[&*log, &*line], [&*line, &*log]] {
+            let report = report(&files);
+            let found = report.pointer("/tables/totals/environment_starts").unwrap();
+            assert_eq!(*found, starts, "{kind} {begin} {report:#}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_told_by_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
