@@ -538,14 +538,23 @@ pub(super) fn end_forgotten() {
     if let Some(system) = simulation::here() {
         return system.kill_children();
     }
-    let mut children = [0; 1_024];
-    let children = os::read_file(CHILDREN, &mut children).unwrap_or_default();
-    for id in children.split(|byte| *byte == b' ') {
-        let id = decimal(id).and_then(|id| i32::try_from(id).ok());
-        if let Some(id) = id.and_then(Pid::from_raw) {
-            end(id).ok();
+    let mut children = [0; 128];
+    let mut may_be_more = true;
+    while may_be_more {
+        may_be_more = false;
+        let children = os::read_file(CHILDREN, &mut children).unwrap_or_default();
+        for id in ids(children) {
+            may_be_more |= end(id).is_ok();
         }
     }
+}
+
+/// The ids of a list. A space follows each of them, but not one that is cut off.
+fn ids(list: &[u8]) -> impl Iterator<Item = Pid> {
+    list.split_inclusive(|byte| *byte == b' ').filter_map(|id| {
+        let id = decimal(id.strip_suffix(b" ")?)?;
+        Pid::from_raw(i32::try_from(id).ok()?)
+    })
 }
 
 /// Where Linux lists them, <https://man7.org/linux/man-pages/man5/proc_tid_children.5.html>.
@@ -837,9 +846,21 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_cut_off_is_not_taken() {
+        let list = b"7 412 41237 ";
+        for (cut, count) in [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3]
+            .into_iter()
+            .enumerate()
+        {
+            let ids: Vec<_> = ids(&list[..cut]).map(Pid::as_raw_pid).collect();
+            assert_eq!(ids, [7, 412, 41_237][..count], "{cut} bytes");
+        }
+    }
+
+    #[test]
     fn what_an_earlier_execution_has_started_is_ended() {
-        // The list is that of the thread, which no other test shares.
-        let children = [cat(), cat()];
+        // The list is that of the thread, which no other test shares, and longer than one read.
+        let children: Vec<_> = (0..40).map(|_| cat()).collect();
         end_forgotten();
         for child in &children {
             let collected = waitid(WaitId::Pid(child.id), WaitIdOptions::EXITED);
