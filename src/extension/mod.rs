@@ -84,15 +84,12 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
     };
     let init_type = InitType::parse(text(settings::INIT_TYPE).as_deref());
     let read_settings = || Settings::read(&Variables::of(os::variables()));
-    let with_invoke = init_type != InitType::ManagedInstances;
     let ready = match Handover::read(&text) {
-        Some(handover) => Some(startup::resume(
-            &api,
-            handover,
-            with_invoke,
-            read_settings(),
-        )),
-        None => startup::start(&api, &settings::name(argv0), with_invoke, read_settings),
+        Some(handover) => Some(startup::resume(&api, handover, read_settings())),
+        None => {
+            let with_invoke = init_type != InitType::ManagedInstances;
+            startup::start(&api, &settings::name(argv0), with_invoke, read_settings)
+        }
     };
     let Some(mut ready) = ready else { return 1 };
     panic::watch(ready.handover());

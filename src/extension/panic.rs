@@ -25,6 +25,8 @@ use crate::shared::os::reexec::{self, After, Panic};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handover {
     pub(super) identifier: String,
+    /// Whether INVOKE events come.
+    pub(super) with_invoke: bool,
     /// Where telemetry is delivered to, if it is.
     pub(super) destination: Option<Destination>,
     /// How often the program has panicked in this process.
@@ -37,14 +39,16 @@ impl Handover {
         Self::parse(&lookup(VARIABLE)?)
     }
 
-    /// Panics, port or 0, path token, and identifier, separated by spaces.
+    /// Panics, whether INVOKE comes, port or 0, path token, and identifier, separated by spaces.
     fn parse(value: &str) -> Option<Self> {
-        let mut parts = value.splitn(4, ' ');
+        let mut parts = value.splitn(5, ' ');
         let panics = u32::try_from(decimal(parts.next()?.as_bytes())?).ok()?;
+        let with_invoke = parts.next()? == "true";
         let port = u16::try_from(decimal(parts.next()?.as_bytes())?).ok()?;
         let token = parts.next()?.to_owned();
         Some(Self {
             identifier: parts.next()?.to_owned(),
+            with_invoke,
             destination: (port != 0).then_some(Destination { port, token }),
             panics,
         })
@@ -53,7 +57,8 @@ impl Handover {
     fn to_text(&self, panics: u32) -> String {
         let none = Destination::default();
         let Destination { port, token } = self.destination.as_ref().unwrap_or(&none);
-        format!("{panics} {port} {token} {}", self.identifier)
+        let (with_invoke, identifier) = (self.with_invoke, &self.identifier);
+        format!("{panics} {with_invoke} {port} {token} {identifier}")
     }
 }
 
@@ -112,9 +117,10 @@ mod tests {
             port: 4_243,
             token: "5eed".to_owned(),
         };
-        for destination in [Some(destination), None] {
+        for (destination, with_invoke) in [(Some(destination), true), (None, false)] {
             let handover = Handover {
                 identifier: "an id with spaces".to_owned(),
+                with_invoke,
                 destination,
                 panics: 2,
             };
@@ -124,7 +130,7 @@ mod tests {
             };
             assert_eq!(Handover::parse(&handover.to_text(3)), Some(expected));
         }
-        for malformed in ["", "1 2 3", "x 0 t id", "1 70000 t id"] {
+        for malformed in ["", "1 true 2 3", "x true 0 t id", "1 true 70000 t id"] {
             assert_eq!(Handover::parse(malformed), None, "{malformed}");
         }
     }

@@ -53,6 +53,7 @@ impl Ready {
         let destination = self.listener.as_ref().map(|(_, destination)| destination);
         Handover {
             identifier: self.registered.identifier.clone(),
+            with_invoke: self.with_invoke,
             destination: destination.cloned(),
             panics: self.panics,
         }
@@ -95,12 +96,7 @@ pub(super) fn start(
 }
 
 /// Takes up where an earlier program of this process panicked: it is registered and subscribed.
-pub(super) fn resume(
-    api: &Endpoint,
-    handover: Handover,
-    with_invoke: bool,
-    settings: Settings,
-) -> Ready {
+pub(super) fn resume(api: &Endpoint, handover: Handover, settings: Settings) -> Ready {
     // The subscription stands, and delivers to the same port and path.
     let listen_again = |destination: Destination| {
         let (listener, _) = listen(destination.port).ok()?;
@@ -113,7 +109,7 @@ pub(super) fn resume(
             identifier: handover.identifier,
             ..Registered::default()
         },
-        with_invoke,
+        with_invoke: handover.with_invoke,
         listener: handover.destination.and_then(listen_again),
         stream: None,
         panics: handover.panics,

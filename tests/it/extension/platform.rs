@@ -214,6 +214,37 @@ fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
     assert_eq!(platform.end().code(), Some(0));
 }
 
+/// The initialization type does not say so here: only the answer to `register` did.
+#[test]
+fn an_extension_without_invoke_exports_by_the_clock_after_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Platform::start(&example_path("faulty_extension"), |command| {
+        let endpoint = format!("http://{}", receiver.local_addr().unwrap());
+        command
+            .env("PIPE", &pipe)
+            .env("BANTAM_INTERVAL_MS", "0")
+            .env("BANTAM_EXPORTERS", "otlp")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "a-new-one");
+    });
+    let mut connection = platform.accept();
+    connection.expect("POST /2020-01-01/extension/register ");
+    let refused = r#"{"errorType":"Extension.InvalidEventType"}"#;
+    connection.answer("403 Forbidden", refused);
+    connection.register();
+    connection.subscribe("202 Accepted");
+    connection.next();
+    std::fs::write(&pipe, "now").unwrap();
+    let mut anew = platform.accept();
+    anew.next();
+    let _exported = accept(&receiver);
+    anew.shut_down("SpinDown");
+    drop(receiver);
+    assert_eq!(platform.end().code(), Some(0));
+}
+
 #[test]
 fn a_panic_after_shutdown_is_the_end() {
     let folder = tempfile::tempdir().unwrap();
