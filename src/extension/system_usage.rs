@@ -75,8 +75,14 @@ fn network() -> Option<NetworkBytes> {
     // A line has some 130 bytes, and Lambda has four.
     let mut dev = [0; 4_096];
     let dev = os::read_file(c"/proc/net/dev", &mut dev).ok()?;
+    Some(network_of(dev))
+}
+
+fn network_of(dev: &[u8]) -> NetworkBytes {
     let mut sum = NetworkBytes::default();
-    for line in dev.split(|byte| *byte == b'\n') {
+    for line in dev.split_inclusive(|byte| *byte == b'\n') {
+        // A line that is cut off may end within a number.
+        let line = line.strip_suffix(b"\n").unwrap_or_default();
         let Some((name, figures)) = split_at_colon(line) else {
             continue;
         };
@@ -85,14 +91,14 @@ fn network() -> Option<NetworkBytes> {
             continue;
         };
         if name == LAMBDA_INTERFACE {
-            return Some(NetworkBytes { received, sent });
+            return NetworkBytes { received, sent };
         }
         if name != b"lo" {
             sum.received = sum.received.saturating_add(received);
             sum.sent = sum.sent.saturating_add(sent);
         }
     }
-    Some(sum)
+    sum
 }
 
 fn split_at_colon(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -218,6 +224,27 @@ mod tests {
         let after = other();
         assert!((before.0..=after.0).contains(&received), "{received}");
         assert!((before.1..=after.1).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_is_not_taken() {
+        let whole = "Inter-|   Receive\n face |bytes\n    lo: 5 0 0 0 0 0 0 0 5 0 0 0 0 0 0 0\n\
+            eth0: 100 1 0 0 0 0 0 0 200 1 0 0 0 0 0 0\n";
+        for (last, [received, sent]) in [
+            (
+                "eth1: 1000 1 0 0 0 0 0 0 2000 1 0 0 0 0 0 0\n",
+                [1_100, 2_200],
+            ),
+            ("vinternal_1: 7 1 0 0 0 0 0 0 8 1 0 0 0 0 0 0\n", [7, 8]),
+        ] {
+            let dev = [whole, last].concat();
+            for cut in whole.len()..dev.len() {
+                let (received, sent) = (100, 200);
+                let expected = NetworkBytes { received, sent };
+                assert_eq!(network_of(&dev.as_bytes()[..cut]), expected, "{cut} bytes");
+            }
+            assert_eq!(network_of(dev.as_bytes()), NetworkBytes { received, sent });
+        }
     }
 
     #[test]
