@@ -261,12 +261,9 @@ impl Variables<'_> {
             .unwrap_or((&variable.value, "0"));
         let thousandths = [part.as_bytes(), b"00"].concat();
         let thousandths = thousandths.get(..3).and_then(decimal);
-        match (
-            decimal(whole.as_bytes()),
-            decimal(part.as_bytes()),
-            thousandths,
-        ) {
-            (Some(seconds), Some(_), Some(ms)) => {
+        let has_digits = part.bytes().all(|byte| byte.is_ascii_digit());
+        match (decimal(whole.as_bytes()), thousandths) {
+            (Some(seconds), Some(ms)) if has_digits => {
                 Duration::from_millis(seconds.saturating_mul(1_000).saturating_add(ms))
             }
             _ => {

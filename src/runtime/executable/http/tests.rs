@@ -662,11 +662,12 @@ fn seconds_may_have_a_fraction() {
         ("0.5", 500),
         ("1.25", 1_250),
         ("2.00049", 2_000),
+        ("0.333333333333333333333", 333),
     ] {
         let read = settings(&[("AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS", value)]);
         assert_eq!(read.idle_max, Duration::from_millis(ms), "{value}");
     }
-    for value in ["1.", "1.x", "1.2.3", "-1", "1e3"] {
+    for value in ["1.", "1.x", "1.2.3", "1.000x", "-1", "1e3"] {
         let lookup = |asked: &str| {
             (asked == "AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS").then(|| OsString::from(value))
         };
