@@ -109,16 +109,7 @@ impl fmt::Display for ZoneError {
     }
 }
 
-impl std::error::Error for ZoneError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Endpoint(error) => Some(error),
-            Self::Exchange(error) => Some(error),
-            Self::Answer(error) => Some(error),
-            Self::NoEndpoint => None,
-        }
-    }
-}
+impl std::error::Error for ZoneError {}
 
 static KNOWN: Mutex<Known> = Mutex::new(UNKNOWN);
 

@@ -141,14 +141,7 @@ impl fmt::Display for EnvError {
     }
 }
 
-impl core::error::Error for EnvError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::NoApi => None,
-            Self::Api { error, .. } => Some(error),
-        }
-    }
-}
+impl core::error::Error for EnvError {}
 
 #[cfg(test)]
 mod tests {

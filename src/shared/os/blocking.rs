@@ -210,14 +210,7 @@ impl fmt::Display for ExchangeError {
     }
 }
 
-impl std::error::Error for ExchangeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Connect(_) | Self::Io(_) => None,
-            Self::Http(error) => Some(error),
-        }
-    }
-}
+impl std::error::Error for ExchangeError {}
 
 #[cfg(test)]
 mod tests {
