@@ -39,7 +39,6 @@ use self::client::{Client, Connection, Received, Stop};
 use self::handler::Beside;
 use self::trace::TraceVariable;
 use self::workers::Part;
-use crate::shared::backoff::RUNTIME_RESTARTS;
 use crate::shared::env::{Env, Function};
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -224,12 +223,16 @@ fn invocations(
 /// first. So it is on Managed Instances, where `next` gives each event once.
 fn doomed_by(panic: &Error, restarts: u32, answer: Answer<'_>) -> ! {
     let restarts = restarts + 1;
-    if current::seat().is_none() && RUNTIME_RESTARTS.after(restarts).is_some() {
+    if current::seat().is_none() && restarts <= RESTARTS_MAX {
         panic::start_again(restarts);
     }
     let _answered = answer.error_report(panic);
     panic::start_again(0)
 }
+
+/// Restarts after panics of other threads, for one invocation. A thread of the initialisation that
+/// always panics would otherwise keep the process starting until the invocation times out.
+const RESTARTS_MAX: u32 = 2;
 
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const LOG_LEVELS: &str = "it is TRACE, DEBUG, INFO, WARN, ERROR or FATAL; taken as INFO";

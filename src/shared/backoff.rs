@@ -71,16 +71,6 @@ pub(crate) const EXTENSION_RESTARTS: Backoff = Backoff {
     failures_max: None,
 };
 
-/// Restarts of the runtime after panics of other threads, for one invocation. A thread of the
-/// initialisation that always panics would otherwise keep the process starting until the
-/// invocation times out.
-pub(crate) const RUNTIME_RESTARTS: Backoff = Backoff {
-    first_at_once: true,
-    first: Duration::ZERO,
-    longest: Duration::ZERO,
-    failures_max: Some(3),
-};
-
 /// Starts of a worker that ended without having served an invocation: about 4 s of pauses in all.
 #[cfg(feature = "managed-instances")]
 pub(crate) const WORKER_RESTARTS: Backoff = Backoff {
@@ -158,10 +148,6 @@ mod tests {
         expected.extend([None, None]);
         assert_eq!(pauses_ms(RUNTIME_CALLS, 10), expected);
         assert_eq!(RUNTIME_CALLS.after(u32::MAX), None);
-        assert_eq!(
-            pauses_ms(RUNTIME_RESTARTS, 4),
-            [Some(0), Some(0), None, None]
-        );
     }
 
     #[test]
