@@ -104,7 +104,7 @@ impl BatchFailures {
 
     fn add(&mut self, id: &str, error: &Error) {
         let message = ["record ", id, ": ", &error.to_string()].concat();
-        log::error_line(Level::Error, Some(error.error_type()), &message);
+        log::error_line(Level::Error, None, error.error_type(), &message);
         self.push(id);
     }
 

@@ -127,15 +127,10 @@ impl Error {
         out
     }
 
-    /// Writes the failure to the log: the platform does not.
-    pub(crate) fn log(&self, level: Level) {
-        log::error_line(level, Some(self.kept_type()), &self.whole_message());
-    }
-
-    /// The same for an invocation that another process served.
-    #[cfg(feature = "managed-instances")]
-    pub(crate) fn log_of(&self, request_id: &str, level: Level) {
-        log::error_line_of(request_id, level, self.kept_type(), &self.whole_message());
+    /// Writes the failure to the log: the platform does not. `request_id` is that of an invocation
+    /// that another process served.
+    pub(crate) fn log(&self, level: Level, request_id: Option<&str>) {
+        log::error_line(level, request_id, self.kept_type(), &self.whole_message());
     }
 }
 

@@ -17,22 +17,17 @@ use crate::shared::os::simulation;
 
 /// Writes a line to standard error if its level is enabled.
 pub(super) fn line(level: Level, message: &str) {
-    error_line(level, None, message);
-}
-
-/// Writes a line about an error of this type, if its level is enabled.
-pub(super) fn error_line(level: Level, error_type: Option<&str>, message: &str) {
     if is_enabled(level) {
-        always(level, error_type, message);
+        always(level, message);
     }
 }
 
-/// Writes a line about an error of this type, of an invocation that another process serves.
-#[cfg(feature = "managed-instances")]
-pub(super) fn error_line_of(request_id: &str, level: Level, error_type: &str, message: &str) {
+/// Writes a line about an error of this type, if its level is enabled. `request_id` is that of an
+/// invocation that another process serves.
+pub(super) fn error_line(level: Level, request_id: Option<&str>, error_type: &str, message: &str) {
     if is_enabled(level) {
         write_record(Record {
-            request_id: Some(request_id),
+            request_id,
             error_type: Some(error_type),
             ..Record::new(os::now(), level, message)
         });
@@ -49,12 +44,8 @@ fn is_enabled(level: Level) -> bool {
 }
 
 /// Writes a line whatever its level.
-pub(super) fn always(level: Level, error_type: Option<&str>, message: &str) {
-    let record = Record {
-        error_type,
-        ..Record::new(os::now(), level, message)
-    };
-    write_record(record);
+pub(super) fn always(level: Level, message: &str) {
+    write_record(Record::new(os::now(), level, message));
 }
 
 /// Writes a record, with the ids of the invocation that runs unless it has one.

@@ -163,7 +163,7 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
 
 /// Logs and reports the failure of an init, after which a runtime exits.
 fn report_init_error(client: &mut Client, error: &Error) {
-    error.log(Level::Fatal);
+    error.log(Level::Fatal, None);
     if panic::reports_init_error(error) {
         // The answer changes nothing.
         // <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-build>

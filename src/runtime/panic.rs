@@ -77,7 +77,7 @@ pub(super) fn act(panic: &Panic<'_>) -> After {
         Broken::Nothing => return After::Return,
         Broken::Reported => return After::Wait,
     }
-    error.log(Level::Error);
+    error.log(Level::Error, None);
     match broken {
         Broken::Init => After::Exit(1),
         Broken::Invocation { .. } | Broken::Loop => start_again(0),

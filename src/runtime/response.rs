@@ -93,7 +93,7 @@ impl<'a> Answer<'a> {
     /// The part of [`Answer::error`] that is the same for every type.
     #[inline(never)]
     pub(super) fn error_report(self, error: &Error) -> Answered {
-        error.log(Level::Error);
+        error.log(Level::Error, None);
         let to = self.ids();
         self.send(Post::Error { to, error })
     }

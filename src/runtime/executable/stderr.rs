@@ -75,7 +75,7 @@ pub(super) fn log_line(line: &[u8]) {
         log::write_line(line);
     } else {
         let message = String::from_utf8_lossy(line.trim_ascii_end());
-        log::always(Level::Info, None, &message);
+        log::always(Level::Info, &message);
     }
 }
 

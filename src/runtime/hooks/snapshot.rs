@@ -169,7 +169,7 @@ pub(in crate::runtime) fn wait_for_restore(api: &Endpoint) -> Result<(), Error> 
 
 /// Reports that the environment cannot be used, and ends the process.
 pub(in crate::runtime) fn restore_failed(api: &Endpoint, error: &Error) -> ! {
-    error.log(Level::Error);
+    error.log(Level::Error, None);
     let connection = Connection::new(api.address, None);
     let _answer = Client::new(api, Box::new(connection)).post(Post::restore_error(error));
     log::line(Level::Fatal, "a hook after the restore failed");

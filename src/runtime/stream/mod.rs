@@ -242,7 +242,7 @@ impl<'a> ResponseStream<'a> {
     /// The part of [`ResponseStream::error`] that is the same for every type.
     #[inline(never)]
     fn fail(&mut self, error: &Error) -> Answered {
-        error.log(Level::Error);
+        error.log(Level::Error, None);
         self.end(Some(error))
     }
 
@@ -532,7 +532,7 @@ fn act(panic: &Panic<'_>) -> After {
     )
     .ok();
     current::answered();
-    error.log(Level::Error);
+    error.log(Level::Error, None);
     panic::start_again(0)
 }
 

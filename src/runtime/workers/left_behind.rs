@@ -54,10 +54,10 @@ fn error(phase: Phase, status: ExitStatus) -> Option<Error> {
 /// the error then, as any second answer, which the client logs.
 fn report(slot: &Slot, phase: Phase, error: &Error, api: &Endpoint) {
     let Some(ids) = slot.ids() else {
-        error.log(Level::Error);
+        error.log(Level::Error, None);
         return;
     };
-    let log = || error.log_of(&ids.request_id, Level::Error);
+    let log = || error.log(Level::Error, Some(&ids.request_id));
     if phase == Phase::Overdue {
         log();
     }
