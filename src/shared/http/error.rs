@@ -19,22 +19,10 @@ pub(crate) enum HttpError {
     Field,
     /// A field line starts with white space: line folding, which RFC 9112 withdrew.
     FoldedField,
-    /// The head is longer than its limit, in bytes.
-    HeadTooLarge {
-        /// The limit.
-        limit: usize,
-        /// What has arrived so far.
-        actual: usize,
-    },
-    /// The head or the trailer section has more fields than the limit.
-    TooManyFields {
-        /// The limit.
-        limit: usize,
-        /// What has arrived so far.
-        actual: usize,
-    },
-    /// More interim responses than the limit came before a final one.
-    TooManyInterim {
+    /// There is more of something than its limit.
+    OverLimit {
+        /// Such as "fields".
+        what: &'static str,
         /// The limit.
         limit: usize,
         /// What has arrived so far.
@@ -54,13 +42,6 @@ pub(crate) enum HttpError {
     ChunkSize,
     /// A chunk size that does not fit 64 bits.
     ChunkSizeOverflow,
-    /// A chunk-size line longer than its limit, in bytes.
-    ChunkLineTooLong {
-        /// The limit.
-        limit: usize,
-        /// What has arrived so far.
-        actual: usize,
-    },
     /// The data of a chunk does not end with CRLF.
     ChunkEnd,
     /// The body is longer than its limit, in bytes.
@@ -90,14 +71,11 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = |limit, actual| Some((limit, actual));
         let (what, over) = match *self {
-            Self::HeadTooLarge { limit, actual } => ("bytes of head", over(limit, actual as u64)),
-            Self::TooManyFields { limit, actual } => ("fields", over(limit, actual as u64)),
-            Self::TooManyInterim { limit, actual } => {
-                ("interim responses", over(limit, actual as u64))
-            }
-            Self::ChunkLineTooLong { limit, actual } => {
-                ("bytes of chunk-size line", over(limit, actual as u64))
-            }
+            Self::OverLimit {
+                what,
+                limit,
+                actual,
+            } => (what, over(limit, actual as u64)),
             Self::BodyTooLarge { limit, actual } => ("bytes of body", over(limit, actual)),
             Self::NoMemory { bytes } => return write!(f, "no memory for {bytes} bytes"),
             Self::Truncated { received } => {

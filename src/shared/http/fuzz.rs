@@ -198,7 +198,8 @@ impl<'a> Reference<'a> {
                 return Err(HttpError::Upgrade);
             }
             if INTERIM_RESPONSES_MAX < interim {
-                return Err(HttpError::TooManyInterim {
+                return Err(HttpError::OverLimit {
+                    what: "interim responses",
                     limit: INTERIM_RESPONSES_MAX,
                     actual: interim,
                 });
@@ -216,9 +217,14 @@ impl<'a> Reference<'a> {
     fn line(
         &mut self,
         section: usize,
+        what: &'static str,
         limit: usize,
-        over: HttpError,
     ) -> Result<&'a [u8], HttpError> {
+        let over = HttpError::OverLimit {
+            what,
+            limit,
+            actual: limit + 1,
+        };
         let begin = self.at;
         loop {
             let Some(byte) = self.data.get(self.at) else {
@@ -247,8 +253,7 @@ impl<'a> Reference<'a> {
 
     fn head_line(&mut self, section: usize) -> Result<&'a [u8], HttpError> {
         let limit = LIMITS.head_bytes_max;
-        let actual = limit + 1;
-        self.line(section, limit, HttpError::HeadTooLarge { limit, actual })
+        self.line(section, "bytes of head", limit)
     }
 
     fn head(&mut self) -> Result<ReferenceHead<'a>, HttpError> {
@@ -371,13 +376,8 @@ impl<'a> Reference<'a> {
 
     fn chunks(&mut self, body: &mut Vec<u8>) -> Result<(), HttpError> {
         loop {
-            let limit = CHUNK_LINE_BYTES_MAX;
-            let actual = limit + 1;
-            let line = self.line(
-                self.at,
-                limit,
-                HttpError::ChunkLineTooLong { limit, actual },
-            )?;
+            let what = "bytes of chunk-size line";
+            let line = self.line(self.at, what, CHUNK_LINE_BYTES_MAX)?;
             let size = line.split(|byte| *byte == b';').next().unwrap();
             let size = trimmed(size);
             if size.is_empty() || !size.iter().all(u8::is_ascii_hexdigit) {
@@ -462,7 +462,12 @@ fn trimmed(text: &[u8]) -> &[u8] {
 const fn check_count(actual: usize) -> Result<(), HttpError> {
     let limit = FIELDS_MAX;
     if limit < actual {
-        return Err(HttpError::TooManyFields { limit, actual });
+        let what = "fields";
+        return Err(HttpError::OverLimit {
+            what,
+            limit,
+            actual,
+        });
     }
     Ok(())
 }

@@ -441,19 +441,20 @@ impl Reader {
     /// one, and where two parsers differ about line ends, one can be made to see other messages.
     fn take_line(
         &mut self,
+        what: &'static str,
         limit: usize,
-        too_long: fn(limit: usize, actual: usize) -> HttpError,
     ) -> Result<Option<(usize, usize)>, HttpError> {
+        let over = HttpError::OverLimit {
+            what,
+            limit,
+            actual: limit + 1,
+        };
         let end = self.held().min(self.section.saturating_add(limit));
         let unseen = self.part(self.at, end);
         let cut_off = end < self.held();
         let Some(text) = memchr3(b'\r', b'\n', 0, unseen) else {
             self.at = end;
-            return if cut_off {
-                Err(too_long(limit, limit + 1))
-            } else {
-                Ok(None)
-            };
+            return if cut_off { Err(over) } else { Ok(None) };
         };
         let line_end = unseen.get(text..).unwrap_or_default();
         let (first, second) = (line_end.first().copied(), line_end.get(1).copied());
@@ -466,7 +467,7 @@ impl Reader {
                 self.line = self.at;
                 Ok(Some(line))
             }
-            (Some(b'\r'), None) if cut_off => Err(too_long(limit, limit + 1)),
+            (Some(b'\r'), None) if cut_off => Err(over),
             (Some(b'\r'), None) => Ok(None),
             (Some(b'\r'), Some(_)) => Err(HttpError::LoneCr),
             (Some(b'\n'), _) => Err(HttpError::BareLf),
@@ -475,8 +476,8 @@ impl Reader {
     }
 
     fn head_lines(&mut self) -> Result<State, HttpError> {
-        let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
-        while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
+        let limit = self.limits.head_bytes_max;
+        while let Some((start, end)) = self.take_line("bytes of head", limit)? {
             let line = part(&self.buf, self.base + start, self.base + end);
             match self.start {
                 None => {
@@ -509,8 +510,11 @@ impl Reader {
             }
             self.interim += 1;
             if self.interim > INTERIM_RESPONSES_MAX {
-                let (limit, actual) = (INTERIM_RESPONSES_MAX, self.interim);
-                return Err(HttpError::TooManyInterim { limit, actual });
+                return Err(HttpError::OverLimit {
+                    what: "interim responses",
+                    limit: INTERIM_RESPONSES_MAX,
+                    actual: self.interim,
+                });
             }
             self.restart(self.at);
             return self.head_lines();
@@ -572,8 +576,8 @@ impl Reader {
     ///
     /// <https://www.rfc-editor.org/rfc/rfc9112#section-7.1>
     fn chunk_size(&mut self) -> Result<State, HttpError> {
-        let too_long = |limit, actual| HttpError::ChunkLineTooLong { limit, actual };
-        let Some((start, end)) = self.take_line(CHUNK_LINE_BYTES_MAX, too_long)? else {
+        let what = "bytes of chunk-size line";
+        let Some((start, end)) = self.take_line(what, CHUNK_LINE_BYTES_MAX)? else {
             return Ok(State::ChunkSize);
         };
         let line = self.part(start, end);
@@ -620,8 +624,8 @@ impl Reader {
 
     /// The trailer section is checked and ignored: nobody here has a use for its fields.
     fn trailer_lines(&mut self) -> Result<State, HttpError> {
-        let too_large = |limit, actual| HttpError::HeadTooLarge { limit, actual };
-        while let Some((start, end)) = self.take_line(self.limits.head_bytes_max, too_large)? {
+        let limit = self.limits.head_bytes_max;
+        while let Some((start, end)) = self.take_line("bytes of head", limit)? {
             let line = self.part(start, end);
             if line.is_empty() {
                 return Ok(State::Done);
@@ -645,8 +649,11 @@ fn part(buf: &[u8], start: usize, end: usize) -> &[u8] {
 
 const fn check_fields(actual: usize) -> Result<(), HttpError> {
     if actual > FIELDS_MAX {
-        let limit = FIELDS_MAX;
-        return Err(HttpError::TooManyFields { limit, actual });
+        return Err(HttpError::OverLimit {
+            what: "fields",
+            limit: FIELDS_MAX,
+            actual,
+        });
     }
     Ok(())
 }

@@ -414,7 +414,8 @@ fn malformed_messages_are_errors_with_a_name() {
 fn limits_are_errors_with_both_numbers() {
     let head = "HTTP/1.1 200 OK\r\n";
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let over = |limit| HttpError::HeadTooLarge {
+    let over = |limit| HttpError::OverLimit {
+        what: "bytes of head",
         limit,
         actual: limit + 1,
     };
@@ -425,28 +426,32 @@ fn limits_are_errors_with_both_numbers() {
         (format!("{head}A: {}\r\n", "b".repeat(491)), over(512)),
         (
             format!("{head}{}", "A:\r\n".repeat(FIELDS_MAX + 1)),
-            HttpError::TooManyFields {
+            HttpError::OverLimit {
+                what: "fields",
                 limit: FIELDS_MAX,
                 actual: FIELDS_MAX + 1,
             },
         ),
         (
             format!("{chunked}0\r\n{}", "A:\r\n".repeat(FIELDS_MAX + 1)),
-            HttpError::TooManyFields {
+            HttpError::OverLimit {
+                what: "fields",
                 limit: FIELDS_MAX,
                 actual: FIELDS_MAX + 1,
             },
         ),
         (
             "HTTP/1.1 100 \r\n\r\n".repeat(INTERIM_RESPONSES_MAX + 1),
-            HttpError::TooManyInterim {
+            HttpError::OverLimit {
+                what: "interim responses",
                 limit: INTERIM_RESPONSES_MAX,
                 actual: INTERIM_RESPONSES_MAX + 1,
             },
         ),
         (
             format!("{chunked}1;{}", "x".repeat(CHUNK_LINE_BYTES_MAX)),
-            HttpError::ChunkLineTooLong {
+            HttpError::OverLimit {
+                what: "bytes of chunk-size line",
                 limit: CHUNK_LINE_BYTES_MAX,
                 actual: CHUNK_LINE_BYTES_MAX + 1,
             },
