@@ -27,10 +27,13 @@ pub(super) enum ExecutableError {
         handler: String,
         looked_for: Vec<(String, Fault)>,
     },
-    /// `BANTAM_HANDLER_MODE` has another value than it may have.
-    Mode(String),
-    /// `BANTAM_INVOKE_MODE` has another value than the two it may have.
-    InvokeMode(String),
+    /// A setting has another value than it may have.
+    Setting {
+        error_type: &'static str,
+        name: &'static str,
+        value: String,
+        expected: &'static str,
+    },
     /// The file cannot be executed.
     NotStartable(String, Fault),
     /// The file was not executed.
@@ -94,8 +97,7 @@ impl ExecutableError {
         match self {
             Self::NoHandler | Self::NotFound { .. } => "Runtime.HandlerNotFound",
             Self::Runtime(_) => "Runtime.HandlerIsRuntime",
-            Self::Mode(_) => "Runtime.InvalidHandlerMode",
-            Self::InvokeMode(_) => "Runtime.InvalidInvokeMode",
+            Self::Setting { error_type, .. } => error_type,
             Self::NotStartable(..) | Self::NotStarted(..) => "Runtime.HandlerNotStarted",
             Self::Lost(_) => "Runtime.HandlerLost",
             Self::Ended { status, .. } if status.signal().is_some() => "Function.Killed",
@@ -121,14 +123,12 @@ impl fmt::Display for ExecutableError {
                 handler,
                 looked_for,
             } => not_found(f, handler, looked_for),
-            Self::Mode(mode) => write!(
-                f,
-                "BANTAM_HANDLER_MODE is {mode:?}, expected per-invocation, persistent or http"
-            ),
-            Self::InvokeMode(mode) => write!(
-                f,
-                "BANTAM_INVOKE_MODE is {mode:?}, expected buffered or response_stream"
-            ),
+            Self::Setting {
+                name,
+                value,
+                expected,
+                ..
+            } => write!(f, "{name} is {value:?}, expected {expected}"),
             Self::NotStartable(path, fault) => {
                 write!(f, "cannot start {path}: {fault}")
             }

@@ -20,7 +20,7 @@ mod stderr;
 
 use self::error::ExecutableError;
 use self::http::Server;
-use self::per_invocation::{InvokeMode, PerInvocation};
+use self::per_invocation::PerInvocation;
 use self::persistent::Persistent;
 use self::program::{Program, replaces_a_runtime};
 use crate::runtime::context::Context;
@@ -81,13 +81,20 @@ impl Init for ExecutableInit {
             _ => Program::find(env),
         };
         let program = program.map_err(|error| error.report())?;
-        let invoke_mode = InvokeMode::parse(os::variable(INVOKE_MODE));
-        let invoke_mode = invoke_mode.map_err(|error| error.report())?;
+        let is_streamed = is_streamed().map_err(|error| error.report())?;
         let mut mode = match mode {
-            "per-invocation" => Mode::PerInvocation(PerInvocation::new(program, invoke_mode)),
+            "per-invocation" => Mode::PerInvocation(PerInvocation::new(program, is_streamed)),
             "persistent" => Mode::Persistent(Persistent::start(program, &env.api)?),
             "http" => Mode::Server(Box::new(Server::start(Some(program), &env.api)?)),
-            other => return Err(ExecutableError::Mode(other.to_owned()).report()),
+            other => {
+                let error = ExecutableError::Setting {
+                    error_type: "Runtime.InvalidHandlerMode",
+                    name: "BANTAM_HANDLER_MODE",
+                    value: other.to_owned(),
+                    expected: "per-invocation, persistent or http",
+                };
+                return Err(error.report());
+            }
         };
         snapshot::take_part(env, &mut mode)?;
         Ok(Executable(mode))
@@ -124,6 +131,22 @@ fn beside_platforms_server(env: &Env) -> Result<Executable, Error> {
 fn mode(env: &Env, is_wrapper: bool) -> &str {
     let default = if is_wrapper { "http" } else { "per-invocation" };
     env.handler_mode.as_deref().unwrap_or(default)
+}
+
+/// Whether the response of a process for each event is its output as it comes, and not all of it
+/// when the process has exited.
+fn is_streamed() -> Result<bool, ExecutableError> {
+    let value = os::variable(INVOKE_MODE).unwrap_or_default();
+    match value.to_str() {
+        Some("" | "buffered") => Ok(false),
+        Some("response_stream") => Ok(true),
+        _ => Err(ExecutableError::Setting {
+            error_type: "Runtime.InvalidInvokeMode",
+            name: INVOKE_MODE,
+            value: value.to_string_lossy().into_owned(),
+            expected: "buffered or response_stream",
+        }),
+    }
 }
 
 /// A misspelt setting would otherwise change nothing, and say nothing.

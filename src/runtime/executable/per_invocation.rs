@@ -1,6 +1,5 @@
 //! A process for each event.
 
-use std::ffi::OsString;
 use std::time::Instant;
 
 use super::child::{self, Child, Stopped, Until};
@@ -18,43 +17,18 @@ use crate::shared::log_record::Level;
 #[derive(Debug)]
 pub(super) struct PerInvocation {
     program: Program,
-    invoke_mode: InvokeMode,
+    /// Whether the response is the output as it comes, and not all of it when the process has
+    /// exited.
+    is_streamed: bool,
     /// A response that is not JSON has been noticed.
     warned: bool,
 }
 
-/// How the output of a process becomes the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InvokeMode {
-    /// All of it, when the process has exited.
-    Buffered,
-    /// As it comes.
-    ResponseStream,
-}
-
-impl InvokeMode {
-    /// Reads the value of `BANTAM_INVOKE_MODE`.
-    ///
-    /// # Errors
-    ///
-    /// Another value than the two it may have.
-    pub(super) fn parse(value: Option<OsString>) -> Result<Self, ExecutableError> {
-        let value = value.unwrap_or_default();
-        match value.to_str() {
-            Some("" | "buffered") => Ok(Self::Buffered),
-            Some("response_stream") => Ok(Self::ResponseStream),
-            _ => Err(ExecutableError::InvokeMode(
-                value.to_string_lossy().into_owned(),
-            )),
-        }
-    }
-}
-
 impl PerInvocation {
-    pub(super) const fn new(program: Program, invoke_mode: InvokeMode) -> Self {
+    pub(super) const fn new(program: Program, is_streamed: bool) -> Self {
         Self {
             program,
-            invoke_mode,
+            is_streamed,
             warned: false,
         }
     }
@@ -73,12 +47,12 @@ impl PerInvocation {
             Err(error) => return answer.error(error.report()),
         };
         let end = context.end();
-        match self.invoke_mode {
-            InvokeMode::Buffered => match self.output(child, event, end) {
-                Ok(output) => answer.json_text(&output),
-                Err(error) => answer.error(error.report()),
-            },
-            InvokeMode::ResponseStream => self.stream(child, event, end, answer),
+        if self.is_streamed {
+            return self.stream(child, event, end, answer);
+        }
+        match self.output(child, event, end) {
+            Ok(output) => answer.json_text(&output),
+            Err(error) => answer.error(error.report()),
         }
     }
 
