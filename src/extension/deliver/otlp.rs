@@ -34,20 +34,15 @@ pub(in crate::extension) struct Sender {
     clock: Clock,
     /// Borrowed for as long as one call takes, never across an await.
     outbox: RefCell<Outbox>,
-    /// What the task does, as far as others have to know it.
-    task: Cell<TaskState>,
-    /// Notified when the outbox or the state of the task changes.
+    /// Whether the task is sending.
+    is_sending: Cell<bool>,
+    /// Whether SHUTDOWN came: what is left is sent by [`Sender::finish`].
+    is_over: Cell<bool>,
+    /// Changes when the task has to let go of the batch that it sends.
+    generation: Cell<u32>,
+    /// Notified when the outbox or one of these changes.
     changed: Notify,
     failures: OnceAMinute,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct TaskState {
-    is_sending: bool,
-    /// Whether SHUTDOWN came: what is left is sent by [`Sender::finish`].
-    is_over: bool,
-    /// Changes when the task has to let go of the batch that it sends.
-    generation: u32,
 }
 
 impl Sender {
@@ -62,7 +57,9 @@ impl Sender {
             outbox: RefCell::new(Outbox::new(Rc::clone(&ledger), clock.seed())),
             ledger,
             clock,
-            task: Cell::default(),
+            is_sending: Cell::default(),
+            is_over: Cell::default(),
+            generation: Cell::default(),
             changed: Notify::default(),
             failures: OnceAMinute::default(),
         }
@@ -94,11 +91,7 @@ impl Sender {
 
     /// Makes the task let go of what it sends.
     fn stop(&self) {
-        let task = self.task.get();
-        self.task.set(TaskState {
-            generation: task.generation.wrapping_add(1),
-            ..task
-        });
+        self.generation.set(self.generation.get().wrapping_add(1));
         self.changed.notify();
     }
 
@@ -107,39 +100,30 @@ impl Sender {
     pub(in crate::extension) async fn send(&self) {
         loop {
             self.changed.until(|| self.is_due()).await;
-            let task = self.task.get();
-            self.task.set(TaskState {
-                is_sending: true,
-                ..task
-            });
+            self.is_sending.set(true);
+            let generation = self.generation.get();
             // `stopped` is polled first, so that what was let go of is not polled again.
-            let is_stopped = || self.task.get().generation != task.generation;
+            let is_stopped = || self.generation.get() != generation;
             let stopped = self.changed.until(is_stopped);
             future::or(stopped, self.send_all(None)).await;
-            self.task.set(TaskState {
-                is_sending: false,
-                ..self.task.get()
-            });
+            self.is_sending.set(false);
             self.changed.notify();
         }
     }
 
     fn is_due(&self) -> bool {
-        !self.task.get().is_over && self.outbox.borrow().is_due(self.clock.now())
+        !self.is_over.get() && self.outbox.borrow().is_due(self.clock.now())
     }
 
     /// Waits until the task has nothing to do.
     pub(in crate::extension) async fn idle(&self) {
-        let is_idle = || !self.task.get().is_sending && !self.is_due();
+        let is_idle = || !self.is_sending.get() && !self.is_due();
         self.changed.until(is_idle).await;
     }
 
     /// Gives the task this time to send what it is sending, and ends it: SHUTDOWN came.
     pub(in crate::extension) async fn settle(&self, limit: Duration) {
-        self.task.set(TaskState {
-            is_over: true,
-            ..self.task.get()
-        });
+        self.is_over.set(true);
         // The connection of the task may be from before a freeze, and dead.
         self.clock.within(limit, self.idle()).await;
         self.stop();
