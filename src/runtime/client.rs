@@ -19,12 +19,11 @@ use crate::shared::os;
 use crate::shared::os::blocking::{self, ExchangeError};
 #[cfg(test)]
 use crate::shared::os::simulation;
-use crate::shared::time::EpochMs;
 
 /// A client of one Runtime API.
 pub(super) struct Client {
     pub(super) api: Endpoint,
-    driver: Box<dyn Driver>,
+    connection: Connection,
     next_request: Vec<u8>,
     /// The head of the POST that is being sent.
     head: Vec<u8>,
@@ -32,21 +31,6 @@ pub(super) struct Client {
     pub(super) response: Reader,
     /// `next` calls that failed since the last event.
     failures: u32,
-}
-
-/// Moves the bytes of a client and keeps its time. Tests have one without sockets and clocks.
-pub(super) trait Driver {
-    /// Carries an exchange to its end, over a connection that it opens if there is none.
-    fn exchange(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError>;
-
-    /// Gives the connection away, if there is one; the next exchange opens another.
-    fn take(&mut self) -> Option<OwnedFd>;
-
-    /// Lets time pass.
-    fn pause(&mut self, time: Duration);
-
-    /// The time by the wall clock.
-    fn now(&self) -> EpochMs;
 }
 
 /// The end of the process: its code, and the reason for the log.
@@ -70,13 +54,22 @@ pub(super) fn event_reader() -> Reader {
     Reader::new(Expect::Response, Limits::of_body(PAYLOAD_BYTES_MAX))
 }
 
+/// Sends an answer, or a report, on a connection of its own. Returns the status of the response.
+pub(super) fn post_once(post: Post<'_>, api: &Endpoint, timeout: Option<Duration>) -> Option<u16> {
+    let mut client = Client::new(api, timeout);
+    // The process ends or is replaced, or it is a worker's, which finds out if the API is gone.
+    client.post(post).ok();
+    client.response.status()
+}
+
 impl Client {
-    pub(super) fn new(api: &Endpoint, driver: Box<dyn Driver>) -> Self {
+    /// `timeout` is that of [`Connection::new`].
+    pub(super) fn new(api: &Endpoint, timeout: Option<Duration>) -> Self {
         let mut next_request = Vec::new();
         api::write_next(&mut next_request, api);
         Self {
             api: api.clone(),
-            driver,
+            connection: Connection::new(api.address, timeout),
             next_request,
             head: Vec::new(),
             response: Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX)),
@@ -84,16 +77,11 @@ impl Client {
         }
     }
 
-    /// The time by the wall clock.
-    pub(super) fn now(&self) -> EpochMs {
-        self.driver.now()
-    }
-
     /// Waits for the next event, for as long as it takes, and reads it into `events`.
     pub(super) fn next(&mut self, events: &mut Reader) -> Result<Received, Stop> {
         loop {
             let request = Outgoing::new(&self.next_request, b"");
-            let (outcome, error) = exchange(&mut *self.driver, request, events);
+            let (outcome, error) = self.connection.exchange(request, events);
             if events.status() == Some(200) {
                 if let Some(ExchangeError::Http(
                     error @ (HttpError::BodyTooLarge { .. } | HttpError::NoMemory { .. }),
@@ -108,11 +96,11 @@ impl Client {
                 AfterNext::Invoke => return Ok(Received::Event),
                 AfterNext::AskAgain(pause) => {
                     self.failures = 0;
-                    self.driver.pause(pause);
+                    os::sleep(pause);
                 }
                 AfterNext::Retry(pause) => {
                     log::line(Level::Warn, &describe(ASKING, error.as_ref(), events));
-                    self.driver.pause(pause);
+                    os::sleep(pause);
                 }
                 AfterNext::Exit(code) => {
                     let reason = describe(ASKING, error.as_ref(), events);
@@ -129,13 +117,13 @@ impl Client {
 
     /// An event came that does not say which invocation it is, so nobody can be answered.
     pub(super) fn no_identity(&mut self, error: IdentityError) -> Result<(), Stop> {
-        drop(self.driver.take());
+        drop(self.connection.take());
         self.failures += 1;
         let reason = error.to_string();
         log::line(Level::Error, &reason);
         match api::after_next(Outcome::Lost(Some(200)), self.failures) {
             AfterNext::Exit(code) => return Err(Stop { code, reason }),
-            AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => self.driver.pause(pause),
+            AfterNext::Retry(pause) | AfterNext::AskAgain(pause) => os::sleep(pause),
             AfterNext::Invoke => {}
         }
         Ok(())
@@ -144,15 +132,10 @@ impl Client {
     /// The connection for a response that is streamed. It is not used again after that.
     pub(super) fn connection(&mut self) -> Result<OwnedFd, Errno> {
         self.response.reset();
-        match self.driver.take() {
+        match self.connection.take() {
             Some(connection) => Ok(connection),
             None => Connection::new(self.api.address, None).open(),
         }
-    }
-
-    /// Lets time pass.
-    pub(super) fn pause(&mut self, time: Duration) {
-        self.driver.pause(time);
     }
 
     /// Sends a response or an error.
@@ -163,7 +146,7 @@ impl Client {
         let (mut resent, mut failures) = (false, 0);
         loop {
             let request = Outgoing::new(&self.head, body);
-            let (outcome, error) = exchange(&mut *self.driver, request, &mut self.response);
+            let (outcome, error) = self.connection.exchange(request, &mut self.response);
             failures += u32::from(outcome == Outcome::Unsent);
             match api::after_post(outcome, resent, failures) {
                 AfterPost::Accepted => return Ok(()),
@@ -173,7 +156,7 @@ impl Client {
                     return Ok(());
                 }
                 AfterPost::Resend => resent = true,
-                AfterPost::Retry(pause) => self.driver.pause(pause),
+                AfterPost::Retry(pause) => os::sleep(pause),
                 AfterPost::Exit(code) => {
                     let reason = describe(ANSWERING, error.as_ref(), &self.response);
                     return Err(Stop { code, reason });
@@ -187,27 +170,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client")
     }
-}
-
-/// One exchange: how it ended, and the error if it ended with one. After it the connection is open
-/// only if it can be used again.
-fn exchange(
-    driver: &mut dyn Driver,
-    request: Outgoing<'_>,
-    response: &mut Reader,
-) -> (Outcome, Option<ExchangeError>) {
-    let mut exchange = Exchange::new(request, response);
-    let error = driver.exchange(&mut exchange).err();
-    let outcome = match (&error, exchange.status()) {
-        (None, Some(status)) => Outcome::Status(status),
-        (Some(_), None) if exchange.is_unsent() => Outcome::Unsent,
-        (_, status) => Outcome::Lost(status),
-    };
-    if let Some(reason) = exchange.close_reason() {
-        log::line(Level::Debug, reason.as_str());
-        drop(driver.take());
-    }
-    (outcome, error)
 }
 
 /// The connection to the API: opened when it is needed, kept, and opened again when it was lost.
@@ -239,10 +201,30 @@ impl Connection {
         set_tcp_nodelay(&stream, true)?;
         Ok(stream)
     }
-}
 
-impl Driver for Connection {
-    fn exchange(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError> {
+    /// One exchange: how it ended, and the error if it ended with one. After it the connection is
+    /// open only if it can be used again.
+    fn exchange(
+        &mut self,
+        request: Outgoing<'_>,
+        response: &mut Reader,
+    ) -> (Outcome, Option<ExchangeError>) {
+        let mut exchange = Exchange::new(request, response);
+        let error = self.carry(&mut exchange).err();
+        let outcome = match (&error, exchange.status()) {
+            (None, Some(status)) => Outcome::Status(status),
+            (Some(_), None) if exchange.is_unsent() => Outcome::Unsent,
+            (_, status) => Outcome::Lost(status),
+        };
+        if let Some(reason) = exchange.close_reason() {
+            log::line(Level::Debug, reason.as_str());
+            drop(self.take());
+        }
+        (outcome, error)
+    }
+
+    /// Carries an exchange to its end, over a connection that is opened if there is none.
+    pub(super) fn carry(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError> {
         #[cfg(test)]
         if let Some(system) = simulation::here() {
             return system.exchange(self.timeout, exchange);
@@ -254,20 +236,13 @@ impl Driver for Connection {
         blocking::exchange(self.stream.insert(stream).as_fd(), exchange)
     }
 
+    /// Gives the connection away, if there is one; the next exchange opens another.
     fn take(&mut self) -> Option<OwnedFd> {
         #[cfg(test)]
         if let Some(system) = simulation::here() {
             system.close();
         }
         self.stream.take()
-    }
-
-    fn pause(&mut self, time: Duration) {
-        os::sleep(time);
-    }
-
-    fn now(&self) -> EpochMs {
-        os::now()
     }
 }
 
@@ -282,6 +257,9 @@ pub(super) fn describe(call: &str, error: Option<&ExchangeError>, response: &Rea
     let body = String::from_utf8_lossy(body.trim_ascii());
     format!("{call}: the API answered {status} {body}")
 }
+
+/// How long each step of a report may take.
+pub(super) const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const ASKING: &str = "asking for the next invocation";
 const ANSWERING: &str = "answering";

@@ -35,7 +35,7 @@ mod wrapper;
 mod zone;
 
 use self::api::Post;
-use self::client::{Client, Connection, Received, Stop};
+use self::client::{Client, Received, Stop};
 use self::handler::Beside;
 use self::trace::TraceVariable;
 use self::workers::Part;
@@ -132,8 +132,7 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
         }
     }
     panic::watch(&env.api);
-    let connection = Connection::new(env.api.address, None);
-    let mut client = Client::new(&env.api, Box::new(connection));
+    let mut client = Client::new(&env.api, None);
     let stop = match wrapped.and_then(|()| init.start(env)) {
         Ok(mut handler) => {
             let restarts = os::variable(panic::RESTARTS);
@@ -190,7 +189,7 @@ fn invocations(
             Ok(received) => received,
             Err(stop) => return stop,
         };
-        let context = match Context::parse(events.head(), function, client.now()) {
+        let context = match Context::parse(events.head(), function, os::now()) {
             Ok(context) => context,
             Err(error) => match client.no_identity(error) {
                 Ok(()) => continue,

@@ -7,10 +7,9 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::api::{Ids, Post};
-use super::client::{Client, Connection};
+use super::client::{REPORT_TIMEOUT, post_once};
 use super::current::{self, Broken};
 use super::error::Error;
 use super::log;
@@ -92,9 +91,7 @@ pub(super) fn reports_init_error(error: &Error) -> bool {
 
 fn report(post: Post<'_>) {
     if let Some(api) = &*lock_api() {
-        let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
-        // The process is replaced or ends, whatever the answer is.
-        let _answer = Client::new(api, Box::new(connection)).post(post);
+        post_once(post, api, Some(REPORT_TIMEOUT));
         current::answered();
     }
 }
@@ -109,6 +106,3 @@ thread_local! {
 /// Counts, across executions, how often the program was started again since it answered an
 /// invocation.
 pub(super) const RESTARTS: &str = "_BANTAM_RESTARTS";
-
-/// How long each step of the report may take.
-pub(super) const REPORT_TIMEOUT: Duration = Duration::from_secs(2);

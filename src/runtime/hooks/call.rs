@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::runtime::client::{Connection, Driver as _};
+use crate::runtime::client::Connection;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
@@ -17,6 +17,6 @@ pub(super) fn call(
 ) -> Result<Reader, ExchangeError> {
     let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
     let mut exchange = Exchange::new(Outgoing::new(head, body), &mut response);
-    Connection::new(api.address, timeout).exchange(&mut exchange)?;
+    Connection::new(api.address, timeout).carry(&mut exchange)?;
     Ok(response)
 }

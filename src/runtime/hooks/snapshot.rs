@@ -6,7 +6,7 @@ use std::{fmt, mem};
 
 use super::call::call;
 use crate::runtime::api::{self, Post};
-use crate::runtime::client::{Client, Connection, describe};
+use crate::runtime::client::{describe, post_once};
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{log, panic, zone};
@@ -170,8 +170,7 @@ pub(in crate::runtime) fn wait_for_restore(api: &Endpoint) -> Result<(), Error> 
 /// Reports that the environment cannot be used, and ends the process.
 pub(in crate::runtime) fn restore_failed(api: &Endpoint, error: &Error) -> ! {
     error.log(Level::Error, None);
-    let connection = Connection::new(api.address, None);
-    let _answer = Client::new(api, Box::new(connection)).post(Post::restore_error(error));
+    post_once(Post::restore_error(error), api, None);
     log::line(Level::Fatal, "a hook after the restore failed");
     os::exit(1)
 }

@@ -37,6 +37,7 @@ use crate::shared::limits::{
     ANSWER_BYTES_MAX, PRELUDE_BYTES_MAX, STREAM_BUFFER_BYTES, STREAM_BYTES_MAX,
 };
 use crate::shared::log_record::Level;
+use crate::shared::os;
 use crate::shared::os::blocking::{self, ExchangeError, Ready};
 use crate::shared::os::clock::monotonic;
 use crate::shared::os::reexec::{self, After, Panic};
@@ -293,7 +294,7 @@ impl<'a> ResponseStream<'a> {
             // A stream that has begun is never sent again.
             let decision = api::after_post(outcome, false, failures);
             if let (Outcome::Unsent, AfterPost::Retry(pause)) = (outcome, decision) {
-                self.client.pause(pause);
+                os::sleep(pause);
                 continue;
             }
             let is_accepted = decision == AfterPost::Accepted && self.is_ended && error.is_none();
@@ -525,7 +526,7 @@ fn act(panic: &Panic<'_>) -> After {
     let request = Outgoing::new(message.pending(), b"");
     let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
     // A reader that stalls sees the connection end inside the response, which is a failure, too.
-    blocking::bound(&connection, Some(panic::REPORT_TIMEOUT)).ok();
+    blocking::bound(&connection, Some(client::REPORT_TIMEOUT)).ok();
     blocking::exchange(
         connection.as_fd(),
         &mut Exchange::new(request, &mut response),

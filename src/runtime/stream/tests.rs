@@ -1,10 +1,7 @@
 //! Streams against a Runtime API on a socket, which does what each test says with every byte.
 
-use std::cell::RefCell;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -12,10 +9,8 @@ use std::time::Duration;
 use testkit::http::read_until;
 
 use super::*;
-use crate::runtime::client::{Connection, Driver};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::LogConfig;
-use crate::shared::time::EpochMs;
 
 pub(in crate::runtime) const OK: &str = "HTTP/1.1 202 \r\nContent-Length: 2\r\n\r\nok";
 
@@ -47,18 +42,6 @@ pub(in crate::runtime) fn serve<T: Send>(
     api: impl FnOnce(&Api) -> T + Send,
     handler: impl FnOnce(Answer<'_>) -> Option<Answered>,
 ) -> (Option<Stop>, T) {
-    serve_with(
-        |address| Box::new(Connection::new(address, None)),
-        api,
-        handler,
-    )
-}
-
-fn serve_with<T: Send>(
-    driver: impl FnOnce(SocketAddr) -> Box<dyn Driver>,
-    api: impl FnOnce(&Api) -> T + Send,
-    handler: impl FnOnce(Answer<'_>) -> Option<Answered>,
-) -> (Option<Stop>, T) {
     log::configure(LogConfig {
         level: Level::Fatal,
         ..LogConfig::default()
@@ -66,7 +49,7 @@ fn serve_with<T: Send>(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint::parse(&address.to_string(), &|_| None).unwrap();
-    let mut client = Client::new(&endpoint, driver(address));
+    let mut client = Client::new(&endpoint, None);
     let server = Api { listener };
     thread::scope(|scope| {
         let api = scope.spawn(|| api(&server));
@@ -734,50 +717,4 @@ fn a_kept_connection_that_was_closed_is_opened_again() {
     assert!(stop.is_none());
     assert_eq!(again, Some(true));
     assert_eq!(body(&request, "a/b"), "000003\r\none\r\n0\r\n\r\n");
-}
-
-/// Has no connection and no clock.
-struct Virtual(Rc<RefCell<Vec<Duration>>>);
-
-impl Driver for Virtual {
-    fn exchange(&mut self, _: &mut Exchange<'_>) -> Result<(), ExchangeError> {
-        Err(ExchangeError::Connect(Errno::CONNREFUSED))
-    }
-
-    fn take(&mut self) -> Option<OwnedFd> {
-        None
-    }
-
-    fn pause(&mut self, time: Duration) {
-        self.0.borrow_mut().push(time);
-    }
-
-    fn now(&self) -> EpochMs {
-        EpochMs(0)
-    }
-}
-
-#[test]
-fn a_refused_connection_is_tried_as_often_as_for_any_answer() {
-    let pauses = Rc::new(RefCell::new(Vec::new()));
-    let driver = Virtual(Rc::clone(&pauses));
-    let (stop, ()) = serve_with(
-        |_| Box::new(driver),
-        |_| {},
-        |answer| {
-            // Nobody listens there.
-            answer.client.api.address.set_port(1);
-            let mut stream = answer.stream("a/b");
-            let error = until_it_fails(&mut stream);
-            let text = error.to_string();
-            assert!(
-                text.starts_with("streaming the response: Connection refused"),
-                "{text}"
-            );
-            Some(stream.finish())
-        },
-    );
-    assert!(stop.is_none());
-    let expected = [0, 10, 20, 40, 80, 160, 320, 640].map(Duration::from_millis);
-    assert_eq!(*pauses.borrow(), expected);
 }

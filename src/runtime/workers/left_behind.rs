@@ -2,13 +2,12 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::board::{Phase, Slot};
 use crate::runtime::api::{Ids, Post};
-use crate::runtime::client::{Client, Connection};
+use crate::runtime::client::{REPORT_TIMEOUT, post_once};
 use crate::runtime::error::Error;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::log_record::Level;
@@ -65,23 +64,11 @@ fn report(slot: &Slot, phase: Phase, error: &Error, api: &Endpoint) {
         request_id: &ids.request_id,
         invocation_id: ids.invocation_id.as_deref(),
     };
-    let status = send(Post::Error { to, error }, api);
+    let status = post_once(Post::Error { to, error }, api, Some(REPORT_TIMEOUT));
     if phase == Phase::LeftBehind && !matches!(status, Some(400 | 403)) {
         log();
     }
 }
-
-/// Sends a report on a connection of its own. Returns the status of the last answer.
-pub(super) fn send(post: Post<'_>, api: &Endpoint) -> Option<u16> {
-    let connection = Connection::new(api.address, Some(REPORT_TIMEOUT));
-    let mut client = Client::new(api, Box::new(connection));
-    // A worker finds out by itself if the API is gone.
-    client.post(post).ok();
-    client.response.status()
-}
-
-/// How long each step of a report may take.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const OVERDUE: &str = "the invocation went on at the deadline, so its process was replaced";
 

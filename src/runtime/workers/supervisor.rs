@@ -15,6 +15,7 @@ use super::process::{self, Signals};
 use super::seat::{Mark, WORKER};
 use crate::runtime::Stop;
 use crate::runtime::api::Post;
+use crate::runtime::client::{REPORT_TIMEOUT, post_once};
 use crate::runtime::error::Error;
 use crate::runtime::handler::Beside;
 use crate::runtime::log;
@@ -80,7 +81,7 @@ pub(super) fn run(workers: usize, beside: Beside, api: &Endpoint) -> u8 {
     if stop.code != 0 && !board.has_polled() && board.claims_init_error() {
         // No worker came so far that it could report this.
         let error = Error::new("Runtime.WorkerFailed", fault.unwrap_or(stop.reason));
-        left_behind::send(Post::init_error(&error), api);
+        post_once(Post::init_error(&error), api, Some(REPORT_TIMEOUT));
     }
     stop.code
 }

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::life::{Act, Ending, Fault, Invocation, Kind, Life};
-use super::platform::{Outcome, event_body, id};
+use super::life::{Act, Ending, Fault, Invocation, Kind, Life, StreamEnd};
+use super::platform::{Outcome, event_body, id, response_body};
 use super::{Lived, live};
 
 /// Exchanges of such a life: three times `next` and an answer, and `next` at the end.
@@ -134,6 +134,32 @@ fn refused_connections_are_tried_nine_times_with_growing_pauses() {
         assert!(lived.log.iter().any(|line| line.text.contains(reason)));
         let [outcomes, expected] = outcomes(&lived);
         assert_eq!(outcomes[..at / 2], expected[..at / 2]);
+    }
+}
+
+#[test]
+fn a_stream_is_tried_as_often_as_any_answer() {
+    let pauses = [0, 10, 20, 40, 80, 160, 320, 640];
+    for times in 1..=9 {
+        let mut life = life(0, 3..3 + times, Fault::Refused);
+        life.invocations[1].act = Act::Streams {
+            parts: 3,
+            bytes: 10,
+            pause_ms: 0,
+            end: StreamEnd::Finishes,
+        };
+        let lived = live(&life, false);
+        let calls = &lived.platform.calls;
+        let [response, other] =
+            [1, 2].map(|index| Some(Outcome::Response(response_body(&life, index))));
+        assert_eq!(calls[1].outcome, response, "{times} times");
+        assert_eq!(calls[2].outcome, other, "{times} times");
+        assert_eq!(lived.exits, [WELL], "{times} times");
+        let passed_ms: u64 = pauses[..times.min(8)].iter().sum();
+        assert_eq!(lived.platform.passed_ms, passed_ms, "{times} times");
+        let reason = "\tWARN\tstreaming the response: Connection refused";
+        let is_given_up = lived.log.iter().any(|line| line.text.contains(reason));
+        assert_eq!(is_given_up, times == 9, "{times} times");
     }
 }
 
