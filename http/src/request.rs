@@ -160,10 +160,13 @@ fn headers(event: &Event<'_>) -> Result<HeaderMap, EventError> {
     let several = event.multi_value_headers.as_ref();
     if let Some(fields) = several.or(event.headers.as_ref()) {
         for (name, value) in pairs(fields) {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(http)?;
+            // A load balancer passes on names that are no tokens.
+            let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+                continue;
+            };
             // API Gateway makes text of bytes that are not ASCII.
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(http)?;
-            headers.append(name, value);
+            headers.try_append(name, value).map_err(http)?;
         }
     }
     if let Some(cookies) = event.cookies.as_ref().filter(|cookies| !cookies.is_empty()) {

@@ -8,7 +8,7 @@ use aws_lambda_events::event::apigw::{
 use bantam::Context;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::event::{Event, EventError, Source};
 use crate::reply::Reply;
@@ -239,6 +239,24 @@ fn headers_have_all_their_values() {
     assert_eq!(all(&lattice(json!({})), "x-one"), ["1", "2"]);
 }
 
+/// The stock binary leaves them out as well.
+#[test]
+fn a_header_whose_name_is_no_token_is_left_out() {
+    let fields = json!({"x(y)": "1", "": "2", "accept": "text/html"});
+    let (request, _) = read(&balancer(json!({"headers": fields}))).unwrap();
+    let names: Vec<_> = request.headers().keys().collect();
+    assert_eq!(names, ["accept"]);
+}
+
+#[test]
+fn more_headers_than_a_map_holds_are_an_error() {
+    let fields: Map<String, Value> = (0..40_000)
+        .map(|number| (format!("x-{number}"), json!("1")))
+        .collect();
+    let error = read(&balancer(json!({"headers": fields}))).unwrap_err();
+    assert!(matches!(error, EventError::Http(_)), "{error}");
+}
+
 #[test]
 fn a_body_is_decoded_where_the_event_says_so() {
     let body = |event: &Value| read(event).unwrap().0.into_body();
@@ -285,7 +303,7 @@ fn what_is_no_request_is_an_error_that_says_why() {
         ),
         (json!([]), "the event is no HTTP request: "),
         (
-            http(json!({"headers": {"bad name": "1"}})),
+            http(json!({"headers": {"name": "a\nb"}})),
             "the event has no HTTP request: ",
         ),
         (
