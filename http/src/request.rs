@@ -75,7 +75,10 @@ pub(crate) fn read(
     extensions.insert(RequestContext {
         path_parameters: event.path_parameters.unwrap_or_default(),
         stage_variables: event.stage_variables.unwrap_or_default(),
-        json: event.request_context.unwrap_or(RawValue::NULL).to_owned(),
+        json: match event.request_context {
+            Some(context) => context.to_owned(),
+            None => RawValue::from_string("{}".to_owned()).map_err(EventError::Json)?,
+        },
     });
     Ok((request, source))
 }

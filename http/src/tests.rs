@@ -287,6 +287,15 @@ fn the_extensions_hold_what_else_the_event_says() {
 }
 
 #[test]
+fn an_event_without_a_context_has_an_empty_one() {
+    for context in [json!({}), json!(null)] {
+        let (request, _) = read(&rest(json!({"requestContext": context}))).unwrap();
+        let context: &RequestContext = request.extensions().get().unwrap();
+        assert_eq!(context.json(), "{}");
+    }
+}
+
+#[test]
 fn a_path_begins_with_a_slash() {
     for (path, expected) in [("", "/"), ("*", "/*"), ("a/b", "/a/b"), ("/a", "/a")] {
         let (request, _) = read(&rest(json!({"httpMethod": "GET", "path": path}))).unwrap();
