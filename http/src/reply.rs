@@ -18,10 +18,11 @@ pub(crate) struct Reply {
     /// Of a load balancer.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_description: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    multi_value_headers: BTreeMap<String, Vec<String>>,
+    /// One of the two, which a load balancer and VPC Lattice ask for even if it is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<BTreeMap<String, Vec<String>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cookies: Vec<String>,
     body: String,
@@ -38,29 +39,29 @@ impl Reply {
         let mut reply = Self {
             status_code: status.as_u16(),
             status_description: None,
-            headers: BTreeMap::new(),
-            multi_value_headers: BTreeMap::new(),
+            headers: None,
+            multi_value_headers: None,
             cookies: Vec::new(),
             body,
             is_base64_encoded,
         };
         match source {
-            Source::Rest => reply.multi_value_headers = several(&head.headers),
+            Source::Rest => reply.multi_value_headers = Some(several(&head.headers)),
             Source::Http => {
-                reply.headers = joined(&head.headers);
+                reply.headers = Some(joined(&head.headers));
                 let cookies = head.headers.get_all(SET_COOKIE).iter();
                 reply.cookies = cookies.map(text).collect();
             }
             Source::Balancer { multi_value } => {
                 if multi_value {
-                    reply.multi_value_headers = several(&head.headers);
+                    reply.multi_value_headers = Some(several(&head.headers));
                 } else {
-                    reply.headers = joined_with_cookies(&head.headers);
+                    reply.headers = Some(joined_with_cookies(&head.headers));
                 }
                 let reason = status.canonical_reason().unwrap_or("Unknown");
                 reply.status_description = Some(format!("{} {reason}", status.as_u16()));
             }
-            Source::Lattice => reply.headers = joined_with_cookies(&head.headers),
+            Source::Lattice => reply.headers = Some(joined_with_cookies(&head.headers)),
         }
         reply
     }

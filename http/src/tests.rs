@@ -391,6 +391,27 @@ fn a_response_has_the_form_of_its_source() {
 }
 
 #[test]
+fn a_response_without_headers_has_an_empty_member() {
+    let (head, ()) = Response::new(()).into_parts();
+    for (source, member) in [
+        (Source::Rest, "multiValueHeaders"),
+        (Source::Http, "headers"),
+        (Source::Balancer { multi_value: true }, "multiValueHeaders"),
+        (Source::Balancer { multi_value: false }, "headers"),
+        (Source::Lattice, "headers"),
+    ] {
+        let reply = serde_json::to_value(Reply::new(source, &head, b"")).unwrap();
+        let members = ["headers", "multiValueHeaders"];
+        let written: Vec<_> = members
+            .iter()
+            .filter(|name| reply.get(name).is_some())
+            .collect();
+        assert_eq!(written, [&member], "{source:?}");
+        assert_eq!(reply[member], json!({}), "{source:?}");
+    }
+}
+
+#[test]
 fn each_cookie_has_a_spelling_of_its_own() {
     let mut response = Response::builder();
     for number in 0..512 {
