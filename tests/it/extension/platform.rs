@@ -72,6 +72,16 @@ impl Connection {
         self.expect("GET /2020-01-01/extension/event/next ");
     }
 
+    /// A part of the answer to `next`, until it is read: by then a panic starts the program anew.
+    fn answer_in_part(&mut self) {
+        let part = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"eventType\":";
+        self.stream.get_mut().write_all(part).unwrap();
+        let deadline = Instant::now() + WAIT;
+        while !has_read_all(self.stream.get_ref()) {
+            pause(deadline);
+        }
+    }
+
     pub(super) fn invoke(&mut self, id: usize) {
         let event = format!(r#"{{"eventType":"INVOKE","requestId":"{id}","deadlineMs":0}}"#);
         self.answer("200 OK", &event);
@@ -199,12 +209,7 @@ fn a_panic_within_an_answer_asks_for_the_next_event_anew() {
         command.env("PIPE", &pipe);
     });
     let mut connection = platform.ready("202 Accepted");
-    let part = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"eventType\":";
-    connection.stream.get_mut().write_all(part).unwrap();
-    let deadline = Instant::now() + WAIT;
-    while !has_read_all(connection.stream.get_ref()) {
-        pause(deadline);
-    }
+    connection.answer_in_part();
     std::fs::write(&pipe, "now").unwrap();
     // The rest never comes, and the old connection is not waited on.
     let mut anew = platform.accept();
@@ -236,6 +241,7 @@ fn an_extension_without_invoke_exports_by_the_clock_after_a_panic() {
     connection.register();
     connection.subscribe("202 Accepted");
     connection.next();
+    connection.answer_in_part();
     std::fs::write(&pipe, "now").unwrap();
     let mut anew = platform.accept();
     anew.next();
