@@ -166,7 +166,7 @@ impl Figures<'_> {
         let peers: Vec<String> = peers.into_iter().flatten().collect();
         (!peers.is_empty()).then_some(())?;
         Some(format!(
-            "On Managed Instances a further worker takes {} kB ({}).",
+            "On Managed Instances, from 8 to 64 at once, a further worker takes {} kB ({}).",
             each_kb(SHIPPED)?,
             peers.join(", ")
         ))
@@ -212,7 +212,7 @@ mod tests {
         table.row(PEER_PYTHON, vec![None, Some(Figure::exact(3_160.0))]);
         assert_eq!(
             sentences(&[table]),
-            "- On Managed Instances a further worker takes 50 kB (3,160 kB for a process of \
+            "- On Managed Instances, from 8 to 64 at once, a further worker takes 50 kB (3,160 kB for a process of \
              `awslambdaric`).\n"
         );
     }
