@@ -73,7 +73,7 @@ pub(crate) fn subscribed(entries: &[Entry]) -> Vec<u16> {
 }
 
 #[test]
-fn it_registers_subscribes_and_ends_at_once() {
+fn it_registers_subscribes_and_ends_with_0() {
     let mut config = with_extension();
     // The extension would ask for its zone, on a connection of its own.
     config.availability_zones.clear();

@@ -9,7 +9,7 @@ mod kinds;
 mod lifecycle;
 mod otlp;
 mod platform;
-mod regression;
+mod reported;
 mod telemetry;
 #[cfg(feature = "tls")]
 mod tls;

@@ -145,18 +145,23 @@ fn a_worker_past_its_deadline_is_reported_once_and_replaced() {
     let before: BTreeSet<u32> = workers(&env).into_iter().collect();
     let outcome = env.invoke(r#"{"do":"sleep","ms":600000}"#).unwrap();
     assert!(outcome.function_error.is_some());
-    let errors = |entries: &[Entry]| {
-        let path = format!(
-            "/2018-06-01/runtime/invocation/{}/error",
-            outcome.request_id
-        );
-        count(
-            entries,
-            |what| matches!(what, What::Request { path: p, .. } if *p == path),
-        )
-    };
     env.wait_for_polls(WORKERS);
-    assert_eq!(errors(&env.transcript()), 1);
+    let path = format!(
+        "/2018-06-01/runtime/invocation/{}/error",
+        outcome.request_id
+    );
+    let transcript = env.transcript();
+    let errors = transcript.iter().filter_map(|entry| match &entry.what {
+        What::Request {
+            path: p, headers, ..
+        } if *p == path => Some(headers),
+        _ => None,
+    });
+    let name = "lambda-runtime-function-error-type";
+    let errors: Vec<_> = errors
+        .map(|headers| headers.iter().find(|header| header.0 == name).unwrap())
+        .collect();
+    assert_eq!(errors, [&(name.to_owned(), "Function.Timeout".to_owned())]);
     env.wait_for_log("the invocation went on at the deadline, so its process was replaced");
     let after: BTreeSet<u32> = workers(&env).into_iter().collect();
     assert_eq!(
