@@ -64,7 +64,8 @@ def main():
     print("<!-- Made by .ci/supply --write, and checked by .ci/supply. -->")
     print("# What is linked\n")
     print(
-        "The crates in the binaries that ship, with their licences, as `layer/build` makes them.\n"
+        "The crates in the stock binary and in a function, with their licences, as `layer/build` makes "
+        "them; those of the commands are in the SBOMs of a release.\n"
         "Behind them are Rust's standard library (MIT OR Apache-2.0) and musl (MIT). (*) marks a "
         "crate whose own dependencies stand further up."
     )

@@ -2,8 +2,9 @@
 //! each invocation runs its futures on an executor of its own, to their end.
 //!
 //! ```console
-//! cargo emulator run --function target/debug/examples/async_smol \
-//!     --event '{"shops":["tea","café"]}'
+//! cargo build --example async_smol
+//! echo '{"shops":["tea","café"]}' |
+//!     cargo emulator run --function target/debug/examples/async_smol --event -
 //! ```
 
 use std::time::Duration;

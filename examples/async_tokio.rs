@@ -5,8 +5,9 @@
 //! clients from it, which the handler then uses for every invocation.
 //!
 //! ```console
-//! cargo emulator run --function target/debug/examples/async_tokio \
-//!     --event '{"shops":["tea","café"]}'
+//! cargo build --example async_tokio
+//! echo '{"shops":["tea","café"]}' |
+//!     cargo emulator run --function target/debug/examples/async_tokio --event -
 //! ```
 
 use std::time::Duration;

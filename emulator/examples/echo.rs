@@ -1,8 +1,8 @@
 //! A custom runtime that does what its event says: a `bootstrap` to try the emulator with.
 //!
 //! ```text
-//! cargo build --example echo
-//! echo '{"do":"echo"}' | bantam-emulator run --function target/debug/examples/echo --event -
+//! cargo build --package bantam-emulator --example echo
+//! echo '{"do":"echo"}' | cargo emulator run --function target/debug/examples/echo --event -
 //! ```
 //!
 //! The HTTP is the least that works, on `std::net::TcpStream`. It is not how to write a runtime.

@@ -2,8 +2,8 @@
 //! with, in the standard library only.
 //!
 //! ```text
-//! cargo build --example extension --example echo
-//! bantam-emulator run --function target/debug/examples/echo \
+//! cargo build --package bantam-emulator --example extension --example echo
+//! cargo emulator run --function target/debug/examples/echo \
 //!     --extension target/debug/examples/extension --env EXTENSION=log
 //! ```
 //!

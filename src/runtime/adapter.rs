@@ -1,7 +1,7 @@
 //! The role of AWS Lambda Web Adapter: an extension that is the client of the Runtime API, beside
 //! an HTTP server that the platform starts as the process of the runtime.
 //!
-//! <https://github.com/awslabs/aws-lambda-web-adapter>. Its users keep the name of the file,
+//! <https://github.com/aws/aws-lambda-web-adapter>. Its users keep the name of the file,
 //! `/opt/extensions/lambda-adapter`, and the command of their image.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Every limit on input from outside, with what it bounds and why it has its value.
+//! The limits on input from outside that both roles share.
 //!
 //! Exceeding one is an error that carries the limit and the actual number.
 

@@ -3,8 +3,8 @@
 //!
 //! `os` asks the system; nothing else here touches a clock, a file, a socket or the process
 //! environment: bytes, time and variables come in as arguments. `tests/no_std` proves it: it
-//! compiles the rest without the standard library. `runtime` and `extension` import from here and
-//! never from each other.
+//! compiles all but `os` and `env` without the standard library. `runtime` and `extension` import
+//! from here and never from each other.
 
 #![cfg_attr(
     not(any(test, feature = "extension")),

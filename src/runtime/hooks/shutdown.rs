@@ -168,7 +168,10 @@ fn start_thread(work: Work) -> Result<(), Errno> {
     Err(Errno::from_raw_os_error(error))
 }
 
-#[expect(unsafe_code, reason = "see `start_thread`")]
+#[expect(
+    unsafe_code,
+    reason = "the C library gives a thread its argument as a pointer"
+)]
 extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
     // SAFETY: see `start_thread`.
     let work: Box<Work> = unsafe { Box::from_raw(work.cast()) };

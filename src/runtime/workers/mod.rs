@@ -1,10 +1,10 @@
 //! Managed Instances: several invocations at once, each in a process of its own.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>.
-//! Where `AWS_LAMBDA_MAX_CONCURRENCY` is above 1, the process that the platform starts becomes a
-//! supervisor and starts this program again that many times. Each of these workers is the blocking
-//! loop with a connection of its own. Workers write what they do on a board, which is memory that
-//! they share with the supervisor, so an invocation costs no further system call.
+//! There, and wherever `AWS_LAMBDA_MAX_CONCURRENCY` is above 1, the process that the platform
+//! starts becomes a supervisor and starts this program again that many times. Each of these workers
+//! is the blocking loop with a connection of its own. Workers write what they do on a board, which
+//! is memory that they share with the supervisor, so an invocation costs no further system call.
 //!
 //! ```text
 //!  supervisor ──► worker 0 ── next, response ──► Runtime API
