@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  Init ──► Idle ──► Invoking ──► Answering ──► Idle ──► Ended        ─ panic ─► Reporting
+//!    └─► Restored ─► Idle
 //! ```
 //!
 //! The lock decides who answers an invocation: the loop moves to `Answering` before it sends, a
@@ -22,7 +23,9 @@ use crate::shared::os::reexec;
 enum Phase {
     /// The handler is being made.
     Init,
-    /// The loop waits for an event.
+    /// The environment was restored from a snapshot, and the handler is being made ready.
+    Restored,
+    /// No invocation is open: the loop waits for an event, or the handler goes on after its answer.
     Idle,
     /// The handler runs.
     Invoking,
@@ -46,8 +49,21 @@ struct Current {
     /// The panic of another thread that broke no invocation. The process is replaced when the next
     /// event has come.
     doomed: Option<Arc<Error>>,
+    /// The environment ends, and the hooks for that run.
+    is_ending: bool,
     /// Where the supervisor reads the phase, if this is a worker.
     seat: Option<Seat>,
+}
+
+/// The thread that panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thread {
+    /// The one of the loop.
+    Loop,
+    /// The one that runs the hooks for the end of the environment.
+    Shutdown,
+    /// One of the function's own.
+    Other,
 }
 
 /// What a panic has broken.
@@ -55,13 +71,17 @@ struct Current {
 pub(super) enum Broken {
     /// The initialisation.
     Init,
+    /// What is done after a restore.
+    Restore,
     /// An invocation, to be answered with its ids.
     Invocation {
         request_id: String,
         invocation_id: Option<String>,
     },
-    /// The loop, while it waits for an event.
+    /// The loop, while no invocation is open.
     Loop,
+    /// The hooks for the end of the environment.
+    Shutdown,
     /// No invocation: the process is replaced when the next event has come.
     Doomed,
     /// Nothing that matters: the loop is over.
@@ -86,15 +106,35 @@ pub(super) fn has_trace_variable() -> bool {
     seat().is_none()
 }
 
-/// The loop waits for an event.
-pub(super) fn idle() {
+/// The loop is about to ask for an event. Returns whether the process is doomed: then it must not.
+#[must_use]
+pub(super) fn idle() -> bool {
     let mut current = enter(Phase::Idle);
     current.request_id.clear();
     current.tenant_id.clear();
+    if current.doomed.is_some() {
+        return true;
+    }
     if current.seat.is_some_and(|seat| !seat.polls()) {
         drop(current);
         reexec::wait();
     }
+    false
+}
+
+/// The environment was restored from a snapshot.
+pub(super) fn restored() {
+    drop(enter(Phase::Restored));
+}
+
+/// The environment ends.
+pub(super) fn ends() {
+    lock().is_ending = true;
+}
+
+/// Whether it does.
+pub(super) fn is_ending() -> bool {
+    lock().is_ending
 }
 
 /// The handler runs. Returns the panic that has doomed the process, if one has: then it must not.
@@ -127,7 +167,11 @@ pub(super) fn answering() {
 /// The answer has been sent, by the loop or by a panic.
 #[inline(never)]
 pub(super) fn answered() {
-    if let Some(seat) = seat() {
+    let mut current = lock();
+    if current.phase == Phase::Answering {
+        current.phase = Phase::Idle;
+    }
+    if let Some(seat) = current.seat {
         seat.answered();
     }
 }
@@ -137,10 +181,10 @@ pub(super) fn ended() {
     drop(enter(Phase::Ended));
 }
 
-/// A thread has panicked with `error`; `in_loop` says that it is the thread of the loop. From then
-/// on it is for that thread to report, if there is something to report.
-pub(super) fn panicked(in_loop: bool, error: &Arc<Error>) -> Broken {
-    lock().panicked(in_loop, error)
+/// A thread has panicked with `error`. From then on it is for that thread to report, if there is
+/// something to report.
+pub(super) fn panicked(thread: Thread, error: &Arc<Error>) -> Broken {
+    lock().panicked(thread, error)
 }
 
 /// Runs `read` with the request id and the tenant id of the invocation that runs.
@@ -169,6 +213,7 @@ impl Current {
             invocation_id: String::new(),
             tenant_id: String::new(),
             doomed: None,
+            is_ending: false,
             seat: None,
         }
     }
@@ -190,17 +235,19 @@ impl Current {
         }
     }
 
-    fn panicked(&mut self, in_loop: bool, error: &Arc<Error>) -> Broken {
+    fn panicked(&mut self, thread: Thread, error: &Arc<Error>) -> Broken {
         let broken = match self.phase {
+            _ if thread == Thread::Shutdown => return Broken::Shutdown,
             Phase::Ended => return Broken::Nothing,
             Phase::Reporting => return Broken::Reported,
             // To replace the process now would lose an event that is on its way to the connection
             // which waits for it. Once it has come, `next` gives it again.
-            Phase::Idle | Phase::Answering if !in_loop => {
+            Phase::Idle | Phase::Answering if thread == Thread::Other => {
                 self.doomed.get_or_insert_with(|| Arc::clone(error));
                 return Broken::Doomed;
             }
             Phase::Init => Broken::Init,
+            Phase::Restored => Broken::Restore,
             Phase::Idle => Broken::Loop,
             Phase::Invoking if self.seat.is_some_and(|seat| !seat.answers()) => {
                 return Broken::Reported;
@@ -235,6 +282,7 @@ mod tests {
             invocation_id,
             tenant_id,
             doomed: None,
+            is_ending: false,
             seat: None,
         }
     }
@@ -250,31 +298,33 @@ mod tests {
             invocation_id: Some("nonce".to_owned()),
         };
         let table = [
-            (Phase::Init, true, Broken::Init),
-            (Phase::Init, false, Broken::Init),
-            (Phase::Idle, true, Broken::Loop),
-            (Phase::Idle, false, Broken::Doomed),
-            (Phase::Invoking, true, invocation()),
-            (Phase::Invoking, false, invocation()),
-            (Phase::Answering, true, invocation()),
-            (Phase::Answering, false, Broken::Doomed),
-            (Phase::Reporting, true, Broken::Reported),
-            (Phase::Reporting, false, Broken::Reported),
-            (Phase::Ended, true, Broken::Nothing),
-            (Phase::Ended, false, Broken::Nothing),
+            (Phase::Init, Broken::Init, Broken::Init),
+            (Phase::Restored, Broken::Restore, Broken::Restore),
+            (Phase::Idle, Broken::Loop, Broken::Doomed),
+            (Phase::Invoking, invocation(), invocation()),
+            (Phase::Answering, invocation(), Broken::Doomed),
+            (Phase::Reporting, Broken::Reported, Broken::Reported),
+            (Phase::Ended, Broken::Nothing, Broken::Nothing),
         ];
-        for (phase, in_loop, expected) in table {
+        let table = table.into_iter().flat_map(|(phase, in_loop, elsewhere)| {
+            [
+                (phase, Thread::Loop, in_loop),
+                (phase, Thread::Other, elsewhere),
+                (phase, Thread::Shutdown, Broken::Shutdown),
+            ]
+        });
+        for (phase, thread, expected) in table {
             let mut current = at(phase);
-            let broken = current.panicked(in_loop, &error("m"));
-            assert_eq!(broken, expected, "{phase:?} {in_loop}");
+            let broken = current.panicked(thread, &error("m"));
+            assert_eq!(broken, expected, "{phase:?} {thread:?}");
             let reports = matches!(
                 broken,
-                Broken::Init | Broken::Invocation { .. } | Broken::Loop
+                Broken::Init | Broken::Restore | Broken::Invocation { .. } | Broken::Loop
             );
             assert_eq!(
                 current.phase == Phase::Reporting,
                 reports || phase == Phase::Reporting,
-                "one thread reports: {phase:?} {in_loop}"
+                "one thread reports: {phase:?} {thread:?}"
             );
             assert_eq!(current.doomed.is_some(), broken == Broken::Doomed);
         }
@@ -284,7 +334,10 @@ mod tests {
     fn the_first_panic_that_breaks_nothing_is_the_one_that_is_kept() {
         let mut current = at(Phase::Idle);
         for message in ["first", "second"] {
-            assert_eq!(current.panicked(false, &error(message)), Broken::Doomed);
+            assert_eq!(
+                current.panicked(Thread::Other, &error(message)),
+                Broken::Doomed
+            );
         }
         assert_eq!(current.doomed.unwrap().to_string(), "first");
     }
@@ -300,7 +353,7 @@ mod tests {
         let broken = || {
             let mut current = at(Phase::Invoking);
             current.seat = Some(seat);
-            current.panicked(true, &error("m"))
+            current.panicked(Thread::Loop, &error("m"))
         };
         assert!(matches!(broken(), Broken::Invocation { .. }));
         // From then on an answer is on its way, as it is past the deadline.
@@ -309,9 +362,22 @@ mod tests {
 
     #[test]
     fn a_panic_behind_the_loop_breaks_nothing() {
-        idle();
+        assert!(!idle());
         ended();
-        assert_eq!(panicked(true, &error("m")), Broken::Nothing);
+        assert_eq!(panicked(Thread::Loop, &error("m")), Broken::Nothing);
+    }
+
+    #[test]
+    fn a_panic_behind_the_answer_breaks_no_invocation() {
+        for (thread, expected) in [
+            (Thread::Loop, Broken::Loop),
+            (Thread::Other, Broken::Doomed),
+        ] {
+            *lock() = at(Phase::Answering);
+            answered();
+            assert_eq!(panicked(thread, &error("m")), expected);
+        }
+        assert!(idle(), "a doomed process asks for no event");
     }
 
     #[test]

@@ -115,17 +115,17 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
         }
     };
     log::configure(env.log);
-    let level = os::variable(LOG_LEVEL).unwrap_or_default();
-    if !level.is_empty() && level.to_str().and_then(Level::named).is_none() {
-        let level = level.to_string_lossy();
-        log::line(
-            Level::Warn,
-            &format!("{LOG_LEVEL} is {level:?}: {LOG_LEVELS}"),
-        );
-    }
     let wrapped = wrapper::run(&os::variable);
     if wrapped.is_ok() {
-        match workers::take_part(env, || init.beside(env)) {
+        // The process that the platform starts reports settings: no worker, and not again after a
+        // panic.
+        let is_again = os::variable(panic::RESTARTS).is_some();
+        let beside = || {
+            report_unknown_level();
+            init.beside(env)
+        };
+        match workers::take_part(env, is_again, beside) {
+            Part::Alone if !is_again => report_unknown_level(),
             Part::Alone => {}
             Part::Worker(seat) => current::take(seat),
             Part::Supervisor(code) => return code,
@@ -160,6 +160,17 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
     stop.code
 }
 
+fn report_unknown_level() {
+    let level = os::variable(LOG_LEVEL).unwrap_or_default();
+    if !level.is_empty() && level.to_str().and_then(Level::named).is_none() {
+        let level = level.to_string_lossy();
+        log::line(
+            Level::Warn,
+            &format!("{LOG_LEVEL} is {level:?}: {LOG_LEVELS}"),
+        );
+    }
+}
+
 /// Logs and reports the failure of an init, after which a runtime exits.
 fn report_init_error(client: &mut Client, error: &Error) {
     error.log(Level::Fatal, None);
@@ -184,7 +195,9 @@ fn invocations(
     let mut trace = TraceVariable::new();
     let has_trace_variable = current::has_trace_variable();
     loop {
-        current::idle();
+        if current::idle() {
+            panic::start_again(0);
+        }
         let received = match client.next(&mut events) {
             Ok(received) => received,
             Err(stop) => return stop,

@@ -10,25 +10,29 @@ use std::sync::Arc;
 
 use super::api::{Ids, Post};
 use super::client::{REPORT_TIMEOUT, post_once};
-use super::current::{self, Broken};
+use super::current::{self, Broken, Thread};
 use super::error::Error;
 use super::log;
 use super::trace;
 use crate::shared::endpoint::Endpoint;
 use crate::shared::log_record::Level;
 use crate::shared::os;
-use crate::shared::os::reexec::{self, After, Panic};
+use crate::shared::os::reexec::{self, After, OnPanic, Panic};
 
 /// Installs the hook, in the init phase and on the thread of the loop.
 pub(super) fn watch(api: &Endpoint) {
     *lock_api() = Some(api.clone());
-    IN_LOOP.set(true);
+    THREAD.set(Thread::Loop);
     reexec::on_panic(act);
 }
 
 /// Executes the program again. `restarts` counts how often it has been since it last answered an
 /// invocation.
 pub(super) fn start_again(restarts: u32) -> ! {
+    // The hooks for the end of the environment would be cut off. They end the process.
+    if current::is_ending() {
+        reexec::wait();
+    }
     let restarts = restarts.to_string();
     // The initialisation of the fresh program belongs to no invocation.
     let changes = [(RESTARTS, Some(restarts.as_str())), (trace::NAME, None)];
@@ -42,7 +46,7 @@ pub(super) fn start_again(restarts: u32) -> ! {
 }
 
 /// Installs another hook, once there is one at all. It calls [`act`] for what it does not know.
-pub(super) fn watch_also(act: fn(&Panic<'_>) -> After) {
+pub(super) fn watch_also(act: OnPanic) {
     if lock_api().is_some() {
         reexec::on_panic(act);
     }
@@ -58,10 +62,11 @@ pub(super) fn error(panic: &Panic<'_>) -> Error {
 /// Reports a panic and starts the program again.
 pub(super) fn act(panic: &Panic<'_>) -> After {
     let error = Arc::new(error(panic));
-    let broken = current::panicked(IN_LOOP.get(), &error);
+    let broken = current::panicked(THREAD.get(), &error);
     // The report goes out before the log line: whoever reads the log may be slow, or not there.
     match &broken {
         Broken::Init if reports_init_error(&error) => report(Post::init_error(&error)),
+        Broken::Restore => report(Post::restore_error(&error)),
         Broken::Invocation {
             request_id,
             invocation_id,
@@ -72,13 +77,13 @@ pub(super) fn act(panic: &Panic<'_>) -> After {
             };
             report(Post::Error { to, error: &error });
         }
-        Broken::Init | Broken::Loop | Broken::Doomed => {}
+        Broken::Init | Broken::Loop | Broken::Shutdown | Broken::Doomed => {}
         Broken::Nothing => return After::Return,
         Broken::Reported => return After::Wait,
     }
     error.log(Level::Error, None);
     match broken {
-        Broken::Init => After::Exit(1),
+        Broken::Init | Broken::Restore | Broken::Shutdown => After::Exit(1),
         Broken::Invocation { .. } | Broken::Loop => start_again(0),
         Broken::Doomed | Broken::Nothing | Broken::Reported => After::Wait,
     }
@@ -99,8 +104,8 @@ fn report(post: Post<'_>) {
 reexec::process_lock!(lock_api: Option<Endpoint> = None);
 
 thread_local! {
-    /// Whether this is the thread of the loop.
-    pub(super) static IN_LOOP: Cell<bool> = const { Cell::new(false) };
+    /// Which one this is.
+    pub(super) static THREAD: Cell<Thread> = const { Cell::new(Thread::Other) };
 }
 
 /// Counts, across executions, how often the program was started again since it answered an

@@ -69,9 +69,13 @@ impl Init for ExecutableInit {
     type Handler = Executable;
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
-        report_unknown_settings();
+        // A program that was started again has reported them, and the supervisor of workers.
+        let is_first = os::variable(panic::RESTARTS).is_none() && current::seat().is_none();
+        if is_first {
+            report_unknown_settings();
+        }
         if adapter::is_played() {
-            return beside_platforms_server(env);
+            return beside_platforms_server(env, is_first);
         }
         // Nothing else is done with a wrapper, so its users need not say it.
         let is_wrapper = replaces_a_runtime();
@@ -101,6 +105,7 @@ impl Init for ExecutableInit {
     }
 
     fn beside_workers(&self, env: &Env) -> Beside {
+        report_unknown_settings();
         if adapter::is_played() {
             return Beside {
                 has_keeper: false,
@@ -117,9 +122,9 @@ impl Init for ExecutableInit {
 }
 
 /// The client of the Runtime API for a server that the platform starts.
-fn beside_platforms_server(env: &Env) -> Result<Executable, Error> {
+fn beside_platforms_server(env: &Env, is_first: bool) -> Result<Executable, Error> {
     // A program that was started again is registered, and so is the supervisor of workers.
-    if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
+    if is_first {
         adapter::register(&env.api);
     }
     let mut mode = Mode::Server(Box::new(Server::start(None, &env.api)?));

@@ -8,16 +8,16 @@
 use std::fmt;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd};
-use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use rustix::io::{Errno, FdFlags, fcntl_setfd, read};
+use rustix::io::{Errno, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::call::call;
 use crate::runtime::client::describe;
+use crate::runtime::current::Thread;
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{current, log, panic};
@@ -102,6 +102,8 @@ pub(in crate::runtime) fn before_end(api: &Endpoint, hook: Work) -> Result<(), E
         start_thread(Box::new(move || {
             // One byte comes, when the signal does.
             while read(&signal, &mut [0; 1]) == Err(Errno::INTR) {}
+            current::ends();
+            panic::THREAD.set(Thread::Shutdown);
             let hooks = mem::take(&mut *reexec::lock(&HOOKS));
             hooks.into_iter().for_each(|hook| hook());
         }))
@@ -158,9 +160,15 @@ extern "C" fn tell(_: libc::c_int) {
 fn start_thread(work: Work) -> Result<(), Errno> {
     let argument = Box::into_raw(Box::new(work)).cast();
     let mut thread = MaybeUninit::uninit();
-    // SAFETY: `run` takes a pointer that `Box::into_raw` made of this type, and is called once with
-    // it. The work may go to another thread. Nobody joins the thread, whose id is not read.
-    let error = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, argument) };
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: the attributes are initialised before they are used, and hold nothing that would have
+    // to be freed. `run` takes a pointer that `Box::into_raw` made of this type, and is called once
+    // with it. The work may go to another thread. Nobody joins the thread, whose id is not read.
+    let error = unsafe {
+        libc::pthread_attr_init(attributes.as_mut_ptr());
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES);
+        libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, argument)
+    };
     if error == 0 {
         return Ok(());
     }
@@ -178,6 +186,10 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
     work();
     os::exit(0)
 }
+
+/// As much as a thread of the standard library has; musl gives one 128 KiB. Pages that are not
+/// touched take no memory.
+const STACK_BYTES: usize = 2 << 20;
 
 pub(in crate::runtime) type Work = Box<dyn FnOnce() + Send>;
 
@@ -233,10 +245,8 @@ fn ask(api: &Endpoint, head: &[u8]) -> Result<(), Errno> {
     let mut response = Reader::new(Expect::Response, Limits::of_body(0));
     let mut exchange = Exchange::new(Outgoing::new(head, b""), &mut response);
     blocking::send(stream.as_fd(), &mut exchange)?;
-    // The connection stays open as long as the process lives, also when it starts again: to the
-    // platform an extension that closes it may have crashed.
-    fcntl_setfd(&stream, FdFlags::empty())?;
-    let _stays_open = stream.into_raw_fd();
+    // To the platform an extension that closes the connection may have crashed.
+    reexec::keep(stream);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::runtime::api::{self, Post};
 use crate::runtime::client::{describe, post_once};
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};
-use crate::runtime::{log, panic, zone};
+use crate::runtime::{current, log, panic, zone};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Env;
 use crate::shared::log_record::Level;
@@ -159,6 +159,7 @@ pub(in crate::runtime) fn wait_for_restore(api: &Endpoint) -> Result<(), Error> 
     let reason = match call(api, &head, b"", None) {
         Ok(response) if matches!(response.status(), Some(200..=299)) => {
             zone::forget();
+            current::restored();
             return Ok(());
         }
         Ok(response) => describe(WAITING, None, &response),

@@ -13,7 +13,7 @@ pub(super) enum Part {
     Supervisor(u8),
 }
 
-pub(super) fn take_part(_: &Env, _: impl FnOnce() -> Beside) -> Part {
+pub(super) fn take_part(_: &Env, _: bool, _: impl FnOnce() -> Beside) -> Part {
     Part::Alone
 }
 

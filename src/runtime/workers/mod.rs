@@ -50,14 +50,16 @@ pub(super) enum Part {
     Supervisor(u8),
 }
 
-/// Finds out which part this process plays. It returns from the supervisor's when that is over.
-pub(super) fn take_part(env: &Env, beside: impl FnOnce() -> Beside) -> Part {
+/// Finds out which part this process plays, if it did not start again after a panic: then it is a
+/// worker or alone, as it was before. It returns from the supervisor's when that is over.
+pub(super) fn take_part(env: &Env, is_again: bool, beside: impl FnOnce() -> Beside) -> Part {
     match Seat::find(&os::variable) {
         Ok(Some(seat)) => {
             left_behind::answer(seat.slot(), &env.api);
             seat.slot().starts();
             return Part::Worker(seat);
         }
+        Ok(None) if is_again => return Part::Alone,
         Ok(None) => {}
         Err(error) => {
             let error = os::error_text(error);

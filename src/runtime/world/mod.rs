@@ -37,7 +37,7 @@ use super::invoke;
 use crate::shared::backoff::Jitter;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os::clock;
-use crate::shared::os::reexec::{After, Panic};
+use crate::shared::os::reexec::OnPanic;
 use crate::shared::os::simulation::{self, End, System};
 
 /// A world, which its processes share.
@@ -102,7 +102,7 @@ struct Running {
     /// The status of `waitpid`, once it has ended, and whether its parent has got it.
     status: Option<i32>,
     is_reaped: bool,
-    on_panic: Option<fn(&Panic<'_>) -> After>,
+    on_panic: Option<OnPanic>,
     is_in_hook: bool,
     /// A thread has panicked while the handler did not run, so it must not run again.
     is_doomed: bool,

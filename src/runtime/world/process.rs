@@ -19,6 +19,7 @@ use super::life::{Act, Ending, Fault, Init as InitAct, Kind, StreamEnd};
 use super::peers::{Child, Upload, sockets};
 use super::platform::{Reply, event_body, index_of, is_http, parts, status};
 use super::{EXCHANGES_MAX, Line, Running, State, TOO_MUCH, Until, World};
+use crate::runtime::current::Thread;
 use crate::runtime::handler::{Handler, Init};
 use crate::runtime::hooks::{SnapStart, snap_start};
 use crate::runtime::{
@@ -28,7 +29,7 @@ use crate::shared::env::Env;
 use crate::shared::http::{Exchange, HttpError};
 use crate::shared::os;
 use crate::shared::os::blocking::ExchangeError;
-use crate::shared::os::reexec::{After, Change, Panic};
+use crate::shared::os::reexec::{After, Change, OnPanic, Panic};
 use crate::shared::os::simulation::{End, System};
 use crate::shared::time::EpochMs;
 
@@ -185,12 +186,13 @@ impl Process {
             process.is_in_hook = true;
             act
         };
-        panic::IN_LOOP.set(in_loop);
+        let thread = if in_loop { Thread::Loop } else { Thread::Other };
+        panic::THREAD.set(thread);
         let after = act(&Panic {
             message: "a panic",
             place: "src/lib.rs:1:1".to_owned(),
         });
-        panic::IN_LOOP.set(true);
+        panic::THREAD.set(Thread::Loop);
         self.world.lock().processes[self.number].is_in_hook = false;
         match after {
             After::Wait if in_loop => self.stop(),
@@ -561,7 +563,7 @@ impl System for Process {
         });
     }
 
-    fn on_panic(&self, act: fn(&Panic<'_>) -> After) {
+    fn on_panic(&self, act: OnPanic) {
         self.world.lock().processes[self.number].on_panic = Some(act);
     }
 

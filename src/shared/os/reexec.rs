@@ -12,16 +12,16 @@
 #[cfg(test)]
 use std::ffi::OsString;
 use std::ffi::{CStr, c_char};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 #[cfg(test)]
 use std::os::unix::ffi::OsStringExt as _;
 use std::panic::PanicHookInfo;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use crate::shared::os;
 #[cfg(test)]
@@ -47,28 +47,29 @@ pub(crate) enum After {
     Return,
 }
 
+/// What a role does about a panic.
+pub(crate) type OnPanic = fn(&Panic<'_>) -> After;
+
 /// A variable and its value for the next program; `None` removes it.
 pub(crate) type Change<'a> = (&'a str, Option<&'a str>);
 
 /// Installs `act` as what happens on a panic. While it runs, other threads that panic wait.
-pub(crate) fn on_panic(act: fn(&Panic<'_>) -> After) {
+pub(crate) fn on_panic(act: OnPanic) {
     #[cfg(test)]
     if let Some(system) = simulation::here() {
         return system.on_panic(act);
     }
-    // To set a hook is to wait until no thread is in the one before, where one may have stopped.
-    let address = act as usize;
-    if INSTALLED.swap(address, Ordering::Relaxed) != address {
-        std::panic::set_hook(Box::new(move |info| hook(info, act)));
+    // One hook for good: whoever has set one around it, as a reporter of crashes does, keeps it. To
+    // set another is to wait until no thread is in this one, where one may have stopped.
+    if lock(&ACT).replace(act).is_none() {
+        std::panic::set_hook(Box::new(hook));
     }
 }
 
-/// What is installed as what happens on a panic, by its address.
-static INSTALLED: AtomicUsize = AtomicUsize::new(0);
-
-fn hook(info: &PanicHookInfo<'_>, act: fn(&Panic<'_>) -> After) {
+fn hook(info: &PanicHookInfo<'_>) {
     // A panic of `act` itself does not come here again: the standard library aborts then.
-    let one_at_a_time = lock(&HOOK);
+    let one_at_a_time = lock(&ACT);
+    let Some(act) = *one_at_a_time else { return };
     let payload = info.payload();
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -84,7 +85,8 @@ fn hook(info: &PanicHookInfo<'_>, act: fn(&Panic<'_>) -> After) {
     }
 }
 
-static HOOK: Mutex<()> = Mutex::new(());
+/// What happens on a panic, on one thread at a time.
+static ACT: Mutex<Option<OnPanic>> = Mutex::new(None);
 
 /// Stops this thread for as long as the process lives.
 pub(crate) fn wait() -> ! {
@@ -134,11 +136,22 @@ pub(crate) fn again(changes: &[Change<'_>]) -> Errno {
         let owned = |(name, value): &Change<'_>| ((*name).to_owned(), value.map(str::to_owned));
         simulation::End::Again(changes.iter().map(owned).collect()).take();
     }
+    for descriptor in lock(&KEPT).iter() {
+        fcntl_setfd(descriptor, FdFlags::empty()).ok();
+    }
     match Image::again(changes) {
         Ok(image) => image.execute(),
         Err(error) => error,
     }
 }
+
+/// Keeps a descriptor open for as long as the process lives, also when the program starts again.
+/// Other programs that it starts do not get it.
+pub(crate) fn keep(descriptor: OwnedFd) {
+    lock(&KEPT).push(descriptor);
+}
+
+static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 /// A program with its arguments and its environment, ready to be executed.
 #[derive(Debug)]

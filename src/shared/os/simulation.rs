@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal};
 
 use super::blocking::{self, ExchangeError, Ready};
 use super::clock::monotonic;
-use super::reexec::{After, Change, Panic};
+use super::reexec::{Change, OnPanic};
 use crate::shared::http::Exchange;
 use crate::shared::time::EpochMs;
 
@@ -65,7 +65,7 @@ pub(crate) trait System {
     fn log(&self, line: &[u8]);
 
     /// Takes the panic hook of the process.
-    fn on_panic(&self, act: fn(&Panic<'_>) -> After);
+    fn on_panic(&self, act: OnPanic);
 
     /// Starts a worker with these variables.
     fn start(&self, variables: Vec<(OsString, OsString)>) -> Pid;

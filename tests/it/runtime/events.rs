@@ -352,7 +352,13 @@ fn a_value_that_the_platform_does_not_set_is_told_once() {
     ];
     let variables = table.map(|(name, value)| (name.to_owned(), value.to_owned()));
     config.env.extend(variables);
+    // It executes the program a second time, and a panic a third one.
+    let wrapper = ("AWS_LAMBDA_EXEC_WRAPPER", "/usr/bin/env");
+    config
+        .env
+        .push((wrapper.0.to_owned(), wrapper.1.to_owned()));
     let env = start(config);
+    env.fail(r#"{"do":"panic","message":"m"}"#);
     env.respond(r#"{"do":"log","message":"m"}"#);
     env.wait_for_log("\tINFO\tm");
     let log = env.function_log();

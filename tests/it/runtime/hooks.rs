@@ -77,6 +77,20 @@ fn a_program_that_starts_again_is_still_registered() {
     assert_eq!(ran(&text(&env.stop())), ["shutdown"]);
 }
 
+/// The fresh program would know nothing of the hook.
+#[test]
+fn a_panic_while_a_hook_runs_does_not_cut_it_off() {
+    let mut config = hooks("");
+    config.timeout = Duration::from_millis(500);
+    let env = start(config);
+    let outcome = env.invoke(r#""panic at the end""#).unwrap();
+    assert!(outcome.function_error.is_some());
+    env.wait_for_log("hooks end");
+    let log = env.function_log();
+    assert!(log.contains("the handler panicked at the end"), "{log}");
+    assert_eq!(ran(&log), ["shutdown"]);
+}
+
 #[test]
 fn a_hook_that_does_not_end_is_cut_off() {
     for how in ["shutdown:hang", "shutdown:panic"] {
@@ -166,16 +180,22 @@ fn a_hook_that_fails_before_the_snapshot_is_an_init_error() {
 
 #[test]
 fn a_hook_that_fails_after_the_restore_ends_the_environment() {
-    let env = start(snap_start("after 1:fail"));
-    let outcome = env.invoke(r#""go""#).unwrap();
-    assert!(outcome.function_error.is_some());
-    let transcript = env.transcript();
-    assert_eq!(calls(&transcript, "/restore/error"), 1);
-    env.wait_for_log("Hook.Failed: the hook failed");
-    // The platform sends SIGTERM at about the same time.
-    let log = env.function_log();
-    let ran = ran(&log).into_iter().filter(|hook| *hook != "shutdown");
-    assert!(ran.eq(["before 2", "before 1", "after 1"]), "{log}");
+    for (how, logged) in [
+        ("after 1:fail", "Hook.Failed: the hook failed"),
+        ("after 1:panic", "the hook panicked"),
+    ] {
+        let env = start(snap_start(how));
+        let outcome = env.invoke(r#""go""#).unwrap();
+        assert!(outcome.function_error.is_some());
+        let transcript = env.transcript();
+        assert_eq!(calls(&transcript, "/restore/error"), 1, "{how}");
+        assert_eq!(calls(&transcript, "/init/error"), 0, "{how}");
+        env.wait_for_log(logged);
+        // The platform sends SIGTERM at about the same time.
+        let log = env.function_log();
+        let ran = ran(&log).into_iter().filter(|hook| *hook != "shutdown");
+        assert!(ran.eq(["before 2", "before 1", "after 1"]), "{log}");
+    }
 }
 
 #[test]
