@@ -77,7 +77,7 @@ pub(super) fn take(seat: Seat) {
 
 /// The seat of this process, if it is a worker.
 pub(super) fn seat() -> Option<Seat> {
-    lock().seat
+    lock().seat()
 }
 
 /// Whether `_X_AMZN_TRACE_ID` is set. It is not on Managed Instances, where one process may serve
@@ -91,7 +91,7 @@ pub(super) fn idle() {
     let mut current = enter(Phase::Idle);
     current.request_id.clear();
     current.tenant_id.clear();
-    if current.seat.is_some_and(|seat| !seat.polls()) {
+    if current.seat().is_some_and(|seat| !seat.polls()) {
         drop(current);
         reexec::wait();
     }
@@ -105,8 +105,8 @@ pub(super) fn invoking(
 ) -> Option<Arc<Error>> {
     let mut current = enter(Phase::Invoking);
     current.set(ids, tenant_id);
-    if let Some(seat) = current.seat {
-        seat.invokes(ids, deadline_ms);
+    if let Some(seat) = current.seat() {
+        seat.slot().invokes(ids, deadline_ms);
     }
     current.doomed.take()
 }
@@ -118,7 +118,7 @@ pub(super) fn answering() {
         return;
     }
     let current = enter(Phase::Answering);
-    if current.seat.is_some_and(|seat| !seat.answers()) {
+    if current.seat().is_some_and(|seat| !seat.slot().answers()) {
         drop(current);
         reexec::wait();
     }
@@ -128,7 +128,7 @@ pub(super) fn answering() {
 #[inline(never)]
 pub(super) fn answered() {
     if let Some(seat) = seat() {
-        seat.answered();
+        seat.slot().answered();
     }
 }
 
@@ -173,6 +173,11 @@ impl Current {
         }
     }
 
+    /// In a build without workers it is known to be `None`, and what is done with one is left out.
+    fn seat(&self) -> Option<Seat> {
+        self.seat.filter(|_| cfg!(feature = "managed-instances"))
+    }
+
     fn set(&mut self, ids: Ids<'_>, tenant_id: Option<&str>) {
         let Ids {
             request_id,
@@ -202,7 +207,7 @@ impl Current {
             }
             Phase::Init => Broken::Init,
             Phase::Idle => Broken::Loop,
-            Phase::Invoking if self.seat.is_some_and(|seat| !seat.answers()) => {
+            Phase::Invoking if self.seat().is_some_and(|seat| !seat.slot().answers()) => {
                 return Broken::Reported;
             }
             Phase::Answering | Phase::Invoking => Broken::Invocation {
@@ -296,7 +301,7 @@ mod tests {
             request_id: "id-1",
             invocation_id: None,
         };
-        seat.invokes(ids, None);
+        seat.slot().invokes(ids, None);
         let broken = || {
             let mut current = at(Phase::Invoking);
             current.seat = Some(seat);

@@ -111,7 +111,7 @@ impl Server {
             }
         }
         if let Some(keeper) = keeper {
-            process.keep(keeper);
+            process.keep(keeper.board);
         }
         server.process = Some(process);
         Ok(server)
@@ -344,7 +344,7 @@ impl Server {
             return Ok(Process::Platform);
         };
         if let Some(worker) = current::seat().filter(|seat| !seat.is_keeper()) {
-            return Ok(Process::Shared(Shared::new(worker)));
+            return Ok(Process::Shared(Shared::new(worker.board)));
         }
         // The process outlives the invocation that it may be started in.
         let changes = [(trace::NAME, None), ("PORT", Some(&*self.settings.port))];
