@@ -1,7 +1,6 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
 use super::json::{comma, detail, key, member, numbers};
-use super::values;
 use crate::extension::metric::{Batch, Kind, Resource, Unit, VERSION};
 use crate::shared::text::{push, push_decimal};
 
@@ -48,7 +47,7 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
         }
         push(out, "}");
         key("values", out);
-        numbers(&values(point), out);
+        numbers(&point.values, out);
         push(out, "}");
     }
     push(out, "]");
