@@ -13,9 +13,9 @@
 
 use std::borrow::Cow;
 
-use super::json::{comma, detail, key, member, number, numbers};
+use super::json::{detail, number, numbers};
 use crate::extension::metric::{Batch, Metric, Point, Resource, Subject, Unit, VERSION, catalogue};
-use crate::shared::json::write_str;
+use crate::shared::json::{comma, key, member, strings};
 use crate::shared::text::{push, push_decimal};
 use crate::shared::time::EpochMs;
 
@@ -286,12 +286,7 @@ fn write_sets(sets: &[Vec<&'static str>], names: &[&str], out: &mut Vec<u8>) {
     push(out, "[");
     for set in written {
         comma(out);
-        push(out, "[");
-        for name in set {
-            comma(out);
-            write_str(name, out);
-        }
-        push(out, "]");
+        strings(set, out);
     }
     push(out, "]");
 }

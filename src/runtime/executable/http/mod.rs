@@ -40,7 +40,7 @@ use crate::runtime::stream::ResponseStream;
 use crate::runtime::{current, log, panic, trace};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
-use crate::shared::json::write_str;
+use crate::shared::json::member;
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -438,8 +438,7 @@ fn status_error(status: u16, body: &[u8]) -> String {
     let mut message = Vec::new();
     push(&mut message, "{\"statusCode\":");
     push_decimal(&mut message, u64::from(status));
-    push(&mut message, ",\"body\":");
-    write_str(&String::from_utf8_lossy(body), &mut message);
+    member("body", &String::from_utf8_lossy(body), &mut message);
     push(&mut message, "}");
     String::from_utf8(message).unwrap_or_default()
 }
