@@ -6,7 +6,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib>
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -146,7 +146,7 @@ impl<'a> Connection<'a> {
         let mut manager = None;
         loop {
             let request = api::register(self.api, name, with_invoke);
-            let exchanged = self.exchange(&request);
+            let exchanged = self.exchange(&request, None);
             let is_refused = matches!(exchanged, Err(ExchangeError::Connect(Errno::CONNREFUSED)));
             match exchanged
                 .as_ref()
@@ -183,10 +183,10 @@ impl<'a> Connection<'a> {
         let destination = Destination { port, token };
         for schema in api::SCHEMAS {
             let request = api::subscribe(self.api, identifier, schema, buffering, &destination);
-            let mut exchanged = self.exchange_soon(&request);
+            let mut exchanged = self.exchange(&request, SUBSCRIBE_TIMEOUT);
             // A connection that was lost says nothing, and to subscribe again changes nothing.
             if exchanged.as_ref().is_err_and(|error| !is_timeout(error)) {
-                exchanged = self.exchange_soon(&request);
+                exchanged = self.exchange(&request, SUBSCRIBE_TIMEOUT);
             }
             let status = exchanged.ok().and_then(|()| self.answer.status());
             match api::after_subscribe(status) {
@@ -204,26 +204,20 @@ impl<'a> Connection<'a> {
         let stream = self.open().ok()?;
         let mut answer = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
         let mut exchange = Exchange::new(next.outgoing(), &mut answer);
-        blocking::send(stream, &mut exchange).ok()?;
-        self.stream.map(TcpStream::from)
+        blocking::send(stream.as_fd(), &mut exchange).ok()?;
+        Some(stream.into())
     }
 
-    /// An answer that never comes must not keep the function from its first invocation.
-    ///
-    /// This is the only wait for the platform that is bounded: without the answer to `register`
-    /// there is no identifier, and an event takes as long as it takes.
-    fn exchange_soon(&mut self, request: &Request) -> Result<(), ExchangeError> {
-        if let Ok(stream) = self.open() {
-            set_socket_timeout(stream, Timeout::Recv, Some(SUBSCRIBE_TIMEOUT)).ok();
+    /// Makes a call. `timeout` is how long each part of the answer may take.
+    fn exchange(
+        &mut self,
+        request: &Request,
+        timeout: Option<Duration>,
+    ) -> Result<(), ExchangeError> {
+        let stream = self.open().map_err(ExchangeError::Connect)?;
+        if timeout.is_some() {
+            set_socket_timeout(&stream, Timeout::Recv, timeout).ok();
         }
-        self.exchange(request)
-    }
-
-    fn exchange(&mut self, request: &Request) -> Result<(), ExchangeError> {
-        let stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => blocking::connect(self.api.address, None).map_err(ExchangeError::Connect)?,
-        };
         let mut exchange = Exchange::new(request.outgoing(), &mut self.answer);
         let outcome = blocking::exchange(stream.as_fd(), &mut exchange);
         if exchange.close_reason().is_none() {
@@ -232,13 +226,12 @@ impl<'a> Connection<'a> {
         outcome
     }
 
-    fn open(&mut self) -> Result<BorrowedFd<'_>, Errno> {
-        let stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => blocking::connect(self.api.address, None)?,
-        };
-        let stream: &OwnedFd = self.stream.insert(stream);
-        Ok(stream.as_fd())
+    /// Takes the connection, or opens one.
+    fn open(&mut self) -> Result<OwnedFd, Errno> {
+        match self.stream.take() {
+            Some(stream) => Ok(stream),
+            None => blocking::connect(self.api.address, None),
+        }
     }
 }
 
@@ -282,8 +275,12 @@ fn listen(port: u16) -> Result<(TcpListener, u16), Errno> {
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// How long an answer to the subscription may take. The platform needs under a millisecond.
-const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer to the subscription may take: one that never comes must not keep the function
+/// from its first invocation. The platform needs under a millisecond.
+///
+/// This is the only wait for the platform that is bounded: without the answer to `register` there
+/// is no identifier, and an event takes as long as it takes.
+const SUBSCRIBE_TIMEOUT: Option<Duration> = Some(Duration::from_secs(1));
 
 /// Ports tried behind the configured one.
 const PORTS_TRIED: u16 = 16;

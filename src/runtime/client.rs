@@ -62,6 +62,19 @@ pub(super) fn post_once(post: Post<'_>, api: &Endpoint, timeout: Option<Duration
     client.response.status()
 }
 
+/// Makes one call of an API on a connection of its own, which is closed behind it.
+pub(super) fn call(
+    api: &Endpoint,
+    head: &[u8],
+    body: &[u8],
+    timeout: Option<Duration>,
+) -> Result<Reader, ExchangeError> {
+    let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
+    let mut exchange = Exchange::new(Outgoing::new(head, body), &mut response);
+    Connection::new(api.address, timeout).carry(&mut exchange)?;
+    Ok(response)
+}
+
 impl Client {
     /// `timeout` is that of [`Connection::new`].
     pub(super) fn new(api: &Endpoint, timeout: Option<Duration>) -> Self {
@@ -174,7 +187,7 @@ impl fmt::Debug for Client {
 
 /// The connection to the API: opened when it is needed, kept, and opened again when it was lost.
 #[derive(Debug)]
-pub(super) struct Connection {
+struct Connection {
     address: SocketAddr,
     stream: Option<OwnedFd>,
     timeout: Option<Duration>,
@@ -183,7 +196,7 @@ pub(super) struct Connection {
 impl Connection {
     /// `timeout` bounds connecting, each read and each write. There is none where an event is
     /// waited for, because the environment may be frozen while that call is open.
-    pub(super) const fn new(address: SocketAddr, timeout: Option<Duration>) -> Self {
+    const fn new(address: SocketAddr, timeout: Option<Duration>) -> Self {
         Self {
             address,
             stream: None,
@@ -224,7 +237,7 @@ impl Connection {
     }
 
     /// Carries an exchange to its end, over a connection that is opened if there is none.
-    pub(super) fn carry(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError> {
+    fn carry(&mut self, exchange: &mut Exchange<'_>) -> Result<(), ExchangeError> {
         #[cfg(test)]
         if let Some(system) = simulation::here() {
             return system.exchange(self.timeout, exchange);

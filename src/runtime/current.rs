@@ -82,7 +82,7 @@ pub(super) enum Broken {
     Loop,
     /// The hooks for the end of the environment.
     Shutdown,
-    /// No invocation: the process is replaced when the next event has come.
+    /// No invocation: the process is replaced between two of them.
     Doomed,
     /// Nothing that matters: the loop is over.
     Nothing,
@@ -97,7 +97,7 @@ pub(super) fn take(seat: Seat) {
 
 /// The seat of this process, if it is a worker.
 pub(super) fn seat() -> Option<Seat> {
-    lock().seat
+    lock().seat()
 }
 
 /// Whether `_X_AMZN_TRACE_ID` is set. It is not on Managed Instances, where one process may serve
@@ -115,7 +115,7 @@ pub(super) fn idle() -> bool {
     if current.doomed.is_some() {
         return true;
     }
-    if current.seat.is_some_and(|seat| !seat.polls()) {
+    if current.seat().is_some_and(|seat| !seat.polls()) {
         drop(current);
         reexec::wait();
     }
@@ -145,8 +145,8 @@ pub(super) fn invoking(
 ) -> Option<Arc<Error>> {
     let mut current = enter(Phase::Invoking);
     current.set(ids, tenant_id);
-    if let Some(seat) = current.seat {
-        seat.invokes(ids, deadline_ms);
+    if let Some(seat) = current.seat() {
+        seat.slot().invokes(ids, deadline_ms);
     }
     current.doomed.take()
 }
@@ -158,7 +158,7 @@ pub(super) fn answering() {
         return;
     }
     let current = enter(Phase::Answering);
-    if current.seat.is_some_and(|seat| !seat.answers()) {
+    if current.seat().is_some_and(|seat| !seat.slot().answers()) {
         drop(current);
         reexec::wait();
     }
@@ -171,8 +171,8 @@ pub(super) fn answered() {
     if current.phase == Phase::Answering {
         current.phase = Phase::Idle;
     }
-    if let Some(seat) = current.seat {
-        seat.answered();
+    if let Some(seat) = current.seat() {
+        seat.slot().answered();
     }
 }
 
@@ -218,6 +218,11 @@ impl Current {
         }
     }
 
+    /// In a build without workers it is known to be `None`, and what is done with one is left out.
+    fn seat(&self) -> Option<Seat> {
+        self.seat.filter(|_| cfg!(feature = "managed-instances"))
+    }
+
     fn set(&mut self, ids: Ids<'_>, tenant_id: Option<&str>) {
         let Ids {
             request_id,
@@ -249,7 +254,7 @@ impl Current {
             Phase::Init => Broken::Init,
             Phase::Restored => Broken::Restore,
             Phase::Idle => Broken::Loop,
-            Phase::Invoking if self.seat.is_some_and(|seat| !seat.answers()) => {
+            Phase::Invoking if self.seat().is_some_and(|seat| !seat.slot().answers()) => {
                 return Broken::Reported;
             }
             Phase::Answering | Phase::Invoking => Broken::Invocation {
@@ -349,7 +354,7 @@ mod tests {
             request_id: "id-1",
             invocation_id: None,
         };
-        seat.invokes(ids, None);
+        seat.slot().invokes(ids, None);
         let broken = || {
             let mut current = at(Phase::Invoking);
             current.seat = Some(seat);

@@ -87,18 +87,13 @@ impl Error {
     }
 
     fn write_parts(&self, message: &str, stack_trace: &[String], out: &mut Vec<u8>) {
-        push(out, "{\"errorMessage\":");
-        json::write_str(message, out);
-        push(out, ",\"errorType\":");
-        json::write_str(self.kept_type(), out);
-        push(out, ",\"stackTrace\":[");
-        for (index, line) in stack_trace.iter().enumerate() {
-            if index != 0 {
-                out.push(b',');
-            }
-            json::write_str(prefix(line, STACK_LINE_BYTES_MAX), out);
-        }
-        push(out, "]}");
+        push(out, "{");
+        json::member("errorMessage", message, out);
+        json::member("errorType", self.kept_type(), out);
+        json::key("stackTrace", out);
+        let lines = stack_trace.iter();
+        json::strings(lines.map(|line| prefix(line, STACK_LINE_BYTES_MAX)), out);
+        push(out, "}");
     }
 
     /// The cause that X-Ray shows, as JSON in ASCII for a header. The form is that of AWS's own
@@ -107,9 +102,8 @@ impl Error {
     #[must_use]
     pub(crate) fn xray_cause(&self) -> Vec<u8> {
         let directory = getcwd(Vec::new()).unwrap_or_default();
-        let mut json = Vec::new();
-        push(&mut json, "{\"working_directory\":");
-        json::write_str(&directory.to_string_lossy(), &mut json);
+        let mut json = b"{".to_vec();
+        json::member("working_directory", &directory.to_string_lossy(), &mut json);
         push(&mut json, ",\"exceptions\":[");
         let message = &self.0.message;
         write_cause(self.kept_type(), message, &self.0.stack_trace, &mut json);
@@ -143,19 +137,16 @@ fn ascii(json: Vec<u8>) -> Vec<u8> {
 /// Stack frames of X-Ray have a path, a line and a label. Ours are lines of text, and the text of
 /// a place in source code is `path:line:column`.
 fn write_cause(error_type: &str, message: &str, stack: &[String], out: &mut Vec<u8>) {
-    push(out, "{\"type\":");
-    json::write_str(error_type, out);
-    push(out, ",\"message\":");
-    json::write_str(prefix(message, XRAY_TEXT_BYTES_MAX), out);
+    push(out, "{");
+    json::member("type", error_type, out);
+    json::member("message", prefix(message, XRAY_TEXT_BYTES_MAX), out);
     push(out, ",\"stack\":[");
-    for (index, text) in stack.iter().take(XRAY_STACK_LINES_MAX).enumerate() {
-        if index != 0 {
-            out.push(b',');
-        }
+    for text in stack.iter().take(XRAY_STACK_LINES_MAX) {
+        json::comma(out);
         let (path, rest) = text::cut(text, b':').unwrap_or((text, ""));
         let (line, _column) = text::cut(rest, b':').unwrap_or((rest, ""));
-        push(out, "{\"path\":");
-        json::write_str(prefix(path, XRAY_TEXT_BYTES_MAX), out);
+        push(out, "{");
+        json::member("path", prefix(path, XRAY_TEXT_BYTES_MAX), out);
         push(out, ",\"line\":");
         push_decimal(out, decimal(line.as_bytes()).unwrap_or(0));
         push(out, ",\"label\":\"\"}");

@@ -104,10 +104,6 @@ pub trait Init {
 
 /// What the supervisor of several workers does beside starting them.
 #[derive(Clone, Copy, Debug, Default)]
-#[cfg_attr(
-    not(feature = "managed-instances"),
-    expect(dead_code, reason = "there are no workers")
-)]
 pub struct Beside {
     /// It starts a process that keeps the HTTP server which all workers use.
     pub(super) has_keeper: bool,

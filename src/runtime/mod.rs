@@ -23,10 +23,6 @@ mod process_one;
 mod response;
 mod stream;
 mod trace;
-#[cfg(feature = "managed-instances")]
-mod workers;
-#[cfg(not(feature = "managed-instances"))]
-#[path = "workers/absent.rs"]
 mod workers;
 #[cfg(test)]
 #[cfg(feature = "managed-instances")]

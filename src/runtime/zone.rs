@@ -3,7 +3,6 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-metadata-endpoint.html>
 //! A restore may be in another zone than the snapshot, so [`forget`] is called then.
 
-use std::fmt;
 use std::os::fd::AsFd as _;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,25 +11,15 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::log;
-use crate::shared::endpoint::{Endpoint, EndpointError};
+use crate::shared::endpoint::Endpoint;
 use crate::shared::env::Lookup;
 use crate::shared::http::{Exchange, Expect, Limits, Outgoing, Reader};
 use crate::shared::limits::ANSWER_BYTES_MAX;
 use crate::shared::log_record::Level;
-use crate::shared::metadata::{self, API, MetadataError, TOKEN};
-use crate::shared::os::blocking::ExchangeError;
+use crate::shared::metadata::{self, API, TOKEN};
+use crate::shared::os::blocking::{self, ExchangeError};
 use crate::shared::os::clock::monotonic;
-use crate::shared::os::{self, blocking, reexec};
-
-/// Why the zone is not known.
-#[derive(Debug)]
-enum ZoneError {
-    /// The platform names no endpoint, or no token for it.
-    NoEndpoint,
-    Endpoint(EndpointError),
-    Exchange(ExchangeError),
-    Answer(MetadataError),
-}
+use crate::shared::os::{self, reexec};
 
 /// What is known.
 #[derive(Debug)]
@@ -48,7 +37,7 @@ pub(super) fn availability_zone() -> Option<String> {
             Ok(zone) => known.zone = Some(zone),
             Err(error) => {
                 known.failures += 1;
-                log::line(Level::Debug, &error.to_string());
+                log::line(Level::Debug, &[UNKNOWN_ZONE, &error].concat());
             }
         }
     }
@@ -60,7 +49,8 @@ pub(super) fn forget() {
     *reexec::lock(&KNOWN) = UNKNOWN;
 }
 
-fn read(lookup: Lookup<'_>) -> Result<String, ZoneError> {
+/// Reads the zone. The error is the text for the log, which the token is not in.
+fn read(lookup: Lookup<'_>) -> Result<String, String> {
     let text = |name| {
         lookup(name)?
             .into_string()
@@ -68,13 +58,14 @@ fn read(lookup: Lookup<'_>) -> Result<String, ZoneError> {
             .filter(|text| !text.is_empty())
     };
     let (Some(address), Some(token)) = (text(API), text(TOKEN)) else {
-        return Err(ZoneError::NoEndpoint);
+        return Err(format!("{API} or {TOKEN} is not set"));
     };
-    let endpoint = Endpoint::parse(&address, &os::resolve::address).map_err(ZoneError::Endpoint)?;
+    let endpoint = Endpoint::parse(&address, &os::resolve::address);
+    let endpoint = endpoint.map_err(|error| format!("{API}: {error}"))?;
     let head = metadata::request(&endpoint, &token);
     let mut response = Reader::new(Expect::Response, Limits::of_body(ANSWER_BYTES_MAX));
-    get(&endpoint, &head, &mut response).map_err(ZoneError::Exchange)?;
-    metadata::zone(&response).map_err(ZoneError::Answer)
+    get(&endpoint, &head, &mut response).map_err(|error| error.to_string())?;
+    metadata::zone(&response)
 }
 
 /// One exchange, all of which takes no longer than [`TIMEOUT`].
@@ -96,27 +87,14 @@ fn get(endpoint: &Endpoint, head: &[u8], response: &mut Reader) -> Result<(), Ex
     Ok(())
 }
 
-/// The token is in none of these.
-impl fmt::Display for ZoneError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the availability zone is not known: ")?;
-        match self {
-            Self::NoEndpoint => write!(f, "{API} or {TOKEN} is not set"),
-            Self::Endpoint(error) => write!(f, "{API}: {error}"),
-            Self::Exchange(error) => error.fmt(f),
-            Self::Answer(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ZoneError {}
-
 static KNOWN: Mutex<Known> = Mutex::new(UNKNOWN);
 
 const UNKNOWN: Known = Known {
     zone: None,
     failures: 0,
 };
+
+const UNKNOWN_ZONE: &str = "the availability zone is not known: ";
 
 /// How long a handler that asks is held up.
 const TIMEOUT: Duration = Duration::from_millis(500);

@@ -72,7 +72,6 @@ pub(crate) const EXTENSION_RESTARTS: Backoff = Backoff {
 };
 
 /// Starts of a worker that ended without having served an invocation: about 4 s of pauses in all.
-#[cfg(feature = "managed-instances")]
 pub(crate) const WORKER_RESTARTS: Backoff = Backoff {
     first_at_once: true,
     first: Duration::from_millis(50),

@@ -1,5 +1,6 @@
-//! What `serde_json` does not give: strings in plain ASCII for header values, the path to the place
-//! where a document stopped fitting its type, and structs that are read from objects alone.
+//! What `serde_json` does not give: documents that are written piece by piece, strings in plain
+//! ASCII for header values, the path to the place where a document stopped fitting its type, and
+//! structs that are read from objects alone.
 
 use alloc::format;
 use alloc::string::String;
@@ -10,15 +11,45 @@ use serde::de::{Deserializer, IgnoredAny, Visitor};
 
 use super::text::{push, push_decimal};
 
-/// Appends a member with a text, and the comma in front of it, if there is a value.
+/// Appends a comma unless an object or an array has just been opened.
 #[inline(never)]
-pub(crate) fn write_member(name: &str, value: Option<&str>, out: &mut Vec<u8>) {
-    if let Some(value) = value {
-        push(out, ",\"");
-        push(out, name);
-        push(out, "\":");
-        write_str(value, out);
+pub(crate) fn comma(out: &mut Vec<u8>) {
+    if !matches!(out.last(), None | Some(b'{' | b'[')) {
+        out.push(b',');
     }
+}
+
+/// Appends `"name":`, after a comma unless it is the first member. The name has nothing to escape.
+#[inline(never)]
+pub(crate) fn key(name: &str, out: &mut Vec<u8>) {
+    comma(out);
+    push(out, "\"");
+    push(out, name);
+    push(out, "\":");
+}
+
+/// Appends the name of a member as [`key`] does, with its escapes.
+pub(crate) fn text_key(name: &str, out: &mut Vec<u8>) {
+    comma(out);
+    write_str(name, out);
+    push(out, ":");
+}
+
+/// Appends `"name":"text"`, after a comma unless it is the first member.
+#[inline(never)]
+pub(crate) fn member(name: &str, text: &str, out: &mut Vec<u8>) {
+    key(name, out);
+    write_str(text, out);
+}
+
+/// Appends an array of strings.
+pub(crate) fn strings<'a>(texts: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
+    push(out, "[");
+    for text in texts {
+        comma(out);
+        write_str(text, out);
+    }
+    push(out, "]");
 }
 
 /// Appends `text` to `out` as a JSON string, quotes included.
@@ -163,26 +194,13 @@ pub(crate) fn is_json(text: &[u8]) -> bool {
     read::<IgnoredAny>(text).is_ok()
 }
 
-/// Reads an object as `T`, and refuses any other value.
-///
-/// # Errors
-///
-/// Those of `T` and of the deserializer.
-pub(crate) fn only_object<'de, D, T>(json: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(ObjectOnly(json))
-}
-
-/// A value that is read by [`only_object`].
+/// An object that is read as `T`. Any other value is refused.
 #[derive(Debug)]
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        only_object(json).map(Self)
+        T::deserialize(ObjectOnly(json)).map(Self)
     }
 }
 

@@ -106,7 +106,7 @@ impl Level {
     }
 }
 
-/// Appends a field of a record to `fields`: `,"name":"value"` or ` name=value`. A plain value is a
+/// Appends a field of a record to `fields`: `"name":"value"` or ` name=value`. A plain value is a
 /// number or a boolean, which needs no quotes.
 #[cfg(feature = "log")]
 pub(crate) fn write_field(
@@ -123,9 +123,7 @@ pub(crate) fn write_field(
             }
         }
         Format::Json => {
-            fields.push(b',');
-            json::write_str(name, fields);
-            fields.push(b':');
+            json::text_key(name, fields);
             if is_plain {
                 push(fields, value);
             } else {
@@ -192,14 +190,21 @@ impl<'a> Record<'a> {
         push(out, "\",\"level\":\"");
         push(out, self.level.name());
         out.push(b'"');
-        json::write_member("requestId", self.request_id, out);
-        json::write_member("tenantId", self.tenant_id, out);
-        json::write_member("errorType", self.error_type, out);
-        json::write_member("target", self.target, out);
-        json::write_member("message", Some(self.message), out);
-        if let [_comma, fields @ ..] = self.fields {
+        let members = [
+            ("requestId", self.request_id),
+            ("tenantId", self.tenant_id),
+            ("errorType", self.error_type),
+            ("target", self.target),
+            ("message", Some(self.message)),
+        ];
+        for (name, text) in members {
+            if let Some(text) = text {
+                json::member(name, text, out);
+            }
+        }
+        if !self.fields.is_empty() {
             push(out, ",\"fields\":{");
-            out.extend_from_slice(fields);
+            out.extend_from_slice(self.fields);
             out.push(b'}');
         }
         out.push(b'}');

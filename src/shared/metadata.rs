@@ -2,10 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-metadata-endpoint.html>
 
-use alloc::borrow::{Cow, ToOwned as _};
-use alloc::string::String;
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::fmt;
 
 use serde::Deserialize;
 
@@ -18,13 +18,6 @@ use super::json::{self, Object};
 struct Metadata<'a> {
     #[serde(rename = "AvailabilityZoneID", borrow)]
     zone: Cow<'a, str>,
-}
-
-/// Why an answer has no zone.
-#[derive(Debug)]
-pub(crate) enum MetadataError {
-    Status(u16),
-    Json(serde_json::Error),
 }
 
 /// The request, which has no body.
@@ -41,28 +34,16 @@ pub(crate) fn request(endpoint: &Endpoint, token: &str) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// [`MetadataError`].
-pub(crate) fn zone(answer: &Reader) -> Result<String, MetadataError> {
-    match answer.status() {
-        Some(200) => {
-            let Object(metadata): Object<Metadata<'_>> =
-                json::read(answer.body()).map_err(MetadataError::Json)?;
-            Ok(metadata.zone.as_ref().to_owned())
-        }
-        status => Err(MetadataError::Status(status.unwrap_or_default())),
+/// The text for the log.
+pub(crate) fn zone(answer: &Reader) -> Result<String, String> {
+    let status = answer.status().unwrap_or_default();
+    if status != 200 {
+        return Err(format!("the metadata endpoint answered {status}"));
     }
+    let metadata: Result<Object<Metadata<'_>>, _> = json::read(answer.body());
+    let Object(metadata) = metadata.map_err(|error| error.to_string())?;
+    Ok(metadata.zone.into_owned())
 }
-
-impl fmt::Display for MetadataError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "the metadata endpoint answered {status}"),
-            Self::Json(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for MetadataError {}
 
 /// The variable that says where the endpoint is.
 pub(crate) const API: &str = "AWS_LAMBDA_METADATA_API";
@@ -77,7 +58,7 @@ mod tests {
     use super::super::http::{Expect, Limits, Progress};
     use super::*;
 
-    fn zone_of(status: &str, body: &str) -> Result<String, MetadataError> {
+    fn zone_of(status: &str, body: &str) -> Result<String, String> {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
         let mut reader = Reader::new(Expect::Response, Limits::of_body(256));
@@ -110,9 +91,9 @@ mod tests {
     #[test]
     fn an_answer_without_a_zone_says_why() {
         let error = zone_of("401 Unauthorized", "").unwrap_err();
-        assert_eq!(error.to_string(), "the metadata endpoint answered 401");
+        assert_eq!(error, "the metadata endpoint answered 401");
         for body in ["", "{}", r#"["use1-az1"]"#, r#"{"AvailabilityZoneID":1}"#] {
-            let error = zone_of("200 OK", body).unwrap_err().to_string();
+            let error = zone_of("200 OK", body).unwrap_err();
             assert!(error.contains("line 1 column"), "{body}: {error}");
         }
     }

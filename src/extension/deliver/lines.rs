@@ -65,7 +65,7 @@ struct Line {
 #[derive(Debug)]
 pub(in crate::extension) struct Lines {
     to: BorrowedFd<'static>,
-    told: Told,
+    pub(super) told: Told,
     waiting: RefCell<VecDeque<Line>>,
     changed: Notify,
 }
@@ -78,11 +78,6 @@ impl Lines {
             waiting: RefCell::default(),
             changed: Notify::default(),
         }
-    }
-
-    /// The losses that the next line has to tell.
-    pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.told.take()
     }
 
     /// Writes a line, which ends as one, behind those that wait.
@@ -173,8 +168,8 @@ impl Lines {
 /// Lines for a file, which is opened for each: it may be moved away or removed meanwhile.
 #[derive(Debug)]
 pub(in crate::extension) struct FileLines {
-    path: String,
-    told: Told,
+    pub(super) path: String,
+    pub(super) told: Told,
     /// Whether a line was written in part: the next one begins with a line end.
     is_torn: bool,
 }
@@ -186,15 +181,6 @@ impl FileLines {
             told: Told::new(ledger),
             is_torn: false,
         }
-    }
-
-    pub(in crate::extension) fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The losses that the next line has to tell.
-    pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.told.take()
     }
 
     /// Writes a line, which ends as one. A named pipe that has no room for it loses it.
@@ -233,11 +219,6 @@ impl FileLines {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK;
         let mode = Mode::from_raw_mode(0o666);
         rustix::fs::open(&*self.path, flags | OFlags::CLOEXEC, mode)
-    }
-
-    /// Forgets what was told before a restore.
-    pub(in crate::extension) fn forget(&self) {
-        self.told.forget();
     }
 }
 
@@ -328,11 +309,11 @@ mod tests {
     fn what_waits_at_the_end_is_counted_and_its_count_comes_back() {
         let (_reader, lines, ledger) = pipe();
         ledger.lose(Losses::line(7));
-        let tells = lines.take_untold();
+        let tells = lines.told.take();
         lines.push(&line(1 << 20), tells);
-        assert!(lines.take_untold().is_empty());
+        assert!(lines.told.take().is_empty());
         lines.lose_all();
-        assert_eq!(lines.take_untold(), ledger.total());
+        assert_eq!(lines.told.take(), ledger.total());
         assert_eq!(ledger.total().lines, 2);
     }
 
@@ -341,7 +322,7 @@ mod tests {
         let (mut reader, lines, ledger) = pipe();
         ledger.lose(Losses::line(7));
         let begun = line(100_000);
-        lines.push(&begun, lines.take_untold());
+        lines.push(&begun, lines.told.take());
         lines.push(b"before\n", Losses::default());
         ledger.forget();
         lines.forget();
@@ -368,9 +349,9 @@ mod tests {
         assert_eq!(ledger.total(), Losses::line(3));
         let ledger = Rc::new(Ledger::default());
         let mut full = FileLines::new("/dev/full".to_owned(), Rc::clone(&ledger));
-        let told = full.take_untold();
+        let told = full.told.take();
         assert_eq!(full.push(b"{}\n", told), Err(Errno::NOSPC));
-        assert_eq!(full.take_untold(), Losses::line(3));
+        assert_eq!(full.told.take(), Losses::line(3));
         let mut absent = FileLines::new("/nowhere/at/all".to_owned(), ledger);
         assert_eq!(absent.push(b"{}\n", told), Err(Errno::NOENT));
     }
@@ -411,10 +392,10 @@ mod tests {
         let ledger = Rc::new(Ledger::default());
         let file = FileLines::new("/dev/null".to_owned(), Rc::clone(&ledger));
         ledger.lose(Losses::line(7));
-        assert_eq!(file.take_untold(), Losses::line(7));
+        assert_eq!(file.told.take(), Losses::line(7));
         ledger.forget();
-        file.forget();
+        file.told.forget();
         ledger.lose(Losses::line(3));
-        assert_eq!(file.take_untold(), Losses::line(3));
+        assert_eq!(file.told.take(), Losses::line(3));
     }
 }

@@ -175,7 +175,7 @@ impl Deliver {
             stdout.forget();
         }
         if let Some(file) = &self.ndjson {
-            file.borrow().forget();
+            file.borrow().told.forget();
         }
         if let Some((_, told)) = &self.dogstatsd {
             told.forget();
@@ -221,7 +221,7 @@ impl Deliver {
     }
 
     fn write_ndjson(&self, file: &mut FileLines, resource: &Resource, batch: &mut Batch) {
-        let tells = file.take_untold();
+        let tells = file.told.take();
         let points = batch.points.len();
         batch.points.extend(tells.to_points());
         let mut line = Vec::new();
@@ -235,7 +235,7 @@ impl Deliver {
                 Errno::AGAIN => "its reader takes no more".to_owned(),
                 error => error_text(error),
             };
-            let path = log::quote(file.path().as_bytes());
+            let path = log::quote(file.path.as_bytes());
             log::warn(&format!("a line for {path} is lost: {reason}"));
         }
     }
@@ -295,7 +295,7 @@ fn write_emf(emf: &Emf, stdout: &Lines, resource: &Resource, batch: &Batch, now:
         });
     };
     write(batch, Losses::default());
-    with_losses(batch, stdout.take_untold(), &mut |batch, tells| {
+    with_losses(batch, stdout.told.take(), &mut |batch, tells| {
         write(batch, tells);
     });
 }

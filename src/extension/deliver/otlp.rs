@@ -67,7 +67,7 @@ impl Sender {
 
     /// The losses that the next batch has to tell.
     pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.outbox.borrow().take_untold()
+        self.outbox.borrow().told.take()
     }
 
     /// Adds a batch to what is to be sent.

@@ -9,7 +9,6 @@
 //! <https://docs.datadoghq.com/serverless/aws_lambda/metrics/#understanding-distribution-metrics>.
 
 use super::json::number;
-use super::values;
 use crate::extension::metric::{Batch, Point, Resource, VERSION};
 use crate::shared::text::push;
 
@@ -57,10 +56,10 @@ fn lines(
     push(&mut end, "|d");
     tags(resource, given, point, &mut end);
     let mut line = Vec::new();
-    for value in values(point) {
+    for value in &point.values {
         let before = line.len();
         push(&mut line, ":");
-        number(value, &mut line);
+        number(*value, &mut line);
         let is_full = bytes_max < line.len() + end.len();
         if before == 0 || is_full {
             let value = line.split_off(before);
@@ -279,7 +278,7 @@ mod tests {
             }
             assert_eq!(
                 found,
-                batch.points.iter().map(|p| values(p).len()).sum::<usize>()
+                batch.points.iter().map(|p| p.values.len()).sum::<usize>()
             );
         }
     }

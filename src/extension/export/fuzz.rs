@@ -22,11 +22,11 @@ use serde_json::Value;
 use super::dogstatsd::{self, UDP_BYTES_MAX};
 use super::emf::{self, Chosen, Emf};
 use super::emf_check::check;
+use super::ndjson;
 use super::otlp::response::rejected_points;
 use super::otlp::retry::{Verdict, verdict};
 use super::otlp::{self, traces};
-use super::{ndjson, series};
-use crate::extension::metric::{Batch, Kind, Resource, Subject};
+use crate::extension::metric::{Batch, Kind, Point, Resource, Subject};
 use crate::extension::settings::Exporters;
 use crate::extension::trace::Trace;
 use crate::shared::backoff::Jitter;
@@ -47,12 +47,28 @@ pub(in crate::extension) fn check_writers(
         metrics: Chosen::All,
         with_ends: true,
     };
+    check_points(batch);
     check_emf(resource, batch, &emf);
     check_ndjson(resource, batch);
     check_dogstatsd(resource, &[], batch, UDP_BYTES_MAX);
     check_metrics(resource, &[], batch);
     if let Some(trace) = trace {
         check_trace(resource, batch, trace);
+    }
+}
+
+/// What the writers rely on.
+fn check_points(batch: &Batch) {
+    for (at, point) in batch.points.iter().enumerate() {
+        let (metric, values) = (point.metric, &point.values);
+        assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()));
+        assert!(values.len() == 1 || metric.kind == Kind::Distribution);
+        let same = |other: &Point| other.metric == metric && other.attributes == point.attributes;
+        assert!(
+            !batch.points.iter().take(at).any(same),
+            "{} twice",
+            metric.name
+        );
     }
 }
 
@@ -72,9 +88,11 @@ pub(in crate::extension) fn check_with(exporters: &Exporters, resource: &Resourc
 
 /// The number of values of a metric.
 fn values_of(batch: &Batch, name: &str) -> usize {
-    let series = series(batch);
-    let of = series.iter().filter(|(point, _)| point.metric.name == name);
-    of.map(|(_, values)| values.len()).sum()
+    let of = batch
+        .points
+        .iter()
+        .filter(|point| point.metric.name == name);
+    of.map(|point| point.values.len()).sum()
 }
 
 fn check_emf(resource: &Resource, batch: &Batch, emf: &Emf) {
@@ -168,31 +186,20 @@ fn check_dogstatsd(
             assert_eq!(parts.next(), None);
         }
     });
-    let expected: usize = batch
-        .points
-        .iter()
-        .map(|point| super::values(point).len())
-        .sum();
-    assert_eq!(count, expected);
+    let expected = batch.points.iter().map(|point| point.values.len());
+    assert_eq!(count, expected.sum::<usize>());
 }
 
 fn check_metrics(resource: &Resource, attributes: &[(String, String)], batch: &Batch) {
     let Some(body) = otlp::encode(resource, attributes, batch) else {
-        return assert!(
-            batch
-                .points
-                .iter()
-                .all(|point| super::values(point).is_empty())
-        );
+        return assert!(batch.points.is_empty());
     };
     let request = ExportMetricsServiceRequest::decode(&*body).unwrap();
     let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-    let series = series(batch);
     let mut count = 0;
     for metric in metrics {
-        let of = series
-            .iter()
-            .filter(|(point, _)| point.metric.otlp_name == metric.name);
+        let points = batch.points.iter();
+        let of = points.filter(|point| point.metric.otlp_name == metric.name);
         let expected: Vec<_> = of.collect();
         let found = match metric.data.as_ref().unwrap() {
             metric::Data::Gauge(gauge) => gauge.data_points.len(),
@@ -207,8 +214,8 @@ fn check_metrics(resource: &Resource, attributes: &[(String, String)], batch: &B
                 sum.data_points.len()
             }
             metric::Data::Histogram(histogram) => {
-                for (point, (_, values)) in histogram.data_points.iter().zip(&expected) {
-                    assert_eq!(point.count, values.len() as u64);
+                for (point, of) in histogram.data_points.iter().zip(&expected) {
+                    assert_eq!(point.count, of.values.len() as u64);
                     assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
                     assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
                     assert!(point.sum.unwrap().is_finite());
@@ -221,16 +228,11 @@ fn check_metrics(resource: &Resource, attributes: &[(String, String)], batch: &B
             }
         };
         assert_eq!(found, expected.len(), "{}", metric.name);
-        let kinds = expected.iter().map(|(point, _)| point.metric.kind);
+        let kinds = expected.iter().map(|point| point.metric.kind);
         assert!(kinds.is_sorted_by(|one, other| one == other));
         count += found;
     }
-    assert_eq!(count, series.len());
-    assert!(
-        series.iter().all(|(point, values)| {
-            point.metric.kind == Kind::Distribution || values.len() == 1
-        })
-    );
+    assert_eq!(count, batch.points.len());
 }
 
 fn check_trace(resource: &Resource, batch: &Batch, trace: &Trace) {

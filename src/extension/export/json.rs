@@ -1,7 +1,7 @@
-//! JSON that is written piece by piece, without a value for the whole.
+//! Numbers and properties as JSON.
 
 use crate::extension::metric::Detail;
-use crate::shared::json::write_str;
+use crate::shared::json::{comma, key, write_str};
 use crate::shared::text::{push, push_decimal};
 
 /// Appends a finite number with up to three decimals, without an exponent. A number whose digits do
@@ -39,32 +39,12 @@ pub(super) fn numbers(values: &[f64], out: &mut Vec<u8>) {
     push(out, "]");
 }
 
-/// Appends `"name":`, after a comma unless it is the first member.
-pub(super) fn key(name: &str, out: &mut Vec<u8>) {
-    comma(out);
-    write_str(name, out);
-    push(out, ":");
-}
-
-/// Appends `"name":"text"`, after a comma unless it is the first member.
-pub(super) fn member(name: &str, text: &str, out: &mut Vec<u8>) {
-    key(name, out);
-    write_str(text, out);
-}
-
 /// Appends `"name":` and the value of a property, after a comma unless it is the first member.
 pub(super) fn detail(name: &str, value: &Detail, out: &mut Vec<u8>) {
     key(name, out);
     match value {
         Detail::Text(text) => write_str(text, out),
         Detail::Number(value) => number(*value, out),
-    }
-}
-
-/// Appends a comma unless an object or array has just been opened.
-pub(super) fn comma(out: &mut Vec<u8>) {
-    if !matches!(out.last(), None | Some(b'{' | b'[')) {
-        push(out, ",");
     }
 }
 

@@ -1,8 +1,8 @@
 //! NDJSON: a batch as one line of JSON, to look at and to test with.
 
-use super::json::{comma, detail, key, member, numbers};
-use super::values;
+use super::json::{detail, numbers};
 use crate::extension::metric::{Batch, Kind, Resource, Unit, VERSION};
+use crate::shared::json::{comma, key, member};
 use crate::shared::text::{push, push_decimal};
 
 /// Appends `batch` as one line with its line end; nothing when it has no points.
@@ -48,7 +48,7 @@ pub(in crate::extension) fn line(resource: &Resource, batch: &Batch, out: &mut V
         }
         push(out, "}");
         key("values", out);
-        numbers(&values(point), out);
+        numbers(&point.values, out);
         push(out, "}");
     }
     push(out, "]");

@@ -133,14 +133,12 @@ impl Random {
     }
 
     fn value(&mut self) -> f64 {
-        match self.below(12) {
+        match self.below(10) {
             0 => 0.0,
             1 => -3.5,
-            2 => f64::NAN,
-            3 => f64::INFINITY,
-            4 => f64::MAX,
-            5 => f64::MIN_POSITIVE,
-            6 => 1e15 + 0.25,
+            2 => f64::MAX,
+            3 => f64::MIN_POSITIVE,
+            4 => 1e15 + 0.25,
             _ => self.below(100_000_000) as f64 / 1_000.0,
         }
     }
@@ -174,7 +172,7 @@ impl Random {
         text
     }
 
-    /// A batch that may hold anything the types allow.
+    /// A batch that may hold anything the types promise.
     pub(super) fn batch(&mut self) -> Batch {
         let names = [
             "cold_start_kind",
@@ -185,29 +183,37 @@ impl Random {
             "_aws",
         ];
         let counts = [0, 1, 2, 5, 30];
-        let points = (0..self.pick(&counts)).map(|_| {
+        let mut points: Vec<Point> = Vec::new();
+        for _ in 0..self.pick(&counts) {
             let mut attributes: Vec<(&'static str, String)> = Vec::new();
             for name in names {
                 if self.below(8) == 0 {
                     attributes.push((name, self.text()));
                 }
             }
-            let length = self.pick(&[0, 1, 1, 1, 3, 99, 100, 101, 250]);
-            Point {
-                metric: self.pick(&[
-                    &DURATION,
-                    &INVOCATIONS,
-                    &ERRORS,
-                    &MEMORY,
-                    &MEMORY_USED,
-                    &CPU,
-                    &LIFETIME,
-                ]),
-                attributes,
-                values: (0..length).map(|_| self.value()).collect(),
+            let metrics = [
+                &DURATION,
+                &INVOCATIONS,
+                &ERRORS,
+                &MEMORY,
+                &MEMORY_USED,
+                &CPU,
+                &LIFETIME,
+            ];
+            let metric = self.pick(&metrics);
+            let length = match metric.kind {
+                Kind::Counter | Kind::Gauge => 1,
+                Kind::Distribution => self.pick(&[1, 1, 1, 3, 99, 100, 101, 250]),
+            };
+            let same = |known: &Point| known.metric == metric && known.attributes == attributes;
+            if !points.iter().any(same) {
+                points.push(Point {
+                    metric,
+                    attributes,
+                    values: (0..length).map(|_| self.value()).collect(),
+                });
             }
-        });
-        let points = points.collect();
+        }
         let mut properties = Vec::new();
         for name in [
             "request_id",

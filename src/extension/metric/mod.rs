@@ -76,7 +76,8 @@ pub(super) struct Point {
     /// Dimensions of this point beside those of the resource, with few values each: the kind of the
     /// cold start, the type of an error. Sorted by name.
     pub(super) attributes: Vec<(&'static str, String)>,
-    /// At least one, all finite. A counter has one: the sum over the interval.
+    /// At least one, all finite. A counter has one, the sum over the interval, and a gauge one, the
+    /// last.
     pub(super) values: Vec<f64>,
 }
 
@@ -86,6 +87,7 @@ pub(super) struct Batch {
     /// The interval, in milliseconds since the epoch.
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
+    /// No two have the same metric and attributes: OTLP requires a single writer for each stream.
     pub(super) points: Vec<Point>,
     /// Details of a single event to search for (request id, trace id); never dimensions. The most
     /// important first.

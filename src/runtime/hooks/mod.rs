@@ -4,7 +4,6 @@
 //! Each is an init step around another. It does its part in the init phase and hands on the
 //! handler, so the loop knows nothing of it, and a function without it has none of its code.
 
-mod call;
 mod shutdown;
 mod snapshot;
 

@@ -15,8 +15,7 @@ use std::time::Duration;
 use rustix::io::{Errno, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::call::call;
-use crate::runtime::client::describe;
+use crate::runtime::client::{call, describe};
 use crate::runtime::current::Thread;
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};

@@ -4,9 +4,8 @@
 
 use std::{fmt, mem};
 
-use super::call::call;
 use crate::runtime::api::{self, Post};
-use crate::runtime::client::{describe, post_once};
+use crate::runtime::client::{call, describe, post_once};
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{current, log, panic, zone};

@@ -62,25 +62,14 @@ impl Prelude {
         push(&mut out, "{\"statusCode\":");
         push_decimal(&mut out, u64::from(self.status));
         push(&mut out, ",\"headers\":{");
-        for (index, (name, value)) in self.headers.iter().enumerate() {
-            separate(index, &mut out);
-            json::write_str(name, &mut out);
-            out.push(b':');
+        for (name, value) in &self.headers {
+            json::text_key(name, &mut out);
             json::write_str(value, &mut out);
         }
-        push(&mut out, "},\"cookies\":[");
-        for (index, cookie) in self.cookies.iter().enumerate() {
-            separate(index, &mut out);
-            json::write_str(cookie, &mut out);
-        }
-        push(&mut out, "]}");
+        push(&mut out, "},\"cookies\":");
+        json::strings(self.cookies.iter().map(String::as_str), &mut out);
+        push(&mut out, "}");
         out
-    }
-}
-
-fn separate(index: usize, out: &mut Vec<u8>) {
-    if index != 0 {
-        out.push(b',');
     }
 }
 

@@ -33,7 +33,7 @@ use crate::shared::time::EpochMs;
 /// The board. Zeroes are its first state.
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Board {
+pub(in crate::runtime) struct Board {
     /// Workers. Written before the first is started.
     workers: AtomicU32,
     /// Not 0 once a worker has asked for an event: the initialisation of the environment is over.
@@ -52,7 +52,7 @@ pub(super) struct Board {
 /// One worker.
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::runtime) struct Slot {
     /// The [`Phase`] in the lowest byte, and above it the count of invocations so far: one value,
     /// so that the supervisor cannot take one invocation for another.
     state: AtomicU64,
@@ -195,7 +195,7 @@ impl Board {
         if index == self.keeper() {
             self.server_failures.fetch_add(1, Ordering::Relaxed);
         }
-        self.slot(index).fails();
+        self.slot(index).enter(Phase::InitFailed);
     }
 
     /// The slot of the keeper.
@@ -209,12 +209,12 @@ impl Board {
     }
 
     /// The server is ready.
-    pub(super) fn server_is_ready(&self) {
+    pub(in crate::runtime) fn server_is_ready(&self) {
         self.slot(self.keeper()).counts(Phase::Listening);
     }
 
     /// The server has ended, and wrote this to its log before.
-    pub(super) fn server_has_ended(&self, status: ExitStatus, log: &str) {
+    pub(in crate::runtime) fn server_has_ended(&self, status: ExitStatus, log: &str) {
         self.server_status
             .store(status.into_raw(), Ordering::Relaxed);
         self.server_says(log);
@@ -234,12 +234,12 @@ impl Board {
     }
 
     /// The last word of the server that has ended, or could not be started.
-    pub(super) fn server_log(&self) -> Option<String> {
+    pub(in crate::runtime) fn server_log(&self) -> Option<String> {
         self.server_log.get()
     }
 
     /// The state of the server.
-    pub(super) fn server(&self) -> Server {
+    pub(in crate::runtime) fn server(&self) -> Server {
         let state = self.slot(self.keeper()).state.load(Ordering::Acquire);
         match Phase::of(state) {
             Phase::Listening => Server::Ready(state & !PHASE),
@@ -256,12 +256,12 @@ impl Board {
     }
 
     /// How the server ended last.
-    pub(super) fn server_status(&self) -> ExitStatus {
+    pub(in crate::runtime) fn server_status(&self) -> ExitStatus {
         ExitStatus::from_raw(self.server_status.load(Ordering::Relaxed))
     }
 
     /// Whether a worker has asked for an event.
-    pub(super) fn has_polled(&self) -> bool {
+    pub(in crate::runtime) fn has_polled(&self) -> bool {
         self.polled.load(Ordering::Relaxed) != 0
     }
 
@@ -287,12 +287,8 @@ impl Slot {
         self.enter(Phase::Init);
     }
 
-    fn fails(&self) {
-        self.enter(Phase::InitFailed);
-    }
-
     /// The handler is about to run.
-    pub(super) fn invokes(&self, ids: Ids<'_>, deadline_ms: Option<u64>) {
+    pub(in crate::runtime) fn invokes(&self, ids: Ids<'_>, deadline_ms: Option<u64>) {
         self.request_id.set(ids.request_id);
         self.invocation_id
             .set(ids.invocation_id.unwrap_or_default());
@@ -301,14 +297,17 @@ impl Slot {
         self.counts(Phase::Invoking);
     }
 
-    /// An answer is about to be sent. False if the invocation is overdue.
-    pub(super) fn answers(&self) -> bool {
+    /// An answer is about to be sent. False if the deadline has passed; then the supervisor is
+    /// about to kill this process, and the next one answers.
+    #[must_use]
+    pub(in crate::runtime) fn answers(&self) -> bool {
         let state = self.state.load(Ordering::Acquire);
         Phase::of(state) == Phase::Invoking && self.moves(state, Phase::Answering)
     }
 
-    /// The answer has been sent, unless the invocation is overdue.
-    pub(super) fn answered(&self) {
+    /// The answer has been sent, unless the invocation is overdue. If this process ends now, it
+    /// leaves no invocation behind.
+    pub(in crate::runtime) fn answered(&self) {
         let state = self.state.load(Ordering::Acquire);
         if Phase::of(state) == Phase::Answering {
             self.moves(state, Phase::Answered);

@@ -24,7 +24,7 @@
 //! The supervisor runs no code of the user, and ends only when nothing can be served: once the
 //! process that the platform started has ended, so has the environment.
 
-mod board;
+pub(super) mod board;
 mod left_behind;
 mod process;
 pub(super) mod seat;
@@ -50,9 +50,13 @@ pub(super) enum Part {
     Supervisor(u8),
 }
 
-/// Finds out which part this process plays, if it did not start again after a panic: then it is a
-/// worker or alone, as it was before. It returns from the supervisor's when that is over.
+/// Finds out which part this process plays. It returns from the supervisor's when that is over. A
+/// program that starts again after a panic plays the part that it had: a worker's, or none. In a
+/// build without workers each process serves every invocation.
 pub(super) fn take_part(env: &Env, is_again: bool, beside: impl FnOnce() -> Beside) -> Part {
+    if !cfg!(feature = "managed-instances") {
+        return Part::Alone;
+    }
     match Seat::find(&os::variable) {
         Ok(Some(seat)) => {
             left_behind::answer(seat.slot(), &env.api);

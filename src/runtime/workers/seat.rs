@@ -2,16 +2,13 @@
 
 #[cfg(test)]
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{getpid, getppid};
 
-pub(in crate::runtime) use super::board::Server;
 use super::board::{Board, Slot, WORKERS_MAX};
 use super::process;
-use crate::runtime::api::Ids;
 use crate::runtime::error::Error;
 use crate::shared::digits::decimal;
 use crate::shared::env::Lookup;
@@ -22,7 +19,7 @@ use crate::shared::os::simulation;
 /// The place of a worker on the board.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Seat {
-    board: &'static Board,
+    pub(in crate::runtime) board: &'static Board,
     mark: Mark,
 }
 
@@ -61,7 +58,7 @@ impl Seat {
     }
 
     /// The slot of this process.
-    pub(super) fn slot(self) -> &'static Slot {
+    pub(in crate::runtime) fn slot(self) -> &'static Slot {
         self.board.slot(self.mark.index)
     }
 
@@ -70,58 +67,11 @@ impl Seat {
         self.mark.index == self.board.keeper()
     }
 
-    /// The server that this process keeps is ready.
-    pub(in crate::runtime) fn server_is_ready(self) {
-        self.board.server_is_ready();
-    }
-
-    /// The server that this process keeps has ended, and wrote this to its log before.
-    pub(in crate::runtime) fn server_has_ended(self, status: ExitStatus, log: &str) {
-        self.board.server_has_ended(status, log);
-    }
-
-    /// The end of the log of the server that ended last, or why it could not be started.
-    pub(in crate::runtime) fn server_log(self) -> String {
-        self.board.server_log().unwrap_or_default()
-    }
-
-    /// Whether a worker has asked for an event.
-    pub(in crate::runtime) fn has_polled(self) -> bool {
-        self.board.has_polled()
-    }
-
-    /// The state of the server that the keeper keeps.
-    pub(in crate::runtime) fn server(self) -> Server {
-        self.board.server()
-    }
-
-    /// How that server ended last.
-    pub(in crate::runtime) fn server_status(self) -> ExitStatus {
-        self.board.server_status()
-    }
-
     /// The loop is about to ask for an event. False if the supervisor is about to kill this
     /// process.
     #[must_use]
     pub(in crate::runtime) fn polls(self) -> bool {
         self.board.polls(self.mark.index)
-    }
-
-    /// The handler is about to run.
-    pub(in crate::runtime) fn invokes(self, ids: Ids<'_>, deadline_ms: Option<u64>) {
-        self.slot().invokes(ids, deadline_ms);
-    }
-
-    /// An answer is about to be sent. False if the deadline has passed; then the supervisor is
-    /// about to kill this process, and the next one answers.
-    #[must_use]
-    pub(in crate::runtime) fn answers(self) -> bool {
-        self.slot().answers()
-    }
-
-    /// The answer has been sent. If this process ends now, it leaves no invocation behind.
-    pub(in crate::runtime) fn answered(self) {
-        self.slot().answered();
     }
 
     /// The initialisation has failed. Returns whether this worker reports it: the first whose
@@ -202,11 +152,13 @@ const INIT_PAUSE: Duration = Duration::from_millis(10);
 mod tests {
     use std::ffi::OsString;
     use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
 
     use rustix::io::{FdFlags, fcntl_getfd};
 
     use super::*;
-    use crate::runtime::workers::board::Phase;
+    use crate::runtime::api::Ids;
+    use crate::runtime::workers::board::{Phase, Server};
 
     const IDS: Ids<'_> = Ids {
         request_id: "id-1",
@@ -232,9 +184,9 @@ mod tests {
     #[test]
     fn a_worker_that_has_answered_leaves_nothing_behind() {
         let ([worker, _], _file) = Seat::both();
-        worker.invokes(IDS, None);
-        assert!(worker.answers());
-        worker.answered();
+        worker.slot().invokes(IDS, None);
+        assert!(worker.slot().answers());
+        worker.slot().answered();
         assert_eq!(worker.slot().phase(), Phase::Answered);
     }
 
@@ -242,7 +194,7 @@ mod tests {
     fn the_program_that_is_executed_next_finds_the_board_and_starts() {
         let ([worker, _], file) = Seat::both();
         process::inherited(file.as_raw_fd(), false).unwrap();
-        worker.invokes(IDS, None);
+        worker.slot().invokes(IDS, None);
         worker.starts_again();
         assert_eq!(worker.slot().phase(), Phase::Init);
         assert_eq!(fcntl_getfd(&file).unwrap(), FdFlags::empty());
@@ -255,26 +207,26 @@ mod tests {
         assert_eq!([worker, keeper].map(Seat::is_keeper), [false, true]);
         worker.board.fails(0);
         assert!(keeper.reports_init_error(&error), "nobody else is open");
-        assert_eq!(worker.server_log(), "no");
+        assert_eq!(worker.board.server_log().as_deref(), Some("no"));
         assert!(!worker.reports_init_error(&error), "once");
-        assert_eq!(worker.server_log(), "no");
+        assert_eq!(worker.board.server_log().as_deref(), Some("no"));
 
         let ([worker, keeper], _file) = Seat::both();
-        assert!(!keeper.has_polled());
+        assert!(!keeper.board.has_polled());
         assert!(worker.polls());
-        assert!(keeper.has_polled());
+        assert!(keeper.board.has_polled());
         assert!(!keeper.reports_init_error(&error), "another one serves");
     }
 
     #[test]
     fn a_worker_sees_how_the_server_of_its_keeper_ended() {
         let ([worker, keeper], _file) = Seat::both();
-        keeper.server_is_ready();
-        assert!(matches!(worker.server(), Server::Ready(_)));
+        keeper.board.server_is_ready();
+        assert!(matches!(worker.board.server(), Server::Ready(_)));
         let status = ExitStatus::from_raw(7 << 8);
-        keeper.server_has_ended(status, "bad luck");
-        assert_eq!(worker.server(), Server::Ended);
-        assert_eq!(worker.server_status(), status);
-        assert_eq!(worker.server_log(), "bad luck");
+        keeper.board.server_has_ended(status, "bad luck");
+        assert_eq!(worker.board.server(), Server::Ended);
+        assert_eq!(worker.board.server_status(), status);
+        assert_eq!(worker.board.server_log().as_deref(), Some("bad luck"));
     }
 }

@@ -18,7 +18,6 @@ pub(in crate::extension) mod retry;
 pub(in crate::extension) mod traces;
 
 use self::message::Message;
-use super::{next, series};
 use crate::extension::metric::{Batch, Kind, Metric, Point, Resource, Unit};
 
 /// The type of the content of a request.
@@ -33,16 +32,17 @@ pub(in crate::extension) fn encode(
     attributes: &[(String, String)],
     batch: &Batch,
 ) -> Option<Vec<u8>> {
-    let mut series = series(batch);
-    if series.is_empty() {
+    if batch.points.is_empty() {
         return None;
     }
     Some(request(resource, attributes, &mut |out| {
-        // Each turn writes all series of one metric.
-        while let Some(first) = next(&series) {
-            out.message(scope_metrics::METRICS, &mut |out| {
-                metric(first.metric, batch, &mut series, out);
-            });
+        for (at, first) in batch.points.iter().enumerate() {
+            let mut before = batch.points.iter().take(at);
+            if before.all(|point| point.metric.name != first.metric.name) {
+                out.message(scope_metrics::METRICS, &mut |out| {
+                    metric(first.metric, batch, out);
+                });
+            }
         }
     }))
 }
@@ -133,8 +133,8 @@ fn attribute(field: u8, name: &str, out: &mut Message, value: &mut dyn FnMut(&mu
     });
 }
 
-/// Writes a metric with all its series, and takes their values.
-fn metric(metric: &Metric, batch: &Batch, series: &mut [(&Point, Vec<f64>)], out: &mut Message) {
+/// Writes a metric with all its points.
+fn metric(metric: &Metric, batch: &Batch, out: &mut Message) {
     out.string(metric::NAME, metric.otlp_name);
     out.string(metric::DESCRIPTION, metric.description);
     out.string(metric::UNIT, &unit(metric));
@@ -144,12 +144,9 @@ fn metric(metric: &Metric, batch: &Batch, series: &mut [(&Point, Vec<f64>)], out
         Kind::Distribution => metric::HISTOGRAM,
     };
     out.message(data, &mut |out| {
-        for (point, values) in series.iter_mut() {
+        for point in &batch.points {
             if point.metric.name == metric.name {
-                let values = std::mem::take(values);
-                out.message(data::POINTS, &mut |out| {
-                    data_point(point, batch, &values, out);
-                });
+                out.message(data::POINTS, &mut |out| data_point(point, batch, out));
             }
         }
         if metric.kind != Kind::Gauge {
@@ -161,10 +158,10 @@ fn metric(metric: &Metric, batch: &Batch, series: &mut [(&Point, Vec<f64>)], out
     });
 }
 
-/// Writes `values`, at least one, as a `NumberDataPoint` or a `HistogramDataPoint`.
-fn data_point(point: &Point, batch: &Batch, values: &[f64], out: &mut Message) {
+/// Writes a `NumberDataPoint` or a `HistogramDataPoint`.
+fn data_point(point: &Point, batch: &Batch, out: &mut Message) {
     let metric = point.metric;
-    let mut values = values.to_vec();
+    let mut values = point.values.clone();
     if metric.unit == Unit::Milliseconds {
         // Rounded to microseconds, so that a decimal number of milliseconds becomes the double that
         // is nearest to the decimal number of seconds.
@@ -215,10 +212,7 @@ fn histogram(metric: &Metric, values: &[f64], out: &mut Message) {
 }
 
 fn number(metric: &Metric, values: &[f64], out: &mut Message) {
-    let value = match metric.kind {
-        Kind::Gauge => values.last().copied().unwrap_or_default(),
-        Kind::Counter | Kind::Distribution => values.iter().sum(),
-    };
+    let value = values.first().copied().unwrap_or_default();
     if metric.kind == Kind::Counter && metric.unit != Unit::Milliseconds {
         #[expect(
             clippy::cast_possible_truncation,
@@ -391,7 +385,6 @@ mod tests {
     use prost::Message as _;
 
     use super::super::samples::{self, CPU, DURATION, INVOCATIONS, LIFETIME, Random, point};
-    use super::super::values;
     use super::*;
 
     /// Encodes a batch, and decodes it by the official definitions.
@@ -623,14 +616,12 @@ mod tests {
     }
 
     #[test]
-    fn points_of_one_series_become_one_data_point() {
+    fn the_points_of_a_metric_are_together() {
         let kind = [("cold_start_kind", "on_demand")];
         let batch = Batch {
             points: vec![
-                point(&DURATION, &kind, &[1.0, 2.0]),
+                point(&DURATION, &kind, &[1.0, 2.0, 3_000.0]),
                 point(&CPU, &[], &[1.5]),
-                point(&DURATION, &[], &[f64::NAN]),
-                point(&DURATION, &kind, &[3_000.0]),
                 point(&LIFETIME, &[], &[17.0]),
                 point(&DURATION, &[], &[5.0]),
             ],
@@ -670,10 +661,7 @@ mod tests {
     #[test]
     fn nothing_to_send_is_no_request() {
         let mut batch = samples::batch();
-        batch.points = vec![
-            point(&DURATION, &[], &[f64::INFINITY]),
-            point(&CPU, &[], &[]),
-        ];
+        batch.points.clear();
         assert_eq!(encode(&samples::resource(), &[], &batch), None);
     }
 
@@ -686,32 +674,30 @@ mod tests {
             let shown = format!("seed {seed}, round {round}");
             let (resource, batch) = (random.resource(), random.batch());
             let Some(request) = decoded(&resource, &[("a", "b")], &batch) else {
-                assert!(batch.points.iter().all(|point| values(point).is_empty()));
+                assert_eq!(batch.points, []);
                 continue;
             };
-            let expected = series(&batch);
             let mut found = 0;
             for metric in metrics(&request) {
-                let of = expected
-                    .iter()
-                    .filter(|(point, _)| point.metric.otlp_name == metric.name);
-                for (index, (point, values)) in of.enumerate() {
-                    check(metric, index, point, values, &shown);
+                let points = batch.points.iter();
+                let of = points.filter(|point| point.metric.otlp_name == metric.name);
+                for (index, point) in of.enumerate() {
+                    check(metric, index, point, &shown);
                     found += 1;
                 }
             }
-            assert_eq!(found, expected.len(), "{shown}");
+            assert_eq!(found, batch.points.len(), "{shown}");
         }
     }
 
     /// Holds a data point against the values that it was made of.
-    fn check(metric: &Decoded, index: usize, point: &Point, values: &[f64], shown: &str) {
+    fn check(metric: &Decoded, index: usize, point: &Point, shown: &str) {
         let is_time = point.metric.unit == Unit::Milliseconds;
         let scaled = |value: &f64| match is_time {
             true => (*value * 1_000.0).round() / 1e6,
             false => *value,
         };
-        let values: Vec<f64> = values.iter().map(scaled).collect();
+        let values: Vec<f64> = point.values.iter().map(scaled).collect();
         let sum_of_all: f64 = values.iter().sum();
         let attributes = match point.metric.kind {
             Kind::Distribution => {

@@ -61,7 +61,7 @@ impl fmt::Display for Holds {
 /// newest figures are worth most.
 #[derive(Debug)]
 pub(in crate::extension) struct Outbox {
-    told: Told,
+    pub(in crate::extension) told: Told,
     waiting: VecDeque<Rc<Encoded>>,
     /// The bytes of the bodies that wait, at most [`OUTBOX_BYTES_MAX`].
     bytes: usize,
@@ -97,11 +97,6 @@ impl Outbox {
             pause: None,
             is_refused: false,
         }
-    }
-
-    /// The losses that the next batch has to tell.
-    pub(in crate::extension) fn take_untold(&self) -> Losses {
-        self.told.take()
     }
 
     /// Adds a batch behind all others.
@@ -393,7 +388,7 @@ mod tests {
     fn counts_of_losses_outlive_any_number_of_losses() {
         let (mut outbox, ledger) = outbox();
         for _ in 0..20 {
-            let tells = outbox.take_untold();
+            let tells = outbox.told.take();
             outbox.push(Encoded {
                 tells,
                 ..batch(5, 100)
@@ -402,7 +397,7 @@ mod tests {
             outbox.handle_answer(Verdict::Drop, 0, NOW);
         }
         assert_eq!(ledger.total(), lost(100, 2_000));
-        let tells = outbox.take_untold();
+        let tells = outbox.told.take();
         assert_eq!(tells, lost(100, 2_000));
         outbox.push(Encoded {
             tells,
@@ -410,11 +405,7 @@ mod tests {
         });
         outbox.begin().unwrap();
         outbox.handle_answer(Verdict::Delivered, 2, NOW);
-        assert_eq!(
-            outbox.take_untold(),
-            lost(2, 0),
-            "the receiver rejected two"
-        );
+        assert_eq!(outbox.told.take(), lost(2, 0), "the receiver rejected two");
     }
 
     #[test]

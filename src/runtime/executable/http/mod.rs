@@ -40,7 +40,7 @@ use crate::runtime::stream::ResponseStream;
 use crate::runtime::{current, log, panic, trace};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
-use crate::shared::json::write_str;
+use crate::shared::json::member;
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -111,7 +111,7 @@ impl Server {
             }
         }
         if let Some(keeper) = keeper {
-            process.keep(keeper);
+            process.keep(keeper.board);
         }
         server.process = Some(process);
         Ok(server)
@@ -344,7 +344,7 @@ impl Server {
             return Ok(Process::Platform);
         };
         if let Some(worker) = current::seat().filter(|seat| !seat.is_keeper()) {
-            return Ok(Process::Shared(Shared::new(worker)));
+            return Ok(Process::Shared(Shared::new(worker.board)));
         }
         // The process outlives the invocation that it may be started in.
         let changes = [(trace::NAME, None), ("PORT", Some(&*self.settings.port))];
@@ -438,8 +438,7 @@ fn status_error(status: u16, body: &[u8]) -> String {
     let mut message = Vec::new();
     push(&mut message, "{\"statusCode\":");
     push_decimal(&mut message, u64::from(status));
-    push(&mut message, ",\"body\":");
-    write_str(&String::from_utf8_lossy(body), &mut message);
+    member("body", &String::from_utf8_lossy(body), &mut message);
     push(&mut message, "}");
     String::from_utf8(message).unwrap_or_default()
 }

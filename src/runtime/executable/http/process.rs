@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::child::{Child, Waited, end_of_grace, now};
 use super::error::Cause;
 use crate::runtime::log;
-use crate::runtime::workers::seat::{Seat, Server};
+use crate::runtime::workers::board::{Board, Server};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 
@@ -28,15 +28,15 @@ pub(super) enum Process {
 /// A server that another process keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shared {
-    seat: Seat,
+    board: &'static Board,
     /// Which of its lives this is; `None` until it is ready.
     life: Option<u64>,
 }
 
 impl Shared {
     /// The server of this worker, which may not be ready.
-    pub(super) const fn new(seat: Seat) -> Self {
-        Self { seat, life: None }
+    pub(super) const fn new(board: &'static Board) -> Self {
+        Self { board, life: None }
     }
 
     /// Waits until the server is ready.
@@ -45,16 +45,16 @@ impl Shared {
     ///
     /// [`Cause::NotStarted`] if a start of it failed meanwhile, [`Cause::TimedOut`] at the end.
     pub(super) fn wait_until_ready(&mut self, end: Option<Instant>) -> Result<(), Cause> {
-        let before = self.seat.server();
+        let before = self.board.server();
         loop {
-            let server = self.seat.server();
+            let server = self.board.server();
             if let Server::Ready(life) = server {
                 self.life = Some(life);
                 return Ok(());
             }
             // A start that had failed before is followed by another one, but not while no worker
             // has asked for an event: then the initialisation has failed.
-            let is_final = server != before || !self.seat.has_polled();
+            let is_final = server != before || !self.board.has_polled();
             if is_final && matches!(server, Server::Failed(_)) {
                 return Err(Cause::NotStarted);
             }
@@ -67,14 +67,14 @@ impl Shared {
 
     /// The end of its log, as its keeper left it.
     pub(super) fn last_log(self) -> String {
-        self.seat.server_log()
+        self.board.server_log().unwrap_or_default()
     }
 
     /// How the server ended, if this life of it is over.
     fn status(self) -> Option<ExitStatus> {
         let life = self.life?;
-        let is_over = self.seat.server() != Server::Ready(life);
-        is_over.then(|| self.seat.server_status())
+        let is_over = self.board.server() != Server::Ready(life);
+        is_over.then(|| self.board.server_status())
     }
 }
 
@@ -156,12 +156,12 @@ impl Process {
 
     /// Keeps a server that is ready for the workers, until it ends, and then ends this process: the
     /// supervisor starts another keeper.
-    pub(super) fn keep(mut self, keeper: Seat) -> ! {
-        keeper.server_is_ready();
+    pub(super) fn keep(mut self, board: &Board) -> ! {
+        board.server_is_ready();
         let ended = self.wait(None, None);
         let tail = self.log_tail();
         if let Ok(Waited::Exited(status)) = ended {
-            keeper.server_has_ended(status, &tail);
+            board.server_has_ended(status, &tail);
             log::line(Level::Warn, &Cause::Exited(status).to_string());
         }
         os::exit(1)

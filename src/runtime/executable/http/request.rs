@@ -8,7 +8,7 @@ use crate::runtime::context::Context;
 use crate::shared::base64;
 use crate::shared::digits::hexadecimal;
 use crate::shared::http::HeadWriter;
-use crate::shared::json::{ascii, is_json, write_member, write_str};
+use crate::shared::json::{ascii, is_json, key, member};
 use crate::shared::text::{push, push_decimal, same};
 
 /// A request, ready to be written.
@@ -159,9 +159,9 @@ fn lambda_context(context: &Context<'_>, settings: &Settings) -> String {
     push(&mut out, ",\"identity\":");
     let identity = context.cognito_identity().unwrap_or_default();
     if let Some([Some(Text(id)), Some(Text(pool_id))]) = event::identity(identity.as_bytes()) {
-        push(&mut out, "{\"identityPoolId\":");
-        write_str(&pool_id, &mut out);
-        write_member("identityId", Some(&id), &mut out);
+        push(&mut out, "{");
+        member("identityPoolId", &pool_id, &mut out);
+        member("identityId", &id, &mut out);
         push(&mut out, "}");
     } else {
         push(&mut out, "null");
@@ -186,19 +186,16 @@ fn lambda_context(context: &Context<'_>, settings: &Settings) -> String {
             push(&mut out, ",\"env_config\":{\"memory\":");
             push_decimal(&mut out, context.memory_mb().unwrap_or(0).into());
         }
-        write_member(name, value, &mut out);
-        if value.is_none() {
-            push_all(&mut out, &[",\"", name, "\":null"]);
+        match value {
+            Some(text) => member(name, text, &mut out),
+            None => {
+                key(name, &mut out);
+                push(&mut out, "null");
+            }
         }
     }
     push(&mut out, "}}");
     String::from_utf8(out).unwrap_or_default()
-}
-
-fn push_all(out: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        push(out, part);
-    }
 }
 
 /// Writes the path without the base path, and the query.

@@ -7,7 +7,7 @@ use super::request::{is, is_hop_by_hop};
 use crate::runtime::stream::Prelude;
 use crate::shared::base64;
 use crate::shared::http::Head;
-use crate::shared::json::{is_json, write_member, write_str};
+use crate::shared::json::{is_json, key, member, strings, text_key, write_str};
 use crate::shared::text::{push, push_decimal};
 
 /// A response of the server.
@@ -83,7 +83,7 @@ impl<'a> Response<'a> {
             push(&mut description, " ");
             push(&mut description, &self.reason);
             let description = std::str::from_utf8(&description).unwrap_or_default();
-            write_member("statusDescription", Some(description), &mut out);
+            member("statusDescription", description, &mut out);
         }
         if origin != Origin::RestApi {
             self.write_headers(origin != Origin::HttpApi, &mut out);
@@ -92,18 +92,16 @@ impl<'a> Response<'a> {
         if matches!(origin, Origin::RestApi | Origin::LoadBalancer) {
             push(&mut out, ",\"multiValueHeaders\":{");
             for (name, values) in self.names() {
-                write_name(name, &mut out);
-                write_list(&values, &mut out);
+                text_key(name, &mut out);
+                strings(values, &mut out);
             }
             push(&mut out, "}");
         }
         if origin == Origin::HttpApi {
             let cookies = self.names().find(|(name, _)| is(name, SET_COOKIE));
-            push(&mut out, ",\"cookies\":");
-            write_list(
-                &cookies.map(|(_, values)| values).unwrap_or_default(),
-                &mut out,
-            );
+            key("cookies", &mut out);
+            let cookies = cookies.map(|(_, values)| values);
+            strings(cookies.unwrap_or_default(), &mut out);
         }
         push(&mut out, ",\"body\":");
         // It may be megabytes long, for which this is the faster way.
@@ -117,13 +115,13 @@ impl<'a> Response<'a> {
         push(out, ",\"headers\":{");
         for (name, values) in self.names() {
             if !is(name, SET_COOKIE) {
-                write_name(name, out);
+                text_key(name, out);
                 write_str(&values.join(", "), out);
             } else if with_cookies {
                 // A comma may be part of a cookie. Names that differ in case are one name to HTTP,
                 // and several to JSON.
                 for (at, value) in values.iter().enumerate() {
-                    write_name(&in_case(name, at), out);
+                    text_key(&in_case(name, at), out);
                     write_str(value, out);
                 }
             }
@@ -184,24 +182,6 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_latin_1) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
     }
-}
-
-/// Writes the name of a member, with a comma in front of it if it is not the first.
-fn write_name(name: &str, out: &mut Vec<u8>) {
-    if !out.ends_with(b"{") {
-        push(out, ",");
-    }
-    write_str(name, out);
-    push(out, ":");
-}
-
-fn write_list(values: &[&str], out: &mut Vec<u8>) {
-    push(out, "[");
-    for (at, value) in values.iter().enumerate() {
-        push(out, if at == 0 { "" } else { "," });
-        write_str(value, out);
-    }
-    push(out, "]");
 }
 
 /// The name with letters in another case, another one for each number up to 511.
