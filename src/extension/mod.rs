@@ -82,7 +82,7 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
             return 1;
         }
     };
-    let init_type = InitType::parse(text(settings::INIT_TYPE).as_deref());
+    let init_type = InitType::parse(text(env::INIT_TYPE).as_deref());
     let read_settings = || Settings::read(&Variables::of(os::variables()));
     let ready = match Handover::read(&text) {
         Some(handover) => Some(startup::resume(&api, handover, read_settings())),
