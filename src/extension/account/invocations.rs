@@ -216,10 +216,11 @@ impl Invocations {
     }
 
     /// SHUTDOWN. Its reason stands in for the telemetry of the invocation that it cuts short, which
-    /// rarely arrives.
+    /// rarely arrives. One that the runtime has answered goes on until each extension has asked for
+    /// the next event: it can time out or crash as well.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-invoke>
     pub(super) fn handle_shutdown(&mut self, reason: Reason, now: EpochMs, series: &mut Series) {
-        let last = self.in_flight.last_mut();
-        if let Some(entry) = last.filter(|entry| entry.settled.is_none()) {
+        if let Some(entry) = self.in_flight.last_mut() {
             let is_over = entry.deadline.is_none_or(|deadline| deadline.0 <= now);
             let status = match reason {
                 Reason::Timeout if is_over => Some(Status::Timeout),

@@ -1324,6 +1324,47 @@ fn a_shutdown_tells_what_telemetry_does_not() {
     }
 }
 
+/// The runtime answered, and then an extension took too long or exited. No report comes.
+#[test]
+fn a_shutdown_tells_what_became_of_an_invocation_that_was_answered() {
+    const DONE: &str = "runtimeDone";
+    // The deadline of the invocation is at 4,000.
+    let table = [
+        (
+            (DONE, "success"),
+            (4_000, "timeout"),
+            "invocations{}=1 timeouts{}=1",
+        ),
+        ((DONE, "success"), (3_999, "timeout"), "invocations{}=1"),
+        (
+            (DONE, "success"),
+            (2_000, "failure"),
+            "invocations{}=1 errors{error_type=unknown}=1",
+        ),
+        ((DONE, "success"), (9_000, "spindown"), "invocations{}=1"),
+        ((DONE, "timeout"), (4_000, "timeout"), "timeouts{}=1"),
+        (
+            (DONE, "error"),
+            (2_000, "failure"),
+            "errors{error_type=error}=1",
+        ),
+        // It was over.
+        (("report", "success"), (4_000, "timeout"), "invocations{}=1"),
+        (("report", "success"), (2_000, "failure"), "invocations{}=1"),
+    ];
+    for ((kind, status), (ms, reason), expected) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        let end = format!(r#""requestId":"a","status":"{status}""#);
+        script
+            .invoke(1_000, "a")
+            .batch(1_050, &[record(1_010, kind, &end)])
+            .shutdown(ms, reason);
+        let mut points = script.interval(ms);
+        points.retain(|point| !point.contains("shutdown"));
+        assert_eq!(points.join(" "), expected, "{kind} {status}, {reason} {ms}");
+    }
+}
+
 #[test]
 fn losses_and_costs_are_counted() {
     let mut script = Script::new(InitType::OnDemand);
