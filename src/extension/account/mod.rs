@@ -210,11 +210,13 @@ impl Accounting {
             self.handle_restore(now);
         }
         self.cold_start.handle_invoke(request_id, Some(now));
+        let began_at = self.cold_start.began_at;
         let (invocations, series) = (&mut self.invocations, &mut self.series);
         if self.cold_start.without_telemetry {
             invocations.give_up(series);
         }
-        invocations.handle_invoke(Request::of(request_id), deadline, now, series);
+        let request = Request::of(request_id);
+        invocations.handle_invoke(request, deadline, now, began_at, series);
     }
 
     /// The ARN that an invocation names. The one of the start says more.
@@ -536,13 +538,15 @@ impl Accounting {
             return;
         };
         let request = Request::of(request_id);
-        if self.invocations.is_over(request, None) {
+        let is_over = self.invocations.is_over(request, time);
+        if is_over && !self.invocations.is_in_flight(request) {
             // An environment ends with such an invocation, so the report was its last.
             let is_again = self.faulty.replace(request) == Some(request);
             if !std::mem::replace(&mut self.is_out_of_memory, true) && !is_again {
                 self.series.count(&m::OUT_OF_MEMORY, &[]);
             }
-        } else if self.is_of_predecessor(time, request) {
+        } else if is_over || self.is_of_predecessor(time, request) {
+            // The attempt before a retry that is in flight ended the process before.
             self.cold_start.predecessor = Some(Predecessor::OutOfMemory);
         } else {
             self.is_out_of_memory = true;

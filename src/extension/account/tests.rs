@@ -1551,19 +1551,20 @@ fn a_delivery_that_comes_again_is_counted_once() {
     }
 }
 
+/// The records of an attempt at an event, the id of which its retries have, too.
+fn attempt(ms: u64, status: &str) -> [String; 3] {
+    let status = format!(r#""requestId":"a","status":"{status}","metrics":{{"durationMs":5.0}}"#);
+    [
+        record(ms, "start", r#""requestId":"a""#),
+        record(ms + 10, "runtimeDone", &status),
+        record(ms + 20, "report", &status),
+    ]
+}
+
 #[test]
 fn each_attempt_of_an_event_counts() {
     // The platform retries an event of an asynchronous caller under its id. A freeze holds the
     // records of the first attempt back until then.
-    let attempt = |ms: u64, status: &str| {
-        let status =
-            format!(r#""requestId":"a","status":"{status}","metrics":{{"durationMs":5.0}}"#);
-        [
-            record(ms, "start", r#""requestId":"a""#),
-            record(ms + 10, "runtimeDone", &status),
-            record(ms + 20, "report", &status),
-        ]
-    };
     let [first, second] = [attempt(1_000, "error"), attempt(61_000, "success")];
     let mut script = Script::new(InitType::OnDemand);
     script.invoke(1_000, "a").invoke(61_000, "a");
@@ -1583,6 +1584,50 @@ fn each_attempt_of_an_event_counts() {
     ] {
         assert!(points.contains(&expected.to_owned()), "{points:#?}");
     }
+}
+
+/// How invocations ended, by the time that a retry is over.
+fn ends(script: &mut Script) -> String {
+    let mut points = script.shutdown(62_000, "spindown").interval(62_000);
+    let names = ["invocations", "errors", "timeouts", "out_of_memory"];
+    points.retain(|point| names.iter().any(|name| point.starts_with(name)));
+    points.join(" ")
+}
+
+#[test]
+fn an_attempt_that_comes_again_is_not_taken_for_its_retry() {
+    let [first, second] = [attempt(1_000, "error"), attempt(61_000, "success")];
+    // The answer to the delivery with the report was lost, and a freeze held it back.
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(1_000, "a").batch(1_040, &first);
+    script.invoke(61_000, "a").batch(61_001, &first);
+    script.batch(61_030, &second).batch(61_031, &second);
+    let expected = "errors{error_type=error}=1 invocations{}=1";
+    assert_eq!(ends(&mut script), expected);
+}
+
+#[test]
+fn an_attempt_that_ended_the_process_before_is_not_taken_for_its_retry() {
+    let [first, second] = [attempt(1_000, "timeout"), attempt(61_000, "success")];
+    let mut script = Script::new(InitType::OnDemand);
+    script.account = Accounting::new(InitType::OnDemand, at(60_500));
+    script.invoke(61_000, "a");
+    script.batch(61_001, &first).batch(61_002, &[fault(1_015, "a")]);
+    script.batch(61_030, &second);
+    assert_eq!(ends(&mut script), "invocations{}=1");
+}
+
+#[test]
+fn a_lack_of_memory_of_a_retry_is_counted_once() {
+    const EXIT: &str = r#""requestId":"a","status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(1_000, "a").invoke(61_000, "a");
+    script.batch(61_001, &attempt(1_000, "error"));
+    let second = [fault(61_015, "a"), record(61_020, "report", EXIT)];
+    script.batch(61_030, &second);
+    let expected =
+        "errors{error_type=error}=1 out_of_memory{}=1 errors{error_type=Runtime.ExitError}=1";
+    assert_eq!(ends(&mut script), expected);
 }
 
 #[test]
