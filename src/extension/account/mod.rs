@@ -160,15 +160,13 @@ impl Accounting {
     pub(super) fn handle_record(&mut self, record: &Record<'_>, now: EpochMs) {
         let time = record.time;
         match &record.content {
+            // Of the init that the snapshot is made of, held back until after the restore.
+            Content::InitStart(_) | Content::InitRuntimeDone(_) | Content::InitReport(_)
+                if self.cold_start.origin == Origin::Restore => {}
             Content::InitStart(start) => {
                 self.note_environment(start);
-                if self.cold_start.origin == Origin::Init {
-                    self.cold_start.handle_phase_start(time, start);
-                }
+                self.cold_start.handle_phase_start(time, start);
             }
-            // Of the init that the snapshot is made of, held back until after the restore.
-            Content::InitRuntimeDone(_) | Content::InitReport(_)
-                if self.cold_start.origin == Origin::Restore => {}
             // Anybody can send them, as a start of a restore.
             Content::RestoreRuntimeDone(_) | Content::RestoreReport(_)
                 if self.init_type != InitType::SnapStart => {}

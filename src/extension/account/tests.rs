@@ -902,12 +902,13 @@ fn a_restore_is_a_start_of_its_own() {
         if noticed {
             script.account.handle_restore(at(60_500));
         }
-        // A record of the init that was held back is not of this environment's start.
+        // Records of the init that were held back are not of this environment's start.
         let late = init_end(401, "snap-start", "init", SNAPSHOT);
         script
             .invoke(60_505, "a")
             .batch(60_530, &late)
             .batch(60_531, &restore)
+            .batch(60_532, &[init_start(64, "snap-start", "init")])
             .nothing_yet();
         script.batch(61_000, slice::from_ref(&report));
         assert_eq!(script.cold_start(), told);
