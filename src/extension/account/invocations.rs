@@ -27,9 +27,6 @@ pub(super) struct Invocations {
     last: Option<Last>,
     /// A gap of which only the end is known: the request before it, and the time.
     open_gap: Option<(Request, EpochMs)>,
-    /// Whether requests from before this process are its own, because it took the place of one that
-    /// panicked.
-    keeps_earlier: bool,
     /// The durations of all invocations that are over, together.
     busy_ms: f64,
     /// The latest end of an invocation.
@@ -65,14 +62,10 @@ struct Last {
 }
 
 impl Invocations {
-    pub(super) const fn keep_earlier(&mut self) {
-        self.keeps_earlier = true;
-    }
-
     /// Whether the request belongs to the process that was here before. A record decides that, by
     /// whether it is from the time before this process; the later ones of its request follow it.
     pub(super) fn is_foreign(&mut self, request: Request, is_earlier: bool) -> bool {
-        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request);
+        let is_foreign = is_earlier && self.is_new(request);
         if is_foreign {
             if self.foreign.len() == IN_FLIGHT_MAX {
                 self.foreign.remove(0);

@@ -41,7 +41,7 @@ use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
 
 pub(super) use self::bounds::float;
-pub(super) use self::cold_start::Predecessor;
+pub(super) use self::cold_start::{Life, Predecessor};
 
 /// The account of the environment that this process is in.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ pub(super) struct Accounting {
     pub(super) resource: Resource,
     /// How long this process took to be registered and to be ready, until that is exported.
     start_cost: Option<StartCost>,
-    /// Processor time that has been added to the series; `None` after a restore, when the time so
-    /// far belongs to the snapshot.
+    /// Processor time that has been added to the series; `None` after a restore or a panic, when
+    /// the time so far belongs to the snapshot or to the program before.
     cpu_counted_ms: Option<f64>,
     /// What the environment had used when it was last asked, since this process started or was
     /// restored.
@@ -100,11 +100,11 @@ impl Accounting {
         }
     }
 
-    /// This process took the place of one that panicked, the `panics`th time. The environment did
+    /// This program took the place of one that panicked, the `panics`th time. The environment did
     /// not start now, so there is no cold start.
-    pub(super) fn handle_panics(&mut self, panics: u32) {
-        self.cold_start.suppress();
-        self.invocations.keep_earlier();
+    pub(super) fn handle_panics(&mut self, panics: u32, life: Life) {
+        self.cold_start.resume(life);
+        self.cpu_counted_ms = None;
         self.series
             .add(&m::EXTENSION_RESTARTS, &[], f64::from(panics));
     }
@@ -414,6 +414,11 @@ impl Accounting {
             properties.push(("last_invocation_ms", number(last.0)));
         }
         properties
+    }
+
+    /// What is known for the program that follows a panic.
+    pub(super) fn life(&self) -> Life {
+        self.cold_start.life()
     }
 
     /// Whether this process was restored since the last call.

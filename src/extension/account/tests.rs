@@ -105,6 +105,13 @@ impl Script {
         }
     }
 
+    /// A program that took the place of one that panicked.
+    fn after_a_panic(init_type: InitType, life: Life) -> Self {
+        let mut script = Self::new(init_type);
+        script.account.handle_panics(1, life);
+        script
+    }
+
     fn ask(&mut self, ms: u64) -> &mut Self {
         self.cold_starts
             .extend(self.account.take_cold_start(at(ms)));
@@ -1075,8 +1082,7 @@ fn the_end_waits_for_the_report_of_a_start_that_is_not_told() {
 
 #[test]
 fn a_warm_interval_has_every_figure_of_its_invocations() {
-    let mut script = Script::new(InitType::OnDemand);
-    script.account.handle_panics(1);
+    let mut script = Script::after_a_panic(InitType::OnDemand, came_to(50, 2));
     let done = r#""requestId":"a","status":"success","metrics":{"durationMs":10.5,"producedBytes":50},
         "spans":[{"name":"responseLatency","durationMs":8.0},{"name":"responseDuration","durationMs":0.25},
                  {"name":"runtimeOverhead","durationMs":0.5},{"name":"new","durationMs":1}]"#;
@@ -1123,8 +1129,8 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
             "duration{}=9,500",
             "invocations_unknown{}=1",
             "shutdowns{shutdown_reason=spindown}=1",
-            "environment_lifetime{shutdown_reason=spindown}=29900",
-            "environment_invocations{shutdown_reason=spindown}=4",
+            "environment_lifetime{shutdown_reason=spindown}=29950",
+            "environment_invocations{shutdown_reason=spindown}=6",
         ]
         .map(ToOwned::to_owned)
     );
@@ -1613,7 +1619,9 @@ fn an_attempt_that_ended_the_process_before_is_not_taken_for_its_retry() {
     let mut script = Script::new(InitType::OnDemand);
     script.account = Accounting::new(InitType::OnDemand, at(60_500));
     script.invoke(61_000, "a");
-    script.batch(61_001, &first).batch(61_002, &[fault(1_015, "a")]);
+    script
+        .batch(61_001, &first)
+        .batch(61_002, &[fault(1_015, "a")]);
     script.batch(61_030, &second);
     assert_eq!(ends(&mut script), "invocations{}=1");
 }
@@ -1856,14 +1864,76 @@ fn requests_that_are_known_are_counted_whenever_they_ended() {
     let mut script = Script::new(InitType::OnDemand);
     script.invoke(150, "a").batch(440, slice::from_ref(&before));
     assert_eq!(script.interval(500), ["timeouts{}=1"]);
-    // After a panic the invocations of the process before are counted here.
-    let mut script = Script::new(InitType::OnDemand);
-    script.account.handle_panics(1);
-    script.batch(440, &[before]);
-    assert_eq!(
-        script.interval(500),
-        ["extension_restarts{}=1", "timeouts{}=1"]
-    );
+    // After a panic the invocations of the program before are counted here, and those of the
+    // process before are not.
+    for (began_ms, expected) in [(98, &["timeouts{}=1"][..]), (99, &[])] {
+        let mut script = Script::after_a_panic(InitType::OnDemand, came_to(began_ms, 0));
+        script.batch(440, slice::from_ref(&before));
+        let points = script.interval(500);
+        assert_eq!(points[0], "extension_restarts{}=1");
+        assert_eq!(points[1..], *expected, "{began_ms}");
+    }
+}
+
+/// An environment that began at `began_ms` and has come so far.
+fn came_to(began_ms: u64, invocations: u64) -> Life {
+    Life {
+        began_at: at(began_ms),
+        is_restored: false,
+        invocations,
+    }
+}
+
+#[test]
+fn after_a_panic_a_restore_is_not_told_again() {
+    let restore = [
+        record(5_000, "restoreStart", r#""instanceId":"i-2""#),
+        record(5_400, "restoreReport", SNAPSHOT),
+    ];
+    let mut script = Script::new(InitType::SnapStart);
+    for is_told in [false, true] {
+        if is_told {
+            script.batch(5_500, &restore).invoke(5_500, "a");
+            script.batch(5_600, &[report(5_590, "a", "")]);
+            assert_eq!(script.cold_starts.len(), 1);
+        }
+        let life = script.account.life();
+        let mut next = Script::after_a_panic(InitType::SnapStart, life);
+        // The records of the restore may come late.
+        next.batch(6_000, &restore).invoke(6_010, "b");
+        next.batch(6_100, &[report(6_090, "b", "")]);
+        assert_eq!(next.cold_starts.len(), usize::from(!is_told));
+        assert_eq!(next.account.take_restored(), !is_told);
+        let points = next.shutdown(9_000, "spindown").interval(9_000);
+        let invocations = 1 + usize::from(is_told);
+        for expected in [
+            "environment_lifetime{shutdown_reason=spindown}=4000",
+            &format!("environment_invocations{{shutdown_reason=spindown}}={invocations}"),
+        ] {
+            assert!(points.contains(&expected.to_owned()), "{points:?}");
+        }
+        let restarts = "extension_restarts{}=1".to_owned();
+        assert_eq!(points.contains(&restarts), is_told, "{points:?}");
+    }
+}
+
+#[test]
+fn after_a_panic_the_end_says_what_the_next_process_follows() {
+    for (invocations, expected) in [(0, Predecessor::FailedInit), (1, Predecessor::Timeout)] {
+        let life = came_to(50, invocations);
+        let script = Script::after_a_panic(InitType::OnDemand, life);
+        let note = script.account.note_for_successor("timeout");
+        assert_eq!(note, Some(expected));
+    }
+}
+
+/// The kernel counts it for the process.
+#[test]
+fn processor_time_before_a_panic_is_not_counted_again() {
+    let mut script = Script::after_a_panic(InitType::OnDemand, came_to(50, 0));
+    script.account.handle_own_usage(usage(500.0, None));
+    script.account.handle_own_usage(usage(503.0, None));
+    assert_eq!(script.interval(500)[1..], ["extension_cpu_time{}=3"]);
 }
 
 /// A record without a time stamp is not judged by itself.
