@@ -401,15 +401,16 @@ impl Accounting {
     /// What a report over several environments needs of one that is over.
     fn end_properties(&self, now: EpochMs) -> Vec<(&'static str, Detail)> {
         let number = |ms: u64| Detail::Number(float(ms));
-        let mut properties = vec![
-            (
-                "instance_id",
-                Detail::from(self.resource.instance_id.as_str()),
-            ),
+        let mut properties = Vec::new();
+        let id = self.resource.instance_id.as_str();
+        if !id.is_empty() {
+            properties.push(("instance_id", Detail::from(id)));
+        }
+        properties.extend([
             ("start_ms", number(self.cold_start.start().0)),
             ("end_ms", number(now.0)),
             ("busy_ms", Detail::Number(self.invocations.busy_ms())),
-        ];
+        ]);
         if let Some(last) = self.invocations.last_end() {
             properties.push(("last_invocation_ms", number(last.0)));
         }

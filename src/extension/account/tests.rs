@@ -325,6 +325,15 @@ fn what_is_not_known_is_no_property() {
         &format!("architecture={ARCHITECTURE}"),
     ];
     assert_eq!(properties(&script.cold_starts[0]), expected);
+    // Nor is it one of the end.
+    script.account.handle_shutdown("spindown", at(500));
+    let end = script.account.take_interval(at(500)).unwrap();
+    let expected = [
+        "start_ms=1787220000064",
+        "end_ms=1787220000500",
+        "busy_ms=0",
+    ];
+    assert_eq!(properties(&end), expected);
 }
 
 #[test]
