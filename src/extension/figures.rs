@@ -12,13 +12,13 @@ use crate::extension::account::{Accounting, Predecessor};
 use crate::extension::clock::Clock;
 use crate::extension::deliver::Deliver;
 use crate::extension::io::{Executor, Notify};
-use crate::extension::log;
 use crate::extension::telemetry::{self, Malformed};
 #[cfg(test)]
 use crate::extension::{
     export::losses::Losses,
     settings::{Exporters, InitType},
 };
+use crate::extension::{log, panic};
 use crate::shared::time::Deadline;
 
 /// The accounting and the receivers.
@@ -137,6 +137,8 @@ impl Figures {
     /// Exports what is known and due.
     fn export(&self) {
         self.take_restore();
+        // What is exported from here on is not exported again after a panic.
+        panic::hand_over(self.accounting.borrow().life());
         self.export_cold_start();
         let now = self.clock.now();
         let is_due = self.accounting.borrow().is_interval_due(self.interval, now);

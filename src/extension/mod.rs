@@ -82,13 +82,14 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
             return 1;
         }
     };
-    let init_type = InitType::parse(text(settings::INIT_TYPE).as_deref());
+    let init_type = InitType::parse(text(env::INIT_TYPE).as_deref());
     let read_settings = || Settings::read(&Variables::of(os::variables()));
     let ready = match Handover::read(&text) {
         Some(handover) => Some(startup::resume(&api, handover, read_settings())),
         None => {
             let with_invoke = init_type != InitType::ManagedInstances;
-            startup::start(&api, &settings::name(argv0), with_invoke, read_settings)
+            let name = settings::name(argv0);
+            startup::start(&api, &name, with_invoke, began.0, read_settings)
         }
     };
     let Some(mut ready) = ready else { return 1 };
@@ -103,8 +104,8 @@ pub(crate) fn run(argv0: &OsStr, lookup: fn(&str) -> Option<OsString>) -> u8 {
         api_port: api.address.port(),
         token: ready.token(),
     };
-    // A process that a panic started again has taken it before.
-    let note = (ready.panics == 0).then(|| notes.take()).flatten();
+    // After a panic it may have been taken before.
+    let note = notes.take();
     let mut accounting = accounting(&ready, init_type, began);
     if let Some(note) = &note {
         accounting.handle_predecessor(note.predecessor);
@@ -153,7 +154,8 @@ fn accounting(
         let since_began = |at: Instant| at.saturating_duration_since(began).as_secs_f64() * 1e3;
         accounting.handle_start(since_began(ready.registered_at), since_began(ready.at));
     } else {
-        accounting.handle_panics(ready.panics);
+        accounting.handle_panics(ready.panics, ready.life);
+        accounting.handle_own_usage(own_usage::so_far());
     }
     if ready.listener.is_none() {
         log::warn("no telemetry is delivered here: only INVOKE events and the clock are measured");

@@ -3,8 +3,8 @@
 //!
 //! The hook executes the program again in place, whichever thread panicked; the kernel ends the
 //! others. The next program gets the identifier, so that it need not register, which is too late
-//! by then, and the port and path that telemetry is delivered to. What was measured so far is lost,
-//! and counted.
+//! by then, the port and path that telemetry is delivered to, and how far the environment has come.
+//! What was measured so far is lost, and counted.
 //!
 //! The connection with the open `event/next` is closed. The platform gives the next event to that
 //! request and refuses another one until then (403), so the new program asks again until it is
@@ -14,15 +14,17 @@
 
 use std::sync::Mutex;
 
+use crate::extension::account::Life;
 use crate::extension::api::Destination;
 use crate::extension::log;
 use crate::shared::backoff::EXTENSION_RESTARTS;
 use crate::shared::digits::decimal;
 use crate::shared::os;
 use crate::shared::os::reexec::{self, After, Panic};
+use crate::shared::time::EpochMs;
 
 /// What the next program needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handover {
     pub(super) identifier: String,
     /// Whether INVOKE events come.
@@ -31,6 +33,7 @@ pub(super) struct Handover {
     pub(super) destination: Option<Destination>,
     /// How often the program has panicked in this process.
     pub(super) panics: u32,
+    pub(super) life: Life,
 }
 
 impl Handover {
@@ -39,18 +42,25 @@ impl Handover {
         Self::parse(&lookup(VARIABLE)?)
     }
 
-    /// Panics, whether INVOKE comes, port or 0, path token, and identifier, separated by spaces.
+    /// Panics, whether INVOKE comes, port or 0, path token, the begin of the environment, whether
+    /// it was restored, its invocations, and identifier, separated by spaces.
     fn parse(value: &str) -> Option<Self> {
-        let mut parts = value.splitn(5, ' ');
+        let mut parts = value.splitn(8, ' ');
         let panics = u32::try_from(decimal(parts.next()?.as_bytes())?).ok()?;
         let with_invoke = parts.next()? == "true";
         let port = u16::try_from(decimal(parts.next()?.as_bytes())?).ok()?;
         let token = parts.next()?.to_owned();
+        let life = Life {
+            began_at: EpochMs(decimal(parts.next()?.as_bytes())?),
+            is_restored: parts.next()? == "true",
+            invocations: decimal(parts.next()?.as_bytes())?,
+        };
         Some(Self {
             identifier: parts.next()?.to_owned(),
             with_invoke,
             destination: (port != 0).then_some(Destination { port, token }),
             panics,
+            life,
         })
     }
 
@@ -58,7 +68,14 @@ impl Handover {
         let none = Destination::default();
         let Destination { port, token } = self.destination.as_ref().unwrap_or(&none);
         let (with_invoke, identifier) = (self.with_invoke, &self.identifier);
-        format!("{panics} {with_invoke} {port} {token} {identifier}")
+        let Life {
+            began_at: EpochMs(began),
+            is_restored,
+            invocations,
+        } = self.life;
+        format!(
+            "{panics} {with_invoke} {port} {token} {began} {is_restored} {invocations} {identifier}"
+        )
     }
 }
 
@@ -66,6 +83,13 @@ impl Handover {
 pub(super) fn watch(handover: Handover) {
     *reexec::lock(&STATE) = State::Running(handover);
     reexec::on_panic(act);
+}
+
+/// Takes note of how far the environment has come.
+pub(super) fn hand_over(life: Life) {
+    if let State::Running(handover) = &mut *reexec::lock(&STATE) {
+        handover.life = life;
+    }
 }
 
 /// Takes note that SHUTDOWN came: no other event will, so there is nothing to start anew for.
@@ -123,6 +147,11 @@ mod tests {
                 with_invoke,
                 destination,
                 panics: 2,
+                life: Life {
+                    began_at: EpochMs(1_787_220_000_000),
+                    is_restored: !with_invoke,
+                    invocations: 7,
+                },
             };
             let expected = Handover {
                 panics: 3,
@@ -130,7 +159,15 @@ mod tests {
             };
             assert_eq!(Handover::parse(&handover.to_text(3)), Some(expected));
         }
-        for malformed in ["", "1 true 2 3", "x true 0 t id", "1 true 70000 t id"] {
+        for malformed in [
+            "",
+            "1 true 2 3",
+            "1 true 2 t 1 false 1",
+            "x true 0 t 1 false 1 id",
+            "1 true 70000 t 1 false 1 id",
+            "1 true 2 t x false 1 id",
+            "1 true 2 t 1 false x id",
+        ] {
             assert_eq!(Handover::parse(malformed), None, "{malformed}");
         }
     }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::process::getppid;
 
+use crate::extension::account::Life;
 use crate::extension::api::{
     self, AfterRegister, AfterSubscribe, Destination, Registered, Request,
 };
@@ -25,6 +26,7 @@ use crate::shared::limits::ANSWER_BYTES_MAX;
 use crate::shared::os;
 use crate::shared::os::blocking::{self, ExchangeError};
 use crate::shared::os::clock;
+use crate::shared::time::EpochMs;
 
 /// An extension that is ready: its first `event/next` is on the wire.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub(super) struct Ready {
     pub(super) stream: Option<TcpStream>,
     /// How often the program has panicked in this process.
     pub(super) panics: u32,
+    pub(super) life: Life,
     pub(super) registered_at: Instant,
     /// When it was ready.
     pub(super) at: Instant,
@@ -56,6 +59,7 @@ impl Ready {
             with_invoke: self.with_invoke,
             destination: destination.cloned(),
             panics: self.panics,
+            life: self.life,
         }
     }
 
@@ -66,12 +70,13 @@ impl Ready {
     }
 }
 
-/// Registers, subscribes and asks for the first event. `None` when there is no function any more:
-/// whoever started this process is gone.
+/// Registers, subscribes and asks for the first event, in a process that began at `began_at`.
+/// `None` when there is no function any more: whoever started this process is gone.
 pub(super) fn start(
     api: &Endpoint,
     name: &str,
     with_invoke: bool,
+    began_at: EpochMs,
     read_settings: impl FnOnce() -> Settings,
 ) -> Option<Ready> {
     let mut connection = Connection::new(api);
@@ -90,6 +95,11 @@ pub(super) fn start(
         next,
         stream,
         panics: 0,
+        life: Life {
+            began_at,
+            is_restored: false,
+            invocations: 0,
+        },
         registered_at,
         at: clock::monotonic(),
     })
@@ -113,6 +123,7 @@ pub(super) fn resume(api: &Endpoint, handover: Handover, settings: Settings) -> 
         listener: handover.destination.and_then(listen_again),
         stream: None,
         panics: handover.panics,
+        life: handover.life,
         registered_at: clock::monotonic(),
         at: clock::monotonic(),
     }

@@ -11,8 +11,6 @@ pub(super) struct Trace {
     pub(super) is_cold_start: bool,
     /// The trace that the invocation belongs to which waited for the start.
     pub(super) parent: Option<Parent>,
-    /// The type of error with which the start failed.
-    pub(super) failure: Option<String>,
     /// The root first, and each other one after its parent and within the time of that.
     pub(super) spans: Vec<Span>,
 }

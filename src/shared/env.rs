@@ -116,6 +116,9 @@ pub(crate) fn api(value: Option<String>, resolve: Resolve<'_>) -> Result<Endpoin
 /// The variable that says where the API is.
 pub(crate) const API: &str = "AWS_LAMBDA_RUNTIME_API";
 
+/// The variable that says how the environment is initialised. Local tools may not set it.
+pub(crate) const INIT_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+
 /// A variable; `None` if it is empty.
 fn raw(lookup: Lookup<'_>, name: &str) -> Option<OsString> {
     lookup(name).filter(|value| !value.is_empty())

@@ -117,6 +117,16 @@ impl Predecessor {
     }
 }
 
+/// What the program that follows a panic has to know of the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Life {
+    /// When it was started or restored.
+    pub(in super::super) began_at: EpochMs,
+    pub(in super::super) is_restored: bool,
+    /// Its invocations so far.
+    pub(in super::super) invocations: u64,
+}
+
 /// The way in which this process came to run: started, or restored from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -232,9 +242,22 @@ impl ColdStart {
         self.started_at.unwrap_or(self.began_at)
     }
 
-    /// Suppresses the export of this start: this program was executed again after a panic, and the
-    /// start belongs to the program before it.
-    pub(super) const fn suppress(&mut self) {
+    /// What is known for the program that follows a panic.
+    pub(super) fn life(&self) -> Life {
+        Life {
+            began_at: self.start(),
+            is_restored: self.origin == Origin::Restore,
+            invocations: self.invocations,
+        }
+    }
+
+    /// Goes on with the environment of a program that panicked, which the start belongs to.
+    pub(super) const fn resume(&mut self, life: Life) {
+        if life.is_restored {
+            self.origin = Origin::Restore;
+        }
+        self.began_at = life.began_at;
+        self.invocations = life.invocations;
         self.is_taken = true;
     }
 

@@ -27,15 +27,12 @@ pub(super) struct Invocations {
     last: Option<Last>,
     /// A gap of which only the end is known: the request before it, and the time.
     open_gap: Option<(Request, EpochMs)>,
-    /// Whether requests from before this process are its own, because it took the place of one that
-    /// panicked.
-    keeps_earlier: bool,
     /// The durations of all invocations that are over, together.
     busy_ms: f64,
     /// The latest end of an invocation.
     last_end: Option<EpochMs>,
-    /// A ring of the requests that had their report last.
-    over: Vec<Request>,
+    /// A ring of the requests that had their report last, each with the time of that.
+    over: Vec<(Request, Option<EpochMs>)>,
     /// The place in the ring that is written next.
     next_over: usize,
     /// Requests of the process that was here before, of which a record came, the oldest first.
@@ -45,8 +42,8 @@ pub(super) struct Invocations {
 #[derive(Debug)]
 pub(super) struct InFlight {
     request: Request,
-    /// When the attempt before it had its report, if that came after the event of this one.
-    reported_before: Option<EpochMs>,
+    /// Records until then are of an attempt before it, which has the same id.
+    after: Option<EpochMs>,
     deadline: Option<Deadline>,
     /// The outcome that was counted.
     settled: Option<Status>,
@@ -65,14 +62,10 @@ struct Last {
 }
 
 impl Invocations {
-    pub(super) const fn keep_earlier(&mut self) {
-        self.keeps_earlier = true;
-    }
-
     /// Whether the request belongs to the process that was here before. A record decides that, by
     /// whether it is from the time before this process; the later ones of its request follow it.
     pub(super) fn is_foreign(&mut self, request: Request, is_earlier: bool) -> bool {
-        let is_foreign = is_earlier && !self.keeps_earlier && self.is_new(request);
+        let is_foreign = is_earlier && self.is_new(request);
         if is_foreign {
             if self.foreign.len() == IN_FLIGHT_MAX {
                 self.foreign.remove(0);
@@ -88,16 +81,21 @@ impl Invocations {
     pub(super) fn is_over(&self, request: Request, time: Option<EpochMs>) -> bool {
         // The few in flight are looked through first.
         let Some(at) = self.place(request) else {
-            return self.over.contains(&request);
+            return self.over.iter().any(|(over, _)| *over == request);
         };
-        let reported = self.in_flight[at].reported_before;
-        reported.is_some_and(|reported| time.is_none_or(|time| time <= reported))
+        let after = self.in_flight[at].after;
+        time.zip(after).is_some_and(|(time, after)| time <= after)
     }
 
     /// Whether no event and no record named the request.
     pub(super) fn is_new(&self, request: Request) -> bool {
-        let mut named = self.over.iter().chain(&self.foreign);
-        self.place(request).is_none() && !named.any(|named| *named == request)
+        let over = self.over.iter().map(|(over, _)| over);
+        let mut named = over.chain(&self.foreign);
+        !self.is_in_flight(request) && !named.any(|named| *named == request)
+    }
+
+    pub(super) fn is_in_flight(&self, request: Request) -> bool {
+        self.place(request).is_some()
     }
 
     /// Where the request is among those in flight: of its attempts, the oldest.
@@ -118,12 +116,13 @@ impl Invocations {
         !self.in_flight.is_empty()
     }
 
-    /// An INVOKE event.
+    /// An INVOKE event of a process that began at `began_at`.
     pub(super) fn handle_invoke(
         &mut self,
         request: Request,
         deadline: Option<Deadline>,
         now: EpochMs,
+        began_at: EpochMs,
         series: &mut Series,
     ) {
         if let Some(last) = self.last.take() {
@@ -141,7 +140,13 @@ impl Invocations {
             entry.request == request && (entry.deadline.is_none() || entry.deadline == deadline)
         });
         let at = announced.unwrap_or_else(|| self.add(request, series));
-        self.in_flight[at].deadline = deadline;
+        let over = self.over.iter().filter(|(over, _)| *over == request);
+        // Where nothing is known of an attempt before, it may have ended the process before this
+        // one. Its records are older than that by far: a clock may have been put right.
+        let earlier = EpochMs(now.0.saturating_sub(RETRY_MS_MIN / 2)).min(began_at);
+        let entry = &mut self.in_flight[at];
+        entry.after = over.map(|(_, at)| *at).max().unwrap_or(Some(earlier));
+        entry.deadline = deadline;
         self.last = Some(Last {
             request,
             ended_at: None,
@@ -194,16 +199,17 @@ impl Invocations {
             self.in_flight.remove(at);
         }
         if let Some(retry) = self.place(request) {
-            self.in_flight[retry].reported_before = time;
+            self.in_flight[retry].after = time;
         }
-        self.keep_over(request);
+        self.keep_over(request, time);
     }
 
     /// Keeps a request in mind that is over: what still comes of it counts nothing.
-    fn keep_over(&mut self, request: Request) {
+    fn keep_over(&mut self, request: Request, time: Option<EpochMs>) {
+        let over = (request, time);
         match self.over.get_mut(self.next_over) {
-            Some(oldest) => *oldest = request,
-            None => self.over.push(request),
+            Some(oldest) => *oldest = over,
+            None => self.over.push(over),
         }
         self.next_over = (self.next_over + 1) % OVER_KEPT;
     }
@@ -216,10 +222,11 @@ impl Invocations {
     }
 
     /// SHUTDOWN. Its reason stands in for the telemetry of the invocation that it cuts short, which
-    /// rarely arrives.
+    /// rarely arrives. One that the runtime has answered goes on until each extension has asked for
+    /// the next event: it can time out or crash as well.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-invoke>
     pub(super) fn handle_shutdown(&mut self, reason: Reason, now: EpochMs, series: &mut Series) {
-        let last = self.in_flight.last_mut();
-        if let Some(entry) = last.filter(|entry| entry.settled.is_none()) {
+        if let Some(entry) = self.in_flight.last_mut() {
             let is_over = entry.deadline.is_none_or(|deadline| deadline.0 <= now);
             let status = match reason {
                 Reason::Timeout if is_over => Some(Status::Timeout),
@@ -246,11 +253,11 @@ impl Invocations {
         if IN_FLIGHT_MAX <= self.in_flight.len() {
             let oldest = self.in_flight.remove(0);
             self.busy_ms += abandon(&oldest, series);
-            self.keep_over(oldest.request);
+            self.keep_over(oldest.request, None);
         }
         self.in_flight.push(InFlight {
             request,
-            reported_before: None,
+            after: None,
             deadline: None,
             settled: None,
             is_out_of_memory: false,
@@ -316,6 +323,10 @@ pub(super) const IN_FLIGHT_MAX: usize = 2_048;
 /// Requests of which a second report is recognised. A delivery that comes again holds the reports
 /// that came last, at most some hundreds.
 pub(super) const OVER_KEPT: usize = 512;
+
+/// The time from an error to the retry of its event, at the least.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+const RETRY_MS_MIN: u64 = 60_000;
 
 /// Types of errors that are counted each by its name in an interval; the rest is `other`.
 pub(super) const ERROR_TYPES_MAX: usize = 16;

@@ -41,7 +41,7 @@ use crate::extension::trace::Trace;
 use crate::shared::time::{Deadline, EpochMs};
 
 pub(super) use self::bounds::float;
-pub(super) use self::cold_start::Predecessor;
+pub(super) use self::cold_start::{Life, Predecessor};
 
 /// The account of the environment that this process is in.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ pub(super) struct Accounting {
     pub(super) resource: Resource,
     /// How long this process took to be registered and to be ready, until that is exported.
     start_cost: Option<StartCost>,
-    /// Processor time that has been added to the series; `None` after a restore, when the time so
-    /// far belongs to the snapshot.
+    /// Processor time that has been added to the series; `None` after a restore or a panic, when
+    /// the time so far belongs to the snapshot or to the program before.
     cpu_counted_ms: Option<f64>,
     /// What the environment had used when it was last asked, since this process started or was
     /// restored.
@@ -100,11 +100,11 @@ impl Accounting {
         }
     }
 
-    /// This process took the place of one that panicked, the `panics`th time. The environment did
+    /// This program took the place of one that panicked, the `panics`th time. The environment did
     /// not start now, so there is no cold start.
-    pub(super) fn handle_panics(&mut self, panics: u32) {
-        self.cold_start.suppress();
-        self.invocations.keep_earlier();
+    pub(super) fn handle_panics(&mut self, panics: u32, life: Life) {
+        self.cold_start.resume(life);
+        self.cpu_counted_ms = None;
         self.series
             .add(&m::EXTENSION_RESTARTS, &[], f64::from(panics));
     }
@@ -160,15 +160,13 @@ impl Accounting {
     pub(super) fn handle_record(&mut self, record: &Record<'_>, now: EpochMs) {
         let time = record.time;
         match &record.content {
+            // Of the init that the snapshot is made of, held back until after the restore.
+            Content::InitStart(_) | Content::InitRuntimeDone(_) | Content::InitReport(_)
+                if self.cold_start.origin == Origin::Restore => {}
             Content::InitStart(start) => {
                 self.note_environment(start);
-                if self.cold_start.origin == Origin::Init {
-                    self.cold_start.handle_phase_start(time, start);
-                }
+                self.cold_start.handle_phase_start(time, start);
             }
-            // Of the init that the snapshot is made of, held back until after the restore.
-            Content::InitRuntimeDone(_) | Content::InitReport(_)
-                if self.cold_start.origin == Origin::Restore => {}
             // Anybody can send them, as a start of a restore.
             Content::RestoreRuntimeDone(_) | Content::RestoreReport(_)
                 if self.init_type != InitType::SnapStart => {}
@@ -210,11 +208,13 @@ impl Accounting {
             self.handle_restore(now);
         }
         self.cold_start.handle_invoke(request_id, Some(now));
+        let began_at = self.cold_start.began_at;
         let (invocations, series) = (&mut self.invocations, &mut self.series);
         if self.cold_start.without_telemetry {
             invocations.give_up(series);
         }
-        invocations.handle_invoke(Request::of(request_id), deadline, now, series);
+        let request = Request::of(request_id);
+        invocations.handle_invoke(request, deadline, now, began_at, series);
     }
 
     /// The ARN that an invocation names. The one of the start says more.
@@ -401,19 +401,25 @@ impl Accounting {
     /// What a report over several environments needs of one that is over.
     fn end_properties(&self, now: EpochMs) -> Vec<(&'static str, Detail)> {
         let number = |ms: u64| Detail::Number(float(ms));
-        let mut properties = vec![
-            (
-                "instance_id",
-                Detail::from(self.resource.instance_id.as_str()),
-            ),
+        let mut properties = Vec::new();
+        let id = self.resource.instance_id.as_str();
+        if !id.is_empty() {
+            properties.push(("instance_id", Detail::from(id)));
+        }
+        properties.extend([
             ("start_ms", number(self.cold_start.start().0)),
             ("end_ms", number(now.0)),
             ("busy_ms", Detail::Number(self.invocations.busy_ms())),
-        ];
+        ]);
         if let Some(last) = self.invocations.last_end() {
             properties.push(("last_invocation_ms", number(last.0)));
         }
         properties
+    }
+
+    /// What is known for the program that follows a panic.
+    pub(super) fn life(&self) -> Life {
+        self.cold_start.life()
     }
 
     /// Whether this process was restored since the last call.
@@ -536,13 +542,15 @@ impl Accounting {
             return;
         };
         let request = Request::of(request_id);
-        if self.invocations.is_over(request, None) {
+        let is_over = self.invocations.is_over(request, time);
+        if is_over && !self.invocations.is_in_flight(request) {
             // An environment ends with such an invocation, so the report was its last.
             let is_again = self.faulty.replace(request) == Some(request);
             if !std::mem::replace(&mut self.is_out_of_memory, true) && !is_again {
                 self.series.count(&m::OUT_OF_MEMORY, &[]);
             }
-        } else if self.is_of_predecessor(time, request) {
+        } else if is_over || self.is_of_predecessor(time, request) {
+            // The attempt before a retry that is in flight ended the process before.
             self.cold_start.predecessor = Some(Predecessor::OutOfMemory);
         } else {
             self.is_out_of_memory = true;

@@ -105,6 +105,13 @@ impl Script {
         }
     }
 
+    /// A program that took the place of one that panicked.
+    fn after_a_panic(init_type: InitType, life: Life) -> Self {
+        let mut script = Self::new(init_type);
+        script.account.handle_panics(1, life);
+        script
+    }
+
     fn ask(&mut self, ms: u64) -> &mut Self {
         self.cold_starts
             .extend(self.account.take_cold_start(at(ms)));
@@ -318,6 +325,15 @@ fn what_is_not_known_is_no_property() {
         &format!("architecture={ARCHITECTURE}"),
     ];
     assert_eq!(properties(&script.cold_starts[0]), expected);
+    // Nor is it one of the end.
+    script.account.handle_shutdown("spindown", at(500));
+    let end = script.account.take_interval(at(500)).unwrap();
+    let expected = [
+        "start_ms=1787220000064",
+        "end_ms=1787220000500",
+        "busy_ms=0",
+    ];
+    assert_eq!(properties(&end), expected);
 }
 
 #[test]
@@ -902,12 +918,13 @@ fn a_restore_is_a_start_of_its_own() {
         if noticed {
             script.account.handle_restore(at(60_500));
         }
-        // A record of the init that was held back is not of this environment's start.
+        // Records of the init that were held back are not of this environment's start.
         let late = init_end(401, "snap-start", "init", SNAPSHOT);
         script
             .invoke(60_505, "a")
             .batch(60_530, &late)
             .batch(60_531, &restore)
+            .batch(60_532, &[init_start(64, "snap-start", "init")])
             .nothing_yet();
         script.batch(61_000, slice::from_ref(&report));
         assert_eq!(script.cold_start(), told);
@@ -1074,8 +1091,7 @@ fn the_end_waits_for_the_report_of_a_start_that_is_not_told() {
 
 #[test]
 fn a_warm_interval_has_every_figure_of_its_invocations() {
-    let mut script = Script::new(InitType::OnDemand);
-    script.account.handle_panics(1);
+    let mut script = Script::after_a_panic(InitType::OnDemand, came_to(50, 2));
     let done = r#""requestId":"a","status":"success","metrics":{"durationMs":10.5,"producedBytes":50},
         "spans":[{"name":"responseLatency","durationMs":8.0},{"name":"responseDuration","durationMs":0.25},
                  {"name":"runtimeOverhead","durationMs":0.5},{"name":"new","durationMs":1}]"#;
@@ -1122,8 +1138,8 @@ fn a_warm_interval_has_every_figure_of_its_invocations() {
             "duration{}=9,500",
             "invocations_unknown{}=1",
             "shutdowns{shutdown_reason=spindown}=1",
-            "environment_lifetime{shutdown_reason=spindown}=29900",
-            "environment_invocations{shutdown_reason=spindown}=4",
+            "environment_lifetime{shutdown_reason=spindown}=29950",
+            "environment_invocations{shutdown_reason=spindown}=6",
         ]
         .map(ToOwned::to_owned)
     );
@@ -1324,6 +1340,47 @@ fn a_shutdown_tells_what_telemetry_does_not() {
     }
 }
 
+/// The runtime answered, and then an extension took too long or exited. No report comes.
+#[test]
+fn a_shutdown_tells_what_became_of_an_invocation_that_was_answered() {
+    const DONE: &str = "runtimeDone";
+    // The deadline of the invocation is at 4,000.
+    let table = [
+        (
+            (DONE, "success"),
+            (4_000, "timeout"),
+            "invocations{}=1 timeouts{}=1",
+        ),
+        ((DONE, "success"), (3_999, "timeout"), "invocations{}=1"),
+        (
+            (DONE, "success"),
+            (2_000, "failure"),
+            "invocations{}=1 errors{error_type=unknown}=1",
+        ),
+        ((DONE, "success"), (9_000, "spindown"), "invocations{}=1"),
+        ((DONE, "timeout"), (4_000, "timeout"), "timeouts{}=1"),
+        (
+            (DONE, "error"),
+            (2_000, "failure"),
+            "errors{error_type=error}=1",
+        ),
+        // It was over.
+        (("report", "success"), (4_000, "timeout"), "invocations{}=1"),
+        (("report", "success"), (2_000, "failure"), "invocations{}=1"),
+    ];
+    for ((kind, status), (ms, reason), expected) in table {
+        let mut script = Script::new(InitType::OnDemand);
+        let end = format!(r#""requestId":"a","status":"{status}""#);
+        script
+            .invoke(1_000, "a")
+            .batch(1_050, &[record(1_010, kind, &end)])
+            .shutdown(ms, reason);
+        let mut points = script.interval(ms);
+        points.retain(|point| !point.contains("shutdown"));
+        assert_eq!(points.join(" "), expected, "{kind} {status}, {reason} {ms}");
+    }
+}
+
 #[test]
 fn losses_and_costs_are_counted() {
     let mut script = Script::new(InitType::OnDemand);
@@ -1510,19 +1567,20 @@ fn a_delivery_that_comes_again_is_counted_once() {
     }
 }
 
+/// The records of an attempt at an event, the id of which its retries have, too.
+fn attempt(ms: u64, status: &str) -> [String; 3] {
+    let status = format!(r#""requestId":"a","status":"{status}","metrics":{{"durationMs":5.0}}"#);
+    [
+        record(ms, "start", r#""requestId":"a""#),
+        record(ms + 10, "runtimeDone", &status),
+        record(ms + 20, "report", &status),
+    ]
+}
+
 #[test]
 fn each_attempt_of_an_event_counts() {
     // The platform retries an event of an asynchronous caller under its id. A freeze holds the
     // records of the first attempt back until then.
-    let attempt = |ms: u64, status: &str| {
-        let status =
-            format!(r#""requestId":"a","status":"{status}","metrics":{{"durationMs":5.0}}"#);
-        [
-            record(ms, "start", r#""requestId":"a""#),
-            record(ms + 10, "runtimeDone", &status),
-            record(ms + 20, "report", &status),
-        ]
-    };
     let [first, second] = [attempt(1_000, "error"), attempt(61_000, "success")];
     let mut script = Script::new(InitType::OnDemand);
     script.invoke(1_000, "a").invoke(61_000, "a");
@@ -1542,6 +1600,52 @@ fn each_attempt_of_an_event_counts() {
     ] {
         assert!(points.contains(&expected.to_owned()), "{points:#?}");
     }
+}
+
+/// How invocations ended, by the time that a retry is over.
+fn ends(script: &mut Script) -> String {
+    let mut points = script.shutdown(62_000, "spindown").interval(62_000);
+    let names = ["invocations", "errors", "timeouts", "out_of_memory"];
+    points.retain(|point| names.iter().any(|name| point.starts_with(name)));
+    points.join(" ")
+}
+
+#[test]
+fn an_attempt_that_comes_again_is_not_taken_for_its_retry() {
+    let [first, second] = [attempt(1_000, "error"), attempt(61_000, "success")];
+    // The answer to the delivery with the report was lost, and a freeze held it back.
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(1_000, "a").batch(1_040, &first);
+    script.invoke(61_000, "a").batch(61_001, &first);
+    script.batch(61_030, &second).batch(61_031, &second);
+    let expected = "errors{error_type=error}=1 invocations{}=1";
+    assert_eq!(ends(&mut script), expected);
+}
+
+#[test]
+fn an_attempt_that_ended_the_process_before_is_not_taken_for_its_retry() {
+    let [first, second] = [attempt(1_000, "timeout"), attempt(61_000, "success")];
+    let mut script = Script::new(InitType::OnDemand);
+    script.account = Accounting::new(InitType::OnDemand, at(60_500));
+    script.invoke(61_000, "a");
+    script
+        .batch(61_001, &first)
+        .batch(61_002, &[fault(1_015, "a")]);
+    script.batch(61_030, &second);
+    assert_eq!(ends(&mut script), "invocations{}=1");
+}
+
+#[test]
+fn a_lack_of_memory_of_a_retry_is_counted_once() {
+    const EXIT: &str = r#""requestId":"a","status":"error","errorType":"Runtime.ExitError","metrics":{"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
+    let mut script = Script::new(InitType::OnDemand);
+    script.invoke(1_000, "a").invoke(61_000, "a");
+    script.batch(61_001, &attempt(1_000, "error"));
+    let second = [fault(61_015, "a"), record(61_020, "report", EXIT)];
+    script.batch(61_030, &second);
+    let expected =
+        "errors{error_type=error}=1 out_of_memory{}=1 errors{error_type=Runtime.ExitError}=1";
+    assert_eq!(ends(&mut script), expected);
 }
 
 #[test]
@@ -1769,14 +1873,76 @@ fn requests_that_are_known_are_counted_whenever_they_ended() {
     let mut script = Script::new(InitType::OnDemand);
     script.invoke(150, "a").batch(440, slice::from_ref(&before));
     assert_eq!(script.interval(500), ["timeouts{}=1"]);
-    // After a panic the invocations of the process before are counted here.
-    let mut script = Script::new(InitType::OnDemand);
-    script.account.handle_panics(1);
-    script.batch(440, &[before]);
-    assert_eq!(
-        script.interval(500),
-        ["extension_restarts{}=1", "timeouts{}=1"]
-    );
+    // After a panic the invocations of the program before are counted here, and those of the
+    // process before are not.
+    for (began_ms, expected) in [(98, &["timeouts{}=1"][..]), (99, &[])] {
+        let mut script = Script::after_a_panic(InitType::OnDemand, came_to(began_ms, 0));
+        script.batch(440, slice::from_ref(&before));
+        let points = script.interval(500);
+        assert_eq!(points[0], "extension_restarts{}=1");
+        assert_eq!(points[1..], *expected, "{began_ms}");
+    }
+}
+
+/// An environment that began at `began_ms` and has come so far.
+fn came_to(began_ms: u64, invocations: u64) -> Life {
+    Life {
+        began_at: at(began_ms),
+        is_restored: false,
+        invocations,
+    }
+}
+
+#[test]
+fn after_a_panic_a_restore_is_not_told_again() {
+    let restore = [
+        record(5_000, "restoreStart", r#""instanceId":"i-2""#),
+        record(5_400, "restoreReport", SNAPSHOT),
+    ];
+    let mut script = Script::new(InitType::SnapStart);
+    for is_told in [false, true] {
+        if is_told {
+            script.batch(5_500, &restore).invoke(5_500, "a");
+            script.batch(5_600, &[report(5_590, "a", "")]);
+            assert_eq!(script.cold_starts.len(), 1);
+        }
+        let life = script.account.life();
+        let mut next = Script::after_a_panic(InitType::SnapStart, life);
+        // The records of the restore may come late.
+        next.batch(6_000, &restore).invoke(6_010, "b");
+        next.batch(6_100, &[report(6_090, "b", "")]);
+        assert_eq!(next.cold_starts.len(), usize::from(!is_told));
+        assert_eq!(next.account.take_restored(), !is_told);
+        let points = next.shutdown(9_000, "spindown").interval(9_000);
+        let invocations = 1 + usize::from(is_told);
+        for expected in [
+            "environment_lifetime{shutdown_reason=spindown}=4000",
+            &format!("environment_invocations{{shutdown_reason=spindown}}={invocations}"),
+        ] {
+            assert!(points.contains(&expected.to_owned()), "{points:?}");
+        }
+        let restarts = "extension_restarts{}=1".to_owned();
+        assert_eq!(points.contains(&restarts), is_told, "{points:?}");
+    }
+}
+
+#[test]
+fn after_a_panic_the_end_says_what_the_next_process_follows() {
+    for (invocations, expected) in [(0, Predecessor::FailedInit), (1, Predecessor::Timeout)] {
+        let life = came_to(50, invocations);
+        let script = Script::after_a_panic(InitType::OnDemand, life);
+        let note = script.account.note_for_successor("timeout");
+        assert_eq!(note, Some(expected));
+    }
+}
+
+/// The kernel counts it for the process.
+#[test]
+fn processor_time_before_a_panic_is_not_counted_again() {
+    let mut script = Script::after_a_panic(InitType::OnDemand, came_to(50, 0));
+    script.account.handle_own_usage(usage(500.0, None));
+    script.account.handle_own_usage(usage(503.0, None));
+    assert_eq!(script.interval(500)[1..], ["extension_cpu_time{}=3"]);
 }
 
 /// A record without a time stamp is not judged by itself.
@@ -2064,7 +2230,6 @@ fn an_on_demand_start_is_traced_with_its_parts() {
     assert_eq!(spans(&script), expected);
     let trace = script.account.trace();
     assert!(trace.is_cold_start);
-    assert_eq!(trace.failure, None);
     assert_eq!(trace.parent.unwrap().is_sampled, Some(true));
 }
 
@@ -2193,16 +2358,14 @@ fn a_start_that_nobody_waited_for_has_a_trace_of_its_own() {
 }
 
 #[test]
-fn a_failed_init_is_traced_with_its_error() {
+fn a_failed_init_is_traced() {
     let mut script = Script::new(InitType::OnDemand);
     let failed = r#""status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":397}"#;
     script
         .batch(90, &[init_start(64, "on-demand", "init")])
         .batch(500, &init_end(401, "on-demand", "init", failed));
     assert_eq!(spans(&script).len(), 3);
-    let trace = script.account.trace();
-    assert_eq!(trace.failure.as_deref(), Some("Runtime.ExitError"));
-    assert!(!trace.is_cold_start);
+    assert!(!script.account.trace().is_cold_start);
 }
 
 #[test]

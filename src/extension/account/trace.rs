@@ -1,6 +1,6 @@
 //! The spans of a start, from the same facts as its figures.
 
-use super::cold_start::{ColdStart, Kind, Origin};
+use super::cold_start::{ColdStart, Origin};
 use crate::extension::trace::{Parent, Span, Trace};
 use crate::shared::time::EpochMs;
 
@@ -39,11 +39,9 @@ impl ColdStart {
             self.add_first(&mut tree, ended, first_ms);
         }
         let header = self.first.trace_id.as_deref().filter(|_| is_cold_start);
-        let has_failed = verdict.kind == Kind::InitFailure;
         Trace {
             is_cold_start,
             parent: header.and_then(Parent::parse),
-            failure: has_failed.then(|| self.failure().to_owned()),
             spans: tree.0,
         }
     }

@@ -400,7 +400,6 @@ mod tests {
             deliver.trace(&samples::resource(), &samples::batch(), || Trace {
                 is_cold_start,
                 parent: None,
-                failure: None,
                 spans: Vec::new(),
             });
             let (_, sender) = deliver.traces.as_ref().unwrap();

@@ -108,10 +108,11 @@ fn read_emf(reader: &mut Reader<'_>) -> Emf {
 fn read_metrics(reader: &mut Reader<'_>) -> Chosen {
     let mut chosen = Vec::new();
     let mut has_all = false;
+    let mut is_none = false;
     for name in list(reader.text("BANTAM_EMF_METRICS").unwrap_or(EMF_METRICS)) {
         match (name, emf::metric(name)) {
             ("all", _) => has_all = true,
-            (NONE, _) => {}
+            (NONE, _) => is_none = true,
             (_, Some(known)) => {
                 if known.subject == Subject::System && reader.text(SYSTEM_METRICS).is_none() {
                     reader.warn(format!(
@@ -129,6 +130,12 @@ fn read_metrics(reader: &mut Reader<'_>) -> Chosen {
     }
     if has_all {
         return Chosen::All;
+    }
+    if chosen.is_empty() && !is_none {
+        reader.warn(format!(
+            "BANTAM_EMF_METRICS names no metric: using {EMF_METRICS}"
+        ));
+        chosen.extend(list(EMF_METRICS));
     }
     Chosen::Named(chosen)
 }
@@ -277,7 +284,10 @@ mod tests {
     fn metrics_are_chosen_by_name() {
         let unknown = "BANTAM_EMF_METRICS: \"init_durations\" is not a metric and changes nothing: \
                        did you mean init_duration?";
-        let table: [(&str, Chosen, &[&str]); 6] = [
+        let nothing = "BANTAM_EMF_METRICS names no metric: using \
+                       cold_starts,cold_start_duration,init_duration,init_failures";
+        let usual = || Chosen::Named(list(EMF_METRICS).collect());
+        let table: [(&str, Chosen, &[&str]); 8] = [
             ("all", Chosen::All, &[]),
             ("none", Chosen::Named(vec![]), &[]),
             ("errors,all", Chosen::All, &[]),
@@ -291,7 +301,9 @@ mod tests {
                 Chosen::Named(vec!["errors"]),
                 &[unknown],
             ),
-            ("init_durations", Chosen::Named(vec![]), &[unknown]),
+            ("init_durations", usual(), &[unknown, nothing]),
+            ("init_durations,none", Chosen::Named(vec![]), &[unknown]),
+            (",", usual(), &[nothing]),
         ];
         for (value, chosen, expected) in table {
             let (exporters, warnings) = read(&[("BANTAM_EMF_METRICS", value)]);

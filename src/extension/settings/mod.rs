@@ -29,6 +29,7 @@ use self::reader::{Reader, SYSTEM_METRICS};
 pub(super) use self::traces::Sampling;
 use crate::extension::metric::Resource;
 use crate::shared::digits::decimal;
+use crate::shared::env::INIT_TYPE;
 
 /// How the environment came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(super) struct Settings {
 }
 
 impl InitType {
-    /// Reads `AWS_LAMBDA_INITIALIZATION_TYPE`. Local tools may not set it.
+    /// Reads the value of [`INIT_TYPE`].
     pub(super) fn parse(value: Option<&str>) -> Self {
         match value {
             Some("provisioned-concurrency") => Self::ProvisionedConcurrency,
@@ -119,9 +120,6 @@ pub(super) fn name(argv0: &OsStr) -> String {
     let mut parts = argv0.as_bytes().rsplit(|byte| *byte == b'/');
     String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned()
 }
-
-/// How the environment is initialised; every local tool but some sets it.
-pub(super) const INIT_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
 /// A port that no known extension, sidecar or local tool uses.
 const PORT: u16 = 4_243;

@@ -205,6 +205,27 @@ fn scenarios() -> Vec<Scenario> {
             end_ms: 40,
         },
         Scenario {
+            claim: "an invocation that was answered before SHUTDOWN cuts it short is a timeout, too",
+            init_type: InitType::OnDemand,
+            steps: [
+                first_invocation(),
+                vec![(2_980, shutdown("timeout", 2_000))],
+            ]
+            .concat(),
+            lines: &[
+                "215 (demand,on_demand) environment_starts=1 cold_starts=1 init_duration=190 \
+                 init_before_runtime_duration=5 init_runtime_duration=175 \
+                 init_extensions_duration=10 first_invocation_duration=14 \
+                 cold_start_duration=204 extension_register_duration=5 \
+                 extension_ready_duration=9",
+                "3240 invocations=1 timeouts=1 duration=14 (timeout) shutdowns=1 \
+                 environment_lifetime=3240 environment_invocations=1",
+            ],
+            batches: 2,
+            lost: [0, 0],
+            end_ms: 46,
+        },
+        Scenario {
             claim: "a deadline that is over leaves no time, and the file has everything",
             init_type: InitType::OnDemand,
             steps: vec![(10, shutdown("spindown", -5))],

@@ -10,7 +10,7 @@ use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};
 use crate::runtime::{current, log, panic, zone};
 use crate::shared::endpoint::Endpoint;
-use crate::shared::env::Env;
+use crate::shared::env::{Env, INIT_TYPE};
 use crate::shared::log_record::Level;
 use crate::shared::os::{self, reexec};
 
@@ -119,7 +119,7 @@ pub(in crate::runtime) enum Part {
 /// That another step has it: the platform would refuse the second call for the restore, in each
 /// environment and not before.
 pub(in crate::runtime) fn part() -> Result<Part, Error> {
-    let initialization = os::variable("AWS_LAMBDA_INITIALIZATION_TYPE");
+    let initialization = os::variable(INIT_TYPE);
     if initialization.is_none_or(|value| value != "snap-start") {
         return Ok(Part::None);
     }

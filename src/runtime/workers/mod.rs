@@ -35,7 +35,7 @@ use self::seat::Seat;
 use super::handler::Beside;
 use super::log;
 use crate::shared::digits::decimal;
-use crate::shared::env::{Env, Lookup};
+use crate::shared::env::{Env, INIT_TYPE, Lookup};
 use crate::shared::log_record::Level;
 use crate::shared::os;
 
@@ -101,7 +101,6 @@ fn concurrency(lookup: Lookup<'_>) -> usize {
 /// How many invocations the platform may have in an environment at once. Local tools set it to 1.
 const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
-const INIT_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 const MANAGED: &str = "lambda-managed-instances";
 
 const NO_BOARD: &str = "a worker cannot map the memory that it shares with its supervisor: ";

@@ -35,6 +35,7 @@ use self::platform::Platform;
 use self::process::{Process, Program};
 use super::invoke;
 use crate::shared::backoff::Jitter;
+use crate::shared::env::INIT_TYPE;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::os::clock;
 use crate::shared::os::reexec::OnPanic;
@@ -213,7 +214,7 @@ fn variables(life: &Life) -> Vec<(OsString, OsString)> {
         variables.push(("AWS_LAMBDA_MAX_CONCURRENCY", life.workers.to_string()));
     }
     if life.is_restored {
-        variables.push(("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start".to_owned()));
+        variables.push((INIT_TYPE, "snap-start".to_owned()));
     }
     if life.kind != Kind::Function {
         // A file that is there, and is not executed.

@@ -259,6 +259,48 @@ fn an_extension_without_invoke_exports_by_the_clock_after_a_panic() {
     assert_eq!(platform.end().code(), Some(0));
 }
 
+/// Waits until a file has this text.
+fn wait_for(file: &Path, text: &str) {
+    let deadline = Instant::now() + WAIT;
+    while !std::fs::read_to_string(file).is_ok_and(|lines| lines.contains(text)) {
+        pause(deadline);
+    }
+}
+
+/// Each invocation writes a line, behind which a panic starts a program that knows of it.
+#[test]
+fn a_program_after_a_panic_knows_how_far_its_environment_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let file = folder.path().join("out");
+    let platform = Platform::start(&example_path("faulty_extension"), |command| {
+        command
+            .env("PIPE", &pipe)
+            .env("BANTAM_INTERVAL_MS", "0")
+            .env("BANTAM_EXPORTERS", "ndjson")
+            .env("BANTAM_NDJSON_FILE", &file)
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
+    });
+    let mut connection = platform.ready("202 Accepted");
+    connection.invoke(1);
+    connection.next();
+    wait_for(&file, "extension_memory");
+    std::fs::write(&pipe, "now").unwrap();
+    let mut anew = platform.accept();
+    anew.next();
+    anew.invoke(2);
+    anew.next();
+    anew.shut_down("spindown");
+    assert_eq!(platform.end().code(), Some(0));
+    let exported = std::fs::read_to_string(&file).unwrap();
+    let starts = exported.matches(r#""name":"environment_starts""#).count();
+    assert_eq!(starts, 1, "{exported}");
+    let invocations = r#""name":"environment_invocations","kind":"distribution","unit":"1","attributes":{"shutdown_reason":"spindown"},"values":[2]"#;
+    assert!(exported.contains(invocations), "{exported}");
+    let restarts = r#""name":"extension_restarts""#;
+    assert!(exported.contains(restarts), "{exported}");
+}
+
 #[test]
 fn a_panic_after_shutdown_is_the_end() {
     let folder = tempfile::tempdir().unwrap();

@@ -68,9 +68,12 @@ fn start(batch: &Batch, trace: &Trace, out: &mut Message) {
     });
     // The points of a start have the same attributes: its kind, its cause.
     let first = batch.points.iter().take(1);
+    let mut failure = None;
     for (name, value) in first.flat_map(|point| &point.attributes) {
-        // The type of error is below, by the name that the conventions have.
-        if *name != "error_type" {
+        // It is below, by the name that the conventions have.
+        if *name == "error_type" {
+            failure = Some(value);
+        } else {
             text_attribute(span::ATTRIBUTES, &["bantam.", name].concat(), value, out);
         }
     }
@@ -86,7 +89,7 @@ fn start(batch: &Batch, trace: &Trace, out: &mut Message) {
             Detail::Number(number) => out.double(any_value::DOUBLE, *number),
         });
     }
-    if let Some(failure) = &trace.failure {
+    if let Some(failure) = failure {
         text_attribute(span::ATTRIBUTES, "error.type", failure, out);
         out.message(span::STATUS, &mut |out| {
             out.integer(status::CODE, STATUS_CODE_ERROR);
@@ -155,19 +158,14 @@ mod tests {
             parent: Parent::parse(
                 "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8",
             ),
-            failure: None,
             spans,
         }
     }
 
-    fn decoded(trace: &Trace) -> Vec<Decoded> {
+    /// The spans of a trace, and of a start whose points have these attributes.
+    fn decoded(trace: &Trace, attributes: &[(&'static str, &str)]) -> Vec<Decoded> {
         let mut batch = samples::batch();
-        let attributes = [
-            ("cause", "demand"),
-            ("cold_start_kind", "on_demand"),
-            ("error_type", "Runtime.ExitError"),
-        ];
-        batch.points = vec![samples::point(&samples::DURATION, &attributes, &[1.0])];
+        batch.points = vec![samples::point(&samples::DURATION, attributes, &[1.0])];
         batch.properties = vec![
             ("request_id", Detail::from("r")),
             ("trace_id", Detail::from("t")),
@@ -210,7 +208,10 @@ mod tests {
     #[test]
     fn the_spans_of_a_start_are_a_tree() {
         let trace = trace();
-        let spans = decoded(&trace);
+        let spans = decoded(
+            &trace,
+            &[("cause", "demand"), ("cold_start_kind", "on_demand")],
+        );
         let parents = [
             vec![0x53, 0x99, 0x5c, 0x3f, 0x42, 0xcd, 0x8a, 0xd8],
             spans[0].span_id.clone(),
@@ -244,10 +245,12 @@ mod tests {
         let failed = Trace {
             is_cold_start: false,
             parent: None,
-            failure: Some("Runtime.ExitError".to_owned()),
             ..trace()
         };
-        let spans = decoded(&failed);
+        let spans = decoded(
+            &failed,
+            &[("cause", "unknown"), ("error_type", "Runtime.ExitError")],
+        );
         let [root, children @ ..] = spans.as_slice() else {
             panic!("no root");
         };
@@ -256,6 +259,8 @@ mod tests {
         let error = ("error.type", "Runtime.ExitError".to_owned());
         assert!(attributes(root).contains(&error));
         assert!(attributes(root).contains(&("faas.coldstart", "false".to_owned())));
+        let has_it_once = |(name, _): &(&str, String)| !name.ends_with("error_type");
+        assert!(attributes(root).iter().all(has_it_once));
         assert_eq!(root.trace_id.len(), 16);
         assert_ne!(root.trace_id, [0; 16]);
         for child in children {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::shared::digits::{decimal, hexadecimal};
 use crate::shared::endpoint::{Endpoint, Host, Resolve, host_and_port};
-use crate::shared::env::Lookup;
+use crate::shared::env::{INIT_TYPE, Lookup};
 use crate::shared::text::same;
 
 /// How events get to the server.
@@ -127,7 +127,7 @@ const VARIABLES: [(&[&str], &str); 20] = [
     (&["AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"], "500"),
     (&["AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"], ""),
     (&["AWS_LWA_ASYNC_INIT", "ASYNC_INIT"], "false"),
-    (&["AWS_LAMBDA_INITIALIZATION_TYPE"], ""),
+    (&[INIT_TYPE], ""),
     (&["AWS_LWA_REMOVE_BASE_PATH", "REMOVE_BASE_PATH"], "/"),
     (&["AWS_LWA_PASS_THROUGH_PATH"], "/events"),
     (&["AWS_LWA_AUTHORIZATION_SOURCE"], ""),

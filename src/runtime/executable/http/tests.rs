@@ -11,6 +11,7 @@ use super::request::Request;
 use super::response::Response;
 use super::settings::{Settings, route};
 use crate::runtime::context::Context;
+use crate::shared::env::INIT_TYPE;
 use crate::shared::http::{Expect, Limits, Progress, Reader};
 
 const REST: &str = include_str!("../../../../tests/fixtures/http/rest.json");
@@ -678,10 +679,7 @@ fn seconds_may_have_a_fraction() {
 #[test]
 fn an_init_that_nobody_waits_for_is_not_cut_short() {
     let is_async = |initialization| {
-        let variables = [
-            ("AWS_LWA_ASYNC_INIT", "true"),
-            ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization),
-        ];
+        let variables = [("AWS_LWA_ASYNC_INIT", "true"), (INIT_TYPE, initialization)];
         settings(&variables).readiness.is_async
     };
     let table = [
