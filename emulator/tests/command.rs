@@ -184,7 +184,7 @@ fn coldstart_takes_a_suite() {
 
 #[test]
 fn what_the_user_got_wrong_exits_with_2_and_is_named() {
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
         (
             &["run", "--sample-event", "/nowhere.json"],
@@ -226,6 +226,10 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
                 "response_stream",
             ],
             "streams no responses",
+        ),
+        (
+            &["run", "--stage", "dev"],
+            "a function URL has no stage: take --http api-gateway-v2",
         ),
         (
             &["run", "--max-concurrency", "2"],

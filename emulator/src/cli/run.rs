@@ -69,7 +69,7 @@ pub(crate) struct Args {
     /// REST API (api-gateway-v1) of API Gateway
     #[arg(long, value_name = "FRONT", value_enum, default_value = "function-url")]
     http: Front,
-    /// The stage of the API, with which every path begins [default: none]
+    /// The stage of an API of API Gateway, with which every path begins [default: none]
     #[arg(long, value_name = "NAME", value_parser = stage)]
     stage: Option<String>,
     /// How the function as a web server gives its responses: the invoke mode of a function URL
@@ -188,6 +188,12 @@ impl Args {
                  function-url or api-gateway-v1 with --invoke-mode response_stream"
                     .to_owned(),
             );
+        }
+        if let (Some(stage), Front::FunctionUrl) = (&self.stage, self.http) {
+            return Err(format!(
+                "a function URL has no stage: take --http api-gateway-v2 or api-gateway-v1 with \
+                 --stage {stage}"
+            ));
         }
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Config {
