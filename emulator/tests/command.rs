@@ -11,10 +11,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use testkit::pipe::named_pipe;
 use testkit::process::Running;
 
 #[test]
@@ -618,7 +621,7 @@ fn stood_in(own: &[(&str, &str)]) -> (Value, String) {
     let end = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(address).is_err() {
         assert!(Instant::now() < end, "nobody listens");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     let path = "/2015-03-31/functions/function/invocations";
     let answer = post(&address.to_string(), path, r#"{"do":"env"}"#);
@@ -693,6 +696,52 @@ fn a_function_that_changes_is_started_anew() {
     let answer = post(address(&text), path, "{}");
     assert!(answer.contains("exit status 7"), "{answer}");
     drop(serving);
+}
+
+#[test]
+fn a_start_beside_environments_that_are_busy_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut child = command(&["run", "--timeout", "60"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let (serving, text) = Serving::read(child);
+    let (send, lines) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        // Nobody reads on once all was seen.
+        let mut lines = log.lines();
+        while lines.next().is_some_and(|line| send.send(line).is_ok()) {}
+    });
+    let until = |expected: &str| {
+        let mut seen = Vec::new();
+        loop {
+            let line = lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("{expected} is not in {seen:?}"));
+            let line = line.unwrap();
+            if line.starts_with(expected) {
+                return;
+            }
+            seen.push(line);
+        }
+    };
+    let path = "/2015-03-31/functions/function/invocations";
+    let event = json!({"do": "read", "path": pipe}).to_string();
+    thread::scope(|scope| {
+        let busy = scope.spawn(|| post(address(&text), path, &event));
+        until("START RequestId: ");
+        let answer = post(address(&text), path, "{}");
+        fs::write(&pipe, "go on").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(busy.join().unwrap().ends_with("\"go on\""));
+    });
+    until("environment 1 is started: the others are busy");
+    drop(serving);
+    drop(lines);
+    reader.join().unwrap();
 }
 
 /// The response to an event, and the log.
@@ -917,7 +966,7 @@ fn serve_goes_on_when_nobody_reads_its_text() {
     while TcpStream::connect(address).is_err() {
         assert_eq!(serving.0.try_wait().unwrap(), None);
         assert!(Instant::now() < end, "nobody listens");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     let path = "/2015-03-31/functions/greeter/invocations";
     let answer = post(&address.to_string(), path, r#"{"do":"echo","n":2}"#);

@@ -283,6 +283,7 @@ fn serve(
     watched: Option<Files>,
     interrupt: &Interrupt,
 ) -> Result<(), Box<dyn Error>> {
+    view::say_starts(emulator)?;
     let text = welcome(config, emulator, sample);
     // Whoever reads this may take the first lines and close; the function is served all the same.
     let mut stdout = io::stdout().lock();
