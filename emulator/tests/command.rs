@@ -259,7 +259,11 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
 
 #[test]
 fn what_does_not_go_together_is_refused() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["run", "--attach", "--concurrency", "2"],
+            "'--concurrency <N>'",
+        ),
         (
             &["run", "--attach", "--layer", "/dev/null"],
             "'--layer <PATH>'",
@@ -569,6 +573,43 @@ fn a_function_that_is_started_elsewhere_attaches() {
     assert!(!answer.contains("errorType"), "{answer}");
     function.kill().unwrap();
     function.wait().unwrap();
+    drop(serving);
+}
+
+#[test]
+fn an_extension_that_is_started_elsewhere_is_named_and_waited_for() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command.args(["run", "--attach", "--extension", "/nowhere/extension"]);
+    let managed = ["--initialization", "lambda-managed-instances"];
+    command.args(managed).args(["--max-concurrency", "2"]);
+    let (serving, text) = Serving::of(command);
+    let start = "Start the function and the extension extension yourself";
+    assert!(text.contains(start), "{text}");
+    // The ones in the text are all that they get.
+    let exports = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  export "));
+    let variables: Vec<_> = exports
+        .flat_map(|line| line.split(' '))
+        .filter_map(|variable| variable.split_once('='))
+        .collect();
+    let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+    for name in ["AWS_LAMBDA_MAX_CONCURRENCY", "AWS_LAMBDA_METADATA_API"] {
+        assert!(names.contains(&name), "{text}");
+    }
+    let mut processes = [example("extension"), echo()].map(|program| {
+        let mut command = Command::new(program);
+        command.env_clear().envs(variables.iter().copied());
+        // It takes no INVOKE there.
+        command.env("EXTENSION", "events=SHUTDOWN").spawn().unwrap()
+    });
+    let path = "/2015-03-31/functions/function/invocations";
+    let answer = post(address(&text), path, r#"{"do":"metadata"}"#);
+    assert!(answer.contains("AvailabilityZoneID"), "{answer}");
+    for process in &mut processes {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
     drop(serving);
 }
 

@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, StreamRate, UrlInvokeMode};
+use bantam_emulator::{
+    Config, Emulator, Environment, HttpEvent, Initialization, LogFormat, StreamRate, UrlInvokeMode,
+};
 use clap::ValueEnum as _;
 
 use super::event::Kind;
@@ -27,10 +29,10 @@ pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`
     #[arg(long, value_name = "PATH", required_unless_present = "attach")]
     function: Option<PathBuf>,
-    /// Start no process: the function is started elsewhere, in a debugger for example, and
-    /// connects. Nothing times out and nothing is frozen
+    /// Start no process: the function, and each --extension, is started elsewhere, in a debugger
+    /// for example, and connects. Nothing times out and nothing is frozen
     #[arg(long, conflicts_with_all = [
-        "function", "runtime", "event", "layer", "read_only", "enforce_memory",
+        "function", "runtime", "event", "layer", "read_only", "enforce_memory", "concurrency",
     ])]
     attach: bool,
     /// When the function's files change, start the new ones: environments end when they run no
@@ -377,28 +379,48 @@ fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
     };
     let attach = emulator.environments().into_iter().next();
     match attach.filter(|_| config.program.as_os_str().is_empty()) {
-        Some(environment) => to_attach(config, environment.runtime_api) + &text,
+        Some(environment) => to_attach(config, &environment) + &text,
         None => text,
     }
 }
 
-/// The variables of a function that is started elsewhere.
-fn to_attach(config: &Config, runtime_api: SocketAddr) -> String {
+/// The variables of a function that is started elsewhere, and the extensions that are.
+fn to_attach(config: &Config, environment: &Environment) -> String {
     let folder = quoted(&config.task_root.display().to_string());
     let name = &config.function_name;
     let memory = config.memory_mb;
+    let extensions = environment.extensions.iter();
+    let beside: String = extensions
+        .map(|extension| format!(" and the extension {}", extension.name))
+        .collect();
+    let log_format = match config.log_format {
+        LogFormat::Text => "Text",
+        LogFormat::Json => "JSON",
+    };
     let mut text = format!(
         "\
-No process is started. Start the function yourself, with these variables:
+No process is started. Start the function{beside} yourself, with these variables:
 
-  export AWS_LAMBDA_RUNTIME_API={runtime_api} AWS_REGION={}
+  export AWS_LAMBDA_RUNTIME_API={} AWS_REGION={}
   export AWS_LAMBDA_FUNCTION_NAME={name} AWS_LAMBDA_FUNCTION_VERSION='{}'
   export AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory} _HANDLER={} LAMBDA_TASK_ROOT={folder}
+  export AWS_LAMBDA_INITIALIZATION_TYPE={} AWS_LAMBDA_LOG_FORMAT={log_format}
 ",
+        environment.runtime_api,
         config.region,
         config.function_version,
         quoted(&config.handler),
+        config.initialization.name(),
     );
+    if config.initialization == Initialization::ManagedInstances {
+        let count = config.max_concurrency.to_string();
+        text.extend(["  export AWS_LAMBDA_MAX_CONCURRENCY=", &count, "\n"]);
+    }
+    if let Some(metadata) = &environment.metadata {
+        let (api, token) = (metadata.api.to_string(), &metadata.token);
+        text.extend(["  export AWS_LAMBDA_METADATA_API=", &api]);
+        text.extend([" AWS_LAMBDA_METADATA_TOKEN=", token, "\n"]);
+    }
     for (name, value) in &config.env {
         text.extend(["  export ", name, "=", &quoted(value), "\n"]);
     }
