@@ -35,8 +35,8 @@ pub(crate) struct Args {
         "function", "runtime", "event", "layer", "read_only", "enforce_memory", "concurrency",
     ])]
     attach: bool,
-    /// When the function's files change, start the new ones: environments end when they run no
-    /// invocation, and new ones are started
+    /// When the files of the function or of an --extension change, start the new ones:
+    /// environments end when they run no invocation, and new ones are started
     #[arg(long, conflicts_with_all = ["attach", "event"])]
     watch: bool,
     /// Show the environments, the starts and the log as they change, with keys to act on them;
