@@ -1,6 +1,7 @@
 //! `bantam-emulator run`: a function that callers reach over HTTP, or that is invoked with events
 //! from files.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -234,7 +235,10 @@ struct Sample {
     event: Vec<u8>,
     /// The argument of curl's `-d`.
     data: String,
-    /// The argument of the AWS CLI's `--payload`, if there is one.
+    /// What writes it to the standard input of the AWS CLI, if that reads it there.
+    piped: String,
+    /// The argument of the AWS CLI's `--payload`, if there is one. It is a file: text is base64 to
+    /// version 2 and raw to version 1.
     payload: Option<String>,
 }
 
@@ -244,11 +248,12 @@ impl Sample {
         if !given.exists()
             && let Ok(kind) = Kind::from_str(&name, false)
         {
-            let printed = format!("\"$(bantam-emulator event {name})\"");
+            let printed = format!("{} event {name}", this_program());
             return Ok(Self {
                 event: kind.event().as_bytes().to_vec(),
-                data: printed.clone(),
-                payload: Some(printed),
+                data: format!("\"$({printed})\""),
+                piped: printed + " | ",
+                payload: Some("fileb:///dev/stdin".to_owned()),
             });
         }
         if !given.exists() {
@@ -264,6 +269,7 @@ impl Sample {
         Ok(Self {
             event: read_event(given)?,
             data: format!("@{path}"),
+            piped: String::new(),
             payload: Some(format!("fileb://{path}")),
         })
     }
@@ -272,6 +278,7 @@ impl Sample {
         Self {
             event: b"{}".to_vec(),
             data: "'{}'".to_owned(),
+            piped: String::new(),
             payload: None,
         }
     }
@@ -349,7 +356,12 @@ fn renewed(emulator: &Emulator, changed: &Path) -> String {
 fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
     let (name, region) = (&config.function_name, &config.region);
     let address = emulator.invoke_addr();
-    let Sample { data, payload, .. } = sample;
+    let Sample {
+        data,
+        piped,
+        payload,
+        ..
+    } = sample;
     let which = match payload {
         Some(_) => "",
         None => ", here {} (-d @FILE for another, --sample-event KIND for a real one)",
@@ -361,7 +373,7 @@ fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
     let invoked = format!(
         "  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d {data}
 
-  aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
+  {piped}aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
     --function-name {name} {payload}/dev/stdout
 "
     );
@@ -425,6 +437,13 @@ No process is started. Start the function{beside} yourself, with these variables
         text.extend(["  export ", name, "=", &quoted(value), "\n"]);
     }
     text + "\n"
+}
+
+/// This program, as its user named it.
+fn this_program() -> String {
+    let named = env::args_os().next();
+    let named = named.unwrap_or_else(|| "bantam-emulator".into());
+    quoted(&named.to_string_lossy())
 }
 
 /// Parses the name of a function: "can be up to 64 characters in length"
