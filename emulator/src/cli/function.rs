@@ -17,7 +17,8 @@ use super::runtime::{Runtime, check_program};
 /// The function's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FunctionArgs {
-    /// The function's handler, _HANDLER, which the stock binary executes; bootstrap without it
+    /// The function's handler, _HANDLER, which the stock binary executes [default: bootstrap; with
+    /// --runtime the one that AWS's console makes, as `lambda_function.lambda_handler`]
     #[arg(long, value_name = "HANDLER")]
     pub(super) handler: Option<String>,
     /// The function is Python or JavaScript, run by AWS's runtime client for it; --function is its

@@ -48,7 +48,8 @@ pub(crate) struct Args {
     given: FunctionArgs,
     #[command(flatten)]
     confinement: Confinement,
-    /// Port of the Invoke API on 127.0.0.1 [default: any free one]
+    /// Port of the Invoke API and of the function as a web server, on 127.0.0.1 [default: any free
+    /// one]
     #[arg(
         long,
         value_name = "PORT",
@@ -62,10 +63,11 @@ pub(crate) struct Args {
     /// The function's name
     #[arg(long, value_name = "NAME", default_value = "function", value_parser = name)]
     name: String,
-    /// Environments that may exist at once
+    /// Environments that may exist at once: an invocation that finds each busy starts one more
     #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     concurrency: usize,
-    /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write; always json on Managed Instances
+    /// The format of the platform's lines, and `AWS_LAMBDA_LOG_FORMAT`, which asks the function for
+    /// it; always json on Managed Instances
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
     /// What HTTP requests become: events of a function URL, of an HTTP API (api-gateway-v2) or of a
@@ -88,7 +90,8 @@ pub(crate) struct Args {
     /// 10 MB by a REST API
     #[arg(long, value_name = "RATE", value_enum, default_value = "unlimited")]
     stream_rate: Rate,
-    /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
+    /// Invoke with this event (`-`: stdin), print the response and exit, with 1 if the function
+    /// failed; repeat for more, in turn
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
     /// The event of the command lines that are printed to invoke the function with: a file, or a
@@ -501,6 +504,14 @@ fn invoke(
     Ok(code)
 }
 
+/// Shown under the help.
+pub(super) const EXAMPLES: &str = "\
+The log goes to standard error, responses to --event go to standard output.
+
+Examples:
+  bantam-emulator run --function target/debug/orders --event event.json
+  bantam-emulator run --function target/debug/orders --watch --view
+  bantam-emulator run --function app.py --runtime python --http api-gateway-v2 --port 3000";
 /// How long the threads of the view may take to end what they do.
 const STOP_BOUND: Duration = Duration::from_secs(2);
 const STOP_PAUSE: Duration = Duration::from_millis(10);
