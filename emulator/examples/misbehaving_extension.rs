@@ -28,7 +28,14 @@ fn main() -> Result<(), Failure> {
     };
     register(&mut api)?;
     subscribe(&mut api)?;
+    let mut taken = 0;
     loop {
+        if breaks("next.identifier") {
+            // One request more, which is refused.
+            let id = std::mem::take(&mut api.id);
+            api.exchange("GET", "2020-01-01/extension/event/next", &[], b"")?;
+            api.id = id;
+        }
         let event = match api.exchange("GET", "2020-01-01/extension/event/next", &[], b"") {
             Ok(event) => event,
             Err(error) if breaks("connection.event-cut") => return Err(error),
@@ -47,11 +54,12 @@ fn main() -> Result<(), Failure> {
             // The event was lost, and was this extension's turn.
             continue;
         }
-        take(&serde_json::from_slice(&event.body)?);
+        take(&serde_json::from_slice(&event.body)?, taken);
+        taken += 1;
     }
 }
 
-fn take(event: &Value) {
+fn take(event: &Value, taken: usize) {
     let has = |member: &str| event.get(member).is_some();
     if event.get("eventType").and_then(Value::as_str) == Some("SHUTDOWN") {
         let reason = event.get("shutdownReason").and_then(Value::as_str);
@@ -68,7 +76,8 @@ fn take(event: &Value) {
     {
         process::exit(1);
     }
-    if breaks("next.after-invoke") {
+    // The first event asks the function for its actions.
+    if breaks("next.after-invoke") && taken > 0 {
         wait();
     }
 }
@@ -198,7 +207,7 @@ impl Api {
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
-        if !self.id.is_empty() && !breaks("next.identifier") {
+        if !self.id.is_empty() {
             head.extend(["Lambda-Extension-Identifier: ", &self.id, "\r\n"]);
         }
         head.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n"]);

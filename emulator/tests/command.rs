@@ -11,10 +11,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use testkit::pipe::named_pipe;
 use testkit::process::Running;
 
 #[test]
@@ -184,7 +187,7 @@ fn coldstart_takes_a_suite() {
 
 #[test]
 fn what_the_user_got_wrong_exits_with_2_and_is_named() {
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["run", "--event", "/nowhere.json"], "/nowhere.json"),
         (
             &["run", "--sample-event", "/nowhere.json"],
@@ -228,6 +231,10 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
             "streams no responses",
         ),
         (
+            &["run", "--stage", "dev"],
+            "a function URL has no stage: take --http api-gateway-v2",
+        ),
+        (
             &["run", "--max-concurrency", "2"],
             "add --initialization lambda-managed-instances",
         ),
@@ -252,7 +259,11 @@ fn what_the_user_got_wrong_exits_with_2_and_is_named() {
 
 #[test]
 fn what_does_not_go_together_is_refused() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["run", "--attach", "--concurrency", "2"],
+            "'--concurrency <N>'",
+        ),
         (
             &["run", "--attach", "--layer", "/dev/null"],
             "'--layer <PATH>'",
@@ -441,10 +452,12 @@ fn the_printed_line_has_the_event_that_was_named() {
 #[test]
 fn the_printed_line_has_an_event_of_the_kind_that_was_named() {
     let (serving, text) = Serving::start(&["run", "--sample-event", "sqs"]);
-    assert!(
-        text.contains(" -d \"$(bantam-emulator event sqs)\""),
-        "{text}"
-    );
+    let printed = concat!(env!("CARGO_BIN_EXE_bantam-emulator"), " event sqs");
+    assert!(text.contains(&format!(" -d \"$({printed})\"")), "{text}");
+    // Text is base64 to version 2 of the AWS CLI, and raw to version 1; a file is what it is.
+    let piped = format!("  {printed} | aws lambda invoke ");
+    assert!(text.contains(&piped), "{text}");
+    assert!(text.contains(" --payload fileb:///dev/stdin "), "{text}");
     drop(serving);
     let output = emulator_with(&["event", "sqs"], "");
     let event: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -566,6 +579,43 @@ fn a_function_that_is_started_elsewhere_attaches() {
 }
 
 #[test]
+fn an_extension_that_is_started_elsewhere_is_named_and_waited_for() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
+    command.args(["run", "--attach", "--extension", "/nowhere/extension"]);
+    let managed = ["--initialization", "lambda-managed-instances"];
+    command.args(managed).args(["--max-concurrency", "2"]);
+    let (serving, text) = Serving::of(command);
+    let start = "Start the function and the extension extension yourself";
+    assert!(text.contains(start), "{text}");
+    // The ones in the text are all that they get.
+    let exports = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  export "));
+    let variables: Vec<_> = exports
+        .flat_map(|line| line.split(' '))
+        .filter_map(|variable| variable.split_once('='))
+        .collect();
+    let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+    for name in ["AWS_LAMBDA_MAX_CONCURRENCY", "AWS_LAMBDA_METADATA_API"] {
+        assert!(names.contains(&name), "{text}");
+    }
+    let mut processes = [example("extension"), echo()].map(|program| {
+        let mut command = Command::new(program);
+        command.env_clear().envs(variables.iter().copied());
+        // It takes no INVOKE there.
+        command.env("EXTENSION", "events=SHUTDOWN").spawn().unwrap()
+    });
+    let path = "/2015-03-31/functions/function/invocations";
+    let answer = post(address(&text), path, r#"{"do":"metadata"}"#);
+    assert!(answer.contains("AvailabilityZoneID"), "{answer}");
+    for process in &mut processes {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    drop(serving);
+}
+
+#[test]
 fn a_level_that_the_emulator_of_aws_does_not_have_is_refused() {
     for (flag, variable) in [(Some("loud"), "info"), (None, "loud")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bantam-emulator"));
@@ -614,7 +664,7 @@ fn stood_in(own: &[(&str, &str)]) -> (Value, String) {
     let end = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(address).is_err() {
         assert!(Instant::now() < end, "nobody listens");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     let path = "/2015-03-31/functions/function/invocations";
     let answer = post(&address.to_string(), path, r#"{"do":"env"}"#);
@@ -689,6 +739,52 @@ fn a_function_that_changes_is_started_anew() {
     let answer = post(address(&text), path, "{}");
     assert!(answer.contains("exit status 7"), "{answer}");
     drop(serving);
+}
+
+#[test]
+fn a_start_beside_environments_that_are_busy_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut child = command(&["run", "--timeout", "60"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let (serving, text) = Serving::read(child);
+    let (send, lines) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        // Nobody reads on once all was seen.
+        let mut lines = log.lines();
+        while lines.next().is_some_and(|line| send.send(line).is_ok()) {}
+    });
+    let until = |expected: &str| {
+        let mut seen = Vec::new();
+        loop {
+            let line = lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("{expected} is not in {seen:?}"));
+            let line = line.unwrap();
+            if line.starts_with(expected) {
+                return;
+            }
+            seen.push(line);
+        }
+    };
+    let path = "/2015-03-31/functions/function/invocations";
+    let event = json!({"do": "read", "path": pipe}).to_string();
+    thread::scope(|scope| {
+        let busy = scope.spawn(|| post(address(&text), path, &event));
+        until("START RequestId: ");
+        let answer = post(address(&text), path, "{}");
+        fs::write(&pipe, "go on").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(busy.join().unwrap().ends_with("\"go on\""));
+    });
+    until("environment 1 is started: the others are busy");
+    drop(serving);
+    drop(lines);
+    reader.join().unwrap();
 }
 
 /// The response to an event, and the log.
@@ -913,7 +1009,7 @@ fn serve_goes_on_when_nobody_reads_its_text() {
     while TcpStream::connect(address).is_err() {
         assert_eq!(serving.0.try_wait().unwrap(), None);
         assert!(Instant::now() < end, "nobody listens");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     let path = "/2015-03-31/functions/greeter/invocations";
     let answer = post(&address.to_string(), path, r#"{"do":"echo","n":2}"#);

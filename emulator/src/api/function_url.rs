@@ -12,7 +12,8 @@ use std::time::SystemTime;
 
 use hyper::Response;
 use hyper::header::{
-    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    USER_AGENT,
 };
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -20,7 +21,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::rest_api;
-use crate::api::url_reply::{Reply, no_reply, refused, reply};
+use crate::api::url_reply::{Reply, id_headers, no_reply, refused, reply};
 use crate::api::url_stream;
 use crate::api::web_request::{Request, decoded};
 use crate::config::{Config, HttpEvent, Invoke, UrlInvokeMode};
@@ -28,7 +29,7 @@ use crate::environment::pool::{Pool, trace_id};
 use crate::http::{PAYLOAD_BYTES_MAX, Payload, header, json_response};
 use crate::time::{common_log, epoch_ms};
 
-/// Serves one request.
+/// Serves one request. The response has its id, whoever has made it.
 pub(crate) async fn serve(
     pool: Arc<Pool>,
     parts: &Parts,
@@ -36,6 +37,23 @@ pub(crate) async fn serve(
     peer: SocketAddr,
 ) -> Response<Payload> {
     let request_id = Uuid::new_v4().to_string();
+    let front = pool.shared().config.http_event;
+    let mut response = answer(pool, parts, body, peer, &request_id).await;
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        for name in id_headers(front) {
+            response.headers_mut().insert(*name, id.clone());
+        }
+    }
+    response
+}
+
+async fn answer(
+    pool: Arc<Pool>,
+    parts: &Parts,
+    body: &[u8],
+    peer: SocketAddr,
+    request_id: &str,
+) -> Response<Payload> {
     let config = &pool.shared().config;
     let Some(path) = path_in_stage(config, parts.uri.path()) else {
         return no_such_stage(config);
@@ -49,7 +67,7 @@ pub(crate) async fn serve(
         parts,
         body,
         peer,
-        id: &request_id,
+        id: request_id,
         trace_id: &trace_id,
         now: SystemTime::now(),
     };
@@ -59,7 +77,7 @@ pub(crate) async fn serve(
     };
     let invoke = Invoke {
         trace_id: Some(trace_id),
-        request_id: Some(request_id),
+        request_id: Some(request_id.to_owned()),
         return_early: true,
         ..Invoke::new(event.to_string())
     };

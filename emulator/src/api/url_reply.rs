@@ -289,6 +289,17 @@ fn failed(front: HttpEvent, status: u16) -> Response<Payload> {
     }
 }
 
+/// The headers with the id of a request, which its event has as `requestId`. A REST API has an
+/// extended one beside it, which here is the same
+/// (docs.aws.amazon.com/apigateway/latest/developerguide/set-up-access-logging.html).
+pub(super) const fn id_headers(front: HttpEvent) -> &'static [&'static str] {
+    match front {
+        HttpEvent::FunctionUrl => &["x-amzn-requestid"],
+        HttpEvent::ApiGatewayV1 => &["x-amzn-requestid", "x-amz-apigw-id"],
+        HttpEvent::ApiGatewayV2 => &["apigw-requestid"],
+    }
+}
+
 /// The types of a response that names none.
 const JSON: &str = "application/json";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";

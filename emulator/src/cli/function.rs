@@ -17,7 +17,8 @@ use super::runtime::{Runtime, check_program};
 /// The function's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FunctionArgs {
-    /// The function's handler, _HANDLER, which the stock binary executes; bootstrap without it
+    /// The function's handler, _HANDLER, which the stock binary executes [default: bootstrap; with
+    /// --runtime the one that AWS's console makes, as `lambda_function.lambda_handler`]
     #[arg(long, value_name = "HANDLER")]
     pub(super) handler: Option<String>,
     /// The function is Python or JavaScript, run by AWS's runtime client for it; --function is its
@@ -112,8 +113,8 @@ impl FunctionArgs {
         self.with_settings(config)
     }
 
-    /// The files whose change is a change of the function: its programs, and the folder that was
-    /// named as its own.
+    /// The files whose change is a change of the function: its programs, the folder that was named
+    /// as its own, and its task root.
     pub(crate) fn files(&self, path: &Path) -> Files {
         let path = absolute(path);
         let own_folder = if path.is_dir() {
@@ -126,9 +127,10 @@ impl FunctionArgs {
         // An interpreter is none of them.
         let program = self.runtime.is_none().then(|| program_at(&path));
         let extensions = self.extension.iter().map(|path| absolute(path));
+        let task_root = self.task_root.as_deref().map(absolute);
         Files {
             programs: program.into_iter().chain(extensions).collect(),
-            folder: self.task_root.as_deref().map(absolute).or(own_folder),
+            folders: own_folder.into_iter().chain(task_root).collect(),
         }
     }
 
@@ -317,6 +319,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -352,6 +356,38 @@ mod tests {
             error.contains(&file.path().display().to_string()),
             "{error}"
         );
+    }
+
+    #[test]
+    fn each_folder_that_was_named_is_watched() {
+        type Row<'a> = (&'a [&'a str], &'a Path, &'a [&'a Path], &'a [&'a Path]);
+        let own = tempfile::tempdir().unwrap();
+        let (folder, file) = (own.path(), &*own.path().join("app"));
+        fs::write(file, "").unwrap();
+        let bootstrap = &*folder.join("bootstrap");
+        let table: [Row<'_>; 4] = [
+            (&[], file, &[file], &[]),
+            (&[], folder, &[bootstrap], &[folder]),
+            (&["--runtime", "python"], file, &[], &[folder]),
+            (
+                &["--task-root", "/srv"],
+                folder,
+                &[bootstrap],
+                &[folder, Path::new("/srv")],
+            ),
+        ];
+        for (args, function, programs, folders) in table {
+            let given = Given::try_parse_from([&["run"], args].concat()).unwrap();
+            let files = given.function.files(function);
+            assert_eq!(files.programs, programs, "{args:?}");
+            assert_eq!(files.folders, folders, "{args:?}");
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Given {
+        #[command(flatten)]
+        function: FunctionArgs,
     }
 
     #[test]

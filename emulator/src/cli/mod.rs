@@ -44,7 +44,10 @@ impl Command {
 #[command(name = "bantam-emulator", version, after_help = EXIT_CODES)]
 pub(crate) enum Command {
     /// Serve a function until Ctrl-C, or invoke it with given events
-    #[command(override_usage = "bantam-emulator run <--function <PATH>|--attach> [OPTIONS]")]
+    #[command(
+        override_usage = "bantam-emulator run <--function <PATH>|--attach> [OPTIONS]",
+        after_help = run::EXAMPLES
+    )]
     Run(run::Args),
     /// Stand in for AWS's Runtime Interface Emulator, by its flags, variables and ports
     ///

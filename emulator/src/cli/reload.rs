@@ -18,8 +18,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 pub(crate) struct Files {
     /// The programs that are started.
     pub(crate) programs: Vec<PathBuf>,
-    /// A folder all of whose files belong to it.
-    pub(crate) folder: Option<PathBuf>,
+    /// Folders all of whose files belong to it.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// Calls `reload` from a thread of its own, with the name of what has changed, each time that the
@@ -40,7 +40,7 @@ pub(crate) fn watch(files: Files, reload: impl Fn(&Path) + Send + 'static) -> Re
     let parents = files.programs.iter().filter_map(|path| path.parent());
     // A program may be replaced by another file of its name: its folder is what is watched.
     let plain = parents.map(|folder| (folder, RecursiveMode::NonRecursive));
-    let whole = files.folder.iter();
+    let whole = files.folders.iter();
     let whole = whole.map(|folder| (folder.as_path(), RecursiveMode::Recursive));
     for (folder, mode) in plain.chain(whole) {
         let watched = watcher.watch(folder, mode);
@@ -100,7 +100,7 @@ impl Files {
         for program in &self.programs {
             add(&mut found, program);
         }
-        if let Some(folder) = &self.folder {
+        for folder in &self.folders {
             add_folder(&mut found, folder);
         }
         found

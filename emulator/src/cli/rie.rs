@@ -18,7 +18,7 @@ use bantam_emulator::{Config, Emulator, Initialization, Seen};
 
 use super::credentials;
 use super::runtime::find_program;
-use super::{print_error, start};
+use super::{print_error, start, view};
 
 /// Arguments of `aws-lambda-rie`.
 #[derive(Debug, clap::Args)]
@@ -79,13 +79,17 @@ pub(crate) fn is_named(argv0: &Path) -> bool {
 /// There is no runtime, or the emulator cannot start.
 pub(crate) fn rie(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let interrupt = Interrupt::install()?;
+    let shows_log = Level::Error < args.log_level;
     let config = Config {
-        echo_log: Level::Error < args.log_level,
+        echo_log: shows_log,
         ..config(args)?
     };
     let emulator = start(config)?;
     let shows_steps = Level::Debug <= args.log_level;
     let steps = shows_steps.then(|| show_steps(&emulator)).transpose()?;
+    if shows_log && !shows_steps {
+        view::say_starts(&emulator)?;
+    }
     interrupt.wait();
     drop(emulator.stop());
     // The last steps are shown, too.

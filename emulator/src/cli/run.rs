@@ -1,6 +1,7 @@
 //! `bantam-emulator run`: a function that callers reach over HTTP, or that is invoked with events
 //! from files.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Config, Emulator, HttpEvent, LogFormat, StreamRate, UrlInvokeMode};
+use bantam_emulator::{
+    Config, Emulator, Environment, HttpEvent, Initialization, LogFormat, StreamRate, UrlInvokeMode,
+};
 use clap::ValueEnum as _;
 
 use super::event::Kind;
@@ -27,14 +30,14 @@ pub(crate) struct Args {
     /// The function's program, or a directory with a `bootstrap`
     #[arg(long, value_name = "PATH", required_unless_present = "attach")]
     function: Option<PathBuf>,
-    /// Start no process: the function is started elsewhere, in a debugger for example, and
-    /// connects. Nothing times out and nothing is frozen
+    /// Start no process: the function, and each --extension, is started elsewhere, in a debugger
+    /// for example, and connects. Nothing times out and nothing is frozen
     #[arg(long, conflicts_with_all = [
-        "function", "runtime", "event", "layer", "read_only", "enforce_memory",
+        "function", "runtime", "event", "layer", "read_only", "enforce_memory", "concurrency",
     ])]
     attach: bool,
-    /// When the function's files change, start the new ones: environments end when they run no
-    /// invocation, and new ones are started
+    /// When the files of the function or of an --extension change, start the new ones:
+    /// environments end when they run no invocation, and new ones are started
     #[arg(long, conflicts_with_all = ["attach", "event"])]
     watch: bool,
     /// Show the environments, the starts and the log as they change, with keys to act on them;
@@ -45,7 +48,8 @@ pub(crate) struct Args {
     given: FunctionArgs,
     #[command(flatten)]
     confinement: Confinement,
-    /// Port of the Invoke API on 127.0.0.1 [default: any free one]
+    /// Port of the Invoke API and of the function as a web server, on 127.0.0.1 [default: any free
+    /// one]
     #[arg(
         long,
         value_name = "PORT",
@@ -59,17 +63,18 @@ pub(crate) struct Args {
     /// The function's name
     #[arg(long, value_name = "NAME", default_value = "function", value_parser = name)]
     name: String,
-    /// Environments that may exist at once
+    /// Environments that may exist at once: an invocation that finds each busy starts one more
     #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     concurrency: usize,
-    /// What `AWS_LAMBDA_LOG_FORMAT` asks the function to write; always json on Managed Instances
+    /// The format of the platform's lines, and `AWS_LAMBDA_LOG_FORMAT`, which asks the function for
+    /// it; always json on Managed Instances
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: Format,
     /// What HTTP requests become: events of a function URL, of an HTTP API (api-gateway-v2) or of a
     /// REST API (api-gateway-v1) of API Gateway
     #[arg(long, value_name = "FRONT", value_enum, default_value = "function-url")]
     http: Front,
-    /// The stage of the API, with which every path begins [default: none]
+    /// The stage of an API of API Gateway, with which every path begins [default: none]
     #[arg(long, value_name = "NAME", value_parser = stage)]
     stage: Option<String>,
     /// How the function as a web server gives its responses: the invoke mode of a function URL
@@ -85,7 +90,8 @@ pub(crate) struct Args {
     /// 10 MB by a REST API
     #[arg(long, value_name = "RATE", value_enum, default_value = "unlimited")]
     stream_rate: Rate,
-    /// Invoke with this event (`-`: stdin), print the response and exit; repeat for more
+    /// Invoke with this event (`-`: stdin), print the response and exit, with 1 if the function
+    /// failed; repeat for more, in turn
     #[arg(long, value_name = "FILE")]
     event: Vec<PathBuf>,
     /// The event of the command lines that are printed to invoke the function with: a file, or a
@@ -189,6 +195,12 @@ impl Args {
                     .to_owned(),
             );
         }
+        if let (Some(stage), Front::FunctionUrl) = (&self.stage, self.http) {
+            return Err(format!(
+                "a function URL has no stage: take --http api-gateway-v2 or api-gateway-v1 with \
+                 --stage {stage}"
+            ));
+        }
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Config {
             listen: local(self.port),
@@ -226,7 +238,10 @@ struct Sample {
     event: Vec<u8>,
     /// The argument of curl's `-d`.
     data: String,
-    /// The argument of the AWS CLI's `--payload`, if there is one.
+    /// What writes it to the standard input of the AWS CLI, if that reads it there.
+    piped: String,
+    /// The argument of the AWS CLI's `--payload`, if there is one. It is a file: text is base64 to
+    /// version 2 and raw to version 1.
     payload: Option<String>,
 }
 
@@ -236,11 +251,12 @@ impl Sample {
         if !given.exists()
             && let Ok(kind) = Kind::from_str(&name, false)
         {
-            let printed = format!("\"$(bantam-emulator event {name})\"");
+            let printed = format!("{} event {name}", this_program());
             return Ok(Self {
                 event: kind.event().as_bytes().to_vec(),
-                data: printed.clone(),
-                payload: Some(printed),
+                data: format!("\"$({printed})\""),
+                piped: printed + " | ",
+                payload: Some("fileb:///dev/stdin".to_owned()),
             });
         }
         if !given.exists() {
@@ -256,6 +272,7 @@ impl Sample {
         Ok(Self {
             event: read_event(given)?,
             data: format!("@{path}"),
+            piped: String::new(),
             payload: Some(format!("fileb://{path}")),
         })
     }
@@ -264,6 +281,7 @@ impl Sample {
         Self {
             event: b"{}".to_vec(),
             data: "'{}'".to_owned(),
+            piped: String::new(),
             payload: None,
         }
     }
@@ -277,6 +295,7 @@ fn serve(
     watched: Option<Files>,
     interrupt: &Interrupt,
 ) -> Result<(), Box<dyn Error>> {
+    view::say_starts(emulator)?;
     let text = welcome(config, emulator, sample);
     // Whoever reads this may take the first lines and close; the function is served all the same.
     let mut stdout = io::stdout().lock();
@@ -340,7 +359,12 @@ fn renewed(emulator: &Emulator, changed: &Path) -> String {
 fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
     let (name, region) = (&config.function_name, &config.region);
     let address = emulator.invoke_addr();
-    let Sample { data, payload, .. } = sample;
+    let Sample {
+        data,
+        piped,
+        payload,
+        ..
+    } = sample;
     let which = match payload {
         Some(_) => "",
         None => ", here {} (-d @FILE for another, --sample-event KIND for a real one)",
@@ -352,7 +376,7 @@ fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
     let invoked = format!(
         "  curl -sS http://{address}/2015-03-31/functions/{name}/invocations -d {data}
 
-  aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
+  {piped}aws lambda invoke --endpoint-url http://{address} --region {region} --no-sign-request \\
     --function-name {name} {payload}/dev/stdout
 "
     );
@@ -370,32 +394,59 @@ fn welcome(config: &Config, emulator: &Emulator, sample: &Sample) -> String {
     };
     let attach = emulator.environments().into_iter().next();
     match attach.filter(|_| config.program.as_os_str().is_empty()) {
-        Some(environment) => to_attach(config, environment.runtime_api) + &text,
+        Some(environment) => to_attach(config, &environment) + &text,
         None => text,
     }
 }
 
-/// The variables of a function that is started elsewhere.
-fn to_attach(config: &Config, runtime_api: SocketAddr) -> String {
+/// The variables of a function that is started elsewhere, and the extensions that are.
+fn to_attach(config: &Config, environment: &Environment) -> String {
     let folder = quoted(&config.task_root.display().to_string());
     let name = &config.function_name;
     let memory = config.memory_mb;
+    let extensions = environment.extensions.iter();
+    let beside: String = extensions
+        .map(|extension| format!(" and the extension {}", extension.name))
+        .collect();
+    let log_format = match config.log_format {
+        LogFormat::Text => "Text",
+        LogFormat::Json => "JSON",
+    };
     let mut text = format!(
         "\
-No process is started. Start the function yourself, with these variables:
+No process is started. Start the function{beside} yourself, with these variables:
 
-  export AWS_LAMBDA_RUNTIME_API={runtime_api} AWS_REGION={}
+  export AWS_LAMBDA_RUNTIME_API={} AWS_REGION={}
   export AWS_LAMBDA_FUNCTION_NAME={name} AWS_LAMBDA_FUNCTION_VERSION='{}'
   export AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory} _HANDLER={} LAMBDA_TASK_ROOT={folder}
+  export AWS_LAMBDA_INITIALIZATION_TYPE={} AWS_LAMBDA_LOG_FORMAT={log_format}
 ",
+        environment.runtime_api,
         config.region,
         config.function_version,
         quoted(&config.handler),
+        config.initialization.name(),
     );
+    if config.initialization == Initialization::ManagedInstances {
+        let count = config.max_concurrency.to_string();
+        text.extend(["  export AWS_LAMBDA_MAX_CONCURRENCY=", &count, "\n"]);
+    }
+    if let Some(metadata) = &environment.metadata {
+        let (api, token) = (metadata.api.to_string(), &metadata.token);
+        text.extend(["  export AWS_LAMBDA_METADATA_API=", &api]);
+        text.extend([" AWS_LAMBDA_METADATA_TOKEN=", token, "\n"]);
+    }
     for (name, value) in &config.env {
         text.extend(["  export ", name, "=", &quoted(value), "\n"]);
     }
     text + "\n"
+}
+
+/// This program, as its user named it.
+fn this_program() -> String {
+    let named = env::args_os().next();
+    let named = named.unwrap_or_else(|| "bantam-emulator".into());
+    quoted(&named.to_string_lossy())
 }
 
 /// Parses the name of a function: "can be up to 64 characters in length"
@@ -453,6 +504,14 @@ fn invoke(
     Ok(code)
 }
 
+/// Shown under the help.
+pub(super) const EXAMPLES: &str = "\
+The log goes to standard error, responses to --event go to standard output.
+
+Examples:
+  bantam-emulator run --function target/debug/orders --event event.json
+  bantam-emulator run --function target/debug/orders --watch --view
+  bantam-emulator run --function app.py --runtime python --http api-gateway-v2 --port 3000";
 /// How long the threads of the view may take to end what they do.
 const STOP_BOUND: Duration = Duration::from_secs(2);
 const STOP_PAUSE: Duration = Duration::from_millis(10);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::thread;
 
 use serde_json::{Map, Value, json};
 
@@ -139,6 +140,36 @@ impl<'a> Lab<'a> {
         Ok(Run {
             lab: self,
             emulator: Some(Emulator::start(config)?),
+        })
+    }
+
+    /// Tries this many places in as many environments at once as rules may be: a probe that waits at
+    /// each of them waits for several together. A probe gets a lab of its own and its places, in
+    /// order.
+    pub(super) fn share(
+        &self,
+        count: usize,
+        probe: impl Fn(&Lab<'_>, &[usize]) -> Result<(), Miss> + Sync,
+    ) -> Result<(), Miss> {
+        let shares = self.subject.at_once.max(1);
+        let probe = &probe;
+        thread::scope(|scope| {
+            let mut begun = Vec::new();
+            for first in 0..shares {
+                begun.push(scope.spawn(move || {
+                    let lab = Lab::new(self.subject, self.actions);
+                    let places: Vec<_> = (first..count).step_by(shares).collect();
+                    (probe(&lab, &places), lab.entries)
+                }));
+            }
+            for share in begun {
+                let panicked = |_panic| Miss::Broken("a probe panicked".to_owned());
+                let (result, entries) = share.join().map_err(panicked)?;
+                // In the end the ones of the first share that failed, or of the last.
+                lock(&self.entries).clone_from(&lock(&entries));
+                result?;
+            }
+            Ok(())
         })
     }
 

@@ -16,7 +16,8 @@ pub struct Subject {
     pub event: Vec<u8>,
     /// The limit of each init, invocation and other wait: longer than a busy machine needs.
     pub patience: Duration,
-    /// How many rules are tried at once, each in an environment of its own: 1 for a program that
-    /// listens on a fixed port. Probes wait more than they compute.
+    /// How many rules are tried at once, each in an environment of its own, and in how many a rule
+    /// with many places is tried: 1 for a program that listens on a fixed port. Probes wait more
+    /// than they compute.
     pub at_once: usize,
 }

@@ -17,12 +17,15 @@ use crate::process::session::Guard;
 use crate::process::spawn::{Plan, Spawned};
 use crate::process::{self, Process};
 use crate::record::log::Source;
+use crate::record::outcome::ExtensionState;
 use crate::record::transcript::What;
 
 impl Env {
     /// Starts every external extension, one after another, and waits until all have registered.
     pub(crate) async fn start_extensions(self: &Arc<Self>, limit: Instant) -> Result<(), Failure> {
-        if !self.is_attached() {
+        if self.is_attached() {
+            self.log_awaited();
+        } else {
             for path in &self.shared.config.extensions {
                 let name = name_of(path);
                 let expected = self.lock().extensions.expect(&name);
@@ -36,6 +39,19 @@ impl Env {
             registered.or_else(|| inner.extension_crash().map(Err))
         });
         registered.await.unwrap_or(Err(Failure::Timeout))
+    }
+
+    /// Says which extensions have to attach, if one has not yet.
+    fn log_awaited(&self) {
+        let all = self.describe_extensions().into_iter();
+        let awaited = all.filter(|extension| extension.state == ExtensionState::Started);
+        let names: Vec<_> = awaited.map(|extension| extension.name).collect();
+        if !names.is_empty() {
+            let (names, api) = (names.join(", "), self.port.addr());
+            self.log_platform(&format!(
+                "waiting for extensions ({names}): AWS_LAMBDA_RUNTIME_API={api}"
+            ));
+        }
     }
 
     /// Starts a process of this environment; its output goes into the log.

@@ -62,13 +62,11 @@ impl Env {
             initialization_type: config.initialization.name(),
             phase: self.phase(phase),
             runtime_version: Some("provided:al2023".to_owned()),
-            runtime_version_arn: None,
             function_name: config.function_name.clone(),
             function_version: config.function_version.clone(),
             function_arn: Some(config.arn()),
             instance_id: Some(self.stream.clone()),
             instance_memory_bytes_max: Some(u64::from(config.memory_mb) * 1_024 * 1_024),
-            tracing: None,
         }));
     }
 
@@ -88,7 +86,6 @@ impl Env {
                 phase,
                 status: status(failure),
                 error_type: error_type(failure),
-                ..InitRuntimeDone::default()
             }));
         }
         for extension in self.describe_extensions() {
@@ -105,7 +102,6 @@ impl Env {
             status: Some(status(failure)),
             error_type: error_type(failure),
             metrics: DurationMetrics { duration },
-            ..InitReport::default()
         }));
     }
 
@@ -193,7 +189,6 @@ impl Env {
             function_name: config.function_name.clone(),
             function_version: config.function_version.clone(),
             runtime_version: Some("provided:al2023".to_owned()),
-            runtime_version_arn: None,
             instance_id: Some(self.stream.clone()),
             instance_max_memory: Some(config.memory_mb.into()),
         }));
@@ -204,13 +199,11 @@ impl Env {
         self.publish(Event::RestoreRuntimeDone(RestoreRuntimeDone {
             status,
             error_type: error_type.clone(),
-            ..RestoreRuntimeDone::default()
         }));
         self.publish(Event::RestoreReport(RestoreReport {
             status,
             error_type,
             metrics: Some(DurationMetrics { duration }),
-            spans: Vec::new(),
         }));
     }
 

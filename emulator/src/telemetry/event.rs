@@ -84,14 +84,11 @@ pub(crate) enum Status {
 }
 
 /// `tracing` of a record.
-#[skip_serializing_none]
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Tracing {
-    pub(crate) span_id: Option<String>,
     #[serde(rename = "type")]
     kind: &'static str,
-    pub(crate) value: String,
+    value: String,
 }
 
 /// A part of a phase.
@@ -113,7 +110,6 @@ pub(crate) struct InitStart {
     pub(crate) initialization_type: &'static str,
     pub(crate) phase: Phase,
     pub(crate) runtime_version: Option<String>,
-    pub(crate) runtime_version_arn: Option<String>,
     pub(crate) function_name: String,
     pub(crate) function_version: String,
     pub(crate) function_arn: Option<String>,
@@ -122,7 +118,6 @@ pub(crate) struct InitStart {
     /// Bytes.
     #[serde(rename = "instanceMaxMemory")]
     pub(crate) instance_memory_bytes_max: Option<u64>,
-    pub(crate) tracing: Option<Tracing>,
 }
 
 #[skip_serializing_none]
@@ -133,9 +128,6 @@ pub(crate) struct InitRuntimeDone {
     pub(crate) phase: Phase,
     pub(crate) status: Status,
     pub(crate) error_type: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) spans: Vec<Span>,
-    pub(crate) tracing: Option<Tracing>,
 }
 
 #[skip_serializing_none]
@@ -148,9 +140,6 @@ pub(crate) struct InitReport {
     pub(crate) status: Option<Status>,
     pub(crate) error_type: Option<String>,
     pub(crate) metrics: DurationMetrics,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) spans: Vec<Span>,
-    pub(crate) tracing: Option<Tracing>,
 }
 
 /// `metrics` where it is a duration and nothing else.
@@ -232,27 +221,23 @@ pub(crate) struct ReportMetrics {
 }
 
 #[skip_serializing_none]
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestoreStart {
     pub(crate) function_name: String,
     pub(crate) function_version: String,
     pub(crate) runtime_version: Option<String>,
-    pub(crate) runtime_version_arn: Option<String>,
     pub(crate) instance_id: Option<String>,
     /// The documentation's example gives MB here.
     pub(crate) instance_max_memory: Option<u64>,
 }
 
 #[skip_serializing_none]
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestoreRuntimeDone {
     pub(crate) status: Status,
     pub(crate) error_type: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) spans: Vec<Span>,
-    pub(crate) tracing: Option<Tracing>,
 }
 
 #[skip_serializing_none]
@@ -262,8 +247,6 @@ pub(crate) struct RestoreReport {
     pub(crate) status: Status,
     pub(crate) error_type: Option<String>,
     pub(crate) metrics: Option<DurationMetrics>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) spans: Vec<Span>,
 }
 
 #[skip_serializing_none]
@@ -298,7 +281,6 @@ impl Tracing {
     /// An X-Ray trace header.
     pub(crate) fn new(value: impl Into<String>) -> Self {
         Self {
-            span_id: None,
             kind: "X-Amzn-Trace-Id",
             value: value.into(),
         }
@@ -478,13 +460,6 @@ mod tests {
         Duration::from_micros(us)
     }
 
-    fn tracing(span_id: Option<&str>) -> Option<Tracing> {
-        Some(Tracing {
-            span_id: span_id.map(str::to_owned),
-            ..Tracing::new("Root=1-2;Parent=3;Sampled=1")
-        })
-    }
-
     fn span(name: &'static str, duration: Duration) -> Span {
         Span {
             name,
@@ -505,30 +480,22 @@ mod tests {
                     initialization_type: "on-demand",
                     phase: Phase::Init,
                     runtime_version: text("provided:al2023.v1"),
-                    runtime_version_arn: text("arn:aws:lambda:us-east-1::runtime:1"),
                     function_name: "f".into(),
                     function_version: "$LATEST".into(),
                     function_arn: text("arn:aws:lambda:us-east-1:123456789012:function:f"),
                     instance_id: text("2026/08/20/[$LATEST]82"),
                     instance_memory_bytes_max: Some(268_435_456),
-                    tracing: tracing(Some("54565fb41ac79632")),
                 }),
                 "platform.initStart",
                 json!({
                     "initializationType": "on-demand",
                     "phase": "init",
                     "runtimeVersion": "provided:al2023.v1",
-                    "runtimeVersionArn": "arn:aws:lambda:us-east-1::runtime:1",
                     "functionName": "f",
                     "functionVersion": "$LATEST",
                     "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:f",
                     "instanceId": "2026/08/20/[$LATEST]82",
                     "instanceMaxMemory": 268_435_456,
-                    "tracing": {
-                        "spanId": "54565fb41ac79632",
-                        "type": "X-Amzn-Trace-Id",
-                        "value": "Root=1-2;Parent=3;Sampled=1",
-                    },
                 }),
             ),
             (
@@ -553,8 +520,6 @@ mod tests {
                     phase: Phase::Invoke,
                     status: Status::Error,
                     error_type: text("Runtime.ExitError"),
-                    spans: vec![span("someTimeSpan", us(70_500))],
-                    tracing: None,
                 }),
                 "platform.initRuntimeDone",
                 json!({
@@ -562,7 +527,6 @@ mod tests {
                     "phase": "invoke",
                     "status": "error",
                     "errorType": "Runtime.ExitError",
-                    "spans": [{"name": "someTimeSpan", "start": TIME, "durationMs": 70.5}],
                 }),
             ),
             (
@@ -604,7 +568,7 @@ mod tests {
                 Event::Start(Start {
                     request_id: "6d68ca91".into(),
                     version: text("$LATEST"),
-                    tracing: tracing(None),
+                    tracing: Some(Tracing::new("Root=1-2;Parent=3;Sampled=1")),
                     ..Start::default()
                 }),
                 "platform.start",
@@ -728,7 +692,6 @@ mod tests {
                     function_name: "f".into(),
                     function_version: "7".into(),
                     runtime_version: text("provided:al2023.v1"),
-                    runtime_version_arn: text("arn"),
                     instance_id: text("82"),
                     instance_max_memory: Some(256),
                 }),
@@ -737,7 +700,6 @@ mod tests {
                     "functionName": "f",
                     "functionVersion": "7",
                     "runtimeVersion": "provided:al2023.v1",
-                    "runtimeVersionArn": "arn",
                     "instanceId": "82",
                     "instanceMaxMemory": 256,
                 }),
@@ -746,7 +708,6 @@ mod tests {
                 Event::RestoreRuntimeDone(RestoreRuntimeDone {
                     status: Status::Error,
                     error_type: text("Function.Unknown"),
-                    ..RestoreRuntimeDone::default()
                 }),
                 "platform.restoreRuntimeDone",
                 json!({"status": "error", "errorType": "Function.Unknown"}),
@@ -756,14 +717,12 @@ mod tests {
                     metrics: Some(DurationMetrics {
                         duration: us(437_190),
                     }),
-                    spans: vec![span("someTimeSpan", us(30_000))],
                     ..RestoreReport::default()
                 }),
                 "platform.restoreReport",
                 json!({
                     "status": "success",
                     "metrics": {"durationMs": 437.19},
-                    "spans": [{"name": "someTimeSpan", "start": TIME, "durationMs": 30}],
                 }),
             ),
             (

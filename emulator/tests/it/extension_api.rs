@@ -129,6 +129,31 @@ fn requests_that_are_no_registration_are_refused() {
 }
 
 #[test]
+fn the_log_says_what_has_to_attach() {
+    let mut config = Config::new("");
+    config.extensions = ["one", "two"].map(|name| name.into()).into();
+    let (emulator, mut two) = attached_with(config);
+    let second = registered(&mut two, "two", BOTH);
+    let api = emulator.environments()[0].runtime_api;
+    let says = |text: &str| {
+        let line = format!("waiting for {text}: AWS_LAMBDA_RUNTIME_API={api}");
+        emulator.wait_for_log(text, |log| log.iter().any(|l| l.text == line))
+    };
+    thread::scope(|scope| {
+        let prepared = scope.spawn(|| emulator.prepare());
+        says("extensions (one)").unwrap();
+        let mut one = Client::connect(api);
+        let first = registered(&mut one, "one", BOTH);
+        says("a runtime").unwrap();
+        let mut runtime = Client::connect(api);
+        runtime.send("GET", "/2018-06-01/runtime/invocation/next", &[], b"");
+        ask(&mut one, &first);
+        ask(&mut two, &second);
+        prepared.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn the_identifier_is_checked_first() {
     let (_emulator, mut client) = expecting();
     let id = registered(&mut client, "ext", BOTH);

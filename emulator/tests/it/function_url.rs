@@ -1,6 +1,8 @@
 //! The function as a web server, over a plain socket.
 
-use bantam_emulator::{Emulator, HttpEvent};
+use std::collections::BTreeMap;
+
+use bantam_emulator::{Emulator, HttpEvent, What};
 use testkit::http::{Client, Response};
 
 use crate::support::{echo, json};
@@ -95,6 +97,39 @@ fn behind(front: HttpEvent, stage: Option<&str>) -> (Emulator, Client) {
     let emulator = Emulator::start(config).unwrap();
     let client = Client::connect(emulator.invoke_addr());
     (emulator, client)
+}
+
+#[test]
+fn a_response_has_the_id_of_its_request_where_the_front_has_it() {
+    static NAMES: [&str; 3] = ["x-amzn-RequestId", "x-amz-apigw-id", "Apigw-Requestid"];
+    for (front, own) in [
+        (HttpEvent::FunctionUrl, &NAMES[..1]),
+        (HttpEvent::ApiGatewayV1, &NAMES[..2]),
+        (HttpEvent::ApiGatewayV2, &NAMES[2..]),
+    ] {
+        let (emulator, mut client) = behind(front, Some("dev"));
+        // The function's own one goes under.
+        let headers: BTreeMap<_, _> = own.iter().map(|name| (*name, "own")).collect();
+        let response = serde_json::json!({ "statusCode": 200, "headers": headers }).to_string();
+        let text = [("Content-Type", "text/plain"), ("X-Echo", "http")];
+        let answer = client.post("/dev/", &text, response.as_bytes());
+        assert_eq!(answer.status, 200);
+        let not_run = client.get("/elsewhere");
+        let transcript = emulator.transcript();
+        let run = transcript.iter().find_map(|entry| {
+            if let What::InvokeStart { request_id } = &entry.what {
+                Some(request_id.as_str())
+            } else {
+                None
+            }
+        });
+        for name in NAMES {
+            let expected = run.filter(|_| own.contains(&name));
+            let got = header(&answer, name);
+            assert_eq!(got, Vec::from_iter(expected), "{front:?} {name}");
+            assert_eq!(header(&not_run, name).len(), got.len(), "{front:?} {name}");
+        }
+    }
 }
 
 #[test]

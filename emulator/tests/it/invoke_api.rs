@@ -152,6 +152,35 @@ fn a_context_of_several_lines_reaches_the_runtime_on_one() {
 }
 
 #[test]
+fn an_event_has_no_client_context() {
+    let (emulator, mut client) = start();
+    let context = STANDARD.encode(r#"{"custom":{"k":"v"}}"#);
+    let headers = [
+        ("X-Amz-Invocation-Type", "Event"),
+        ("X-Amz-Client-Context", context.as_str()),
+    ];
+    let answer = client.post(PATH, &headers, br#"{"do":"headers"}"#);
+    assert_eq!(answer.status, 202);
+    let id = header(&answer, "x-amzn-RequestId").unwrap();
+    emulator
+        .wait_until("the event", |entries| answers(entries, id) == 1)
+        .unwrap();
+    let transcript = emulator.transcript();
+    let response = transcript.iter().find_map(|entry| {
+        if let What::Request { path, body, .. } = &entry.what
+            && path.ends_with("/response")
+        {
+            Some(String::from_utf8_lossy(body))
+        } else {
+            None
+        }
+    });
+    let received = response.unwrap();
+    assert!(received.contains("Lambda-Runtime-Trace-Id"), "{received}");
+    assert!(!received.contains("Client-Context"), "{received}");
+}
+
+#[test]
 fn events_and_dry_runs_have_no_body() {
     let (emulator, mut client) = start();
     let dry = client.post(PATH, &[("X-Amz-Invocation-Type", "DryRun")], b"{}");

@@ -1,7 +1,8 @@
 //! `--view`: the live view of the environments in a terminal.
 //!
 //! `model` is fed by what the emulator records, `draw` makes a picture of it. Here are the
-//! terminal, the keys and the threads that wait for each of them.
+//! terminal, the keys and the threads that wait for each of them, and the one line that is printed
+//! of it where there is no view.
 
 mod draw;
 mod model;
@@ -14,10 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bantam_emulator::interrupt::Interrupt;
-use bantam_emulator::{Emulator, Seen};
+use bantam_emulator::{Emulator, Seen, What};
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use self::model::Model;
+use self::model::{Model, OTHERS_BUSY};
+use super::print_error;
 
 /// What the view waits for.
 #[derive(Debug)]
@@ -112,6 +114,36 @@ pub(crate) fn show(
     }
     let _gone = terminal.show_cursor().and_then(|()| ratatui::try_restore());
     Ok(())
+}
+
+/// Without a view: says in a line when an environment is started because the others are busy. The
+/// log shows one more start then, and not why.
+///
+/// # Errors
+///
+/// There is no thread for it.
+pub(crate) fn say_starts(emulator: &Emulator) -> io::Result<()> {
+    let seen = emulator.watch();
+    let say = move || {
+        let mut model = Model::new(String::new());
+        for seen in seen {
+            let Seen::Entry(entry) = &seen else {
+                continue;
+            };
+            model.see(&seen);
+            let env = model.environments.get(&entry.environment);
+            let start = env.and_then(|env| env.start.as_ref());
+            let busy = start.is_some_and(|start| start.cause == OTHERS_BUSY);
+            if entry.what == What::InitStart && busy {
+                let id = entry.environment;
+                print_error(format_args!(
+                    "environment {id} is started: the others are busy"
+                ));
+            }
+        }
+    };
+    let starts = thread::Builder::new().name("starts".into());
+    starts.spawn(say).map(drop)
 }
 
 fn read_keys(keys: &SyncSender<Input>) {

@@ -251,7 +251,7 @@ impl Model {
         let cause = match (self.any, others) {
             (false, _) => "first",
             (true, 0) => "no environment left",
-            (true, _) if free == 0 => "others busy",
+            (true, _) if free == 0 => OTHERS_BUSY,
             (true, _) => "ahead of demand",
         };
         cause.to_owned()
@@ -416,6 +416,8 @@ fn plain(text: &str) -> String {
     plain
 }
 
+/// The cause of a start for an invocation that found no environment free.
+pub(crate) const OTHERS_BUSY: &str = "others busy";
 /// More than a terminal shows, and little memory.
 const LINES_MAX: usize = 1_000;
 /// More than the widest terminal shows of one line; a process may write lines of 1 MB.

@@ -309,12 +309,16 @@ fn byte_by_byte(lab: &Lab<'_>) -> Probed {
 }
 
 fn split(lab: &Lab<'_>) -> Probed {
-    let run =
-        lab.start_with_faults((0..HEAD_BYTES).map(|at| (Step::Next(at), FaultKind::SplitAt(at))))?;
-    for at in 0..HEAD_BYTES {
-        run.answered()
-            .map_err(|miss| miss.at(format!("split before byte {at}")))?;
-    }
+    lab.share(HEAD_BYTES, |lab, places| {
+        let splits = places.iter().map(|at| FaultKind::SplitAt(*at));
+        let faults = splits.enumerate().map(|(n, split)| (Step::Next(n), split));
+        let run = lab.start_with_faults(faults)?;
+        for at in places {
+            run.answered()
+                .map_err(|miss| miss.at(format!("split before byte {at}")))?;
+        }
+        Ok(())
+    })?;
     Ok(format!("answered, split at {HEAD_BYTES} places"))
 }
 
