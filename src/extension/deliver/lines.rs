@@ -7,7 +7,7 @@
 //! a pipe that is ready takes `PIPE_BUF` bytes, <https://man7.org/linux/man-pages/man7/pipe.7.html>.
 //! A line of up to that many is written at once and whole.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -67,6 +67,8 @@ pub(in crate::extension) struct Lines {
     to: BorrowedFd<'static>,
     pub(super) told: Told,
     waiting: RefCell<VecDeque<Line>>,
+    /// Whether a line was written in part and lost: the next one begins with a line end.
+    is_torn: Cell<bool>,
     changed: Notify,
 }
 
@@ -76,6 +78,7 @@ impl Lines {
             to,
             told: Told::new(ledger),
             waiting: RefCell::default(),
+            is_torn: Cell::default(),
             changed: Notify::default(),
         }
     }
@@ -103,6 +106,12 @@ impl Lines {
     fn write(&self) {
         let mut waiting = self.waiting.borrow_mut();
         while let Some(line) = waiting.front_mut() {
+            if self.is_torn.get() {
+                match write_ready(self.to, b"\n") {
+                    Ok(0) => return,
+                    outcome => self.is_torn.set(outcome.is_err()),
+                }
+            }
             let rest = line.bytes.get(line.written..).unwrap_or_default();
             match write_ready(self.to, rest) {
                 Ok(count) if count == rest.len() => {}
@@ -110,13 +119,19 @@ impl Lines {
                     line.written += count;
                     return;
                 }
-                Err(_) => self.lose(line),
+                Err((count, _)) => {
+                    line.written += count;
+                    self.lose(line);
+                }
             }
             waiting.pop_front();
         }
     }
 
     fn lose(&self, line: &Line) {
+        if line.written != 0 {
+            self.is_torn.set(true);
+        }
         self.told.lose(Losses::line(line.bytes.len()), line.tells);
     }
 
@@ -283,6 +298,23 @@ mod tests {
             lines.written().await;
             assert_eq!(reading.join().unwrap(), line(bytes).repeat(pushed - 1));
         });
+    }
+
+    /// What had been written of it is no part of the next one, which is counted as delivered.
+    #[test]
+    fn a_line_that_is_lost_in_part_ends_before_the_next_one() {
+        let (mut reader, lines, ledger) = pipe();
+        let long = line(1 << 20);
+        lines.push(&long, Losses::default());
+        lines.lose_all();
+        assert_eq!(ledger.total(), Losses::line(long.len()));
+        let written = rustix::io::ioctl_fionread(&reader).unwrap();
+        let mut begun = vec![0; usize::try_from(written).unwrap()];
+        reader.read_exact(&mut begun).unwrap();
+        lines.push(b"{}\n", Losses::default());
+        let mut read = [0; 4];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(read, *b"\n{}\n");
     }
 
     #[test]
