@@ -194,13 +194,26 @@ pub(crate) fn is_json(text: &[u8]) -> bool {
     read::<IgnoredAny>(text).is_ok()
 }
 
-/// An object that is read as `T`. Any other value is refused.
+/// Reads an object as `T`, and refuses any other value.
+///
+/// # Errors
+///
+/// Those of `T` and of the deserializer.
+pub(crate) fn only_object<'de, D, T>(json: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(ObjectOnly(json))
+}
+
+/// A value that is read by [`only_object`].
 #[derive(Debug)]
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        T::deserialize(ObjectOnly(json)).map(Self)
+        only_object(json).map(Self)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use super::lenient::{self, Text, count, megabytes, milliseconds, object, text};
-use crate::shared::json::Object;
+use crate::shared::json::only_object;
 use crate::shared::time::EpochMs;
 
 /// A record as the platform writes it: `{"time":…,"type":…,"record":…}`.
@@ -229,10 +229,7 @@ impl<'de> DeserializeSeed<'de> for Type<'de> {
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Content<'de>, D::Error> {
         match self {
-            Self::Members(content) => {
-                let Object(members) = Object::deserialize(json)?;
-                Ok(content(Box::new(members)))
-            }
+            Self::Members(content) => only_object(json).map(|members| content(Box::new(members))),
             Self::Fault => {
                 let text: &RawValue = Deserialize::deserialize(json)?;
                 Ok(Content::Fault(Fault(text.get())))
