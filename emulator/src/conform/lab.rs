@@ -143,8 +143,8 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Tries this many places in as many environments at once as rules may be: a probe that waits at
-    /// each of them waits for several together. A probe gets a lab of its own and its places, in
+    /// Tries this many places in as many environments at once as rules may be: a probe that waits
+    /// at each of them waits at several together. A probe gets a lab of its own and its places, in
     /// order.
     pub(super) fn share(
         &self,
