@@ -482,6 +482,22 @@ fn a_stream_that_goes_wrong_midway_is_an_error() {
 }
 
 #[test]
+fn a_server_that_hangs_inside_a_streamed_body_is_ended() {
+    let env = start(ending_by_itself(streaming(), 4));
+    let process = || {
+        let (_, body) = stream(&env, "GET", "/counts");
+        let [.., process]: [u64; 3] = serde_json::from_slice(&body).unwrap();
+        process
+    };
+    let before = process();
+    let (recorded, message) = fail(&env, "/hang-midway");
+    assert_eq!(recorded, "Function.Timeout", "{message}");
+    let killed = "killed shortly before the deadline";
+    assert!(message.contains(killed), "{message}");
+    assert_ne!(process(), before);
+}
+
+#[test]
 fn a_status_that_is_an_error_is_one_to_head_too() {
     for mode in ["buffered", "response_stream"] {
         let mut config = ending_by_itself(server(""), 4);

@@ -24,7 +24,7 @@ mod tests;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use self::connection::Connection;
+use self::connection::{Connection, IsEnough};
 use self::error::{Cause, ServerError, tried};
 use self::process::{Process, Shared};
 use self::request::Request;
@@ -244,6 +244,10 @@ impl Server {
     }
 
     /// Sends the request and answers with the response. True if the server is of no more use.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the steps share the exchange, and how long to wait for it"
+    )]
     fn respond(
         &mut self,
         process: &mut Process,
@@ -259,8 +263,16 @@ impl Server {
             |response: &Reader| (is_head || settings.is_streamed) && !response.head().is_empty();
         let outgoing = Outgoing::new(&request.head, &request.body);
         let mut exchange = Exchange::new(outgoing, &mut self.response);
-        let mut outcome = connection.carry(process, &mut exchange, &is_enough, end);
-        if matches!(outcome, Err(Cause::TimedOut)) && self.program.is_none() {
+        let is_platforms = self.program.is_none();
+        let mut carry_end = end;
+        let mut carry = |process: &mut Process,
+                         connection: &mut Connection,
+                         exchange: &mut Exchange<'_>,
+                         is_enough: IsEnough<'_>| {
+            let outcome = connection.carry(process, exchange, is_enough, carry_end);
+            if !matches!(outcome, Err(Cause::TimedOut)) || !is_platforms {
+                return outcome;
+            }
             // Nobody but the platform can end a server that hangs, and it does so at the deadline.
             let tried = tried(&request.method, &settings.server.authority, &request.target);
             let ms = now().saturating_duration_since(start).as_millis();
@@ -268,14 +280,16 @@ impl Server {
                 Level::Error,
                 &format!("{tried} failed after {ms} ms: {}", Cause::TimedOut),
             );
-            outcome = connection.carry(process, &mut exchange, &is_enough, None);
-        }
+            carry_end = None;
+            connection.carry(process, exchange, is_enough, None)
+        };
+        let mut outcome = carry(process, &mut connection, &mut exchange, &is_enough);
         if matches!(outcome, Err(Cause::Io(_))) && exchange.is_unsent() {
             // The server closed it in this moment.
             outcome = match Connection::open(process, settings.server.address, end) {
                 Ok(fresh) => {
                     connection = fresh;
-                    connection.carry(process, &mut exchange, &is_enough, end)
+                    carry(process, &mut connection, &mut exchange, &is_enough)
                 }
                 Err(cause) => Err(cause),
             };
@@ -287,7 +301,7 @@ impl Server {
         } else if is_error {
             let is_enough =
                 |response: &Reader| is_head || ERROR_MESSAGE_BYTES_MAX <= response.body().len();
-            outcome = connection.carry(process, &mut exchange, &is_enough, end);
+            outcome = carry(process, &mut connection, &mut exchange, &is_enough);
             Err(answer)
         } else {
             let response = Response::new(status, exchange.response().head(), b"");
@@ -296,7 +310,11 @@ impl Server {
                 None => answer.stream(response.content_type()),
             };
             if !is_head {
-                outcome = copy(process, &mut connection, &mut exchange, &mut stream, end);
+                let mut more = |exchange: &mut Exchange<'_>| {
+                    let is_enough = |response: &Reader| !response.body().is_empty();
+                    carry(process, &mut connection, exchange, &is_enough)
+                };
+                outcome = copy(&mut more, &mut exchange, &mut stream);
             }
             Ok(stream)
         };
@@ -383,29 +401,30 @@ impl Server {
     }
 }
 
-/// Hands the body on as it comes.
+/// Hands the body on as it comes. `more` waits for another part of it.
 fn copy(
-    process: &mut Process,
-    connection: &mut Connection,
+    more: &mut dyn FnMut(&mut Exchange<'_>) -> Result<(), Cause>,
     exchange: &mut Exchange<'_>,
     stream: &mut ResponseStream<'_>,
-    end: Option<Instant>,
 ) -> Result<(), Cause> {
     let mut outcome = Ok(());
     loop {
-        // What has come before a failure is a part of the response, too.
         let body = exchange.response().body();
+        if outcome.is_err() {
+            // What has come before a failure is a part of the response, too. The end of the stream
+            // takes it along: a flush is refused where the failure is that the time is over.
+            stream.write_all(body).ok();
+            return outcome;
+        }
         if stream.write_all(body).is_err() || stream.flush().is_err() {
             // Nobody reads on. The stream knows why.
             return Ok(());
         }
         exchange.forget_body();
-        outcome?;
         if exchange.is_done() {
             return Ok(());
         }
-        let is_enough = |response: &Reader| !response.body().is_empty();
-        outcome = connection.carry(process, exchange, &is_enough, end);
+        outcome = more(exchange);
     }
 }
 
