@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
-    wait, waitid,
+    set_child_subreaper, wait, waitid, waitpgid,
 };
 
 use super::error::{ExecutableError, Missing};
@@ -236,7 +236,7 @@ impl Child {
             id: self.id,
             errors,
             stderr: Arc::clone(&self.stderr),
-            then: None,
+            is_asked: false,
         });
     }
 
@@ -367,10 +367,10 @@ impl Child {
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
         let gentle = lock_gentle().take_if(|gentle| gentle.id == self.id);
-        if let Some(then) = gentle.and_then(|gentle| gentle.then) {
+        if gentle.is_some_and(|gentle| gentle.is_asked) {
             // The environment ends, so this is no failure, and the platform takes no report of it.
             self.errors_tail();
-            then();
+            reexec::wait();
         }
         if let Some(status) = self.status {
             kill_group(self.id, Signal::KILL);
@@ -478,43 +478,37 @@ struct Gentle {
     id: Pid,
     errors: Option<OwnedFd>,
     stderr: Shared,
-    /// What the thread that waits for it does when it has ended, once it has got SIGTERM.
-    then: Option<fn() -> !>,
+    /// It has got SIGTERM. Then its end is the environment's, and a thread that waits for it goes
+    /// no further.
+    is_asked: bool,
 }
 
 reexec::process_lock!(lock_gentle: Option<Gentle> = None);
 
 /// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
-/// the log. Returns when it has ended; a thread that waits for that waits on.
+/// the log. Returns when all of the group have ended, or after [`GENTLE_MAX`].
+///
+/// The process may be a shell that ends before the server that it has started. This process is the
+/// parent of those that one has left, so that the kernel says when the last of them has ended.
 pub(super) fn end_gently() {
-    let Some((id, mut errors, stderr)) = ask(reexec::wait) else {
-        return;
+    let (id, mut errors, stderr) = {
+        let mut gentle = lock_gentle();
+        let Some(gentle) = gentle.as_mut() else {
+            return;
+        };
+        gentle.is_asked = true;
+        set_child_subreaper(Some(getpid())).ok();
+        kill_group(gentle.id, Signal::TERM);
+        (gentle.id, gentle.errors.take(), Arc::clone(&gentle.stderr))
     };
+    let end = now() + GENTLE_MAX;
     let mut is_over = false;
     while !is_over {
         os::sleep(EXIT_CHECK);
-        is_over = has_exited(id);
+        is_over = waitpgid(id, WaitOptions::NOHANG).is_err() || end <= now();
         log_errors(&mut errors, &stderr, PIPE_BYTES_MAX);
     }
     lock(&stderr).finish(&mut log_line);
-}
-
-/// Sends SIGTERM to the group of the process that asked for it. The thread that waits for that, and
-/// writes its log, ends this process after it.
-pub(super) fn ask_to_end() {
-    if ask(|| os::exit(0)).is_some() {
-        reexec::wait();
-    }
-}
-
-/// The process that has got SIGTERM now, its errors and what was read of them. `None` if none is
-/// there.
-fn ask(then: fn() -> !) -> Option<(Pid, Option<OwnedFd>, Shared)> {
-    let mut gentle = lock_gentle();
-    let gentle = gentle.as_mut()?;
-    gentle.then = Some(then);
-    kill_group(gentle.id, Signal::TERM);
-    Some((gentle.id, gentle.errors.take(), Arc::clone(&gentle.stderr)))
 }
 
 /// Collects the processes that this one inherited as process 1 of a container, which would stay as
@@ -593,6 +587,9 @@ pub(super) fn end_of_grace(end: Option<Instant>) -> Instant {
 
 /// How long a process that has closed its output may take to exit.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
+
+/// How long the processes that got SIGTERM may take. The platform kills this one sooner.
+const GENTLE_MAX: Duration = Duration::from_millis(600);
 
 /// How often to look for the exit of a process where `poll` cannot wait for it.
 const EXIT_CHECK: Duration = Duration::from_millis(5);
@@ -832,6 +829,8 @@ mod tests {
         end_gently();
         // The environment goes on, unlike behind SIGTERM.
         *lock_gentle() = None;
+        set_child_subreaper(None).unwrap();
+        child.status = Some(ExitStatus::default());
         assert_eq!(lock(&child.stderr).tail(), "the first part and the second");
     }
 

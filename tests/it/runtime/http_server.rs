@@ -595,15 +595,20 @@ fn a_server_of_http_1_0_in_another_language_is_one_like_any() {
 
 #[test]
 fn a_server_gets_time_to_end_when_the_environment_does() {
-    let mut config = server("");
-    let program = config.handler.clone();
-    config.args = vec!["graceful.sh".to_owned(), program];
-    let env = start(config);
-    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    env.wait_for_polls(1);
-    let report = env.stop();
-    let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
-    assert!(lines.contains(&"closing the database"), "{lines:?}");
+    for script in ["graceful.sh", "bare.sh"] {
+        let mut config = server("");
+        let program = config.handler.clone();
+        config.args = vec![script.to_owned(), program];
+        let env = start(config);
+        assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+        env.wait_for_polls(1);
+        let report = env.stop();
+        let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
+        assert!(
+            lines.contains(&"closing the database"),
+            "{script}: {lines:?}"
+        );
+    }
 }
 
 #[test]
@@ -840,14 +845,16 @@ fn the_environment_ends_when_the_server_cannot_be_started_any_more() {
 
 #[test]
 fn the_server_of_the_workers_gets_sigterm_once() {
-    let mut config = managed("");
-    let program = config.handler.clone();
-    config.args = vec!["graceful.sh".to_owned(), program];
-    let env = started(config);
-    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    let report = env.stop();
-    let said = |line: &&LogLine| line.text.contains("closing the database");
-    assert_eq!(report.log.iter().filter(said).count(), 1);
+    for script in ["graceful.sh", "bare.sh"] {
+        let mut config = managed("");
+        let program = config.handler.clone();
+        config.args = vec![script.to_owned(), program];
+        let env = started(config);
+        assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+        let report = env.stop();
+        let said = |line: &&LogLine| line.text.contains("closing the database");
+        assert_eq!(report.log.iter().filter(said).count(), 1);
+    }
 }
 
 const WORKERS: usize = 4;

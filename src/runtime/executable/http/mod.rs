@@ -84,9 +84,7 @@ impl Server {
             response: Reader::new(Expect::Response, limits),
         };
         let keeper = seat.filter(|seat| seat.is_keeper());
-        if keeper.is_some() {
-            before_end(api, Box::new(child::ask_to_end))?;
-        } else if seat.is_none() && is_own {
+        if keeper.is_some() || seat.is_none() && is_own {
             if os::variable(panic::RESTARTS).is_some() {
                 child::end_forgotten();
             }
