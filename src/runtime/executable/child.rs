@@ -382,6 +382,14 @@ impl Child {
         status
     }
 
+    /// Kills the process and what is left of its group, and does not wait: the kernel may take long
+    /// to free the memory of a process.
+    pub(super) fn kill(&self) {
+        if self.status.is_none() {
+            kill_group(self.id, Signal::KILL);
+        }
+    }
+
     /// Ends the process, and what is left of its group.
     pub(super) fn end(&mut self) {
         if self.status.is_none() {
