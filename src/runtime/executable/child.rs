@@ -403,6 +403,18 @@ impl Child {
         self.status.is_some() || has_exited(self.id)
     }
 
+    /// True if the process is exiting or has exited. It gives up its memory, where its command line
+    /// is, before its descriptors: who has seen the end of a connection need not wait to know this.
+    pub(super) fn is_exiting(&self) -> bool {
+        #[cfg(test)]
+        if simulation::here().is_some() {
+            return self.has_exited();
+        }
+        let path = format!("/proc/{}/cmdline\0", self.id.as_raw_pid());
+        let path = CStr::from_bytes_with_nul(path.as_bytes()).unwrap_or_default();
+        os::read_file(path, &mut [0; 1]).is_ok_and(<[u8]>::is_empty)
+    }
+
     /// Waits until another descriptor is ready, or the process has output, has errors or has
     /// exited, and says which of the four. `None` when the time runs out.
     fn poll(

@@ -233,6 +233,11 @@ fn a_request_that_goes_wrong_fails_its_invocation_alone() {
             "the server ended with exit status: 7",
         ),
         (
+            "/end-until-close?7",
+            "Function.ExitStatus",
+            "the server ended with exit status: 7",
+        ),
+        (
             "/hang",
             "Function.Timeout",
             "; the server was killed shortly before the deadline",
@@ -461,6 +466,11 @@ fn a_stream_that_goes_wrong_midway_is_an_error() {
             "connection closed inside a message",
         ),
         ("/die-midway", "Function.ExitStatus", "exit status: 7: "),
+        (
+            "/end-until-close?7",
+            "Function.ExitStatus",
+            "exit status: 7",
+        ),
         (
             "/hang",
             "Function.Timeout",

@@ -39,7 +39,7 @@ use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::ResponseStream;
 use crate::runtime::{current, log, panic, trace};
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
+use crate::shared::http::{CloseReason, Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::json::write_str;
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
@@ -316,7 +316,11 @@ impl Server {
             }
             Ok(stream)
         };
-        let is_kept = !settings.idle_max.is_zero() && exchange.close_reason().is_none();
+        let close_reason = exchange.close_reason();
+        if outcome.is_ok() && close_reason == Some(CloseReason::BodyUntilClose) {
+            outcome = process.outlives_body(end);
+        }
+        let is_kept = !settings.idle_max.is_zero() && close_reason.is_none();
         if outcome.is_ok() && is_kept {
             self.connection = Some(connection);
         }
