@@ -508,6 +508,22 @@ fn a_server_that_hangs_inside_a_streamed_body_is_ended() {
 }
 
 #[test]
+fn a_server_error_that_counts_as_a_success_is_a_warning() {
+    for mode in ["buffered", "response_stream"] {
+        let mut config = server("");
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
+        set(&mut config, "AWS_LWA_PASS_THROUGH_PATH", "/status?503");
+        let env = start(config);
+        let outcome = env.invoke(r#"{"an":"event"}"#).unwrap();
+        assert_eq!(outcome.function_error, None, "{mode}");
+        env.wait_for_log(
+            "the server answered 503 to an event that is not an HTTP request, which counts as a \
+             success: AWS_LWA_ERROR_STATUS_CODES makes it an error",
+        );
+    }
+}
+
+#[test]
 fn a_status_that_is_an_error_is_one_to_head_too() {
     for mode in ["buffered", "response_stream"] {
         let mut config = ending_by_itself(server(""), 4);

@@ -294,6 +294,13 @@ impl Server {
         }
         let status = exchange.status().unwrap_or_default();
         let is_error = settings.error_statuses.hold(status);
+        if outcome.is_ok() && request.origin.is_none() && 500 <= status && !is_error {
+            let message = format!(
+                "the server answered {status} to an event that is not an HTTP request, which \
+                 counts as a success: AWS_LWA_ERROR_STATUS_CODES makes it an error"
+            );
+            log::line(Level::Warn, &message);
+        }
         let reply = if outcome.is_err() || !settings.is_streamed {
             Err(answer)
         } else if is_error {
@@ -344,13 +351,6 @@ impl Server {
 
     /// The document that answers the event.
     fn document(&self, request: &Request<'_>, status: u16) -> Vec<u8> {
-        if request.origin.is_none() && 500 <= status {
-            let message = format!(
-                "the server answered {status} to an event that is not an HTTP request, which \
-                 counts as a success: AWS_LWA_ERROR_STATUS_CODES makes it an error"
-            );
-            log::line(Level::Warn, &message);
-        }
         let body = self.response.body();
         let body = if request.is_head() { b"" } else { body };
         Response::new(status, self.response.head(), body).document(request.origin)
