@@ -263,12 +263,19 @@ fn a_response_counts_though_the_server_ends_after_it() {
     let mut config = server("");
     config.freeze = false;
     let env = start(config);
-    let before = server_process(&env);
-    let server = Running::new(u32::try_from(before).unwrap());
-    assert_eq!(get(&env, "/die-after")["body"], "last words");
-    // Until then it may take one more request.
-    server.until_ended();
-    assert_ne!(server_process(&env), before);
+    let targets = [
+        ("/die-after", "last words"),
+        ("/end-until-close?0", "some of it"),
+    ];
+    for (times, (target, body)) in (1..).zip(targets) {
+        let before = server_process(&env);
+        let server = Running::new(u32::try_from(before).unwrap());
+        assert_eq!(get(&env, target)["body"], body);
+        // Until then it may take one more request.
+        server.until_ended();
+        assert_ne!(server_process(&env), before);
+        env.wait_for_log_times("the server ended with exit status: 0", times);
+    }
 }
 
 #[test]

@@ -132,8 +132,8 @@ impl Server {
         }
         child::collect_orphans(self.process.as_mut().and_then(Process::child));
         // It ended between events, so nothing of this event has reached it.
-        if self.process.as_ref().is_some_and(Process::has_ended) {
-            self.process = None;
+        if let Some(mut ended) = self.process.take_if(|process| process.has_ended()) {
+            ended.log_end();
         }
         let (mut process, connection) = match self.connect(end) {
             Ok(connected) => connected,

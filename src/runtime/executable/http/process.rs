@@ -153,6 +153,16 @@ impl Process {
         }
     }
 
+    /// Writes to the log how a server has ended, which is its keeper's part if it has one.
+    pub(super) fn log_end(&mut self) {
+        if let Self::Own(child) = self {
+            child.errors_tail();
+            if let Ok(Waited::Exited(status)) = child.wait(None, None) {
+                log::line(Level::Warn, &Cause::Exited(status).to_string());
+            }
+        }
+    }
+
     /// Puts what the server has written into the log, which is its keeper's part if it has one, at
     /// the end of an event.
     pub(super) fn end_event(&mut self) {
