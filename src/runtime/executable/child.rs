@@ -258,11 +258,12 @@ impl Child {
             if errors_readable || exited {
                 self.read_errors(ERRORS_READ_BYTES_MAX);
             }
-            if exited {
-                return self.collect().map(Waited::Exited);
-            }
+            // What it wrote before it exited may be all that was waited for.
             if ready {
                 return Ok(Waited::Ready);
+            }
+            if exited {
+                return self.collect().map(Waited::Exited);
             }
         }
     }
@@ -852,6 +853,24 @@ mod tests {
         set_child_subreaper(None).unwrap();
         child.status = Some(ExitStatus::default());
         assert_eq!(lock(&child.stderr).tail(), "the first part and the second");
+    }
+
+    #[test]
+    fn what_is_ready_counts_though_the_process_has_exited() {
+        let mut child = shell("exit 3");
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
+        let exit = child.exit.as_ref().unwrap();
+        let mut exit = [PollFd::new(exit, PollFlags::IN)];
+        assert_eq!(os::poll(&mut exit, Some(Duration::from_secs(60))), Ok(1));
+        let mut wait = || child.wait(Some((reader.as_fd(), PollFlags::IN)), late());
+        assert!(matches!(wait(), Ok(Waited::Ready)));
+        std::io::Read::read_exact(&mut &reader, &mut [0; 1]).unwrap();
+        let waited = wait();
+        let Ok(Waited::Exited(status)) = waited else {
+            panic!("{waited:?}");
+        };
+        assert_eq!(status.code(), Some(3));
     }
 
     #[test]
