@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
-    wait, waitid,
+    set_child_subreaper, wait, waitid, waitpgid,
 };
 
 use super::error::{ExecutableError, Missing};
@@ -236,7 +236,7 @@ impl Child {
             id: self.id,
             errors,
             stderr: Arc::clone(&self.stderr),
-            then: None,
+            is_asked: false,
         });
     }
 
@@ -258,11 +258,12 @@ impl Child {
             if errors_readable || exited {
                 self.read_errors(ERRORS_READ_BYTES_MAX);
             }
-            if exited {
-                return self.collect().map(Waited::Exited);
-            }
+            // What it wrote before it exited may be all that was waited for.
             if ready {
                 return Ok(Waited::Ready);
+            }
+            if exited {
+                return self.collect().map(Waited::Exited);
             }
         }
     }
@@ -367,10 +368,10 @@ impl Child {
     /// environment is thawed. A process that has left the group is out of reach.
     fn collect(&mut self) -> Result<ExitStatus, Errno> {
         let gentle = lock_gentle().take_if(|gentle| gentle.id == self.id);
-        if let Some(then) = gentle.and_then(|gentle| gentle.then) {
+        if gentle.is_some_and(|gentle| gentle.is_asked) {
             // The environment ends, so this is no failure, and the platform takes no report of it.
             self.errors_tail();
-            then();
+            reexec::wait();
         }
         if let Some(status) = self.status {
             kill_group(self.id, Signal::KILL);
@@ -380,6 +381,14 @@ impl Child {
         // An error says that somebody else has collected it.
         self.status = Some(status.unwrap_or_default());
         status
+    }
+
+    /// Kills the process and what is left of its group, and does not wait: the kernel may take long
+    /// to free the memory of a process.
+    pub(super) fn kill(&self) {
+        if self.status.is_none() {
+            kill_group(self.id, Signal::KILL);
+        }
     }
 
     /// Ends the process, and what is left of its group.
@@ -393,6 +402,18 @@ impl Child {
     /// True if the process has ended.
     pub(super) fn has_exited(&self) -> bool {
         self.status.is_some() || has_exited(self.id)
+    }
+
+    /// True if the process is exiting or has exited. It gives up its memory, where its command line
+    /// is, before its descriptors: who has seen the end of a connection need not wait to know this.
+    pub(super) fn is_exiting(&self) -> bool {
+        #[cfg(test)]
+        if simulation::here().is_some() {
+            return self.has_exited();
+        }
+        let path = format!("/proc/{}/cmdline\0", self.id.as_raw_pid());
+        let path = CStr::from_bytes_with_nul(path.as_bytes()).unwrap_or_default();
+        os::read_file(path, &mut [0; 1]).is_ok_and(<[u8]>::is_empty)
     }
 
     /// Waits until another descriptor is ready, or the process has output, has errors or has
@@ -478,43 +499,37 @@ struct Gentle {
     id: Pid,
     errors: Option<OwnedFd>,
     stderr: Shared,
-    /// What the thread that waits for it does when it has ended, once it has got SIGTERM.
-    then: Option<fn() -> !>,
+    /// It has got SIGTERM. Then its end is the environment's, and a thread that waits for it goes
+    /// no further.
+    is_asked: bool,
 }
 
 reexec::process_lock!(lock_gentle: Option<Gentle> = None);
 
 /// Sends SIGTERM to the group of the process that asked for it, and puts what that still says into
-/// the log. Returns when it has ended; a thread that waits for that waits on.
+/// the log. Returns when all of the group have ended, or after [`GENTLE_MAX`].
+///
+/// The process may be a shell that ends before the server that it has started. This process is the
+/// parent of those that one has left, so that the kernel says when the last of them has ended.
 pub(super) fn end_gently() {
-    let Some((id, mut errors, stderr)) = ask(reexec::wait) else {
-        return;
+    let (id, mut errors, stderr) = {
+        let mut gentle = lock_gentle();
+        let Some(gentle) = gentle.as_mut() else {
+            return;
+        };
+        gentle.is_asked = true;
+        set_child_subreaper(Some(getpid())).ok();
+        kill_group(gentle.id, Signal::TERM);
+        (gentle.id, gentle.errors.take(), Arc::clone(&gentle.stderr))
     };
+    let end = now() + GENTLE_MAX;
     let mut is_over = false;
     while !is_over {
         os::sleep(EXIT_CHECK);
-        is_over = has_exited(id);
+        is_over = waitpgid(id, WaitOptions::NOHANG).is_err() || end <= now();
         log_errors(&mut errors, &stderr, PIPE_BYTES_MAX);
     }
     lock(&stderr).finish(&mut log_line);
-}
-
-/// Sends SIGTERM to the group of the process that asked for it. The thread that waits for that, and
-/// writes its log, ends this process after it.
-pub(super) fn ask_to_end() {
-    if ask(|| os::exit(0)).is_some() {
-        reexec::wait();
-    }
-}
-
-/// The process that has got SIGTERM now, its errors and what was read of them. `None` if none is
-/// there.
-fn ask(then: fn() -> !) -> Option<(Pid, Option<OwnedFd>, Shared)> {
-    let mut gentle = lock_gentle();
-    let gentle = gentle.as_mut()?;
-    gentle.then = Some(then);
-    kill_group(gentle.id, Signal::TERM);
-    Some((gentle.id, gentle.errors.take(), Arc::clone(&gentle.stderr)))
 }
 
 /// Collects the processes that this one inherited as process 1 of a container, which would stay as
@@ -593,6 +608,9 @@ pub(super) fn end_of_grace(end: Option<Instant>) -> Instant {
 
 /// How long a process that has closed its output may take to exit.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
+
+/// How long the processes that got SIGTERM may take. The platform kills this one sooner.
+const GENTLE_MAX: Duration = Duration::from_millis(600);
 
 /// How often to look for the exit of a process where `poll` cannot wait for it.
 const EXIT_CHECK: Duration = Duration::from_millis(5);
@@ -832,7 +850,27 @@ mod tests {
         end_gently();
         // The environment goes on, unlike behind SIGTERM.
         *lock_gentle() = None;
+        set_child_subreaper(None).unwrap();
+        child.status = Some(ExitStatus::default());
         assert_eq!(lock(&child.stderr).tail(), "the first part and the second");
+    }
+
+    #[test]
+    fn what_is_ready_counts_though_the_process_has_exited() {
+        let mut child = shell("exit 3");
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
+        let exit = child.exit.as_ref().unwrap();
+        let mut exit = [PollFd::new(exit, PollFlags::IN)];
+        assert_eq!(os::poll(&mut exit, Some(Duration::from_secs(60))), Ok(1));
+        let mut wait = || child.wait(Some((reader.as_fd(), PollFlags::IN)), late());
+        assert!(matches!(wait(), Ok(Waited::Ready)));
+        std::io::Read::read_exact(&mut &reader, &mut [0; 1]).unwrap();
+        let waited = wait();
+        let Ok(Waited::Exited(status)) = waited else {
+            panic!("{waited:?}");
+        };
+        assert_eq!(status.code(), Some(3));
     }
 
     #[test]

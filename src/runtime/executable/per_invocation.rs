@@ -42,29 +42,34 @@ impl PerInvocation {
     ) -> Answered {
         let deadline = context.deadline_ms().map(|ms| ms.to_string());
         let started = self.program.start(&variables(context, deadline.as_deref()));
-        let child = match started {
+        let mut child = match started {
             Ok(child) => child,
             Err(error) => return answer.error(error.report()),
         };
         let end = context.end();
-        if self.is_streamed {
-            return self.stream(child, event, end, answer);
-        }
-        match self.output(child, event, end) {
-            Ok(output) => answer.json_text(&output),
-            Err(error) => answer.error(error.report()),
-        }
+        let answered = if self.is_streamed {
+            self.stream(&mut child, event, end, answer)
+        } else {
+            match self.output(&mut child, event, end) {
+                Ok(output) => answer.json_text(&output),
+                Err(error) => answer.error(error.report()),
+            }
+        };
+        // Behind the answer, which has to go out before the deadline.
+        child.end();
+        child::collect_orphans(None);
+        answered
     }
 
     /// The whole output of the process.
     fn output(
         &mut self,
-        mut child: Box<Child>,
+        child: &mut Child,
         event: &[u8],
         end: Option<Instant>,
     ) -> Result<Vec<u8>, ExecutableError> {
         let stopped = child.run(event, end, PAYLOAD_BYTES_MAX);
-        self.end(&mut child, stopped)?;
+        self.end(child, stopped)?;
         let output = child.take_output();
         self.look_at(&output);
         Ok(output)
@@ -73,7 +78,7 @@ impl PerInvocation {
     /// Hands the output of the process on as it comes.
     fn stream(
         &self,
-        mut child: Box<Child>,
+        child: &mut Child,
         mut event: &[u8],
         end: Option<Instant>,
         answer: Answer<'_>,
@@ -82,7 +87,7 @@ impl PerInvocation {
         loop {
             let driven = child.drive(&mut event, Until::Output, end, STREAM_BUFFER_BYTES);
             if let Err(stopped) = driven {
-                return match self.end(&mut child, stopped) {
+                return match self.end(child, stopped) {
                     Ok(()) => output.finish(),
                     Err(error) => output.error(error.report()),
                 };
@@ -95,15 +100,14 @@ impl PerInvocation {
         }
     }
 
-    /// Ends the process and what it has left behind. Gives the error that its end is.
+    /// Kills the process and what it has left behind. Gives the error that its end is.
     fn end(&self, child: &mut Child, stopped: Stopped) -> Result<(), ExecutableError> {
         let outcome = if stopped.is_success() {
             Ok(())
         } else {
             Err(self.program.explain(child.error(stopped, Missing::Exit)))
         };
-        child.end();
-        child::collect_orphans(None);
+        child.kill();
         outcome
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::child::{self, Child, Stopped, Until, now};
+use super::child::{self, Child, Stopped, Until, Waited, end_of_grace, now};
 use super::error::{ExecutableError, Missing, ProtocolError};
 use super::output::Output;
 use super::program::{Program, availability_zone};
@@ -63,8 +63,18 @@ impl Persistent {
         // It ended between events, or wrote a line then, which must not become the answer to this
         // event. Nothing of this event has reached it.
         let is_lost = |process: &mut Box<Child>| process.has_output() || process.is_over();
-        if self.process.as_mut().is_some_and(is_lost) {
-            self.process = None;
+        if let Some(mut lost) = self.process.take_if(is_lost) {
+            let error = if lost.is_over() {
+                match lost.wait(None, Some(end_of_grace(end))) {
+                    Ok(Waited::Exited(status)) => {
+                        lost.error(Stopped::Exited(status), Missing::Exit)
+                    }
+                    Ok(_) | Err(_) => ExecutableError::Protocol(ProtocolError::OutputClosed),
+                }
+            } else {
+                ExecutableError::Protocol(ProtocolError::MoreOutput)
+            };
+            log::line(Level::Warn, &error.to_string());
         }
         let process = match self.process.take() {
             Some(process) => Ok(process),

@@ -39,7 +39,7 @@ pub(super) struct Upload {
 /// The process of a handler.
 pub(super) struct Child {
     pub(super) id: i32,
-    kind: Kind,
+    pub(super) kind: Kind,
     input: Option<File>,
     output: Option<File>,
     errors: File,
@@ -53,6 +53,8 @@ pub(super) struct Child {
     connections: Vec<Connection>,
     /// As `waitpid` says it.
     pub(super) status: Option<i32>,
+    /// How many exchanges there had been when the runtime killed it.
+    pub(super) killed_at: Option<usize>,
 }
 
 struct Connection {
@@ -285,6 +287,7 @@ impl Child {
             is_listening: false,
             connections: Vec::new(),
             status: None,
+            killed_at: None,
         };
         (child, [input.1, output.0, errors.0, exit.0])
     }

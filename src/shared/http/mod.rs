@@ -44,7 +44,6 @@ mod reader;
 mod tests;
 mod writer;
 
-#[cfg(test)]
 pub(crate) use body::CloseReason;
 pub(crate) use chunked::ChunkedWriter;
 pub(crate) use error::HttpError;

@@ -121,19 +121,27 @@ fn a_response_is_streamed() {
 
 #[test]
 fn a_request_without_a_response_is_named_in_the_log_and_ends_with_the_environment() {
-    let (config, _folder) = beside("");
-    let env = start(ended_late(config, 3, Duration::from_secs(3)));
-    let outcome = env.invoke(event("GET", "/hang")).unwrap();
-    let error = outcome.function_error.expect("an error");
-    assert_eq!(error.error_type, "Sandbox.Timedout", "{error:?}");
-    let log = env.function_log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("/hang failed after "))
-        .unwrap();
-    assert!(line.ends_with(" ms: no response"), "{line}");
-    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    assert_eq!(env.spawned(), 2, "the server is a fresh one");
+    // A whole one, a part of one, and a part of one that is an error.
+    for (mode, path, errors) in [
+        ("buffered", "/hang", ""),
+        ("response_stream", "/hang-midway", ""),
+        ("response_stream", "/hang-midway", "200"),
+    ] {
+        let (mut config, _folder) = beside("");
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
+        set(&mut config, "AWS_LWA_ERROR_STATUS_CODES", errors);
+        let env = start(ended_late(config, 3, Duration::from_secs(3)));
+        let outcome = env.invoke(event("GET", path)).unwrap();
+        let error = outcome.function_error.expect("an error");
+        assert_eq!(error.error_type, "Sandbox.Timedout", "{error:?}");
+        let log = env.function_log();
+        let tried = format!("{path} failed after ");
+        let line = log.lines().find(|line| line.contains(&tried)).unwrap();
+        assert!(line.ends_with(" ms: no response"), "{line}");
+        let outcome = env.invoke(event("GET", "/nowhere")).unwrap();
+        assert_eq!(outcome.function_error, None, "{mode} {path}");
+        assert_eq!(env.spawned(), 2, "the server is a fresh one");
+    }
 }
 
 #[test]

@@ -233,6 +233,11 @@ fn a_request_that_goes_wrong_fails_its_invocation_alone() {
             "the server ended with exit status: 7",
         ),
         (
+            "/end-until-close?7",
+            "Function.ExitStatus",
+            "the server ended with exit status: 7",
+        ),
+        (
             "/hang",
             "Function.Timeout",
             "; the server was killed shortly before the deadline",
@@ -258,12 +263,19 @@ fn a_response_counts_though_the_server_ends_after_it() {
     let mut config = server("");
     config.freeze = false;
     let env = start(config);
-    let before = server_process(&env);
-    let server = Running::new(u32::try_from(before).unwrap());
-    assert_eq!(get(&env, "/die-after")["body"], "last words");
-    // Until then it may take one more request.
-    server.until_ended();
-    assert_ne!(server_process(&env), before);
+    let targets = [
+        ("/die-after", "last words"),
+        ("/end-until-close?0", "some of it"),
+    ];
+    for (times, (target, body)) in (1..).zip(targets) {
+        let before = server_process(&env);
+        let server = Running::new(u32::try_from(before).unwrap());
+        assert_eq!(get(&env, target)["body"], body);
+        // Until then it may take one more request.
+        server.until_ended();
+        assert_ne!(server_process(&env), before);
+        env.wait_for_log_times("the server ended with exit status: 0", times);
+    }
 }
 
 #[test]
@@ -462,6 +474,11 @@ fn a_stream_that_goes_wrong_midway_is_an_error() {
         ),
         ("/die-midway", "Function.ExitStatus", "exit status: 7: "),
         (
+            "/end-until-close?7",
+            "Function.ExitStatus",
+            "exit status: 7",
+        ),
+        (
             "/hang",
             "Function.Timeout",
             "killed shortly before the deadline",
@@ -478,6 +495,38 @@ fn a_stream_that_goes_wrong_midway_is_an_error() {
         assert!(message.contains(expected), "{target}: {message}");
         let (prelude, _) = stream(&env, "GET", "/nowhere");
         assert_eq!(prelude["statusCode"], 404, "after {target}");
+    }
+}
+
+#[test]
+fn a_server_that_hangs_inside_a_streamed_body_is_ended() {
+    let env = start(ending_by_itself(streaming(), 4));
+    let process = || {
+        let (_, body) = stream(&env, "GET", "/counts");
+        let [.., process]: [u64; 3] = serde_json::from_slice(&body).unwrap();
+        process
+    };
+    let before = process();
+    let (recorded, message) = fail(&env, "/hang-midway");
+    assert_eq!(recorded, "Function.Timeout", "{message}");
+    let killed = "killed shortly before the deadline";
+    assert!(message.contains(killed), "{message}");
+    assert_ne!(process(), before);
+}
+
+#[test]
+fn a_server_error_that_counts_as_a_success_is_a_warning() {
+    for mode in ["buffered", "response_stream"] {
+        let mut config = server("");
+        set(&mut config, "AWS_LWA_INVOKE_MODE", mode);
+        set(&mut config, "AWS_LWA_PASS_THROUGH_PATH", "/status?503");
+        let env = start(config);
+        let outcome = env.invoke(r#"{"an":"event"}"#).unwrap();
+        assert_eq!(outcome.function_error, None, "{mode}");
+        env.wait_for_log(
+            "the server answered 503 to an event that is not an HTTP request, which counts as a \
+             success: AWS_LWA_ERROR_STATUS_CODES makes it an error",
+        );
     }
 }
 
@@ -579,15 +628,20 @@ fn a_server_of_http_1_0_in_another_language_is_one_like_any() {
 
 #[test]
 fn a_server_gets_time_to_end_when_the_environment_does() {
-    let mut config = server("");
-    let program = config.handler.clone();
-    config.args = vec!["graceful.sh".to_owned(), program];
-    let env = start(config);
-    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    env.wait_for_polls(1);
-    let report = env.stop();
-    let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
-    assert!(lines.contains(&"closing the database"), "{lines:?}");
+    for script in ["graceful.sh", "bare.sh"] {
+        let mut config = server("");
+        let program = config.handler.clone();
+        config.args = vec![script.to_owned(), program];
+        let env = start(config);
+        assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+        env.wait_for_polls(1);
+        let report = env.stop();
+        let lines: Vec<&str> = report.log.iter().map(|line| &*line.text).collect();
+        assert!(
+            lines.contains(&"closing the database"),
+            "{script}: {lines:?}"
+        );
+    }
 }
 
 #[test]
@@ -824,14 +878,16 @@ fn the_environment_ends_when_the_server_cannot_be_started_any_more() {
 
 #[test]
 fn the_server_of_the_workers_gets_sigterm_once() {
-    let mut config = managed("");
-    let program = config.handler.clone();
-    config.args = vec!["graceful.sh".to_owned(), program];
-    let env = started(config);
-    assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
-    let report = env.stop();
-    let said = |line: &&LogLine| line.text.contains("closing the database");
-    assert_eq!(report.log.iter().filter(said).count(), 1);
+    for script in ["graceful.sh", "bare.sh"] {
+        let mut config = managed("");
+        let program = config.handler.clone();
+        config.args = vec![script.to_owned(), program];
+        let env = started(config);
+        assert_eq!(get(&env, "/nowhere")["statusCode"], 404);
+        let report = env.stop();
+        let said = |line: &&LogLine| line.text.contains("closing the database");
+        assert_eq!(report.log.iter().filter(said).count(), 1);
+    }
 }
 
 const WORKERS: usize = 4;

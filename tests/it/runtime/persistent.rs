@@ -177,6 +177,7 @@ fn a_process_that_ends_between_invocations_is_started_again() {
         }
         assert_eq!(env.respond(r#"{"do":"count"}"#), 1);
     }
+    env.wait_for_log_times("the handler ended with exit status: 0", 3);
 }
 
 #[test]

@@ -24,7 +24,7 @@ mod tests;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use self::connection::Connection;
+use self::connection::{Connection, IsEnough};
 use self::error::{Cause, ServerError, tried};
 use self::process::{Process, Shared};
 use self::request::Request;
@@ -39,7 +39,7 @@ use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::ResponseStream;
 use crate::runtime::{current, log, panic, trace};
 use crate::shared::endpoint::Endpoint;
-use crate::shared::http::{Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
+use crate::shared::http::{CloseReason, Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::json::member;
 use crate::shared::limits::{ERROR_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BUFFER_BYTES};
 use crate::shared::log_record::Level;
@@ -84,9 +84,7 @@ impl Server {
             response: Reader::new(Expect::Response, limits),
         };
         let keeper = seat.filter(|seat| seat.is_keeper());
-        if keeper.is_some() {
-            before_end(api, Box::new(child::ask_to_end))?;
-        } else if seat.is_none() && is_own {
+        if keeper.is_some() || seat.is_none() && is_own {
             if os::variable(panic::RESTARTS).is_some() {
                 child::end_forgotten();
             }
@@ -134,8 +132,8 @@ impl Server {
         }
         child::collect_orphans(self.process.as_mut().and_then(Process::child));
         // It ended between events, so nothing of this event has reached it.
-        if self.process.as_ref().is_some_and(Process::has_ended) {
-            self.process = None;
+        if let Some(mut ended) = self.process.take_if(|process| process.has_ended()) {
+            ended.log_end();
         }
         let (mut process, connection) = match self.connect(end) {
             Ok(connected) => connected,
@@ -244,6 +242,10 @@ impl Server {
     }
 
     /// Sends the request and answers with the response. True if the server is of no more use.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the steps share the exchange, and how long to wait for it"
+    )]
     fn respond(
         &mut self,
         process: &mut Process,
@@ -259,8 +261,16 @@ impl Server {
             |response: &Reader| (is_head || settings.is_streamed) && !response.head().is_empty();
         let outgoing = Outgoing::new(&request.head, &request.body);
         let mut exchange = Exchange::new(outgoing, &mut self.response);
-        let mut outcome = connection.carry(process, &mut exchange, &is_enough, end);
-        if matches!(outcome, Err(Cause::TimedOut)) && self.program.is_none() {
+        let is_platforms = self.program.is_none();
+        let mut carry_end = end;
+        let mut carry = |process: &mut Process,
+                         connection: &mut Connection,
+                         exchange: &mut Exchange<'_>,
+                         is_enough: IsEnough<'_>| {
+            let outcome = connection.carry(process, exchange, is_enough, carry_end);
+            if !matches!(outcome, Err(Cause::TimedOut)) || !is_platforms {
+                return outcome;
+            }
             // Nobody but the platform can end a server that hangs, and it does so at the deadline.
             let tried = tried(&request.method, &settings.server.authority, &request.target);
             let ms = now().saturating_duration_since(start).as_millis();
@@ -268,26 +278,35 @@ impl Server {
                 Level::Error,
                 &format!("{tried} failed after {ms} ms: {}", Cause::TimedOut),
             );
-            outcome = connection.carry(process, &mut exchange, &is_enough, None);
-        }
+            carry_end = None;
+            connection.carry(process, exchange, is_enough, None)
+        };
+        let mut outcome = carry(process, &mut connection, &mut exchange, &is_enough);
         if matches!(outcome, Err(Cause::Io(_))) && exchange.is_unsent() {
             // The server closed it in this moment.
             outcome = match Connection::open(process, settings.server.address, end) {
                 Ok(fresh) => {
                     connection = fresh;
-                    connection.carry(process, &mut exchange, &is_enough, end)
+                    carry(process, &mut connection, &mut exchange, &is_enough)
                 }
                 Err(cause) => Err(cause),
             };
         }
         let status = exchange.status().unwrap_or_default();
         let is_error = settings.error_statuses.hold(status);
+        if outcome.is_ok() && request.origin.is_none() && 500 <= status && !is_error {
+            let message = format!(
+                "the server answered {status} to an event that is not an HTTP request, which \
+                 counts as a success: AWS_LWA_ERROR_STATUS_CODES makes it an error"
+            );
+            log::line(Level::Warn, &message);
+        }
         let reply = if outcome.is_err() || !settings.is_streamed {
             Err(answer)
         } else if is_error {
             let is_enough =
                 |response: &Reader| is_head || ERROR_MESSAGE_BYTES_MAX <= response.body().len();
-            outcome = connection.carry(process, &mut exchange, &is_enough, end);
+            outcome = carry(process, &mut connection, &mut exchange, &is_enough);
             Err(answer)
         } else {
             let response = Response::new(status, exchange.response().head(), b"");
@@ -296,11 +315,19 @@ impl Server {
                 None => answer.stream(response.content_type()),
             };
             if !is_head {
-                outcome = copy(process, &mut connection, &mut exchange, &mut stream, end);
+                let mut more = |exchange: &mut Exchange<'_>| {
+                    let is_enough = |response: &Reader| !response.body().is_empty();
+                    carry(process, &mut connection, exchange, &is_enough)
+                };
+                outcome = copy(&mut more, &mut exchange, &mut stream);
             }
             Ok(stream)
         };
-        let is_kept = !settings.idle_max.is_zero() && exchange.close_reason().is_none();
+        let close_reason = exchange.close_reason();
+        if outcome.is_ok() && close_reason == Some(CloseReason::BodyUntilClose) {
+            outcome = process.outlives_body(end);
+        }
+        let is_kept = !settings.idle_max.is_zero() && close_reason.is_none();
         if outcome.is_ok() && is_kept {
             self.connection = Some(connection);
         }
@@ -324,13 +351,6 @@ impl Server {
 
     /// The document that answers the event.
     fn document(&self, request: &Request<'_>, status: u16) -> Vec<u8> {
-        if request.origin.is_none() && 500 <= status {
-            let message = format!(
-                "the server answered {status} to an event that is not an HTTP request, which \
-                 counts as a success: AWS_LWA_ERROR_STATUS_CODES makes it an error"
-            );
-            log::line(Level::Warn, &message);
-        }
         let body = self.response.body();
         let body = if request.is_head() { b"" } else { body };
         Response::new(status, self.response.head(), body).document(request.origin)
@@ -383,29 +403,30 @@ impl Server {
     }
 }
 
-/// Hands the body on as it comes.
+/// Hands the body on as it comes. `more` waits for another part of it.
 fn copy(
-    process: &mut Process,
-    connection: &mut Connection,
+    more: &mut dyn FnMut(&mut Exchange<'_>) -> Result<(), Cause>,
     exchange: &mut Exchange<'_>,
     stream: &mut ResponseStream<'_>,
-    end: Option<Instant>,
 ) -> Result<(), Cause> {
     let mut outcome = Ok(());
     loop {
-        // What has come before a failure is a part of the response, too.
         let body = exchange.response().body();
+        if outcome.is_err() {
+            // What has come before a failure is a part of the response, too. The end of the stream
+            // takes it along: a flush is refused where the failure is that the time is over.
+            stream.write_all(body).ok();
+            return outcome;
+        }
         if stream.write_all(body).is_err() || stream.flush().is_err() {
             // Nobody reads on. The stream knows why.
             return Ok(());
         }
         exchange.forget_body();
-        outcome?;
         if exchange.is_done() {
             return Ok(());
         }
-        let is_enough = |response: &Reader| !response.body().is_empty();
-        outcome = connection.carry(process, exchange, &is_enough, end);
+        outcome = more(exchange);
     }
 }
 

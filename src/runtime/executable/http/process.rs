@@ -124,6 +124,22 @@ impl Process {
         }
     }
 
+    /// Looks whether the end of a connection is that of the process: then a body that ended with it
+    /// may be a part of one. One that exited with 0 had meant to.
+    ///
+    /// # Errors
+    ///
+    /// How it ended otherwise.
+    pub(super) fn outlives_body(&mut self, end: Option<Instant>) -> Result<(), Cause> {
+        let Some(child) = self.child().filter(|child| child.is_exiting()) else {
+            return Ok(());
+        };
+        match child.wait(None, Some(end_of_grace(end))) {
+            Ok(Waited::Exited(status)) if !status.success() => Err(Cause::Exited(status)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// True if another server may take the connections that this one does not. `is_fresh` says that
     /// it has only just become ready. A worker may know sooner than the keeper that it has ended.
     pub(super) fn is_replaced(&mut self, is_fresh: bool, end: Option<Instant>) -> bool {
@@ -134,6 +150,16 @@ impl Process {
                 matches!(waited, Ok(Waited::Exited(_)))
             }
             Self::Platform => false,
+        }
+    }
+
+    /// Writes to the log how a server has ended, which is its keeper's part if it has one.
+    pub(super) fn log_end(&mut self) {
+        if let Self::Own(child) = self {
+            child.errors_tail();
+            if let Ok(Waited::Exited(status)) = child.wait(None, None) {
+                log::line(Level::Warn, &Cause::Exited(status).to_string());
+            }
         }
     }
 
