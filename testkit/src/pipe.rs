@@ -1,8 +1,11 @@
 //! Named pipes, by which a test says "now" to a program.
 
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::io::Errno;
 
 /// Makes a named pipe in `folder`. Whoever opens one end waits for the other.
 #[must_use]
@@ -13,10 +16,25 @@ pub fn named_pipe(folder: &Path) -> PathBuf {
     pipe
 }
 
+/// Says "now" to the reader of a pipe. Returns whether one came in this time.
+#[must_use]
+pub fn say_now(pipe: &Path, wait: Duration) -> bool {
+    let deadline = Instant::now() + wait;
+    loop {
+        match rustix::fs::open(pipe, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+            Ok(pipe) => return rustix::io::write(&pipe, b"now") == Ok(3),
+            Err(Errno::NXIO) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(Errno::NXIO) => return false,
+            Err(error) => panic!("cannot open {}: {error}", pipe.display()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::thread;
 
     use super::*;
 
@@ -29,8 +47,9 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::read_to_string(pipe).unwrap()
         });
-        fs::write(&pipe, "now").unwrap();
+        assert!(say_now(&pipe, Duration::from_secs(10)));
         assert_eq!(reader.join().unwrap(), "now");
+        assert!(!say_now(&pipe, Duration::ZERO), "nobody reads");
         fs::remove_dir_all(&folder).unwrap();
     }
 }
