@@ -39,7 +39,7 @@ LINK_755 = 0o120755
 MACHINES = {"x86_64": 62, "aarch64": 183}
 
 # Bytes of a zip. It is downloaded and unzipped in the start of an environment.
-ZIP_BYTES_MAX = {"bantam": 268_000, "script": 268_000, "apigw": 130_000}
+ZIP_BYTES_MAX = {"bantam": 269_000, "script": 269_000, "apigw": 130_000}
 
 # A route's own: names are global in a region.
 REGIONS = {"sam": "eu-central-1", "cdk": "eu-west-1", "terraform": "us-east-1"}
