@@ -25,10 +25,10 @@ pub(crate) const TIME_MS_MAX: i64 = 253_402_300_799_999;
 /// and counts are far below it.
 pub(crate) const FIGURE_MAX: f64 = 253_402_300_799_999.0;
 
-/// Environments that are kept. Each takes about 170 bytes. Later ones are counted and left out.
+/// Environments that are kept. Each takes about 350 bytes. Later ones are counted and left out.
 pub(crate) const ENVIRONMENTS_MAX: usize = 1_000_000;
 
-/// Starts that are kept. Each takes about 180 bytes. Later ones are counted and left out.
+/// Starts that are kept. Each takes about 260 bytes. Later ones are counted and left out.
 pub(crate) const STARTS_MAX: usize = 1_000_000;
 
 /// Names of functions, versions, zones, kinds and causes that are kept; a further name becomes
