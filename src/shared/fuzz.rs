@@ -58,6 +58,10 @@ fn times(text: &str) {
     let found = EpochMs::parse_rfc3339(text.as_bytes());
     let by_jiff = text.parse::<jiff::Timestamp>().ok();
     if let Some(EpochMs(ms)) = found {
+        // jiff reads nine digits of a fraction at most.
+        let nine = "2022-10-12T00:00:15.123456789".len();
+        let cut = text.get(..nine).filter(|_| nine + 1 < text.len());
+        let by_jiff = cut.map_or(by_jiff, |start| format!("{start}Z").parse().ok());
         let expected = by_jiff.unwrap().as_millisecond();
         assert_eq!(i64::try_from(ms), Ok(expected), "{text}");
         assert_eq!(
