@@ -29,8 +29,8 @@
 //!
 //! With [`Initialization::SnapStart`] the init ends in a snapshot, for which the processes are
 //! stopped, and the first invocation restores it. A runtime that waits in `restore/next` runs its
-//! hooks within [`Config::restore_timeout`]; one that asked for an event is restored without, as
-//! the image with Lambda's label for it that it would have to be.
+//! hooks within [`Config::restore_timeout`]. One that asked for an event without `restore/next` is
+//! restored without hooks; on Lambda its image would need the label that allows that.
 //! The restore resets idle connections, moves the environment to another availability zone and
 //! changes the credentials. If it fails, the environment is gone and the Invoke API answers with
 //! `SnapStartException` or `SnapStartTimeoutException`.

@@ -210,9 +210,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Variables that the emulator gives the function itself.
 const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
+/// Variables that the emulator gives the function itself.
 const SET_HERE: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_LAMBDA_FUNCTION_NAME",

@@ -159,7 +159,7 @@ const ECHO: &str = r#"{"do":"echo","value":1}"#;
 /// Batches as they may come, the largest that are taken, ones that are too large, and bodies that
 /// are none; the function is invoked between them.
 #[test]
-fn of_batches() {
+fn a_flood_of_batches_is_taken_or_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
     let config = listening(&file);
@@ -209,7 +209,7 @@ fn of_batches() {
 
 /// Batches that cannot be exported wait in a bounded queue; those that leave it unsent are counted.
 #[test]
-fn of_exports_that_nobody_takes() {
+fn a_flood_of_exports_that_nobody_takes_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
     let mut config = listening(&file);
@@ -270,7 +270,7 @@ fn flood(address: SocketAddr, request: &[u8]) -> JoinHandle<()> {
 /// them. A unit test of the listener counts the requests for which an event waits, and
 /// `cargo compare -- ingest` measures how long that is.
 #[test]
-fn of_requests_that_never_end_holds_up_no_event_and_no_end() {
+fn a_flood_of_requests_that_never_end_holds_up_no_event_and_no_end() {
     let large = format!("[{}]", vec![r#"{"type":"platform.new"}"#; 2_000].join(","));
     for ends_by_signal in [false, true] {
         let folder = tempfile::tempdir().unwrap();

@@ -58,7 +58,7 @@ fn serve(answer: &'static [u8]) -> (SocketAddr, &'static AtomicUsize) {
 }
 
 #[test]
-fn nobody_listens() {
+fn an_api_at_which_nobody_listens_is_given_up() {
     let (listener, address) = listener();
     drop(listener);
     let output = ends(bootstrap(&address.to_string()));

@@ -124,12 +124,12 @@ fn sweep(requests: impl Iterator<Item = usize>) {
 }
 
 #[test]
-fn faults_while_asking_for_an_event() {
+fn faults_while_asking_for_an_event_cost_no_invocation() {
     sweep((0..REQUESTS).step_by(2));
 }
 
 #[test]
-fn faults_while_answering() {
+fn faults_while_answering_cost_no_invocation() {
     sweep((1..REQUESTS).step_by(2));
 }
 
