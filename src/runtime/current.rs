@@ -49,6 +49,8 @@ struct Current {
     /// The panic of another thread that broke no invocation. The process is replaced when the next
     /// event has come.
     doomed: Option<Arc<Error>>,
+    /// The program was started again after a panic.
+    is_again: bool,
     /// The environment ends, and the hooks for that run.
     is_ending: bool,
     /// Where the supervisor reads the phase, if this is a worker.
@@ -88,6 +90,16 @@ pub(super) enum Broken {
     Nothing,
     /// Another panic is being reported.
     Reported,
+}
+
+/// The program was started again after a panic.
+pub(super) fn starts_again() {
+    lock().is_again = true;
+}
+
+/// Whether it was: then the environment knows it already.
+pub(super) fn is_again() -> bool {
+    lock().is_again
 }
 
 /// This process is a worker.
@@ -218,6 +230,7 @@ impl Current {
             invocation_id: String::new(),
             tenant_id: String::new(),
             doomed: None,
+            is_again: false,
             is_ending: false,
             seat: None,
         }
@@ -292,6 +305,7 @@ mod tests {
             invocation_id,
             tenant_id,
             doomed: None,
+            is_again: false,
             is_ending: false,
             seat: None,
         }

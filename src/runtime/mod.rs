@@ -111,17 +111,20 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
         }
     };
     log::configure(env.log);
+    let restarts = os::variable(panic::RESTARTS);
     let wrapped = wrapper::run(&os::variable);
     if wrapped.is_ok() {
         // The process that the platform starts reports settings: no worker, and not again after a
         // panic.
-        let is_again = os::variable(panic::RESTARTS).is_some();
+        if restarts.is_some() {
+            current::starts_again();
+        }
         let beside = || {
             report_unknown_level();
             init.beside(env)
         };
-        match workers::take_part(env, is_again, beside) {
-            Part::Alone if !is_again => report_unknown_level(),
+        match workers::take_part(env, restarts.is_some(), beside) {
+            Part::Alone if restarts.is_none() => report_unknown_level(),
             Part::Alone => {}
             Part::Worker(seat) => current::take(seat),
             Part::Supervisor(code) => return code,
@@ -131,7 +134,6 @@ fn invoke<'h>(init: Box<dyn Start<'h> + 'h>) -> u8 {
     let mut client = Client::new(&env.api, None);
     let stop = match wrapped.and_then(|()| init.start(env)) {
         Ok(mut handler) => {
-            let restarts = os::variable(panic::RESTARTS);
             let restarts = restarts.and_then(|count| count.to_str()?.parse().ok());
             let stop = invocations(
                 &env.function,

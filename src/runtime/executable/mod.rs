@@ -28,7 +28,7 @@ use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Handler, Init};
 use crate::runtime::hooks::register;
 use crate::runtime::response::{Answer, Answered};
-use crate::runtime::{adapter, current, log, panic};
+use crate::runtime::{adapter, current, log};
 use crate::shared::env::Env;
 use crate::shared::log_record::Level;
 use crate::shared::os;
@@ -70,7 +70,7 @@ impl Init for ExecutableInit {
 
     fn init(self, env: &Env) -> Result<Executable, Error> {
         // A program that was started again has reported them, and the supervisor of workers.
-        let is_first = os::variable(panic::RESTARTS).is_none() && current::seat().is_none();
+        let is_first = !current::is_again() && current::seat().is_none();
         if is_first {
             report_unknown_settings();
         }

@@ -13,11 +13,10 @@ use crate::runtime::context::Context;
 use crate::runtime::error::Error;
 use crate::runtime::hooks::before_end;
 use crate::runtime::response::{Answer, Answered};
-use crate::runtime::{log, panic, trace};
+use crate::runtime::{current, log, trace};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::limits::PAYLOAD_BYTES_MAX;
 use crate::shared::log_record::Level;
-use crate::shared::os;
 
 /// A handler that is started in the init phase, and again after it was lost.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ impl Persistent {
     /// Starts the process and waits until it is ready. The init phase bounds the wait:
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
     pub(super) fn start(program: Program, api: &Endpoint) -> Result<Self, Error> {
-        if os::variable(panic::RESTARTS).is_some() {
+        if current::is_again() {
             child::end_forgotten();
         }
         let (process, ends_gently) = program.start_persistent(None)?;

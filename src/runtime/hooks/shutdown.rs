@@ -110,7 +110,7 @@ pub(in crate::runtime) fn before_end(api: &Endpoint, hook: Work) -> Result<(), E
     signal.map_err(|error| Error::new("Runtime.ShutdownHook", os::error_text(error)))?;
     // A program that was started again is registered. For the workers of Managed Instances their
     // supervisor is: should one end that is, so would the environment.
-    if os::variable(panic::RESTARTS).is_none() && current::seat().is_none() {
+    if !current::is_again() && current::seat().is_none() {
         register(api);
     }
     Ok(())

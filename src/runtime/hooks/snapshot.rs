@@ -8,7 +8,7 @@ use crate::runtime::api::{self, Post};
 use crate::runtime::client::{call, describe, post_once};
 use crate::runtime::error::Error;
 use crate::runtime::handler::{Beside, Init};
-use crate::runtime::{current, log, panic, zone};
+use crate::runtime::{current, log, zone};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::env::{Env, INIT_TYPE};
 use crate::shared::log_record::Level;
@@ -126,9 +126,10 @@ pub(in crate::runtime) fn part() -> Result<Part, Error> {
     if mem::replace(&mut *lock_taken(), true) {
         return Err(Error::new("Runtime.SnapStart", TWICE));
     }
-    Ok(match os::variable(panic::RESTARTS) {
-        Some(_) => Part::Restored,
-        None => Part::Whole,
+    Ok(if current::is_again() {
+        Part::Restored
+    } else {
+        Part::Whole
     })
 }
 

@@ -37,7 +37,7 @@ use crate::runtime::error::Error;
 use crate::runtime::hooks::before_end;
 use crate::runtime::response::{Answer, Answered};
 use crate::runtime::stream::ResponseStream;
-use crate::runtime::{current, log, panic, trace};
+use crate::runtime::{current, log, trace};
 use crate::shared::endpoint::Endpoint;
 use crate::shared::http::{CloseReason, Exchange, Expect, HeadWriter, Limits, Outgoing, Reader};
 use crate::shared::json::member;
@@ -85,7 +85,7 @@ impl Server {
         };
         let keeper = seat.filter(|seat| seat.is_keeper());
         if keeper.is_some() || seat.is_none() && is_own {
-            if os::variable(panic::RESTARTS).is_some() {
+            if current::is_again() {
                 child::end_forgotten();
             }
             before_end(api, Box::new(child::end_gently))?;
