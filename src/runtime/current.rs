@@ -46,8 +46,8 @@ struct Current {
     /// Empty when the platform sent none, as is `tenant_id`.
     invocation_id: String,
     tenant_id: String,
-    /// The panic of another thread that broke no invocation. The process is replaced when the next
-    /// event has come.
+    /// The panic of another thread that broke no invocation. The process is replaced before it asks
+    /// for the next event, or when that has come.
     doomed: Option<Arc<Error>>,
     /// The program was started again after a panic.
     is_again: bool,

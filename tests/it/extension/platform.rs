@@ -145,6 +145,15 @@ impl Platform {
     }
 
     /// Starts another one in the same environment, once the first has ended.
+    /// The stock binary, which exports to this file.
+    pub(super) fn with_file(file: &Path) -> Self {
+        Self::start(&stock("").program, |command| {
+            command
+                .env("BANTAM_EXPORTERS", "ndjson")
+                .env("BANTAM_NDJSON_FILE", file);
+        })
+    }
+
     fn start_again(&mut self) {
         assert_eq!(self.ended().code(), Some(0));
         self.extension = self.command.spawn().unwrap();
@@ -364,11 +373,7 @@ fn standard_output_and_error_that_nobody_reads_hold_up_nothing() {
 fn no_memory_for_a_delivery_costs_the_delivery() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let platform = Platform::start(&stock("").program, |command| {
-        command
-            .env("BANTAM_EXPORTERS", "ndjson")
-            .env("BANTAM_NDJSON_FILE", &file);
-    });
+    let platform = Platform::with_file(&file);
     let mut connection = platform.ready("200 OK");
     assert_eq!(connection.deliver("Content-Length: 2", "[]"), 200);
     // Room for what it does anyway, and not for a delivery of the largest size.
@@ -387,11 +392,7 @@ fn no_memory_for_a_delivery_costs_the_delivery() {
 fn a_process_after_a_reset_knows_what_it_follows() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let mut platform = Platform::start(&stock("").program, |command| {
-        command
-            .env("BANTAM_EXPORTERS", "ndjson")
-            .env("BANTAM_NDJSON_FILE", &file);
-    });
+    let mut platform = Platform::with_file(&file);
     // How each ends, whether it was invoked, and what the one after it says of its own start.
     let table = [
         ("TIMEOUT", true, "timeout", "reset_after_timeout"),

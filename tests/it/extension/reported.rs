@@ -65,11 +65,7 @@ fn odd_records_of_an_invocation() -> Vec<String> {
 fn odd_telemetry_is_taken_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
-    let platform = Platform::start(&stock("").program, |command| {
-        command
-            .env("BANTAM_EXPORTERS", "ndjson")
-            .env("BANTAM_NDJSON_FILE", &file);
-    });
+    let platform = Platform::with_file(&file);
     let mut connection = platform.ready("200 OK");
     connection.invoke(1);
     connection.next();
